@@ -1,0 +1,48 @@
+"""Package definition; `--setup_file=./setup.py` sends the project to Beam workers.
+
+Ranges stand here, the tested set in requirements.lock. The base is what a Beam
+worker and a reader of the records need; TensorFlow comes only with the trainer.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "tfrecords" / "_version.py").read_text())[1]
+
+BEAM = ["apache-beam>=2.76,<3"]
+DRAW = ["matplotlib>=3.9,<4"]
+TRAIN = ["tensorflow>=2.20,<2.22", "keras>=3.12,<4", "tensorboard>=2.20,<3", "jinja2>=3.1,<4", *DRAW]
+TFDS = ["tensorflow-datasets>=4.9.9,<5", "tensorflow>=2.20,<2.22"]
+DEV = ["pytest>=8.4,<10", "ruff>=0.12,<1", "mypy>=1.17,<3"]
+
+setup(
+    name="streetdigits",
+    version=VERSION,
+    description="Labelled pictures of numbers into TFRecords and trained readers",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["beam_jobs*", "tfrecords*", "trainer*"]),
+    package_data={"trainer.report": ["*.html"], "tfrecords": ["py.typed"], "beam_jobs": ["py.typed"], "trainer": ["py.typed"]},
+    install_requires=[
+        "numpy>=1.26,<3",
+        "protobuf>=5.28,<7",
+        "google-crc32c>=1.6,<2",
+        "pillow>=11,<13",
+        "h5py>=3.12,<4",
+        "pyarrow>=17,<26",
+        "tqdm>=4.66,<5",
+    ],
+    extras_require={
+        "beam": BEAM,
+        "sample": DRAW,
+        "train": TRAIN,
+        "tfds": TFDS,
+        "all": sorted({*BEAM, *TRAIN, *TFDS}),
+        "dev": DEV,
+    },
+)

@@ -1,0 +1,30 @@
+"""The records: their schema, bytes, shards, manifest and readers. Light: NumPy, protobuf, Pillow."""
+
+from tfrecords._version import __version__
+from tfrecords.boxes import BoundingBox
+from tfrecords.codec import decode, encode
+from tfrecords.crop import CropSpec
+from tfrecords.errors import UserError
+from tfrecords.manifest import Manifest
+from tfrecords.reader import SplitReader, open_split, read_records
+from tfrecords.schema import MAX_LENGTH, PAD, SCHEMA_VERSION, DigitExample
+from tfrecords.shards import ShardName, atomic_write
+
+__all__ = [
+    "MAX_LENGTH",
+    "PAD",
+    "SCHEMA_VERSION",
+    "BoundingBox",
+    "CropSpec",
+    "DigitExample",
+    "Manifest",
+    "ShardName",
+    "SplitReader",
+    "UserError",
+    "__version__",
+    "atomic_write",
+    "decode",
+    "encode",
+    "open_split",
+    "read_records",
+]

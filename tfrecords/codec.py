@@ -1,0 +1,184 @@
+"""DigitExample to and from the bytes of a tf.train.Example, without TensorFlow.
+
+The feature table is `FEATURES`; docs/record.md explains each for people.
+"""
+
+import io
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+from numpy.typing import NDArray
+from PIL import Image
+
+from tfrecords.errors import UserError
+from tfrecords.schema import DigitExample
+
+ENCODINGS = ("raw", "png")
+"""How a record holds its pixels: as they are (fast, twice as large) or as a PNG file."""
+
+
+class Feature(NamedTuple):
+    """One feature of a record: its kind (`bytes`, `int64`, `float`), shape and meaning."""
+
+    kind: str
+    shape: tuple[int, ...]
+    meaning: str
+
+
+FEATURES: dict[str, Feature] = {
+    "key": Feature("bytes", (), "subset, picture and jitter, UTF-8: train/123.png#2"),
+    "image": Feature("bytes", (), "uint8 pixels, row by row, or a PNG file"),
+    "image/format": Feature("bytes", (), "raw or png"),
+    "image/shape": Feature("int64", (3,), "height, width, channels"),
+    "text": Feature("bytes", (), "the number, UTF-8: 1907"),
+    "length": Feature("int64", (), "how many digits, 1..5"),
+    "digits": Feature("int64", (5,), "0..9 in reading order, 10 behind the last"),
+    "crop_box": Feature("int64", (4,), "ymin, xmin, ymax, xmax of the crop in the source picture, pixels"),
+    "jitter_offset": Feature("int64", (2,), "y, x of the image in the resized crop, pixels"),
+    "source_size": Feature("int64", (2,), "height, width of the source picture, pixels"),
+    "boxes": Feature("float", (5, 4), "ymin, xmin, ymax, xmax of each digit in the image, pixels"),
+}
+DYNAMIC_IMAGE = "image/value"
+"""Name of the pixels instead of `image` in a dataset of raw pictures of several sizes: what TensorFlow
+Datasets calls the bytes of a tensor whose shape stands beside it, in `image/shape`."""
+
+
+def _make_example_class() -> Any:
+    """Builds tf.train.Example in a pool of its own, so that importing TensorFlow later cannot clash.
+
+    Field numbers are those of tensorflow/core/example/{example,feature}.proto.
+    """
+    kinds = descriptor_pb2.FieldDescriptorProto
+    proto = descriptor_pb2.FileDescriptorProto(name="streetdigits/example.proto", package="tensorflow", syntax="proto3")
+
+    def add(parent: Any, name: str, number: int, kind: int, type_name: str = "", repeated: bool = False) -> None:
+        label = kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL
+        parent.field.add(name=name, number=number, type=kind, type_name=type_name or None, label=label)
+
+    for name, kind in (
+        ("BytesList", kinds.TYPE_BYTES),
+        ("FloatList", kinds.TYPE_FLOAT),
+        ("Int64List", kinds.TYPE_INT64),
+    ):
+        add(proto.message_type.add(name=name), "value", 1, kind, repeated=True)
+    feature = proto.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    for number, name in enumerate(("bytes", "float", "int64"), start=1):
+        add(feature, f"{name}_list", number, kinds.TYPE_MESSAGE, f".tensorflow.{name.title()}List")
+        feature.field[-1].oneof_index = 0
+    features = proto.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry")
+    entry.options.map_entry = True
+    add(entry, "key", 1, kinds.TYPE_STRING)
+    add(entry, "value", 2, kinds.TYPE_MESSAGE, ".tensorflow.Feature")
+    add(features, "feature", 1, kinds.TYPE_MESSAGE, ".tensorflow.Features.FeatureEntry", repeated=True)
+    example = proto.message_type.add(name="Example")
+    add(example, "features", 1, kinds.TYPE_MESSAGE, ".tensorflow.Features")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(proto)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
+
+
+_Example = _make_example_class()
+
+
+def encode(example: DigitExample, encoding: str = "raw", dynamic_shape: bool = False) -> bytes:
+    """Returns the record of one example; equal examples give equal bytes.
+
+    Args:
+      example: what to write; not checked here (see `check_example`).
+      encoding: one of `ENCODINGS`.
+      dynamic_shape: True where the dataset holds raw pictures of several sizes.
+    """
+    pixels = example.image.tobytes() if encoding == "raw" else png_bytes(example.image)
+    values: dict[str, Any] = {
+        "key": [example.key.encode()],
+        DYNAMIC_IMAGE if dynamic_shape else "image": [pixels],
+        "image/format": [encoding.encode()],
+        "image/shape": example.image.shape,
+        "text": [example.text.encode()],
+        "length": [example.length],
+        "digits": example.digits.tolist(),
+        "crop_box": example.crop_box.tolist(),
+        "jitter_offset": example.jitter_offset.tolist(),
+        "source_size": example.source_size.tolist(),
+        "boxes": example.boxes.ravel().tolist(),
+    }
+    record = _Example()
+    for name, value in values.items():
+        kind = FEATURES["image" if name == DYNAMIC_IMAGE else name].kind
+        getattr(record.features.feature[name], f"{kind}_list").value.extend(value)
+    # Deterministic: maps in order of their keys, so that equal examples are equal bytes.
+    data: bytes = record.SerializeToString(deterministic=True)
+    return data
+
+
+def decode(data: bytes, where: str = "record") -> DigitExample:
+    """Returns the example of one record.
+
+    Args:
+      data: as `encode`, or any writer of the same features, made it.
+      where: what errors call the record.
+
+    Raises:
+      UserError: not a tf.train.Example, or a feature is missing or malformed.
+    """
+    record = _Example()
+    try:
+        record.ParseFromString(data)
+    except message.DecodeError as error:
+        raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
+    features = record.features.feature
+
+    def values(name: str, source: str | None = None) -> Any:
+        feature = FEATURES[name]
+        found = getattr(features[source or name], f"{feature.kind}_list").value if (source or name) in features else ()
+        expected = math.prod(feature.shape)
+        if len(found) != expected:
+            raise UserError(f"{where}: feature {name} must hold {expected} {feature.kind} values.", len(found))
+        return found
+
+    key = values("key")[0].decode(errors="replace")
+    pixels = values("image", DYNAMIC_IMAGE if DYNAMIC_IMAGE in features else None)[0]
+    encoding = values("image/format")[0].decode(errors="replace")
+    example = DigitExample(
+        key=key,
+        image=_pixels(pixels, encoding, tuple(values("image/shape")), f"{where} ({key})"),
+        digits=np.array(values("digits"), np.int64),
+        length=int(values("length")[0]),
+        crop_box=np.array(values("crop_box"), np.int64),
+        jitter_offset=np.array(values("jitter_offset"), np.int64),
+        source_size=np.array(values("source_size"), np.int64),
+        boxes=np.array(values("boxes"), np.float32).reshape(FEATURES["boxes"].shape),
+    )
+    if (text := values("text")[0].decode(errors="replace")) != example.text:
+        raise UserError(f"{where} ({key}): text must be the digits, {example.text!r}.", text)
+    return example
+
+
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """Returns `image` (height, width, 1 or 3; uint8) as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _pixels(data: bytes, encoding: str, shape: tuple[int, ...], where: str) -> NDArray[np.uint8]:
+    if encoding == "png":
+        try:
+            with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+                image = np.asarray(picture)
+        except (OSError, SyntaxError) as error:
+            raise UserError(f"{where}: image must be a PNG file.", f"{len(data)} bytes") from error
+        image = image.reshape(*image.shape[:2], -1)
+    elif encoding == "raw":
+        if min(shape) < 1 or len(data) != math.prod(shape):
+            raise UserError(f"{where}: image must hold {shape} bytes.", f"{len(data)} bytes")
+        image = np.frombuffer(data, np.uint8).reshape(shape)
+    else:
+        raise UserError(f"{where}: image/format must be one of {ENCODINGS}.", encoding)
+    if image.shape != shape:
+        raise UserError(f"{where}: image must have the shape that image/shape states, {shape}.", image.shape)
+    return image

@@ -1,0 +1,110 @@
+"""How a picture and its boxes become an example's pixels: crop, resize, jitter.
+
+Preparation, prediction and serving all cut pictures here, so that a model
+never meets pictures that were made in another way than those it learned from.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tfrecords.boxes import BoundingBox, union
+from tfrecords.errors import UserError
+from tfrecords.schema import MAX_LENGTH
+
+Offset = tuple[int, int]
+"""y, x of a record's window in the resized crop, pixels."""
+
+
+@dataclass(frozen=True)
+class CropSpec:
+    """How pictures are cut; the defaults are those of Goodfellow et al. 2013 (arXiv 1312.6082, section 5.1).
+
+    Attributes:
+      growth: what is added to the union of the digits' boxes, as a fraction of its height and width.
+      crop_size: height and width that the crop is resized to, pixels; the aspect is not kept.
+      record_size: height and width of the window cut from it, pixels.
+      jitters: windows at random places for each training picture; 0 stores the whole
+        resized crop once, for a trainer that jitters.
+    """
+
+    growth: float = 0.3
+    crop_size: int = 64
+    record_size: int = 54
+    jitters: int = 5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.growth <= 10:
+            raise UserError("growth must be 0..10.", self.growth)
+        if not 1 <= self.record_size <= self.crop_size <= 4096:
+            raise UserError(
+                "record_size must be at least 1 and at most crop_size, crop_size at most 4096.",
+                f"record_size {self.record_size}, crop_size {self.crop_size}",
+            )
+        if not 0 <= self.jitters <= 1000:
+            raise UserError("jitters must be 0..1000.", self.jitters)
+
+    @property
+    def centre(self) -> Offset:
+        """The offset of the window in the crop's middle, rounded down."""
+        margin = (self.crop_size - self.record_size) // 2
+        return margin, margin
+
+    def jitter(self, seed: int, key: str) -> Offset:
+        """Returns the window's place for an example's key: uniform over all, the same on every machine."""
+        digest = hashlib.blake2b(f"{seed}/jitter/{key}".encode(), digest_size=8).digest()
+        places = self.crop_size - self.record_size + 1
+        y, x = divmod(int.from_bytes(digest, "big") % (places * places), places)
+        return y, x
+
+
+def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: int) -> BoundingBox:
+    """Returns the union of `boxes`, grown about its centre, on whole pixels inside the picture.
+
+    Raises:
+      UserError: nothing of it lies inside the picture.
+    """
+    # Grown by 30 % a box of 1e300 pixels stays finite, so one clip makes any finite box safe to round.
+    grown = union(boxes).grow(growth).clip(height, width)
+    box = grown.round()
+    if box.height < 1 or box.width < 1:
+        raise UserError(f"The digits' boxes must overlap the picture ({height} x {width}, height x width).", boxes)
+    return box
+
+
+def cut(picture: Image.Image, box: BoundingBox, size: int) -> NDArray[np.uint8]:
+    """Returns the part of an RGB picture inside `box`, resized to (size, size, 3) uint8.
+
+    Bilinear with antialiasing: the filter widens with the scale, as in
+    `tf.image.resize(antialias=True)`. The aspect is not kept.
+    """
+    edges = (box.xmin, box.ymin, box.xmax, box.ymax)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=edges))
+
+
+def window(crop: NDArray[np.uint8], offset: Offset, size: int) -> NDArray[np.uint8]:
+    """Returns the (size, size, channels) part of `crop` whose upper left corner is at `offset`."""
+    y, x = offset
+    return crop[y : y + size, x : x + size]
+
+
+def boxes_in_window(
+    boxes: Sequence[BoundingBox], box: BoundingBox, crop_size: int, offset: Offset
+) -> NDArray[np.float32]:
+    """Returns the digits' boxes in the window's pixels: (5, 4) float32, zeros behind the last.
+
+    Args:
+      boxes: in the source picture's pixels, at most five.
+      box: the crop in the source picture.
+      crop_size: what the crop was resized to, pixels.
+      offset: of the window in the resized crop, pixels.
+    """
+    origin = np.array([box.ymin, box.xmin, box.ymin, box.xmin])
+    scale = crop_size / np.array([box.height, box.width, box.height, box.width])
+    placed = np.zeros((MAX_LENGTH, 4), np.float32)
+    placed[: len(boxes)] = (np.array(boxes) - origin) * scale - np.array([*offset, *offset])
+    return placed

@@ -1,0 +1,71 @@
+"""Names of shards, and files that appear whole or not at all."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tfrecords.errors import UserError
+
+_NAME = re.compile(
+    r"(?P<name>[a-z][a-z0-9_]*)-(?P<split>[a-z][a-z0-9_]*)\.tfrecord-(?P<index>\d{5})-of-(?P<count>\d{5})"
+)
+
+
+@dataclass(frozen=True, order=True)
+class ShardName:
+    """The name of one shard, as TensorFlow Datasets reads it: `svhn-train.tfrecord-00003-of-00064`.
+
+    Attributes:
+      name: of the dataset, lower case with underscores.
+      split: train, validation or test.
+      index: from 0.
+      count: of the split's shards, at most 99,999.
+    """
+
+    name: str
+    split: str
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(str(self)) or not 0 <= self.index < self.count:
+            raise UserError(
+                "A shard's name must be NAME-SPLIT.tfrecord-INDEX-of-COUNT, names in lower case, INDEX below COUNT.",
+                str(self),
+            )
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.split}.tfrecord-{self.index:05d}-of-{self.count:05d}"
+
+    @classmethod
+    def parse(cls, text: str) -> "ShardName":
+        """Returns the parts of a shard's file name.
+
+        Raises:
+          UserError: `text` is not such a name.
+        """
+        match = _NAME.fullmatch(text)
+        if not match:
+            raise UserError("A shard's name must be NAME-SPLIT.tfrecord-INDEX-of-COUNT.", text)
+        return cls(match["name"], match["split"], int(match["index"]), int(match["count"]))
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file beside `path` and renames it to `path` when the block ends well.
+
+    When the block raises, the temporary file is removed and `path` stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

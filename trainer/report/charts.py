@@ -1,0 +1,196 @@
+"""Numbers → line charts as inline SVG, without network, fonts or state.
+
+Drawn by hand rather than with matplotlib: colours come from the page's style
+sheet, so one drawing serves light, dark and print, and weighs a few kilobytes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import numpy.typing as npt
+
+# In user units; a chart is about this many CSS pixels wide on a phone, so 13 stays readable there.
+WIDTH, HEIGHT = 400, 250
+LEFT, RIGHT, TOP, BOTTOM = 48, 14, 32, 42
+LETTER_WIDTH = 6.7
+# More markers than this would hide the line that they stand on.
+MOST_MARKERS = 40
+# Curve points; more cannot be told apart at this size.
+MOST_POINTS = 240
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart.
+
+    Attributes:
+      name: shown in the legend.
+      style: `main`, `second` or `third`, a class of the page's style sheet.
+      points: (x, y) in data units; a y that is not finite interrupts the line.
+    """
+
+    name: str
+    style: str
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The range of one axis in data units, low < high, and how its numbers are written."""
+
+    low: float
+    high: float
+    label: str = ""
+    percent: bool = False
+    whole: bool = False
+
+    def ticks(self) -> list[float]:
+        """Returns the places of the labels, ascending."""
+        return nice_ticks(self.low, self.high, whole=self.whole)
+
+    def text(self, value: float) -> str:
+        """Returns `value` as the axis writes it."""
+        return f"{100 * value:.4g} %" if self.percent else f"{value:.4g}"
+
+
+def coverage_curve(
+    confidence: npt.ArrayLike, correct: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Accuracy of the answered examples when only the most confident are answered.
+
+    Examples of equal confidence are answered together, so their order does not
+    matter. After Goodfellow et al. 2013 (arXiv:1312.6082), section 5.1.
+
+    Args:
+      confidence: float, shape (examples,), finite.
+      correct: bool, shape (examples,).
+
+    Returns:
+      coverage, float64, shape (distinct confidences,), ascending in 0..1, the last
+      one 1; and the accuracy at each, the same shape, in 0..1.
+
+    Raises:
+      ValueError: the two are not one-dimensional and of one length.
+    """
+    sure, right = np.asarray(confidence, np.float64), np.asarray(correct, bool)
+    if sure.ndim != 1 or sure.shape != right.shape:
+        raise ValueError(
+            "confidence and correct must be one-dimensional and of one length. "
+            f"Received: shapes {sure.shape} and {right.shape}"
+        )
+    if not sure.size:
+        return np.zeros(0), np.zeros(0)
+    order = np.argsort(-sure, kind="stable")
+    is_last_of_tie = np.append(np.diff(sure[order]) != 0, True)
+    answered = np.flatnonzero(is_last_of_tie) + 1
+    return answered / sure.size, np.cumsum(right[order])[is_last_of_tie] / answered
+
+
+def coverage_at(coverage: npt.NDArray[np.float64], accuracy: npt.NDArray[np.float64], target: float) -> float:
+    """Returns the largest coverage, 0..1, whose accuracy is at least `target`; 0 when there is none."""
+    enough = coverage[accuracy >= target]
+    return float(enough[-1]) if enough.size else 0.0
+
+
+def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
+    """Returns at most `most` (>= 2) of the points, evenly chosen, with the first and the last."""
+    if len(points) <= most:
+        return list(points)
+    return [points[i] for i in np.linspace(0, len(points) - 1, most).round().astype(int)]
+
+
+def nice_ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
+    """Returns at most `most` round numbers in [low, high], ascending; `whole` allows only integers.
+
+    Raises:
+      ValueError: low is not below high.
+    """
+    if not low < high:
+        raise ValueError(f"low must be below high. Received: {low}, {high}")
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    steps = [factor * power * scale for scale in (1, 10) for factor in (1, 2, 2.5, 5)] + [100 * power]
+    for step in steps:
+        if whole and (step < 1 or step != round(step)):
+            continue
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            return [round(i * step, 12) for i in range(first, last + 1)]
+    return [low, high]
+
+
+def line_chart(
+    series: Sequence[Series], x: Axis, y: Axis, description: str, guide: float | None = None
+) -> str:
+    """Draws lines over two linear axes.
+
+    Args:
+      series: the lines, the first one on top.
+      x: the horizontal axis.
+      y: the vertical axis; values outside it are drawn at its edge.
+      description: what a reader who cannot see the chart is told.
+      guide: a y value marked with a dashed line.
+
+    Returns:
+      An `<svg>` element with every text escaped; its colours are classes.
+    """
+    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}">']
+    parts += _grid(x, y)
+    if guide is not None:
+        at = _down(guide, y)
+        parts.append(f'<path class="guide" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
+    for line in reversed(series):
+        parts += _line(line, x, y)
+    parts += _legend(series) if len(series) > 1 else []
+    return "".join([*parts, "</svg>"])
+
+
+def _across(value: float, axis: Axis) -> float:
+    share = (value - axis.low) / (axis.high - axis.low)
+    return LEFT + min(max(share, 0.0), 1.0) * (WIDTH - LEFT - RIGHT)
+
+
+def _down(value: float, axis: Axis) -> float:
+    share = (value - axis.low) / (axis.high - axis.low)
+    return HEIGHT - BOTTOM - min(max(share, 0.0), 1.0) * (HEIGHT - TOP - BOTTOM)
+
+
+def _grid(x: Axis, y: Axis) -> list[str]:
+    parts = []
+    for tick in y.ticks():
+        at = _down(tick, y)
+        parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text x="{LEFT - 7}" y="{at + 4.5:.1f}" text-anchor="end">{escape(y.text(tick))}</text>')
+    base = HEIGHT - BOTTOM
+    for tick in x.ticks():
+        text = escape(x.text(tick))
+        parts.append(f'<text x="{_across(tick, x):.1f}" y="{base + 18}" text-anchor="middle">{text}</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x.label)}</text>')
+    return parts
+
+
+def _line(line: Series, x: Axis, y: Axis) -> list[str]:
+    finite = [(a, b) for a, b in line.points if math.isfinite(b)]
+    path, pen = [], "M"
+    for a, b in line.points:
+        if math.isfinite(b):
+            path.append(f"{pen}{_across(a, x):.1f} {_down(b, y):.1f}")
+        pen = "L" if math.isfinite(b) else "M"
+    parts = [f'<path class="line {line.style}" d="{"".join(path)}"/>'] if path else []
+    for a, b in finite if len(finite) <= MOST_MARKERS else []:
+        title = escape(f"{line.name}, {x.label} {x.text(a)}: {y.text(b)}")
+        dot = f'<circle class="dot {line.style}" cx="{_across(a, x):.1f}" cy="{_down(b, y):.1f}" r="2.6">'
+        parts.append(f"{dot}<title>{title}</title></circle>")
+    return parts
+
+
+def _legend(series: Sequence[Series]) -> list[str]:
+    parts, left = [], float(LEFT)
+    for line in series:
+        parts.append(f'<path class="line {line.style}" d="M{left:.1f} 13h18"/>')
+        parts.append(f'<text x="{left + 24:.1f}" y="17.5">{escape(line.name)}</text>')
+        left += 24 + LETTER_WIDTH * len(line.name) + 18
+    return parts

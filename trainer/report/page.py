@@ -1,0 +1,191 @@
+"""A run → one HTML page that needs nothing but itself."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from tfrecords.errors import UserError
+from tfrecords.shards import atomic_write
+from trainer.report import charts, gallery
+from trainer.report.charts import Axis, Series
+from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, Run, load_run
+
+# The share of right answers among fewer examples jumps too much to be drawn.
+LEAST_ANSWERED = 10
+COVERAGE_TARGET = 0.98
+
+
+@dataclass(frozen=True)
+class Report:
+    """A rendered page: its HTML, how many pictures it shows, and a line for each thing missing from it."""
+
+    html: str
+    num_pictures: int
+    missing: tuple[str, ...]
+
+
+def write_report(run_dir: Path, output: Path, data_dir: Path | None = None) -> Report:
+    """Writes the page of `run_dir` to `output`, whole or not at all; see `load_run` for `data_dir`.
+
+    Raises:
+      UserError: the run directory cannot be used.
+      OSError: a file cannot be read or written.
+    """
+    report = render(load_run(run_dir, data_dir))
+    with atomic_write(output) as stream:
+        # JSON may hold half a surrogate pair, for which UTF-8 has no bytes.
+        stream.write(report.html.encode("utf-8", errors="replace"))
+    return report
+
+
+def render(run: Run) -> Report:
+    """Composes the page; the same run and pictures give the same text."""
+    chosen = gallery.choose(run.predictions)
+    pictures, complaint = _pictures(run, chosen)
+    missing = (*run.missing, *complaint)
+    confusion = run.evaluation.get("confusion") or []
+    html = _environment().get_template("page.html").render(
+        run=run,
+        name=run.run_dir.resolve().name,
+        missing=missing,
+        history_charts=_history_charts(run.history) if run.history else {},
+        coverage_chart=_coverage_chart(run.predictions) if run.predictions else "",
+        least_answered=LEAST_ANSWERED,
+        chosen=chosen,
+        pictures=pictures,
+        confusion=confusion,
+        mix_ups=gallery.top_confusions(confusion),
+        commands={"train": TRAIN, "evaluate": EVALUATE, "prepare": PREPARE},
+    )
+    return Report(html, len(pictures), missing)
+
+
+def percent(share: Any) -> str:
+    """Writes a share in 0..1 as `87.3 %`, `–` for no number; only a whole 1 reads 100 %, only a 0 reads 0 %."""
+    if not _is_finite(share):
+        return "–"
+    if 0.9995 <= share < 1:
+        return "> 99.9\u00a0%"
+    if 0 < share < 0.0005:
+        return "< 0.1\u00a0%"
+    return f"{100 * share:.1f}\u00a0%"
+
+
+def number(value: Any) -> str:
+    """Writes an int with thousands separators, a float with four significant digits, `–` for no number."""
+    if not _is_finite(value):
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def size(num_bytes: float) -> str:
+    """Writes a number of bytes in the largest unit (of 1000) that leaves at least one of it."""
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.3g}\u00a0{unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:,.1f}\u00a0GB"
+
+
+def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Returns (key, text) of every leaf; the keys of nested mappings are joined with dots."""
+    if isinstance(value, dict) and value:
+        pairs = [(f"{prefix}.{key}" if prefix else str(key), inner) for key, inner in value.items()]
+        return [leaf for path, inner in pairs for leaf in flatten(inner, path)]
+    return [(prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, number=number, size=size, flat=flatten)
+    return environment
+
+
+def _pictures(run: Run, chosen: gallery.Gallery) -> tuple[dict[str, str], list[str]]:
+    """Returns key → data URI of the chosen examples, and a line when pictures cannot be had."""
+    keys = chosen.keys()
+    if not keys or run.data_dir is None or not run.data_dir.is_dir():
+        return {}, []
+    split = run.evaluation.get("split")
+    if not split:
+        return {}, [f"The gallery has no pictures: evaluation.json names no split; `{EVALUATE}` does."]
+    try:
+        images = gallery.load_pictures(run.data_dir, str(split), keys)
+    except (UserError, OSError) as error:
+        return {}, [f"The gallery has no pictures: {error}"]
+    absent = len(keys - images.keys())
+    complaint = f"{run.data_dir}, split {split}, does not hold {absent} of the gallery's {len(keys)} pictures."
+    return {key: gallery.png_data_uri(image) for key, image in images.items()}, [complaint] if absent else []
+
+
+def _points(history: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    """Returns (epoch, value); an epoch without the value is left out, one without a number in it is not finite."""
+    return [
+        (row["epoch"], row[name] if _is_finite(row[name]) else math.nan) for row in history if name in row
+    ]
+
+
+def _history_charts(history: list[dict[str, Any]]) -> dict[str, str]:
+    """Returns title → SVG of the training curves that the history has values for."""
+    accuracies = [
+        Series("validation", "main", _points(history, "validation_whole_number_accuracy")),
+        Series("training", "second", _points(history, "train_whole_number_accuracy")),
+        Series("validation, digits", "third", _points(history, "validation_digit_accuracy")),
+    ]
+    losses = [
+        Series("validation", "main", _points(history, "validation_loss")),
+        Series("training", "second", _points(history, "train_loss")),
+    ]
+    rates = [Series("learning rate", "main", _points(history, "learning_rate"))]
+    drawn = {
+        "Whole-number accuracy": _epoch_chart(accuracies, percent=True),
+        "Loss": _epoch_chart(losses),
+        "Learning rate": _epoch_chart(rates),
+    }
+    return {title: svg for title, svg in drawn.items() if svg}
+
+
+def _epoch_chart(series: list[Series], percent: bool = False) -> str:
+    series = [line for line in series if any(math.isfinite(y) for _, y in line.points)]
+    if not series:
+        return ""
+    top = max(y for line in series for _, y in line.points if math.isfinite(y))
+    epochs = [x for line in series for x, _ in line.points]
+    x = Axis(min(epochs), max(max(epochs), min(epochs) + 1), "epoch", whole=True)
+    y = Axis(0, 1 if percent else max(1.05 * top, 1e-12), percent=percent)
+    ends = [(line.name, [b for _, b in line.points if math.isfinite(b)]) for line in series]
+    story = "; ".join(f"{name} from {y.text(values[0])} to {y.text(values[-1])}" for name, values in ends)
+    thinned = [Series(line.name, line.style, charts.thin(line.points)) for line in series]
+    return charts.line_chart(thinned, x, y, f"By epoch: {story}.")
+
+
+def _coverage_chart(predictions: list[gallery.Prediction]) -> str:
+    coverage, accuracy = charts.coverage_curve(
+        [one.confidence for one in predictions], [one.correct for one in predictions]
+    )
+    shown = coverage * len(predictions) >= min(LEAST_ANSWERED, len(predictions))
+    low = min(math.floor(10 * accuracy[shown].min()) / 10, COVERAGE_TARGET - 0.08)
+    x, y = Axis(0, 1, "coverage: share of pictures answered", percent=True), Axis(low, 1, percent=True)
+    points = list(zip(coverage[shown].tolist(), accuracy[shown].tolist(), strict=True))
+    reached = charts.coverage_at(coverage, accuracy, COVERAGE_TARGET)
+    story = (
+        f"Accuracy {percent(points[0][1])} when {percent(points[0][0])} of the pictures are answered, "
+        f"{percent(points[-1][1])} when all are; 98 % or more up to {percent(reached)}."
+    )
+    curve = Series("accuracy", "main", charts.thin(points))
+    marks = [Series("98 %", "mark", [(reached, COVERAGE_TARGET)])] if reached else []
+    return charts.line_chart([*marks, curve], x, y, story, guide=COVERAGE_TARGET)
