@@ -1,9 +1,10 @@
 """One shape for the three command lines: subcommands, one-line errors, exit codes."""
 
 import argparse
+import importlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tfrecords._version import __version__
@@ -12,23 +13,19 @@ from tfrecords.errors import UserError
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand.
+    """A subcommand, in a module of its own that is imported only when it is called.
 
     Attributes:
       name: what the user types after the package.
       help: one line, shown in the list of commands.
-      epilog: examples, shown at the end of the command's own help.
-      add_arguments: adds the command's options to its parser.
-      run: does the work and returns the exit code.
-      passes_through: True when `run` takes, as a second argument, the list of
-        options that the parser does not know (Beam's own).
+      module: has `add_arguments(parser)`, `run(args) -> exit code` and, shown below its help, `EPILOG`.
+      passes_through: True when `run` takes, as a second argument, the options
+        that the parser does not know (Beam's own).
     """
 
     name: str
     help: str
-    epilog: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[..., int]
+    module: str
     passes_through: bool = False
 
 
@@ -38,27 +35,31 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
     A `UserError` or an `OSError` becomes one line on standard error and exit code
     1 (`--verbose` adds the traceback); any other exception is a bug and is raised.
     """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    named = next((word for word in argv if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"streetdigits {__version__}")
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    by_name = {command.name: command for command in commands}
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in commands:
         sub = subparsers.add_parser(
             command.name,
             help=command.help,
             description=command.help,
-            epilog=command.epilog,
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
         sub.add_argument("--verbose", action="store_true", help="show a traceback with an error")
-        command.add_arguments(sub)
+        if command.name == named:
+            module = importlib.import_module(command.module)
+            sub.epilog = getattr(module, "EPILOG", None)
+            module.add_arguments(sub)
+            sub.set_defaults(command=command, run=module.run)
     args, unknown = parser.parse_known_args(argv)
-    command = by_name[args.command]
-    if unknown and not command.passes_through:
-        parser.error(f"{command.name} does not know these arguments: {' '.join(unknown)}")
+    if unknown and not args.command.passes_through:
+        parser.error(f"{named} does not know these arguments: {' '.join(unknown)}")
     try:
-        return command.run(args, unknown) if command.passes_through else command.run(args)
+        code: int = args.run(args, unknown) if args.command.passes_through else args.run(args)
+        return code
     except (UserError, OSError) as error:
         if args.verbose:
             traceback.print_exc()

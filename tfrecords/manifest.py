@@ -126,17 +126,26 @@ class Manifest:
                 f"{directory} is not a dataset directory: it has no {MANIFEST}. "
                 "`python -m beam_jobs prepare` makes one; an interrupted run leaves none."
             )
+        return cls.parse(path.read_bytes(), str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str) -> "Manifest":
+        """Returns the manifest that a file's bytes hold; `name` is what errors call the file.
+
+        Raises:
+          UserError: it is not ours, or its schema is another version's.
+        """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(data)
             version = content["schema_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} must be a JSON object with a schema_version.", repr(error)) from error
+            raise UserError(f"{name} must be a JSON object with a schema_version.", repr(error)) from error
         if version != SCHEMA_VERSION:
-            raise UserError(f"{path}: this streetdigits reads schema version {SCHEMA_VERSION}.", version)
+            raise UserError(f"{name}: this streetdigits reads schema version {SCHEMA_VERSION}.", version)
         try:
             return cls._from_dict(content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} lacks a field of a manifest, or has one too many.", repr(error)) from error
+            raise UserError(f"{name} lacks a field of a manifest, or has one too many.", repr(error)) from error
 
     @classmethod
     def _from_dict(cls, content: dict[str, Any]) -> "Manifest":

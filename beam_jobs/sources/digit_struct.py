@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5g, h5r, h5s
 
-from beam_jobs.annotation import Annotation, RejectedError
+from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
 from tfrecords.boxes import BoundingBox
 from tfrecords.errors import UserError
 from tfrecords.schema import MAX_LENGTH
@@ -39,9 +39,7 @@ def count_entries(path: Path) -> int:
         return len(file["digitStruct/name"])
 
 
-def read_annotations(
-    path: Path, subset: str, start: int, stop: int, digit_order: str = "left"
-) -> Iterator[Annotation]:
+def read_annotations(path: Path, subset: str, start: int, stop: int, digit_order: str = "left") -> Iterator[Annotation]:
     """Yields the pictures of the entries `start` to below `stop`; a bad one as a rejected Annotation.
 
     Args:
@@ -65,10 +63,19 @@ def read_annotations(
                 yield Annotation(subset, name, index, (), (), error.letter)
             except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
                 # h5py's errors for damage inside one entry; the others are still good.
-                letter = RejectedError("annotation", "unreadable_entry", f"{path}: entry {index + 1}.", error).letter
+                letter = RejectedError(
+                    "annotation", "unreadable_entry", f"{FILE_NAME}: entry {index + 1} cannot be read.", error
+                ).letter
                 yield Annotation(subset, name, index, (), (), letter)
             else:
-                yield Annotation(subset, name, index, digits, boxes)
+                yield Annotation(subset, name, index, digits, boxes, _too_long(name, digits))
+
+
+def _too_long(name: str, digits: tuple[int, ...]) -> DeadLetter | None:
+    if len(digits) <= MAX_LENGTH:
+        return None
+    rule = f"{name}: A number must have at most {MAX_LENGTH} digits."
+    return RejectedError("annotation", "too_long", rule, len(digits)).letter
 
 
 def _open(path: Path) -> h5py.File:
@@ -79,9 +86,10 @@ def _open(path: Path) -> h5py.File:
     except OSError as error:
         raise UserError(f"{path} must be an HDF5 file (MATLAB v7.3).", error) from error
     columns = [file.get(f"digitStruct/{column}") for column in ("name", "bbox")]
-    if not all(isinstance(c, h5py.Dataset) and h5py.check_ref_dtype(c.dtype) for c in columns) or len(
-        {c.size for c in columns}
-    ) != 1:
+    if (
+        not all(isinstance(c, h5py.Dataset) and h5py.check_ref_dtype(c.dtype) for c in columns)
+        or len({c.size for c in columns}) != 1
+    ):
         received = [repr(column) for column in columns]
         file.close()
         raise UserError(f"{path} must hold digitStruct/name and digitStruct/bbox, equally long references.", received)
@@ -98,7 +106,8 @@ def _read_name(file: h5py.File, reference: h5py.Reference) -> str:
     codes = _read_array(h5r.dereference(reference, file.id))
     name = "".join(map(chr, codes.tolist()))
     # The name comes from outside: it must not lead out of the subset's folder, on any system.
-    if PurePosixPath(name).name != name or PureWindowsPath(name).name != name or name in ("", ".", "..") or "\0" in name:
+    plain = PurePosixPath(name).name == name == PureWindowsPath(name).name
+    if not plain or name in ("", ".", "..") or "\0" in name:
         raise RejectedError("annotation", "bad_name", "A picture's name must be a plain file name.", repr(name))
     return name
 
@@ -134,7 +143,6 @@ def _digits_and_boxes(
     check(len(set(lengths.values())) == 1, "uneven_fields", "Every field must have a value for each digit.", lengths)
     rows = list(zip(*(fields[field] for field in FIELDS), strict=True))
     check(bool(rows), "no_digits", "A picture must have at least one digit.", 0)
-    check(len(rows) <= MAX_LENGTH, "too_long", f"A number must have at most {MAX_LENGTH} digits.", len(rows))
     if digit_order == "left":
         rows.sort(key=lambda row: row[1])
     for label, *box in rows:

@@ -12,12 +12,13 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-# In user units; a chart is about this many CSS pixels wide on a phone, so 13 stays readable there.
-WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 48, 14, 32, 42
+# In user units; a chart is about this many CSS pixels wide on a phone, so its text stays readable there.
+WIDTH, HEIGHT = 340, 230
+LEFT, RIGHT, TOP, BOTTOM = 46, 16, 30, 42
 LETTER_WIDTH = 6.7
-# More markers than this would hide the line that they stand on.
-MOST_MARKERS = 40
+# With more points than the first, markers would hide the line that they stand on; they stay as
+# invisible places to point at up to the second, after which they overlap.
+MOST_MARKERS, MOST_HINTS = 12, 40
 # Curve points; more cannot be told apart at this size.
 MOST_POINTS = 240
 
@@ -27,8 +28,8 @@ class Series:
     """One line of a chart.
 
     Attributes:
-      name: shown in the legend.
-      style: `main`, `second` or `third`, a class of the page's style sheet.
+      name: shown in the legend; an empty one is not.
+      style: `main`, `second`, `third` or `mark`, a class of the page's style sheet.
       points: (x, y) in data units; a y that is not finite interrupts the line.
     """
 
@@ -121,9 +122,7 @@ def nice_ticks(low: float, high: float, most: int = 6, whole: bool = False) -> l
     return [low, high]
 
 
-def line_chart(
-    series: Sequence[Series], x: Axis, y: Axis, description: str, guide: float | None = None
-) -> str:
+def line_chart(series: Sequence[Series], x: Axis, y: Axis, description: str, guide: float | None = None) -> str:
     """Draws lines over two linear axes.
 
     Args:
@@ -136,14 +135,17 @@ def line_chart(
     Returns:
       An `<svg>` element with every text escaped; its colours are classes.
     """
-    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(description)}">']
-    parts += _grid(x, y)
+    named = [line for line in series if line.name]
+    legend = _legend(named) if len(named) > 1 else []
+    # Without a legend its row is cut off, but for half the height of the highest tick's text.
+    top = 0 if legend else TOP - 8
+    box = f'viewBox="0 {top} {WIDTH} {HEIGHT - top}" role="img" aria-label="{escape(description)}"'
+    parts = [f'<svg class="chart" {box}>', *legend, *_grid(x, y)]
     if guide is not None:
         at = _down(guide, y)
         parts.append(f'<path class="guide" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
     for line in reversed(series):
         parts += _line(line, x, y)
-    parts += _legend(series) if len(series) > 1 else []
     return "".join([*parts, "</svg>"])
 
 
@@ -180,17 +182,18 @@ def _line(line: Series, x: Axis, y: Axis) -> list[str]:
             path.append(f"{pen}{_across(a, x):.1f} {_down(b, y):.1f}")
         pen = "L" if math.isfinite(b) else "M"
     parts = [f'<path class="line {line.style}" d="{"".join(path)}"/>'] if path else []
-    for a, b in finite if len(finite) <= MOST_MARKERS else []:
-        title = escape(f"{line.name}, {x.label} {x.text(a)}: {y.text(b)}")
-        dot = f'<circle class="dot {line.style}" cx="{_across(a, x):.1f}" cy="{_down(b, y):.1f}" r="2.6">'
+    style = line.style if len(finite) <= MOST_MARKERS else "hint"
+    for a, b in finite if len(finite) <= MOST_HINTS else []:
+        title = escape(f"{line.name} {x.label} {x.text(a)}: {y.text(b)}".strip())
+        dot = f'<circle class="dot {style}" cx="{_across(a, x):.1f}" cy="{_down(b, y):.1f}" r="3">'
         parts.append(f"{dot}<title>{title}</title></circle>")
     return parts
 
 
 def _legend(series: Sequence[Series]) -> list[str]:
-    parts, left = [], float(LEFT)
+    parts, left = [], 2.0
     for line in series:
-        parts.append(f'<path class="line {line.style}" d="M{left:.1f} 13h18"/>')
-        parts.append(f'<text x="{left + 24:.1f}" y="17.5">{escape(line.name)}</text>')
-        left += 24 + LETTER_WIDTH * len(line.name) + 18
+        parts.append(f'<path class="line {line.style}" d="M{left:.1f} 12h18"/>')
+        parts.append(f'<text x="{left + 24:.1f}" y="16.5">{escape(line.name)}</text>')
+        left += 24 + LETTER_WIDTH * len(line.name) + 14
     return parts

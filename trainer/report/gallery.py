@@ -116,8 +116,7 @@ def png_data_uri(image: npt.NDArray[np.uint8]) -> str:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
         raise ValueError(
-            "A picture must be uint8 of shape (height, width, 1, 3 or 4). "
-            f"Received: {image.dtype}, shape {image.shape}"
+            f"A picture must be uint8 of shape (height, width, 1, 3 or 4). Received: {image.dtype}, shape {image.shape}"
         )
     buffer = io.BytesIO()
     Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG", optimize=True)

@@ -48,18 +48,22 @@ def render(run: Run) -> Report:
     pictures, complaint = _pictures(run, chosen)
     missing = (*run.missing, *complaint)
     confusion = run.evaluation.get("confusion") or []
-    html = _environment().get_template("page.html").render(
-        run=run,
-        name=run.run_dir.resolve().name,
-        missing=missing,
-        history_charts=_history_charts(run.history) if run.history else {},
-        coverage_chart=_coverage_chart(run.predictions) if run.predictions else "",
-        least_answered=LEAST_ANSWERED,
-        chosen=chosen,
-        pictures=pictures,
-        confusion=confusion,
-        mix_ups=gallery.top_confusions(confusion),
-        commands={"train": TRAIN, "evaluate": EVALUATE, "prepare": PREPARE},
+    html = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            run=run,
+            name=run.run_dir.resolve().name,
+            missing=missing,
+            history_charts=_history_charts(run.history) if run.history else {},
+            coverage_chart=_coverage_chart(run.predictions) if run.predictions else "",
+            least_answered=LEAST_ANSWERED,
+            chosen=chosen,
+            pictures=pictures,
+            confusion=confusion,
+            mix_ups=gallery.top_confusions(confusion),
+            commands={"train": TRAIN, "evaluate": EVALUATE, "prepare": PREPARE},
+        )
     )
     return Report(html, len(pictures), missing)
 
@@ -134,9 +138,7 @@ def _pictures(run: Run, chosen: gallery.Gallery) -> tuple[dict[str, str], list[s
 
 def _points(history: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
     """Returns (epoch, value); an epoch without the value is left out, one without a number in it is not finite."""
-    return [
-        (row["epoch"], row[name] if _is_finite(row[name]) else math.nan) for row in history if name in row
-    ]
+    return [(row["epoch"], row[name] if _is_finite(row[name]) else math.nan) for row in history if name in row]
 
 
 def _history_charts(history: list[dict[str, Any]]) -> dict[str, str]:
@@ -152,21 +154,21 @@ def _history_charts(history: list[dict[str, Any]]) -> dict[str, str]:
     ]
     rates = [Series("learning rate", "main", _points(history, "learning_rate"))]
     drawn = {
-        "Whole-number accuracy": _epoch_chart(accuracies, percent=True),
+        "Whole-number accuracy": _epoch_chart(accuracies, shares=True),
         "Loss": _epoch_chart(losses),
         "Learning rate": _epoch_chart(rates),
     }
     return {title: svg for title, svg in drawn.items() if svg}
 
 
-def _epoch_chart(series: list[Series], percent: bool = False) -> str:
+def _epoch_chart(series: list[Series], shares: bool = False) -> str:
     series = [line for line in series if any(math.isfinite(y) for _, y in line.points)]
     if not series:
         return ""
     top = max(y for line in series for _, y in line.points if math.isfinite(y))
     epochs = [x for line in series for x, _ in line.points]
     x = Axis(min(epochs), max(max(epochs), min(epochs) + 1), "epoch", whole=True)
-    y = Axis(0, 1 if percent else max(1.05 * top, 1e-12), percent=percent)
+    y = Axis(0, 1 if shares else max(1.05 * top, 1e-12), percent=shares)
     ends = [(line.name, [b for _, b in line.points if math.isfinite(b)]) for line in series]
     story = "; ".join(f"{name} from {y.text(values[0])} to {y.text(values[-1])}" for name, values in ends)
     thinned = [Series(line.name, line.style, charts.thin(line.points)) for line in series]
@@ -179,13 +181,14 @@ def _coverage_chart(predictions: list[gallery.Prediction]) -> str:
     )
     shown = coverage * len(predictions) >= min(LEAST_ANSWERED, len(predictions))
     low = min(math.floor(10 * accuracy[shown].min()) / 10, COVERAGE_TARGET - 0.08)
-    x, y = Axis(0, 1, "coverage: share of pictures answered", percent=True), Axis(low, 1, percent=True)
+    x, y = Axis(0, 1, "coverage (share of pictures answered)", percent=True), Axis(low, 1, percent=True)
     points = list(zip(coverage[shown].tolist(), accuracy[shown].tolist(), strict=True))
     reached = charts.coverage_at(coverage, accuracy, COVERAGE_TARGET)
     story = (
         f"Accuracy {percent(points[0][1])} when {percent(points[0][0])} of the pictures are answered, "
         f"{percent(points[-1][1])} when all are; 98 % or more up to {percent(reached)}."
     )
-    curve = Series("accuracy", "main", charts.thin(points))
-    marks = [Series("98 %", "mark", [(reached, COVERAGE_TARGET)])] if reached else []
+    curve = Series("", "main", charts.thin(points))
+    height = float(accuracy[coverage == reached].sum())
+    marks = [Series("", "mark", [(reached, height)])] if reached else []
     return charts.line_chart([*marks, curve], x, y, story, guide=COVERAGE_TARGET)

@@ -1,0 +1,14 @@
+"""Labelled pictures of numbers to TFRecords: get or draw the pictures, then prepare them on Apache Beam."""
+
+import sys
+
+from tfrecords.cli import Command, main
+
+COMMANDS = (
+    Command("sample", "draw house numbers, laid out as SVHN Format 1", "beam_jobs.sample"),
+    Command("download", "fetch SVHN's published archives, checked and unpacked", "beam_jobs.download"),
+    Command("prepare", "crop, jitter and write a source's pictures as TFRecords", "beam_jobs.prepare", True),
+)
+
+if __name__ == "__main__":
+    sys.exit(main("python -m beam_jobs", __doc__ or "", COMMANDS))

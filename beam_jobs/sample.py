@@ -1,0 +1,199 @@
+"""`python -m beam_jobs sample`: draws house numbers and lays them out as SVHN Format 1 unpacks."""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from beam_jobs.assign import digest
+from beam_jobs.drawing import draw_photo
+from beam_jobs.matlab import DigitBox, write_digit_struct
+from tfrecords._version import __version__
+from tfrecords.errors import UserError
+
+# Pictures with 1..5 digits among SVHN's 33,402 for training; 5 is raised from 9 to 1 % so that a few appear.
+LENGTH_COUNTS = (5137, 18130, 8691, 1434, 334)
+# The faces in matplotlib's wheel whose digits are all of one height and unmistakable.
+_FACE_NAMES = (
+    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif"),
+    *("DejaVuSerif-Bold", "DejaVuSerif-BoldItalic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"),
+    *("STIXGeneralBolIta", "cmb10", "cmr10", "cmss10", "cmtt10"),
+)
+_CONFIG_NAME = "sample.json"
+_PICTURES_PER_TASK = 50  # about 0.3 s of work: far above a task's cost, and the bar still moves
+
+Entry = tuple[str, tuple[DigitBox, ...]]
+
+
+@dataclass(frozen=True)
+class SampleConfig:
+    """What decides the bytes that are drawn; saved beside them as sample.json.
+
+    Attributes:
+      count: pictures in both subsets together, at least 2.
+      test_fraction: share of them in test, above 0 and below 1; each subset gets one picture at least.
+      seed: at least 0.
+    """
+
+    count: int = 4000
+    test_fraction: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.count < 2:
+            raise UserError("--count must be at least 2: one picture to train on and one to test.", self.count)
+        if not 0 < self.test_fraction < 1:
+            raise UserError("--test-fraction must be above 0 and below 1.", self.test_fraction)
+        if self.seed < 0:
+            raise UserError("--seed must be 0 or more.", self.seed)
+
+    @property
+    def subset_counts(self) -> dict[str, int]:
+        test = min(max(round(self.count * self.test_fraction), 1), self.count - 1)
+        return {"train": self.count - test, "test": test}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `sample`."""
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for train/ and test/")
+    parser.add_argument("--count", type=int, default=SampleConfig.count, help="pictures, train and test together")
+    parser.add_argument(
+        "--test-fraction", type=float, default=SampleConfig.test_fraction, help="share of the pictures in test"
+    )
+    parser.add_argument("--seed", type=int, default=SampleConfig.seed, help="the same seed draws the same bytes")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
+    parser.add_argument("--overwrite", action="store_true", help="replace what sample drew in DIR before")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws both subsets, then gives them their names; returns 0.
+
+    Raises:
+      UserError: an option is out of range, matplotlib's typefaces are missing, or DIR holds train
+        or test already.
+    """
+    config = SampleConfig(count=args.count, test_fraction=args.test_fraction, seed=args.seed)
+    if args.jobs < 1:
+        raise UserError("--jobs must be at least 1.", args.jobs)
+    output: Path = args.output
+    _check_free(output, config, args.overwrite)
+    faces = find_faces()
+    output.mkdir(parents=True, exist_ok=True)
+    with tqdm(total=config.count, desc="drawing", unit=" pictures") as bar:
+        for subset, count in config.subset_counts.items():
+            _draw_subset(_partial(output, subset), subset, count, config.seed, faces, args.jobs, bar)
+    _publish(output, config)
+    counts = config.subset_counts
+    print(
+        f"drew {config.count} house numbers ({counts['train']} train, {counts['test']} test) in {output}; next: "
+        f"python -m beam_jobs prepare --source svhn --input {output} --output {output}-records"
+    )
+    return 0
+
+
+def find_faces() -> tuple[str, ...]:
+    """Paths of the TrueType faces inside matplotlib's package, which is found without importing it.
+
+    Raises:
+      UserError: matplotlib, or one of its faces, is not installed.
+    """
+    spec = importlib.util.find_spec("matplotlib")
+    folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" if spec and spec.origin else None
+    paths = [folder / f"{name}.ttf" for name in _FACE_NAMES] if folder else []
+    if not paths or not all(path.is_file() for path in paths):
+        rule = "sample draws with the typefaces in matplotlib's wheel: pip install 'streetdigits[sample]'."
+        raise UserError(rule, folder or "no matplotlib")
+    return tuple(map(str, paths))
+
+
+def picture_rng(seed: int, subset: str, index: int) -> np.random.Generator:
+    """The generator of one picture, which depends on neither its neighbours nor their number."""
+    return np.random.default_rng(digest(seed, "sample", f"{subset}/{index}"))
+
+
+def draw_number(rng: np.random.Generator) -> tuple[int, ...]:
+    """Digits 0..9 of a number whose length follows `LENGTH_COUNTS`; the first is not 0."""
+    shares = np.array(LENGTH_COUNTS) / sum(LENGTH_COUNTS)
+    length = int(rng.choice(len(shares), p=shares)) + 1
+    return (int(rng.integers(1, 10)), *(int(digit) for digit in rng.integers(0, 10, length - 1)))
+
+
+def _partial(output: Path, subset: str) -> Path:
+    return output / f".{subset}.partial"
+
+
+def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
+    taken = [output / subset for subset in config.subset_counts if (output / subset).exists()]
+    if not taken:
+        return
+    if not overwrite:
+        raise UserError("sample replaces pictures only with --overwrite: give another --output or add it.", taken[0])
+    if not (output / _CONFIG_NAME).is_file():
+        # SVHN itself unpacks to these names, and takes hours to download.
+        rule = f"--overwrite replaces only what sample drew, which has {_CONFIG_NAME} beside it: delete this yourself."
+        raise UserError(rule, taken[0])
+
+
+def _draw_subset(
+    folder: Path, subset: str, count: int, seed: int, faces: tuple[str, ...], jobs: int, bar: tqdm
+) -> None:
+    """Fills `folder` with 1.png, 2.png, ... and digitStruct.mat; empties it first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    starts = range(1, count + 1, _PICTURES_PER_TASK)
+    tasks = [(folder, subset, seed, faces, start, min(start + _PICTURES_PER_TASK, count + 1)) for start in starts]
+    entries: list[Entry] = []
+    for drawn in _map(tasks, jobs):
+        entries += drawn
+        bar.update(len(drawn))
+    write_digit_struct(folder / "digitStruct.mat", entries)
+
+
+def _map(tasks: list[tuple], jobs: int) -> Iterator[list[Entry]]:
+    """Runs `_draw_range` on each task, in worker processes where there is work for two; keeps the order."""
+    jobs = min(jobs, len(tasks))
+    if jobs == 1:
+        yield from map(_draw_range, tasks)
+        return
+    # Spawned, not forked: a fork copies the progress bar's thread's locks as they happen to stand.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from pool.map(_draw_range, tasks)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _draw_range(task: tuple[Path, str, int, tuple[str, ...], int, int]) -> list[Entry]:
+    folder, subset, seed, faces, start, stop = task
+    entries = []
+    for index in range(start, stop):
+        rng = picture_rng(seed, subset, index)
+        photo = draw_photo(rng, faces, draw_number(rng))
+        Image.fromarray(photo.pixels).save(folder / f"{index}.png")
+        entries.append((f"{index}.png", photo.boxes))
+    return entries
+
+
+def _publish(output: Path, config: SampleConfig) -> None:
+    """Names the whole subsets. sample.json comes first: with it, --overwrite can mend a broken publication."""
+    packages = ("numpy", "pillow", "h5py", "matplotlib")
+    versions = {package: importlib.metadata.version(package) for package in packages}
+    saved = {**asdict(config), "streetdigits": __version__, "versions": versions}
+    partial = _partial(output, _CONFIG_NAME)
+    partial.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
+    partial.replace(output / _CONFIG_NAME)
+    for subset in config.subset_counts:
+        shutil.rmtree(output / subset, ignore_errors=True)
+        _partial(output, subset).rename(output / subset)

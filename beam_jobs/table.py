@@ -1,0 +1,76 @@
+"""annotations.parquet and dead_letters.jsonl: one row a picture, and one line a rejected one."""
+
+import io
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from beam_jobs.shard import PictureRow
+
+_BOX = pa.struct([(edge, pa.float64()) for edge in ("ymin", "xmin", "ymax", "xmax")])
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("subset", pa.string()),
+        ("name", pa.string()),
+        ("index", pa.int64()),
+        ("text", pa.string()),
+        ("length", pa.int64()),
+        ("boxes", pa.list_(_BOX)),
+        ("split", pa.string()),
+        ("shard", pa.int64()),
+        ("source_bytes", pa.int64()),
+        ("source_crc32c", pa.int64()),
+        ("source_height", pa.int64()),
+        ("source_width", pa.int64()),
+        ("crop_box", _BOX),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+"""The columns of annotations.parquet; sizes and boxes in pixels; stage, reason and detail only where rejected."""
+
+
+def to_table(rows: list[PictureRow]) -> pa.Table:
+    """Returns the rows as an Arrow table of `SCHEMA`."""
+    return pa.Table.from_pylist([_to_dict(row) for row in rows], SCHEMA)
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """Returns the table as a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def dead_letters_jsonl(table: pa.Table) -> bytes:
+    """Returns a JSON line for each rejected picture: key, stage, reason and detail."""
+    rejected = table.select(["key", "stage", "reason", "detail"]).to_pylist()
+    return "".join(json.dumps(row) + "\n" for row in rejected if row["reason"]).encode()
+
+
+def _to_dict(row: PictureRow) -> dict[str, Any]:
+    annotation, source, dead = row.annotation, row.source, row.dead
+    known = bool(annotation.digits)
+    return {
+        "key": annotation.key,
+        "subset": annotation.subset,
+        "name": annotation.name,
+        "index": annotation.index,
+        "text": "".join(map(str, annotation.digits)) if known else None,
+        "length": len(annotation.digits) if known else None,
+        "boxes": [box._asdict() for box in annotation.boxes],
+        "split": row.split if not dead else None,
+        "shard": row.shard if not dead else None,
+        "source_bytes": source and source.bytes,
+        "source_crc32c": source and source.crc32c,
+        "source_height": source and source.height,
+        "source_width": source and source.width,
+        "crop_box": row.crop_box and row.crop_box._asdict(),
+        "stage": dead and dead.stage,
+        "reason": dead and dead.reason,
+        "detail": dead and dead.detail,
+    }

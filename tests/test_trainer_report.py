@@ -1,0 +1,455 @@
+"""The report page: its numbers, what it says of missing files, and that it needs nothing but itself."""
+
+import argparse
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfrecords.errors import UserError
+from trainer.report import charts, command, coverage_at, coverage_curve, gallery, load_run, page, render, write_report
+from trainer.report.charts import Axis, Series
+from trainer.report.gallery import Prediction
+
+HOSTILE = '<script>alert("1")</script>&"\'.png#0'
+SECTIONS = {"scores", "training", "coverage", "lengths", "digits", "gallery", "data", "configuration"}
+VOID = {"meta", "link", "img", "br", "path", "circle", "hr"}
+
+
+class Page(HTMLParser):
+    """What the tests ask of a page; fails where elements are not closed in order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert tag in VOID or self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += data
+
+    def all(self, tag):
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def _predictions(count=80):
+    rng = np.random.default_rng(3)
+    rows = []
+    for i in range(count):
+        number = str(rng.integers(1, 9999))
+        correct = bool(rng.random() < 0.6)
+        key = HOSTILE if i == 0 else f"test/{i}.png#0"
+        confidence = 1.0 if i == 0 else round(float(rng.random()), 2)
+        rows.append(Prediction(key, number, number if correct and i else number[:-1], confidence, correct and i > 0))
+    return rows
+
+
+def _write_predictions(path, predictions):
+    columns = {name: [getattr(one, name) for one in predictions] for name in gallery.COLUMNS}
+    pq.write_table(pa.table(columns), path)
+
+
+def _history():
+    for epoch in range(1, 6):
+        row = {"epoch": epoch, "step": 141 * epoch, "learning_rate": 0.002, "train_loss": 4 / epoch}
+        row |= {"train_whole_number_accuracy": 1 - 1 / epoch}
+        yield row | (
+            {"validation_loss": 5 / epoch, "validation_whole_number_accuracy": 0.1 * epoch} if epoch > 1 else {}
+        )
+
+
+def _manifest():
+    shard = {"file": "svhn-train.tfrecord-00000-of-00001", "examples": 16200, "bytes": 144_000_000, "sha256": "ee"}
+    return {
+        "schema_version": 1,
+        "name": "svhn",
+        "config": {"crop": {"height": 54, "jitters": 5}},
+        "sources": [{"subset": "train", "pictures": 3600, "sha256": "ab" * 32}],
+        "splits": {"train": {"pictures": 3240, "examples": 16200, "shards": [shard]}},
+        "dead_letters": {"total": 3, "by_reason": {"<b>no box</b>": 3}},
+    }
+
+
+def _evaluation(data):
+    return {
+        "split": "test",
+        "data": str(data),
+        "num_examples": 80,
+        "whole_number_accuracy": 0.87,
+        "whole_number_accuracy_interval": [0.84, 0.9],
+        "digit_accuracy": 0.99951,
+        "length_accuracy": 1.0,
+        "coverage_at_98": 0.61,
+        "loss": float("nan"),
+        "position_accuracy": [{"position": 1, "num_examples": 80, "accuracy": 0.95}],
+        "by_length": [{"length": 5, "num_examples": 0, "whole_number_accuracy": None}],
+        "confusion": [
+            [7 if row == column else int((row, column) == (1, 7)) for column in range(10)] for row in range(10)
+        ],
+    }
+
+
+@pytest.fixture
+def run_dir(tmp_path, monkeypatch):
+    """A whole run, its dataset without shards, and pictures from thin air."""
+    run_dir, data = tmp_path / "run-1", tmp_path / "records"
+    run_dir.mkdir()
+    data.mkdir()
+    config = {
+        "model": "compact",
+        "data": str(data),
+        "dataset": {"name": "svhn"},
+        "note": "</td><script>",
+        "augment": True,
+    }
+    (run_dir / "config.json").write_text(json.dumps(config))
+    (run_dir / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in _history()))
+    (run_dir / "evaluation.json").write_text(json.dumps(_evaluation(data)))
+    (data / "manifest.json").write_text(json.dumps(_manifest()))
+    _write_predictions(run_dir / "predictions.parquet", _predictions())
+    picture = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
+    monkeypatch.setattr(gallery, "load_pictures", lambda data_dir, split, keys: dict.fromkeys(sorted(keys), picture))
+    return run_dir
+
+
+def _report(run_dir, *options):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(["--run-dir", str(run_dir), *options]))
+
+
+# Pure functions.
+
+
+def test_the_coverage_curve_agrees_with_counting_at_every_threshold():
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 7, 50):
+        confidence, correct = rng.integers(0, 12, count) / 12, rng.random(count) < 0.7
+        coverage, accuracy = coverage_curve(confidence, correct)
+        thresholds = sorted(set(confidence), reverse=True)
+        np.testing.assert_allclose(coverage, [np.mean(confidence >= t) for t in thresholds])
+        np.testing.assert_allclose(accuracy, [np.mean(correct[confidence >= t]) for t in thresholds])
+
+
+def test_the_coverage_curve_does_not_depend_on_the_order_of_equal_confidences():
+    one = coverage_curve([0.5, 0.5, 0.9], [True, False, True])
+    other = coverage_curve([0.9, 0.5, 0.5], [True, False, True])
+    np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(one, [[1 / 3, 1], [1, 2 / 3]])
+
+
+def test_the_coverage_curve_of_no_examples_is_empty():
+    assert [part.shape for part in coverage_curve([], [])] == [(0,), (0,)]
+
+
+def test_the_coverage_curve_rejects_unequal_lengths():
+    with pytest.raises(ValueError, match=r"of one length\. Received: shapes \(2,\) and \(1,\)"):
+        coverage_curve([0.1, 0.2], [True])
+
+
+def test_coverage_at_a_target_is_the_farthest_point_not_below_it():
+    coverage, accuracy = np.array([0.25, 0.5, 0.75, 1.0]), np.array([1.0, 0.9, 0.98, 0.8])
+    assert coverage_at(coverage, accuracy, 0.98) == 0.75
+    assert coverage_at(coverage, accuracy - 0.5, 0.98) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0.9, 1, [0.9, 0.92, 0.94, 0.96, 0.98, 1]), (0, 5.25, [0, 1, 2, 3, 4, 5])],
+)
+def test_ticks_are_round_numbers(low, high, ticks):
+    assert charts.nice_ticks(low, high) == ticks
+
+
+def test_ticks_of_epochs_are_whole_and_never_too_many():
+    rng = np.random.default_rng(1)
+    for high in rng.integers(2, 100_000, 200).tolist():
+        ticks = charts.nice_ticks(1, high, whole=True)
+        assert 1 <= len(ticks) <= 6
+        assert all(tick == round(tick) and 1 <= tick <= high for tick in ticks)
+
+
+def test_ticks_reject_an_empty_range():
+    with pytest.raises(ValueError, match=r"low must be below high\. Received: 1, 1"):
+        charts.nice_ticks(1, 1)
+
+
+def test_thinning_keeps_the_ends_and_the_limit():
+    points = [(float(i), 0.0) for i in range(1000)]
+    thinned = charts.thin(points, 10)
+    assert (len(thinned), thinned[0], thinned[-1]) == (10, points[0], points[-1])
+    assert charts.thin(points[:9], 10) == points[:9]
+
+
+def test_a_line_is_interrupted_where_its_value_is_not_finite():
+    line = Series("a", "main", [(0, 0.1), (1, 0.2), (2, float("nan")), (3, 0.4), (4, float("inf"))])
+    svg = charts.line_chart([line], Axis(0, 4), Axis(0, 1), "d")
+    path = re.search(r'class="line main" d="([^"]*)"', svg)[1]
+    assert (path.count("M"), path.count("L")) == (2, 1)
+    assert "nan" not in svg and "inf" not in svg
+
+
+def test_a_chart_escapes_its_texts():
+    svg = charts.line_chart(
+        [Series("<a>", "main", [(0, 0)]), Series("b", "second", [])], Axis(0, 1), Axis(0, 1), '"><b>'
+    )
+    Page(svg)
+    assert "<a>" not in svg and "<b>" not in svg
+
+
+def test_the_gallery_puts_the_surest_mistakes_and_the_least_sure_answers_first():
+    predictions = [Prediction(f"k{i}", "1", "1" if i % 2 else "2", i / 200, bool(i % 2)) for i in range(200)]
+    chosen = gallery.choose(predictions)
+    assert [one.key for one in chosen.wrong] == [f"k{i}" for i in range(198, 150, -2)]
+    assert [one.key for one in chosen.unsure] == [f"k{i}" for i in range(1, 24, 2)]
+    assert len(chosen.right) == 24
+    assert all(one.correct for one in chosen.right)
+    assert not set(chosen.right) & set(chosen.unsure)
+    assert gallery.choose(predictions[::-1]) == chosen
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_picture_survives_its_data_uri(channels):
+    import base64
+    import io
+
+    from PIL import Image
+
+    picture = np.random.default_rng(0).integers(0, 256, (5, 4, channels), np.uint8)
+    head, _, body = gallery.png_data_uri(picture).partition(",")
+    read = np.asarray(Image.open(io.BytesIO(base64.b64decode(body))))
+    assert head == "data:image/png;base64"
+    np.testing.assert_array_equal(read.reshape(picture.shape), picture)
+
+
+def test_a_picture_of_floats_is_rejected():
+    with pytest.raises(ValueError, match=r"must be uint8 .* Received: float64, shape \(2, 2, 3\)"):
+        gallery.png_data_uri(np.zeros((2, 2, 3)))
+
+
+def test_mix_ups_come_commonest_first_and_leave_out_right_digits():
+    confusion = np.eye(10, dtype=int) * 9
+    confusion[1, 7], confusion[7, 1], confusion[0, 8] = 2, 3, 2
+    assert gallery.top_confusions(confusion.tolist(), most=2) == [(7, 1, 3), (0, 8, 2)]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.8734, "87.3 %"),
+        (1, "100.0 %"),
+        (0.99996, "> 99.9 %"),
+        (0.0001, "< 0.1 %"),
+        (0, "0.0 %"),
+        (None, "–"),
+        (float("nan"), "–"),
+    ],
+)
+def test_shares_are_not_rounded_to_all_or_nothing(share, text):
+    assert page.percent(share).replace("\u00a0", " ") == text
+
+
+def test_nested_settings_are_joined_with_dots():
+    value = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": "text", "f": {}, "g": None}
+    assert page.flatten(value) == [("a.b", "1"), ("a.c.d", "[1, 2]"), ("e", "text"), ("f", "{}"), ("g", "null")]
+
+
+# Reading a run.
+
+
+def test_a_directory_without_a_configuration_is_not_a_run_directory(tmp_path):
+    with pytest.raises(UserError, match=rf"is not a run directory: it has no config\.json.* Received: {tmp_path}"):
+        load_run(tmp_path)
+
+
+def test_a_dataset_directory_given_by_hand_must_exist(run_dir):
+    with pytest.raises(UserError, match=r"--data must be a dataset directory that exists\. Received: nowhere"):
+        load_run(run_dir, Path("nowhere"))
+
+
+def test_an_epoch_trained_twice_counts_once_and_an_unfinished_line_is_left_out(run_dir):
+    lines = ['{"epoch": 2, "train_loss": 9}', '{"epoch": 1}', '{"epoch": 2, "train_loss": 3}', '{"epoch": 3, "tra']
+    (run_dir / "history.jsonl").write_text("\n".join(lines))
+    assert load_run(run_dir).history == [{"epoch": 1}, {"epoch": 2, "train_loss": 3}]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("config.json", "{", r"config\.json must be JSON\. Received: "),
+        ("evaluation.json", "[1]", r"evaluation\.json must be a JSON object\. Received: \[1\]"),
+        ("evaluation.json", '{"confusion": [[1]]}', r"10 lists of 10 counts\. Received: \[\[1\]\]"),
+        ("evaluation.json", '{"by_length": [1]}', r"by_length must be a list of objects\. Received: \[1\]"),
+        ("history.jsonl", '{"epoch": 1}\n{"epoch": "x"}\n', r"history\.jsonl, line 2 must have a whole .* Received: x"),
+        ("predictions.parquet", "no", r"predictions\.parquet must be a Parquet file\. Received: "),
+    ],
+)
+def test_a_broken_file_is_named(run_dir, name, text, message):
+    (run_dir / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_run(run_dir)
+
+
+def test_predictions_without_a_column_or_with_a_strange_confidence_are_rejected(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    pq.write_table(pa.table({"key": ["a"]}), path)
+    with pytest.raises(UserError, match=r"must have the columns key, number, .* Received: \['key'\]"):
+        gallery.read_predictions(path)
+    _write_predictions(path, [Prediction("a", "1", "1", 1.5, True)])
+    with pytest.raises(UserError, match=r"key a: confidence must be in 0\.\.1\. Received: 1\.5"):
+        gallery.read_predictions(path)
+
+
+# The page.
+
+
+def test_the_page_shows_every_section_and_score(run_dir):
+    parsed = Page(render(load_run(run_dir)).html)
+    assert {attrs.get("id") for attrs in parsed.all("section")} == SECTIONS
+    assert {attrs["href"] for attrs in parsed.all("a")} == {f"#{name}" for name in SECTIONS}
+    text = " ".join(parsed.text.split()).replace("\u00a0", " ")
+    for words in (
+        "compact on svhn",
+        "87.0 %",
+        "84.0 % to 90.0 %",
+        "61.0 %",
+        "16,200",
+        "144 MB",
+        "crop.jitters",
+        "3,600",
+    ):
+        assert words in text
+    assert "not complete" not in text
+
+
+def test_the_page_fetches_nothing(run_dir):
+    parsed = Page(render(load_run(run_dir)).html)
+    assert not parsed.all("script") and not parsed.all("iframe")
+    for tag, attrs in parsed.tags:
+        for name in ("src", "href", "srcset", "poster", "data", "xlink:href"):
+            assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs)
+    html = render(load_run(run_dir)).html
+    assert "url(" not in html and "@import" not in html and "http://" not in html and "https://" not in html
+
+
+def test_every_picture_and_chart_says_what_it_shows(run_dir):
+    parsed = Page(render(load_run(run_dir)).html)
+    assert len(parsed.all("img")) == len(gallery.choose(_predictions()).keys())
+    assert all("the model answered" in attrs["alt"] for attrs in parsed.all("img"))
+    assert len(parsed.all("svg")) == 4
+    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in parsed.all("svg"))
+    assert len(parsed.all("caption")) == len(parsed.all("table"))
+
+
+def test_hostile_texts_are_shown_and_not_run(run_dir):
+    parsed = Page(render(load_run(run_dir)).html)
+    assert HOSTILE in parsed.text
+    assert "</td><script>" in parsed.text
+    assert "<b>no box</b>" in parsed.text
+    assert not parsed.all("script")
+
+
+def test_a_bare_run_gives_a_page_that_names_what_is_missing_and_what_makes_it(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    report = render(load_run(tmp_path))
+    parsed = Page(report.html)
+    assert {attrs.get("id") for attrs in parsed.all("section")} == SECTIONS
+    assert len(report.missing) == 4
+    for words in ("history.jsonl", "evaluation.json", "predictions.parquet", "manifest.json"):
+        assert words in parsed.text
+    for words in (
+        "python -m trainer train",
+        "python -m trainer evaluate",
+        "python -m beam_jobs prepare",
+        "--data DATA",
+    ):
+        assert words in parsed.text
+
+
+def test_a_dataset_that_is_gone_leaves_a_page_without_pictures_that_says_so(run_dir, tmp_path):
+    (tmp_path / "records").rename(tmp_path / "moved")
+    report = render(load_run(run_dir))
+    assert report.num_pictures == 0
+    assert "records is gone" in report.missing[0]
+    assert not Page(report.html).all("img")
+    assert render(load_run(run_dir, tmp_path / "moved")).missing == ()
+
+
+def test_pictures_that_cannot_be_read_are_reported(run_dir, monkeypatch):
+    def fail(data_dir, split, keys):
+        raise UserError("the shard must be whole.", "x")
+
+    monkeypatch.setattr(gallery, "load_pictures", fail)
+    assert render(load_run(run_dir)).missing == ("The gallery has no pictures: the shard must be whole. Received: x",)
+    monkeypatch.setattr(gallery, "load_pictures", lambda data_dir, split, keys: {})
+    assert re.search(
+        r"split test, does not hold \d+ of the gallery's \d+ pictures", render(load_run(run_dir)).missing[0]
+    )
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "evaluation.json", "predictions.parquet"])
+def test_any_single_file_may_be_missing_or_hold_little(run_dir, name):
+    (run_dir / name).unlink()
+    assert any(line.startswith(name) for line in render(load_run(run_dir)).missing)
+    if name == "evaluation.json":
+        (run_dir / name).write_text('{"position_accuracy": [{}]}')
+    elif name == "history.jsonl":
+        (run_dir / name).write_text('{"epoch": 1, "train_loss": NaN, "learning_rate": 0}\n')
+    else:
+        _write_predictions(run_dir / name, [Prediction("a", "12", "", 0.5, False)])
+    Page(render(load_run(run_dir)).html)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        {"name": "x"},
+        {"sources": "a", "splits": [], "dead_letters": 3},
+        {"sources": {"a": 1}, "splits": {"t": {}}, "dead_letters": {"total": 0}},
+    ],
+)
+def test_an_unusual_manifest_is_still_shown(run_dir, tmp_path, manifest):
+    (tmp_path / "records" / "manifest.json").write_text(json.dumps(manifest))
+    Page(render(load_run(run_dir)).html)
+
+
+def test_the_command_writes_the_same_bytes_twice_and_says_where(run_dir, tmp_path, capsys):
+    assert _report(run_dir) == 0
+    assert re.search(rf"^Report with \d+ pictures \(.* kB\): {run_dir}/report\.html$", capsys.readouterr().out)
+    assert _report(run_dir, "--output", str(tmp_path / "new" / "page.html")) == 0
+    assert (run_dir / "report.html").read_bytes() == (tmp_path / "new" / "page.html").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["page.html"]
+
+
+def test_the_command_counts_what_is_missing(run_dir, capsys):
+    (run_dir / "history.jsonl").unlink()
+    assert _report(run_dir) == 0
+    captured = capsys.readouterr()
+    assert "1 part missing" in captured.out
+    assert captured.err.startswith("note: history.jsonl is missing")
+
+
+def test_a_text_without_utf_8_bytes_does_not_stop_the_page(run_dir):
+    (run_dir / "config.json").write_text('{"model": "\\ud800"}')
+    write_report(run_dir, run_dir / "report.html")
+    assert "<h1>?" in (run_dir / "report.html").read_text(encoding="utf-8")
