@@ -21,7 +21,7 @@ class Photo:
     Attributes:
       pixels: (height, width, 3) uint8, RGB.
       boxes: one a digit, left to right, each tight round the digit's ink and inside the picture.
-      ink: (height, width) uint8, the digits' coverage of each pixel before blur: 255 is all ink.
+      ink: (height, width) uint8, how much of each pixel the digits cover before blur: 255 is all of it.
     """
 
     pixels: np.ndarray
@@ -80,15 +80,16 @@ def _lay_out(
     """Glyphs with their places in the number's plane, half the number's width, a digit's height: pixels."""
     height = float(np.clip(rng.lognormal(np.log(30), 0.4), 18, 72))
     stroke, crooked = int(rng.choice((0, 0, 2, 4))), rng.random() < 0.15
-    stretch, gap = rng.uniform(0.65, 1.05), height * np.clip(rng.normal(0.1, 0.06), 0.03, 0.3)
+    stretch, gap = rng.uniform(0.55, 0.95), height * np.clip(rng.normal(0.1, 0.06), 0.03, 0.3)
     glyphs = [_glyph(face, digit, stroke) for digit in digits]
     scale = height / (_glyph(face, 0, stroke).height - 2 * _BORDER_PX)
     widths = [(glyph.width - 2 * _BORDER_PX) * scale * stretch for glyph in glyphs]
     half_width = (sum(widths) + gap * (len(digits) - 1)) / 2
     placed, left = [], -half_width
     for glyph, width in zip(glyphs, widths, strict=True):
-        middle = (left + width / 2, rng.normal(0, 0.05 if crooked else 0.012) * height)
-        turn = rng.normal(0, 0.09 if crooked else 0.012)
+        # Bounded, for `_place` to leave room: no digit may be cut off.
+        middle = (left + width / 2, rng.uniform(-1, 1) * (0.06 if crooked else 0.02) * height)
+        turn = rng.uniform(-1, 1) * (0.12 if crooked else 0.02)
         place = _similarity(turn, *middle) @ np.diag((scale * stretch, scale, 1))
         placed.append((glyph, place @ _similarity(0, -glyph.width / 2, -glyph.height / 2)))
         left += width + gap
@@ -107,10 +108,10 @@ def _place(rng: np.random.Generator, half_width: float, digit_height: float) -> 
     slant[2, 0] = np.clip(rng.normal(0, 0.06), -0.15, 0.15) / max(half_width, digit_height)
     matrix = _similarity(np.clip(rng.normal(0, 0.06), -0.17, 0.17), 0, 0) @ slant
     # 0.6, not 0.5, of a digit's height: crooked digits leave the line.
-    corners = np.array([(x, y) for x in (-1, 1) for y in (-0.6, 0.6)]) * (half_width, digit_height)
-    corners = _project(matrix, corners)
+    reach = np.array((half_width, 0.6 * digit_height))
+    corners = _project(matrix, reach * [(-1, -1), (-1, 1), (1, -1), (1, 1)])
     sides = np.clip(rng.lognormal(0.1, 0.3, 2), 0.5, 2.5) * digit_height
-    above_below = np.clip(rng.normal(0.2, 0.12, 2), 0.05, 0.6) * digit_height
+    above_below = np.clip(rng.normal(0.2, 0.12, 2), 0.1, 0.6) * digit_height
     low, high = corners.min(axis=0), corners.max(axis=0)
     near = np.array((sides[0], above_below[0]))
     size = np.ceil(high - low + (sides.sum(), above_below.sum())).astype(int)
@@ -126,11 +127,16 @@ def _project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _warp(mask: Image.Image, matrix: np.ndarray, scene: _Scene) -> np.ndarray:
     """Coverage (height, width) uint8 of `mask`, whose pixels `matrix` maps to the picture's."""
-    size = tuple(scene.size * _OVERSAMPLING)
-    inverse = np.linalg.inv(np.diag((_OVERSAMPLING, _OVERSAMPLING, 1)) @ matrix)
-    coefficients = tuple((inverse / inverse[2, 2]).ravel()[:8])
-    warped = mask.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BICUBIC)
-    return np.asarray(warped.reduce(_OVERSAMPLING))
+    coverage = np.zeros(scene.size[::-1], np.uint8)
+    corners = _project(matrix, np.array([(x, y) for x in (0, mask.width) for y in (0, mask.height)]))
+    low, high = np.clip((np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))), 0, scene.size).astype(int)
+    if (high > low).all():
+        # Only where the mask falls: the whole picture takes 5 times as long.
+        inverse = np.linalg.inv(np.diag((_OVERSAMPLING, _OVERSAMPLING, 1)) @ _similarity(0, *-low) @ matrix)
+        coefficients, size = tuple((inverse / inverse[2, 2]).ravel()[:8]), tuple((high - low) * _OVERSAMPLING)
+        warped = mask.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
+        coverage[low[1] : high[1], low[0] : high[0]] = warped.reduce(_OVERSAMPLING)
+    return coverage
 
 
 def _box(digit: int, mask: np.ndarray) -> DigitBox:
@@ -149,17 +155,18 @@ def _wall(rng: np.random.Generator, scene: _Scene) -> np.ndarray:
     width, height = scene.size
     blotches = rng.normal(0, rng.uniform(1, 12), (max(2, height // 12), max(2, width // 12))).astype(np.float32)
     smooth = np.asarray(Image.fromarray(blotches).resize((width, height), Image.Resampling.BICUBIC))
-    grid = np.meshgrid(np.arange(width), np.arange(height))
-    light = rng.normal(0, 14) * grid[0] / width + rng.normal(0, 14) * grid[1] / height
+    grid = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    slope_x, slope_y = rng.normal(0, 14, 2) / scene.size
+    light = float(slope_x) * grid[0] + float(slope_y) * grid[1]
     if rng.random() < 0.3:
         period = scene.digit_height * rng.uniform(0.3, 0.9)
-        light = light - rng.uniform(4, 18) * (grid[rng.integers(2)] % period < 0.1 * period)
-    canvas = _color(rng, rng.uniform(30, 225)) + (smooth + light)[..., np.newaxis]
+        light -= rng.uniform(4, 18) * (grid[rng.integers(2)] % period < 0.1 * period)
+    canvas = _color(rng, rng.uniform(30, 225)).astype(np.float32) + (smooth + light)[..., np.newaxis]
     for axis in rng.integers(0, 2, rng.integers(0, 4)):
         before = grid[axis] < rng.uniform(0, scene.low[axis])
         after = grid[axis] > rng.uniform(scene.high[axis], scene.size[axis])
         part = before if rng.random() < 0.5 else after
-        canvas = _blend(canvas, part * rng.uniform(60, 220), _color(rng, rng.uniform(20, 235)))
+        canvas = _blend(canvas, part * np.float32(rng.uniform(60, 220)), _color(rng, rng.uniform(20, 235)))
     return canvas
 
 
@@ -203,19 +210,20 @@ def _add_distractors(
         left = max(scene.high[0] + gap, scene.size[0] - shown) if side else min(scene.low[0] - gap, shown) - width
         top = (scene.low[1] + scene.high[1] - glyph.height * scale) / 2 + rng.normal(0, 0.2) * scene.digit_height
         mask = _warp(glyph, _similarity(rng.normal(0, 0.1), left, top) @ np.diag((scale, scale, 1)), scene)
-        canvas = _blend(canvas, mask * rng.uniform(0.4, 0.9), color)
+        canvas = _blend(canvas, mask * np.float32(rng.uniform(0.4, 0.9)), color)
     return canvas
 
 
 def _blend(canvas: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray:
     """Lays `color` over (height, width, 3) `canvas` where (height, width) `mask` is 255, less where less."""
-    share = (mask / 255)[..., np.newaxis]
-    return canvas * (1 - share) + color * share
+    share = (mask * np.float32(1 / 255))[..., np.newaxis]
+    return canvas + (color.astype(np.float32) - canvas) * share
 
 
 def _photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float) -> np.ndarray:
     """(height, width, 3) uint8: out of focus by up to 1/20 of a digit's height, with the sensor's noise."""
     image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.01, 0.05) * digit_height))
-    noise = rng.normal(0, rng.uniform(0.5, 5), (*canvas.shape[:2], 1)) + rng.normal(0, 0.7, canvas.shape)
+    noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(0.7)
+    noise += rng.standard_normal((*canvas.shape[:2], 1), np.float32) * np.float32(rng.uniform(0.5, 5))
     return np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)

@@ -131,8 +131,8 @@ def _checked_start(response: HTTPResponse, remote: RemoteFile, offset: int) -> i
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
     left = response.length
     try:
-        # read() would lose what had come of a chunk when the connection fails. Counting is
-        # ours, as read1() of Python before 3.11.8 and 3.12.2 reads on past Content-Length.
+        # read() would lose what had come of a chunk when the connection fails. We count, as
+        # read1() of earlier Pythons does not stop at Content-Length (python/cpython#113199).
         while left != 0 and (chunk := response.read1(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))):
             left = None if left is None else left - len(chunk)
             yield chunk
@@ -149,4 +149,5 @@ def _wrong_status(remote: RemoteFile, received: str) -> UserError:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    cause = getattr(error, "reason", error)  # URLError wraps what happened.
+    return str(cause) or type(cause).__name__

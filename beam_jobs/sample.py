@@ -6,6 +6,7 @@ import importlib.util
 import json
 import multiprocessing
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -32,6 +33,7 @@ _FACE_NAMES = (
 )
 _CONFIG_NAME = "sample.json"
 _PICTURES_PER_TASK = 50  # about 0.3 s of work: far above a task's cost, and the bar still moves
+_PNG_LEVEL = 1  # noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes
 
 Entry = tuple[str, tuple[DigitBox, ...]]
 
@@ -68,9 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `sample`."""
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for train/ and test/")
     parser.add_argument("--count", type=int, default=SampleConfig.count, help="pictures, train and test together")
-    parser.add_argument(
-        "--test-fraction", type=float, default=SampleConfig.test_fraction, help="share of the pictures in test"
-    )
+    parser.add_argument("--test-fraction", type=float, default=SampleConfig.test_fraction, help="share in test")
     parser.add_argument("--seed", type=int, default=SampleConfig.seed, help="the same seed draws the same bytes")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
     parser.add_argument("--overwrite", action="store_true", help="replace what sample drew in DIR before")
@@ -90,15 +90,13 @@ def run(args: argparse.Namespace) -> int:
     _check_free(output, config, args.overwrite)
     faces = find_faces()
     output.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=config.count, desc="drawing", unit=" pictures") as bar:
+    with tqdm(total=config.count, unit=" pictures") as bar:
         for subset, count in config.subset_counts.items():
             _draw_subset(_partial(output, subset), subset, count, config.seed, faces, args.jobs, bar)
     _publish(output, config)
-    counts = config.subset_counts
-    print(
-        f"drew {config.count} house numbers ({counts['train']} train, {counts['test']} test) in {output}; next: "
-        f"python -m beam_jobs prepare --source svhn --input {output} --output {output}-records"
-    )
+    made = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
+    command = ("python", "-m", "beam_jobs", "prepare", "--source", "svhn", "--input", str(output))
+    print(f"drew {made} pictures in {output}; next: {shlex.join((*command, '--output', f'{output}-records'))}")
     return 0
 
 
@@ -134,15 +132,15 @@ def _partial(output: Path, subset: str) -> Path:
 
 
 def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
-    taken = [output / subset for subset in config.subset_counts if (output / subset).exists()]
-    if not taken:
-        return
-    if not overwrite:
-        raise UserError("sample replaces pictures only with --overwrite: give another --output or add it.", taken[0])
-    if not (output / _CONFIG_NAME).is_file():
-        # SVHN itself unpacks to these names, and takes hours to download.
-        rule = f"--overwrite replaces only what sample drew, which has {_CONFIG_NAME} beside it: delete this yourself."
-        raise UserError(rule, taken[0])
+    for folder in (output / subset for subset in config.subset_counts):
+        if folder.exists() and not overwrite:
+            raise UserError("The output holds pictures: give another --output, or --overwrite.", folder)
+        if folder.exists() and not (output / _CONFIG_NAME).is_file():
+            # SVHN itself unpacks to these names, and is a long download.
+            rule = (
+                f"--overwrite replaces only what sample drew, with its {_CONFIG_NAME}; delete anything else yourself."
+            )
+            raise UserError(rule, folder)
 
 
 def _draw_subset(
@@ -153,10 +151,12 @@ def _draw_subset(
     folder.mkdir()
     starts = range(1, count + 1, _PICTURES_PER_TASK)
     tasks = [(folder, subset, seed, faces, start, min(start + _PICTURES_PER_TASK, count + 1)) for start in starts]
+    bar.set_description(f"drawing {subset}")
     entries: list[Entry] = []
     for drawn in _map(tasks, jobs):
         entries += drawn
         bar.update(len(drawn))
+    bar.set_description(f"writing {subset}/digitStruct.mat")
     write_digit_struct(folder / "digitStruct.mat", entries)
 
 
@@ -181,7 +181,7 @@ def _draw_range(task: tuple[Path, str, int, tuple[str, ...], int, int]) -> list[
     for index in range(start, stop):
         rng = picture_rng(seed, subset, index)
         photo = draw_photo(rng, faces, draw_number(rng))
-        Image.fromarray(photo.pixels).save(folder / f"{index}.png")
+        Image.fromarray(photo.pixels).save(folder / f"{index}.png", compress_level=_PNG_LEVEL)
         entries.append((f"{index}.png", photo.boxes))
     return entries
 

@@ -10,12 +10,12 @@ import numpy as np
 from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
 from beam_jobs.assign import order_of
 from beam_jobs.config import PrepareConfig
-from beam_jobs.picture import decode_picture
 from tfrecords.boxes import BoundingBox
 from tfrecords.codec import encode
 from tfrecords.crop import Offset, boxes_in_window, crop_box, cut, window
 from tfrecords.errors import UserError
 from tfrecords.framing import frame
+from tfrecords.picture import PictureError, decode_picture
 from tfrecords.schema import DigitExample, pad_digits
 
 
@@ -88,7 +88,10 @@ def _examples(
         raise RejectedError(annotation.dead.stage, annotation.dead.reason, annotation.dead.detail)
     data = _read(annotation.key, read)
     state["source"] = Source(len(data), google_crc32c.value(data))
-    picture = decode_picture(data, annotation.key)
+    try:
+        picture = decode_picture(data, annotation.key)
+    except PictureError as error:
+        raise RejectedError("picture", error.reason, str(error)) from error
     state["source"] = Source(len(data), google_crc32c.value(data), picture.height, picture.width)
     try:
         box = crop_box(annotation.boxes, config.crop.growth, picture.height, picture.width)

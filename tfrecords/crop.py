@@ -80,10 +80,29 @@ def cut(picture: Image.Image, box: BoundingBox, size: int) -> NDArray[np.uint8]:
     """Returns the part of an RGB picture inside `box`, resized to (size, size, 3) uint8.
 
     Bilinear with antialiasing: the filter widens with the scale, as in
-    `tf.image.resize(antialias=True)`. The aspect is not kept.
+    `tf.image.resize(antialias=True)`. The aspect is not kept. Pixels outside the box
+    have no part in it, as they would have in Pillow's `resize(box=)`.
     """
-    edges = (box.xmin, box.ymin, box.xmax, box.ymax)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=edges))
+    part = picture.crop((int(box.xmin), int(box.ymin), int(box.xmax), int(box.ymax)))
+    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def evaluation_view(picture: Image.Image, boxes: Sequence[BoundingBox], spec: CropSpec) -> NDArray[np.uint8]:
+    """Returns the picture that an evaluation split holds of a number: (record_size, record_size, 3) uint8.
+
+    Args:
+      picture: in mode RGB.
+      boxes: of the number or its digits; none where the picture is the number and nothing else, which
+        is then resized as a whole.
+      spec: how the model's records were cut.
+
+    Raises:
+      UserError: the boxes lie outside the picture.
+    """
+    if not boxes:
+        return cut(picture, BoundingBox(0, 0, picture.height, picture.width), spec.record_size)
+    box = crop_box(boxes, spec.growth, picture.height, picture.width)
+    return window(cut(picture, box, spec.crop_size), spec.centre, spec.record_size)
 
 
 def window(crop: NDArray[np.uint8], offset: Offset, size: int) -> NDArray[np.uint8]:

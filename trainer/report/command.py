@@ -6,6 +6,11 @@ from pathlib import Path
 
 from trainer.report.page import size, write_report
 
+EPILOG = """examples:
+  python -m trainer report --run-dir runs/compact
+  python -m trainer report --run-dir runs/compact --data /mnt/records --output compact.html
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `report`."""

@@ -1,5 +1,6 @@
 """A run directory → what it holds, checked; every file but config.json may be missing."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Run:
       predictions: the answers, in dataset order.
       data_dir: where the evaluated pictures are or were.
       manifest: the dataset's manifest, as saved.
+      trained_on_it: the model was trained on exactly this dataset; None when a file does not tell.
       missing: a line for each missing file, with the command that makes it.
     """
 
@@ -35,6 +37,7 @@ class Run:
     predictions: list[Prediction]
     data_dir: Path | None
     manifest: dict[str, Any]
+    trained_on_it: bool | None
     missing: tuple[str, ...]
 
 
@@ -64,6 +67,7 @@ def load_run(run_dir: Path, data_dir: Path | None = None) -> Run:
         predictions=read_predictions(predictions) if predictions.is_file() else [],
         data_dir=data_dir,
         manifest=_read_object(data_dir / "manifest.json") if data_dir else {},
+        trained_on_it=_trained_on(config, data_dir),
         missing=tuple(_missing(run_dir, data_dir)),
     )
 
@@ -98,12 +102,20 @@ def _missing(run_dir: Path, data_dir: Path | None) -> list[str]:
         if not (run_dir / name).is_file()
     ]
     if data_dir is None:
-        lines.append("Neither evaluation.json nor config.json names the dataset; `--data DATA` does.")
+        lines.append("The dataset is not known: evaluation.json and config.json do not name it; `--data DATA` does.")
     elif not data_dir.is_dir():
         lines.append(f"The dataset directory {data_dir} is gone; `--data DATA` names another place.")
     elif not (data_dir / "manifest.json").is_file():
         lines.append(f"manifest.json is missing from {data_dir}; `{PREPARE}` makes it.")
     return lines
+
+
+def _trained_on(config: dict[str, Any], data_dir: Path | None) -> bool | None:
+    dataset = config.get("dataset")
+    digest = dataset.get("manifest_sha256") if isinstance(dataset, dict) else None
+    if not digest or data_dir is None or not (data_dir / "manifest.json").is_file():
+        return None
+    return bool(digest == hashlib.sha256((data_dir / "manifest.json").read_bytes()).hexdigest())
 
 
 def _read_evaluation(path: Path) -> dict[str, Any]:

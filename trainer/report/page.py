@@ -17,6 +17,7 @@ from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, Run, load_run
 # The share of right answers among fewer examples jumps too much to be drawn.
 LEAST_ANSWERED = 10
 COVERAGE_TARGET = 0.98
+DASH = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def render(run: Run) -> Report:
 
 
 def percent(share: Any) -> str:
-    """Writes a share in 0..1 as `87.3 %`, `–` for no number; only a whole 1 reads 100 %, only a 0 reads 0 %."""
+    """Writes a share in 0..1 as `87.3 %`, a dash for no number; only 1 reads 100 %, only 0 reads 0 %."""
     if not _is_finite(share):
-        return "–"
+        return DASH
     if 0.9995 <= share < 1:
         return "> 99.9\u00a0%"
     if 0 < share < 0.0005:
@@ -80,9 +81,9 @@ def percent(share: Any) -> str:
 
 
 def number(value: Any) -> str:
-    """Writes an int with thousands separators, a float with four significant digits, `–` for no number."""
+    """Writes an int with thousands separators, a float with four significant digits, a dash for no number."""
     if not _is_finite(value):
-        return "–"
+        return DASH
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
@@ -90,13 +91,15 @@ def size(num_bytes: float) -> str:
     """Writes a number of bytes in the largest unit (of 1000) that leaves at least one of it."""
     for unit in ("B", "kB", "MB"):
         if num_bytes < 1000:
-            return f"{num_bytes:.3g}\u00a0{unit}"
+            return f"{num_bytes:.3g} {unit}"
         num_bytes /= 1000
-    return f"{num_bytes:,.1f}\u00a0GB"
+    return f"{num_bytes:,.1f} GB"
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Returns (key, text) of every leaf; the keys of nested mappings are joined with dots."""
+    """Returns (key, text) of every leaf; keys of nested mappings, and places in lists of them, are joined by dots."""
+    if isinstance(value, list) and value and all(isinstance(inner, dict) for inner in value):
+        value = dict(enumerate(value))
     if isinstance(value, dict) and value:
         pairs = [(f"{prefix}.{key}" if prefix else str(key), inner) for key, inner in value.items()]
         return [leaf for path, inner in pairs for leaf in flatten(inner, path)]

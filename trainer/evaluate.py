@@ -1,0 +1,68 @@
+"""python -m trainer evaluate: every score of a split, and every answer."""
+
+import argparse
+import io
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfrecords.shards import atomic_write
+from trainer.dataset import split_dataset
+from trainer.loop import Answers, answer
+from trainer.metrics import correct_numbers, score
+from trainer.run_dir import EVALUATION, PREDICTIONS, Run, load_model, write_json
+
+EPILOG = """\
+example:
+  python -m trainer evaluate --run-dir runs/first --data svhn-records --split test
+
+Writes evaluation.json (the scores) and predictions.parquet (a row an example) into the run directory;
+`python -m trainer report` shows them.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("--run-dir", type=Path, required=True, help="of a trained model")
+    parser.add_argument("--data", type=Path, required=True, help="dataset directory")
+    parser.add_argument("--split", default="test", help="to score")
+    parser.add_argument("--batch-size", type=int, default=256, help="examples at a time; no score depends on it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Scores a split and writes the scores and answers."""
+    run_ = Run.load(args.run_dir)
+    batches = split_dataset(args.data, args.split, args.batch_size)
+    answers = answer(load_model(run_), batches)
+    scores = score(answers.numbers, answers.length, answers.digits)
+    write_json(args.run_dir / EVALUATION, {"split": args.split, "data": str(args.data), "loss": answers.loss, **scores})
+    with atomic_write(args.run_dir / PREDICTIONS) as stream:
+        stream.write(_predictions(answers))
+    low, high = scores["whole_number_accuracy_interval"]
+    for name in ("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98", "num_examples"):
+        value = scores[name]
+        print(f"{name:<24}{value:>10,}" if isinstance(value, int) else f"{name:<24}{value:>10.4f}")
+    print(
+        f"{scores['whole_number_accuracy']:.1%} of {scores['num_examples']:,} numbers of {args.split} read whole "
+        f"(95 % interval {low:.1%} to {high:.1%}): {args.run_dir / EVALUATION}"
+    )
+    print(f"Next: python -m trainer report --run-dir {args.run_dir}")
+    return 0
+
+
+def _predictions(answers: Answers) -> bytes:
+    """Returns a Parquet file of one row an example, in stored order."""
+    truth = ["".join(map(str, row[:length])) for row, length in zip(answers.digits, answers.length, strict=True)]
+    table = pa.table(
+        {
+            "key": answers.keys,
+            "number": truth,
+            "answer": answers.numbers.texts,
+            "confidence": answers.numbers.confidence,
+            "correct": correct_numbers(answers.numbers, answers.length, answers.digits),
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    return buffer.getvalue()

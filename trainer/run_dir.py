@@ -1,0 +1,117 @@
+"""What a run directory holds, and a trained model from one."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfrecords.crop import CropSpec
+from tfrecords.errors import UserError
+from tfrecords.manifest import MANIFEST, Manifest
+from tfrecords.shards import atomic_write
+from trainer.config import TrainConfig
+from trainer.models import build_model
+
+CONFIG = "config.json"
+WEIGHTS = "best.weights.h5"
+HISTORY = "history.jsonl"
+EVALUATION = "evaluation.json"
+PREDICTIONS = "predictions.parquet"
+REPORT = "report.html"
+TENSORBOARD = "tensorboard"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a model was trained on and how.
+
+    Attributes:
+      directory: of the run.
+      config: of the training.
+      image_shape: height, width, channels that the model takes.
+      crop: how the pictures of its records were cut.
+      content: everything config.json holds.
+    """
+
+    directory: Path
+    config: TrainConfig
+    image_shape: tuple[int, int, int]
+    crop: CropSpec
+    content: dict[str, Any]
+
+    @property
+    def weights(self) -> Path:
+        """The file of the best weights."""
+        return self.directory / WEIGHTS
+
+    @classmethod
+    def create(cls, directory: Path, config: TrainConfig, data: Path, versions: dict[str, str]) -> "Run":
+        """Writes the run's configuration and returns the run.
+
+        Raises:
+          UserError: `data` is not a dataset directory.
+        """
+        manifest = Manifest.load(data)
+        crop = CropSpec(**manifest.config["crop"])
+        channels = manifest.image.shape[2]
+        content = {
+            **config.to_dict(),
+            "image_shape": [crop.record_size, crop.record_size, channels],
+            "data": str(data),
+            "dataset": {
+                "name": manifest.name,
+                "manifest_sha256": hashlib.sha256((data / MANIFEST).read_bytes()).hexdigest(),
+                "examples": {name: split.examples for name, split in manifest.splits.items()},
+                "crop": manifest.config["crop"],
+            },
+            "versions": versions,
+        }
+        write_json(directory / CONFIG, content)
+        return cls.load(directory)
+
+    @classmethod
+    def load(cls, directory: Path) -> "Run":
+        """Reads a run's configuration.
+
+        Raises:
+          UserError: the directory is not a run's.
+        """
+        path = directory / CONFIG
+        if not path.is_file():
+            raise UserError(
+                f"{directory} is not a run directory: it has no {CONFIG}. `python -m trainer train` makes one."
+            )
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            names = TrainConfig.__dataclass_fields__
+            config = TrainConfig.from_dict({name: content[name] for name in names})
+            height, width, channels = content["image_shape"]
+            crop = CropSpec(**content["dataset"]["crop"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} must be a run's configuration.", repr(error)) from error
+        return cls(directory, config, (height, width, channels), crop, content)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON file, whole or not at all."""
+    with atomic_write(path) as stream:
+        stream.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def load_model(run: Run) -> keras.Model:
+    """Returns the run's model with its best weights.
+
+    Raises:
+      UserError: the run has no weights, or they are another architecture's.
+    """
+    if not run.weights.is_file():
+        raise UserError(f"{run.directory} has no {WEIGHTS}: training was stopped before its first epoch ended.")
+    model = build_model(run.config.model, run.image_shape)
+    try:
+        model.load_weights(run.weights)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"{run.weights} must hold the weights of {run.config.model}.", error) from error
+    return model
