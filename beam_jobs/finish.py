@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -24,6 +23,7 @@ from tfrecords.manifest import (
     SourceInfo,
     SplitInfo,
 )
+from tfrecords.shards import file_sha256
 from tfrecords.tfds_files import dataset_info_json, features_json
 
 REJECTED_MANIFEST = "manifest.rejected.json"
@@ -108,19 +108,11 @@ def _sources(table: pa.Table, plan: Plan) -> list[SourceInfo]:
                 pictures=len(rows),
                 accepted=len(rows) - rejected,
                 rejected=rejected,
-                annotations_sha256=_sha256(subset.annotation_file),
+                annotations_sha256=file_sha256(subset.annotation_file),
                 pictures_sha256=digest.hexdigest(),
             )
         )
     return sources
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _delete_stale_shards(plan: Plan) -> None:

@@ -1,16 +1,18 @@
 """`python -m beam_jobs sample`: draws house numbers and lays them out as SVHN Format 1 unpacks."""
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
 import multiprocessing
 import os
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ _PICTURES_PER_TASK = 50  # about 0.3 s of work: far above a task's cost, and the
 _PNG_LEVEL = 1  # noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes
 
 Entry = tuple[str, tuple[DigitBox, ...]]
+Task = tuple[Path, str, int, tuple[str, ...], int, int]  # folder, subset, seed, faces, first and end index
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,13 @@ def run(args: argparse.Namespace) -> int:
         or test already.
     """
     config = SampleConfig(count=args.count, test_fraction=args.test_fraction, seed=args.seed)
+    output: Path = args.output
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
-    output: Path = args.output
     _check_free(output, config, args.overwrite)
     faces = find_faces()
     output.mkdir(parents=True, exist_ok=True)
-    with tqdm(total=config.count, unit=" pictures") as bar:
-        for subset, count in config.subset_counts.items():
-            _draw_subset(_partial(output, subset), subset, count, config.seed, faces, args.jobs, bar)
+    _draw(output, config, faces, args.jobs)
     _publish(output, config)
     made = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
     command = ("python", "-m", "beam_jobs", "prepare", "--source", "svhn", "--input", str(output))
@@ -136,38 +137,39 @@ def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
         if folder.exists() and not overwrite:
             raise UserError("The output holds pictures: give another --output, or --overwrite.", folder)
         if folder.exists() and not (output / _CONFIG_NAME).is_file():
-            # SVHN itself unpacks to these names, and is a long download.
-            rule = (
-                f"--overwrite replaces only what sample drew, with its {_CONFIG_NAME}; delete anything else yourself."
-            )
-            raise UserError(rule, folder)
+            # It may be SVHN itself, a long download, which unpacks to the same names.
+            raise UserError(f"--overwrite replaces only what sample drew, beside its {_CONFIG_NAME}.", folder)
 
 
-def _draw_subset(
-    folder: Path, subset: str, count: int, seed: int, faces: tuple[str, ...], jobs: int, bar: tqdm
-) -> None:
-    """Fills `folder` with 1.png, 2.png, ... and digitStruct.mat; empties it first."""
+def _draw(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
+    """Fills each subset's partial folder with 1.png, 2.png, ... and digitStruct.mat; empties it first."""
+    tasks = {subset: _tasks(output, config, faces, subset) for subset in config.subset_counts}
+    # One pool for all: workers draw test while train's digitStruct.mat is being written.
+    with closing(_map(list(chain(*tasks.values())), jobs)) as drawn, tqdm(total=config.count, unit=" pictures") as bar:
+        for subset in tasks:
+            bar.set_description(f"drawing {subset}")
+            entries: list[Entry] = []
+            for part in islice(drawn, len(tasks[subset])):
+                entries += part
+                bar.update(len(part))
+            bar.set_description(f"writing {subset}/digitStruct.mat")
+            write_digit_struct(_partial(output, subset) / "digitStruct.mat", entries)
+
+
+def _tasks(output: Path, config: SampleConfig, faces: tuple[str, ...], subset: str) -> list[Task]:
+    folder, stop, step = _partial(output, subset), config.subset_counts[subset] + 1, _PICTURES_PER_TASK
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    starts = range(1, count + 1, _PICTURES_PER_TASK)
-    tasks = [(folder, subset, seed, faces, start, min(start + _PICTURES_PER_TASK, count + 1)) for start in starts]
-    bar.set_description(f"drawing {subset}")
-    entries: list[Entry] = []
-    for drawn in _map(tasks, jobs):
-        entries += drawn
-        bar.update(len(drawn))
-    bar.set_description(f"writing {subset}/digitStruct.mat")
-    write_digit_struct(folder / "digitStruct.mat", entries)
+    return [(folder, subset, config.seed, faces, i, min(i + step, stop)) for i in range(1, stop, step)]
 
 
-def _map(tasks: list[tuple], jobs: int) -> Iterator[list[Entry]]:
+def _map(tasks: list[Task], jobs: int) -> Generator[list[Entry], None, None]:
     """Runs `_draw_range` on each task, in worker processes where there is work for two; keeps the order."""
-    jobs = min(jobs, len(tasks))
-    if jobs == 1:
+    if min(jobs, len(tasks)) == 1:
         yield from map(_draw_range, tasks)
         return
     # Spawned, not forked: a fork copies the progress bar's thread's locks as they happen to stand.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             yield from pool.map(_draw_range, tasks)
         except BaseException:
@@ -175,7 +177,7 @@ def _map(tasks: list[tuple], jobs: int) -> Iterator[list[Entry]]:
             raise
 
 
-def _draw_range(task: tuple[Path, str, int, tuple[str, ...], int, int]) -> list[Entry]:
+def _draw_range(task: Task) -> list[Entry]:
     folder, subset, seed, faces, start, stop = task
     entries = []
     for index in range(start, stop):
@@ -188,8 +190,7 @@ def _draw_range(task: tuple[Path, str, int, tuple[str, ...], int, int]) -> list[
 
 def _publish(output: Path, config: SampleConfig) -> None:
     """Names the whole subsets. sample.json comes first: with it, --overwrite can mend a broken publication."""
-    packages = ("numpy", "pillow", "h5py", "matplotlib")
-    versions = {package: importlib.metadata.version(package) for package in packages}
+    versions = {package: version(package) for package in ("numpy", "pillow", "h5py", "matplotlib")}
     saved = {**asdict(config), "streetdigits": __version__, "versions": versions}
     partial = _partial(output, _CONFIG_NAME)
     partial.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")

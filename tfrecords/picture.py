@@ -37,7 +37,7 @@ def decode_picture(data: bytes, name: str) -> Image.Image:
         with warnings.catch_warnings():
             # Pillow's own limit warns; ours refuses.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data))
+            picture: Image.Image = Image.open(io.BytesIO(data))
         if picture.width * picture.height > MAX_PIXELS:
             raise PictureError("too_large", too_large, picture.size)
         if picture.mode not in _MODES:

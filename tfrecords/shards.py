@@ -1,6 +1,7 @@
 """Names of shards, and files that appear whole or not at all."""
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -69,3 +70,12 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file, hexadecimal, in constant memory."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -70,7 +70,7 @@ def export_saved_model(model: keras.Model, crop: CropSpec, output: Path) -> None
         return _read(model, views, crop.record_size)
 
     def with_boxes(pictures: tf.Tensor, boxes: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = tf.map_fn(lambda pair: _view(*pair, crop), (pictures, boxes), fn_output_signature=tf.float32)
+        views = tf.map_fn(lambda pair: _view(pair[0], pair[1], crop), (pictures, boxes), fn_output_signature=tf.float32)
         return _read(model, views, crop.record_size)
 
     archive = keras.export.ExportArchive()

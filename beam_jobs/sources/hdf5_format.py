@@ -92,7 +92,9 @@ def group_template(read: ReadBytes, address: int, names: Sequence[str]) -> Templ
     names_found = [_name_at(walk, heap, place) for place in found]
     # As HDF5's search expects them: otherwise it may find another entry than this, or none.
     first, last = (_name_at(walk, heap, key) for key in keys)
-    require(all(a < b for a, b in zip([first, *names_found[:-1]], names_found, strict=True)) and last == names_found[-1])
+    require(
+        all(a < b for a, b in zip([first, *names_found[:-1]], names_found, strict=True)) and last == names_found[-1]
+    )
     places = dict(zip(names_found, found.values(), strict=True))
     require(all(name.encode() in places for name in names))
     walk.template.values += [places[name.encode()] for name in names]

@@ -20,6 +20,7 @@ _CONTINUATION = 16
 _SHARED = 2  # the flag of a message whose body is elsewhere
 _WITHOUT_MEANING_HERE = frozenset((0, 4, 5, 12, 14, 18, 22))
 """Messages that change no value of compact data: padding, fill values, attribute, times, reference count."""
+_ALIGNMENT = 8  # bytes
 _MAX_PIECES = 8
 _MAX_PIECE_BYTES = 1 << 17
 
@@ -113,7 +114,7 @@ class HeaderWalk:
                 piece.fix(start, _MESSAGE.size)
                 body = start + _MESSAGE.size
                 start = body + size
-                require(start <= len(piece.example))
+                require(size % _ALIGNMENT == 0 and start <= len(piece.example))
                 self._note(kind, flags, (number, body, size))
                 count += 1
             start = 0

@@ -1,0 +1,14 @@
+"""Dataset directories: what is in them, whether they are whole, and what they look like."""
+
+import sys
+
+from tfrecords.cli import Command, main
+
+COMMANDS = (
+    Command("inspect", "tell what a dataset directory holds", "tfrecords.overview"),
+    Command("validate", "check every checksum, count and record against the manifest", "tfrecords.validate"),
+    Command("show", "draw a sheet of a split's pictures with their labels", "tfrecords.sheet"),
+)
+
+if __name__ == "__main__":
+    sys.exit(main("python -m tfrecords", __doc__ or "", COMMANDS))
