@@ -1,7 +1,7 @@
 """Writes digitStruct.mat, as MATLAB 7.3 saved the one that SVHN publishes."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,8 +37,8 @@ class DigitBox(NamedTuple):
     height: int
 
 
-def write_digit_struct(path: Path, entries: Sequence[tuple[str, Sequence[DigitBox]]]) -> None:
-    """Writes `entries` to `path` with the groups, attributes and layouts of SVHN's own files.
+def write_digit_struct(path: Path, names: Sequence[str], boxes: Iterable[Sequence[DigitBox]]) -> None:
+    """Writes a digitStruct.mat with the groups, attributes and layouts of SVHN's own files.
 
     Equal entries give equal bytes under one version of HDF5: there is no date in the header, no time
     of modification on an object. Names, order, types, layouts and attributes of the objects are
@@ -46,18 +46,18 @@ def write_digit_struct(path: Path, entries: Sequence[tuple[str, Sequence[DigitBo
 
     Args:
       path: the file to write; one that exists is replaced.
-      entries: file name (ASCII) and digits in reading order, for each picture.
+      names: file name (ASCII) of each picture.
+      boxes: digits of each picture, in reading order; taken one picture at a time, so that they may
+        be made while the file is being written.
 
     Raises:
-      ValueError: there is no entry, or one has no digit or a label outside 1..10.
+      ValueError: there is no entry, there are more or fewer boxes than names, or a picture has no
+        digit or a label outside 1..10.
     """
-    if not entries:
-        raise ValueError(f"digitStruct.mat needs at least one entry. Received: {entries!r}")
-    for name, boxes in entries:
-        if not boxes or any(not 1 <= box.label <= 10 for box in boxes):
-            raise ValueError(f"An entry needs one digit or more, with labels 1..10. Received: {name}: {boxes}")
+    if not names:
+        raise ValueError(f"digitStruct.mat needs at least one entry. Received: {names!r}")
     with h5py.File(path, "w", libver="earliest", userblock_size=_USER_BLOCK_BYTES) as file:
-        _Writer(file).write(entries)
+        _Writer(file).write(names, boxes)
     with path.open("r+b") as raw:
         raw.write(_HEADER)
 
@@ -102,14 +102,14 @@ class _Writer:
         self._fields_type = h5t.vlen_create(h5t.py_create(np.dtype("S1")))
         self._compact = self._creation_properties(h5d.COMPACT)
 
-    def write(self, entries: Sequence[tuple[str, Sequence[DigitBox]]]) -> None:
+    def write(self, names: Sequence[str], boxes: Iterable[Sequence[DigitBox]]) -> None:
         self._write_canonical_empty()
-        names = [self._write_name(name) for name, _ in entries]
-        boxes = [self._write_boxes(digits) for _, digits in entries]
+        name_references = [self._write_name(name) for name in names]
+        box_references = [self._write_boxes(name, digits) for name, digits in zip(names, boxes, strict=True)]
         self._write_text(self._struct, b"MATLAB_class", b"struct")
         self._write_fields(self._struct, ("name", "bbox"))
-        self._write_references(self._struct, b"name", names)
-        self._write_references(self._struct, b"bbox", boxes)
+        self._write_references(self._struct, b"name", name_references)
+        self._write_references(self._struct, b"bbox", box_references)
 
     @staticmethod
     def _creation_properties(layout: int) -> h5p.PropDCID:
@@ -137,8 +137,10 @@ class _Writer:
         self._write_text(dataset, b"H5PATH", b"/#refs#/" + key)
         return h5r.create(dataset, b".", h5r.OBJECT)
 
-    def _write_boxes(self, boxes: Sequence[DigitBox]) -> h5r.Reference:
+    def _write_boxes(self, name: str, boxes: Sequence[DigitBox]) -> h5r.Reference:
         """One struct: numbers for a single digit, references to numbers for several."""
+        if not boxes or any(not 1 <= box.label <= 10 for box in boxes):
+            raise ValueError(f"An entry needs one digit or more, with labels 1..10. Received: {name}: {boxes}")
         key = self._next_name()
         group = h5g.create(self._refs, key)
         self._write_text(group, b"MATLAB_class", b"struct")

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import shlex
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -37,7 +37,7 @@ _CONFIG_NAME = "sample.json"
 _PICTURES_PER_TASK = 50  # about 0.3 s of work: far above a task's cost, and the bar still moves
 _PNG_LEVEL = 1  # noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes
 
-Entry = tuple[str, tuple[DigitBox, ...]]
+Boxes = tuple[DigitBox, ...]
 Task = tuple[Path, str, int, tuple[str, ...], int, int]  # folder, subset, seed, faces, first and end index
 
 
@@ -144,16 +144,19 @@ def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
 def _draw(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
     """Fills each subset's partial folder with 1.png, 2.png, ... and digitStruct.mat; empties it first."""
     tasks = {subset: _tasks(output, config, faces, subset) for subset in config.subset_counts}
-    # One pool for all: workers draw test while train's digitStruct.mat is being written.
+    # One pool for all: workers draw what comes next while digitStruct.mat is being written.
     with closing(_map(list(chain(*tasks.values())), jobs)) as drawn, tqdm(total=config.count, unit=" pictures") as bar:
-        for subset in tasks:
+        for subset, count in config.subset_counts.items():
             bar.set_description(f"drawing {subset}")
-            entries: list[Entry] = []
-            for part in islice(drawn, len(tasks[subset])):
-                entries += part
-                bar.update(len(part))
-            bar.set_description(f"writing {subset}/digitStruct.mat")
-            write_digit_struct(_partial(output, subset) / "digitStruct.mat", entries)
+            boxes = _counted(chain.from_iterable(islice(drawn, len(tasks[subset]))), bar)
+            names = [f"{index}.png" for index in range(1, count + 1)]
+            write_digit_struct(_partial(output, subset) / "digitStruct.mat", names, boxes)
+
+
+def _counted(boxes: Iterator[Boxes], bar: tqdm) -> Iterator[Boxes]:
+    for picture in boxes:
+        bar.update()
+        yield picture
 
 
 def _tasks(output: Path, config: SampleConfig, faces: tuple[str, ...], subset: str) -> list[Task]:
@@ -163,7 +166,7 @@ def _tasks(output: Path, config: SampleConfig, faces: tuple[str, ...], subset: s
     return [(folder, subset, config.seed, faces, i, min(i + step, stop)) for i in range(1, stop, step)]
 
 
-def _map(tasks: list[Task], jobs: int) -> Generator[list[Entry], None, None]:
+def _map(tasks: list[Task], jobs: int) -> Generator[list[Boxes], None, None]:
     """Runs `_draw_range` on each task, in worker processes where there is work for two; keeps the order."""
     if min(jobs, len(tasks)) == 1:
         yield from map(_draw_range, tasks)
@@ -177,15 +180,15 @@ def _map(tasks: list[Task], jobs: int) -> Generator[list[Entry], None, None]:
             raise
 
 
-def _draw_range(task: Task) -> list[Entry]:
+def _draw_range(task: Task) -> list[Boxes]:
     folder, subset, seed, faces, start, stop = task
-    entries = []
+    boxes = []
     for index in range(start, stop):
         rng = picture_rng(seed, subset, index)
         photo = draw_photo(rng, faces, draw_number(rng))
         Image.fromarray(photo.pixels).save(folder / f"{index}.png", compress_level=_PNG_LEVEL)
-        entries.append((f"{index}.png", photo.boxes))
-    return entries
+        boxes.append(photo.boxes)
+    return boxes
 
 
 def _publish(output: Path, config: SampleConfig) -> None:

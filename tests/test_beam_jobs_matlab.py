@@ -21,6 +21,10 @@ ENTRIES: list[Entry] = [
 ]
 
 
+def write(path: Path, entries: list[Entry]) -> None:
+    write_digit_struct(path, [name for name, _ in entries], (boxes for _, boxes in entries))
+
+
 def read(path: Path) -> list[Entry]:
     """Entries by h5py's high-level interface alone, as the published readers do it."""
     with h5py.File(path) as file:
@@ -63,12 +67,12 @@ def describe(path: Path) -> dict[str, list[Any]]:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_entries_are_read_back_as_they_were_written(tmp_path: Path, count: int) -> None:
-    write_digit_struct(tmp_path / "digitStruct.mat", ENTRIES[:count])
+    write(tmp_path / "digitStruct.mat", ENTRIES[:count])
     assert read(tmp_path / "digitStruct.mat") == ENTRIES[:count]
 
 
 def test_a_single_digit_is_a_float_and_several_are_references(tmp_path: Path) -> None:
-    write_digit_struct(tmp_path / "digitStruct.mat", ENTRIES)
+    write(tmp_path / "digitStruct.mat", ENTRIES)
     with h5py.File(tmp_path / "digitStruct.mat") as file:
         several, single = (file[ref] for ref in file["digitStruct/bbox"][:2, 0])
         assert several["left"].shape == (2, 1) and several["left"].dtype == h5py.ref_dtype
@@ -77,7 +81,7 @@ def test_a_single_digit_is_a_float_and_several_are_references(tmp_path: Path) ->
 
 
 def test_the_user_block_is_matlab_s_without_a_date(tmp_path: Path) -> None:
-    write_digit_struct(tmp_path / "digitStruct.mat", ENTRIES)
+    write(tmp_path / "digitStruct.mat", ENTRIES)
     raw = (tmp_path / "digitStruct.mat").read_bytes()
     assert raw.startswith(b"MATLAB 7.3 MAT-file, Platform: ")
     assert b"Created on" not in raw[:512]
@@ -87,9 +91,9 @@ def test_the_user_block_is_matlab_s_without_a_date(tmp_path: Path) -> None:
 
 
 def test_equal_entries_give_equal_bytes_at_another_time(tmp_path: Path) -> None:
-    write_digit_struct(tmp_path / "one.mat", ENTRIES)
+    write(tmp_path / "one.mat", ENTRIES)
     time.sleep(1.1)  # HDF5 keeps times in whole seconds
-    write_digit_struct(tmp_path / "other.mat", ENTRIES)
+    write(tmp_path / "other.mat", ENTRIES)
     assert (tmp_path / "one.mat").read_bytes() == (tmp_path / "other.mat").read_bytes()
 
 
@@ -97,7 +101,7 @@ def test_svhn_s_own_file_written_again_has_equal_objects(tmp_path: Path) -> None
     genuine = DATA / "svhn_sample" / "train" / "digitStruct.mat"
     if not genuine.is_file():
         pytest.skip(f"SVHN's sample is not at {genuine}: set DIGITS_TEST_DATA")
-    write_digit_struct(tmp_path / "digitStruct.mat", read(genuine))
+    write(tmp_path / "digitStruct.mat", read(genuine))
     ours, theirs = describe(tmp_path / "digitStruct.mat"), describe(genuine)
     assert list(ours) == list(theirs)
     for name in theirs:
@@ -106,7 +110,7 @@ def test_svhn_s_own_file_written_again_has_equal_objects(tmp_path: Path) -> None
 
 def test_columns_too_long_for_compact_storage_are_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("beam_jobs.matlab._COMPACT_LIMIT_BYTES", 20)
-    write_digit_struct(tmp_path / "digitStruct.mat", ENTRIES)
+    write(tmp_path / "digitStruct.mat", ENTRIES)
     assert read(tmp_path / "digitStruct.mat") == ENTRIES
     with h5py.File(tmp_path / "digitStruct.mat") as file:
         assert file["digitStruct/name"].id.get_create_plist().get_layout() == h5py.h5d.CONTIGUOUS
@@ -114,8 +118,13 @@ def test_columns_too_long_for_compact_storage_are_read_back(tmp_path: Path, monk
 
 def test_no_entries_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"needs at least one entry\. Received: \[\]"):
-        write_digit_struct(tmp_path / "digitStruct.mat", [])
+        write(tmp_path / "digitStruct.mat", [])
     assert not (tmp_path / "digitStruct.mat").exists()
+
+
+def test_fewer_boxes_than_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        write_digit_struct(tmp_path / "digitStruct.mat", ["1.png", "2.png"], [ENTRIES[0][1]])
 
 
 @pytest.mark.parametrize("boxes", [(), (DigitBox(0, 1, 1, 1, 1),)], ids=["no digit", "label 0"])
@@ -123,4 +132,4 @@ def test_an_entry_without_digits_or_with_a_label_outside_1_to_10_is_refused(
     tmp_path: Path, boxes: tuple[DigitBox, ...]
 ) -> None:
     with pytest.raises(ValueError, match=r"labels 1\.\.10\. Received: 1\.png: "):
-        write_digit_struct(tmp_path / "digitStruct.mat", [("1.png", boxes)])
+        write(tmp_path / "digitStruct.mat", [("1.png", boxes)])

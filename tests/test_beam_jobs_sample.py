@@ -165,7 +165,7 @@ def test_overwrite_leaves_pictures_alone_that_sample_did_not_draw(tmp_path: Path
 def test_a_run_that_fails_leaves_no_subset_and_the_next_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path, entries: object) -> None:
+    def fail(path: Path, names: object, boxes: object) -> None:
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     faults = []
     for fault in find_faults(args.directory, manifest):
         faults.append(fault)
-        print(f"fault: {fault}", file=sys.stderr)
+        tqdm.write(f"fault: {fault}", file=sys.stderr)
         if len(faults) == args.faults:
             print(f"stopped after {args.faults} faults (--faults)", file=sys.stderr)
             break

@@ -10,6 +10,7 @@ HDF5's own library to read. Facts are from the HDF5 File Format Specification 3.
 import math
 import struct
 from collections.abc import Sequence
+from itertools import pairwise
 
 from beam_jobs.sources.hdf5_header import (
     ADDRESSES,
@@ -72,7 +73,10 @@ def _count_values(walk: HeaderWalk) -> int:
     used = 8 + 8 * rank * (1 + has_maximum)
     require(version == 1 and rank <= _MAX_RANK and has_maximum in (0, 1) and used <= len(space))
     walk.fix(DATASPACE, 0, used)
-    return math.prod(struct.unpack_from(f"<{rank}Q", space, 8))
+    sizes = struct.unpack_from(f"<{rank}Q", space, 8)
+    maxima = struct.unpack_from(f"<{rank}Q", space, 8 + 8 * rank) if has_maximum else sizes
+    require(all(size <= maximum for size, maximum in zip(sizes, maxima, strict=True)))
+    return math.prod(sizes)
 
 
 def group_template(read: ReadBytes, address: int, names: Sequence[str]) -> Template:
@@ -89,13 +93,11 @@ def group_template(read: ReadBytes, address: int, names: Sequence[str]) -> Templ
     node_pointer = (len(walk.template.pieces) - 1, 32)
     heap = _add_heap(walk, (header, start + 8), heap_at)
     found = _add_node(walk, node_pointer, node_at)
-    names_found = [_name_at(walk, heap, place) for place in found]
-    # As HDF5's search expects them: otherwise it may find another entry than this, or none.
+    present = [_name_at(walk, heap, place) for place in found]
     first, last = (_name_at(walk, heap, key) for key in keys)
-    require(
-        all(a < b for a, b in zip([first, *names_found[:-1]], names_found, strict=True)) and last == names_found[-1]
-    )
-    places = dict(zip(names_found, found.values(), strict=True))
+    # As HDF5's search expects them: otherwise it may find another entry than this, or none.
+    require(all(a < b for a, b in pairwise([first, *present])) and last == present[-1])
+    places = dict(zip(present, found.values(), strict=True))
     require(all(name.encode() in places for name in names))
     walk.template.values += [places[name.encode()] for name in names]
     return walk.template

@@ -17,7 +17,7 @@ REFERENCE = "reference"
 _PREFIX = struct.Struct("<BxHII4x")  # version, messages, references to the object, bytes of messages
 _MESSAGE = struct.Struct("<HHB3x")  # type, bytes of the body, flags
 _CONTINUATION = 16
-_SHARED = 2  # the flag of a message whose body is elsewhere
+_PLAIN_FLAGS = (0, 1)  # 1: constant; others: kept elsewhere, or for the library to judge
 _WITHOUT_MEANING_HERE = frozenset((0, 4, 5, 12, 14, 18, 22))
 """Messages that change no value of compact data: padding, fill values, attribute, times, reference count."""
 _ALIGNMENT = 8  # bytes
@@ -114,16 +114,16 @@ class HeaderWalk:
                 piece.fix(start, _MESSAGE.size)
                 body = start + _MESSAGE.size
                 start = body + size
-                require(size % _ALIGNMENT == 0 and start <= len(piece.example))
-                self._note(kind, flags, (number, body, size))
+                require(flags in _PLAIN_FLAGS and size % _ALIGNMENT == 0 and start <= len(piece.example))
+                self._note(kind, (number, body, size))
                 count += 1
             start = 0
         return count
 
-    def _note(self, kind: int, flags: int, place: tuple[int, int, int]) -> None:
+    def _note(self, kind: int, place: tuple[int, int, int]) -> None:
         if kind in _WITHOUT_MEANING_HERE:
             return
-        require(not flags & _SHARED and kind not in self.found)
+        require(kind not in self.found)
         if kind != _CONTINUATION:
             self.found[kind] = place
             return

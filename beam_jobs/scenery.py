@@ -1,0 +1,90 @@
+"""What stands round and over a drawn number: wall, plate, distractors, and the camera's blur and noise."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from beam_jobs.scene import OVERSAMPLING, Scene, glyph_mask, project, similarity, warp
+
+
+def _color(rng: np.random.Generator, lightness: float) -> np.ndarray:
+    """(3,) RGB near a grey of `lightness`, 0..255: most things on a street are hardly coloured."""
+    return np.clip(lightness + rng.normal(0, rng.choice((5, 12, 28)), 3), 5, 250)
+
+
+def wall(rng: np.random.Generator, scene: Scene) -> np.ndarray:
+    """(height, width, 3) float, 0..255: blotches, a slope of light, grooves, and edges beside the number."""
+    width, height = scene.size
+    blotches = rng.normal(0, rng.uniform(1, 12), (max(2, height // 12), max(2, width // 12))).astype(np.float32)
+    smooth = np.asarray(Image.fromarray(blotches).resize((width, height), Image.Resampling.BICUBIC))
+    grid = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    slope_x, slope_y = rng.normal(0, 14, 2) / scene.size
+    light = float(slope_x) * grid[0] + float(slope_y) * grid[1]
+    if rng.random() < 0.3:
+        period = scene.digit_height * rng.uniform(0.3, 0.9)
+        light -= rng.uniform(4, 18) * (grid[rng.integers(2)] % period < 0.1 * period)
+    canvas = _color(rng, rng.uniform(30, 225)).astype(np.float32) + (smooth + light)[..., np.newaxis]
+    for axis in rng.integers(0, 2, rng.integers(0, 4)):
+        before = grid[axis] < rng.uniform(0, scene.low[axis])
+        after = grid[axis] > rng.uniform(scene.high[axis], scene.size[axis])
+        part = before if rng.random() < 0.5 else after
+        canvas = blend(canvas, part * np.float32(rng.uniform(60, 220)), _color(rng, rng.uniform(20, 235)))
+    return canvas
+
+
+def add_plate(rng: np.random.Generator, canvas: np.ndarray, scene: Scene) -> np.ndarray:
+    """Sets two numbers in five on a plate, from oblong to oval, half of them with a rim."""
+    if rng.random() > 0.4:
+        return canvas
+    angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+    power = rng.choice((0.05, 0.3, 1.0))  # a superellipse's: 0 is an oblong, 1 an oval
+    outline = np.column_stack([np.sign(wave) * np.abs(wave) ** power for wave in (np.cos(angles), np.sin(angles))])
+    # A superellipse round an oblong is larger than it by this much at the middle of each side.
+    outline *= np.array((scene.half_width, scene.digit_height / 2)) * 2 ** (power / 2)
+    pads = rng.uniform(0.12, 0.4) * scene.digit_height * np.array((1, 0.6) if rng.random() < 0.5 else (0.2,))
+    for pad in pads:
+        image = Image.new("L", tuple(scene.size * OVERSAMPLING))
+        corners = project(scene.matrix, outline + np.sign(outline) * pad) * OVERSAMPLING
+        ImageDraw.Draw(image).polygon([tuple(corner) for corner in corners], fill=255)
+        mask = np.asarray(image.reduce(OVERSAMPLING))
+        canvas = blend(canvas, mask, _color(rng, rng.uniform(20, 235)))
+    return canvas
+
+
+def ink_color(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
+    """(3,) RGB that stands out from `ground` by 55 to 150 of 255 in lightness, to the side with room."""
+    lightness = ground.mean()
+    lighter = lightness < 110 or (lightness < 145 and rng.random() < 0.5)
+    return _color(rng, np.clip(lightness + rng.uniform(55, 150) * (1 if lighter else -1), 12, 243))
+
+
+def add_distractors(
+    rng: np.random.Generator, canvas: np.ndarray, scene: Scene, faces: tuple[str, ...], color: np.ndarray
+) -> np.ndarray:
+    """Lets part of a digit, or of a bar, look in from the left or the right, clear of the number."""
+    for side in np.flatnonzero(rng.random(2) < 0.25):
+        glyph = glyph_mask(faces[rng.integers(len(faces))], int(rng.integers(10)), 2)
+        if rng.random() < 0.4:
+            glyph = Image.new("L", (int(rng.integers(12, 60)), int(rng.integers(20, 90))), 255)
+        scale = rng.uniform(0.5, 1.1) * scene.digit_height / glyph.height
+        gap, width = rng.uniform(0.35, 0.6) * scene.digit_height, glyph.width * scale
+        shown = width * rng.uniform(0.3, 0.8)
+        left = max(scene.high[0] + gap, scene.size[0] - shown) if side else min(scene.low[0] - gap, shown) - width
+        top = (scene.low[1] + scene.high[1] - glyph.height * scale) / 2 + rng.normal(0, 0.2) * scene.digit_height
+        mask = warp(glyph, similarity(rng.normal(0, 0.1), left, top) @ np.diag((scale, scale, 1)), scene)
+        canvas = blend(canvas, mask * np.float32(rng.uniform(0.4, 0.9)), color)
+    return canvas
+
+
+def blend(canvas: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """Lays `color` over (height, width, 3) `canvas` where (height, width) `mask` is 255, less where less."""
+    share = (mask * np.float32(1 / 255))[..., np.newaxis]
+    return canvas + (color.astype(np.float32) - canvas) * share
+
+
+def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float) -> np.ndarray:
+    """(height, width, 3) uint8: out of focus by up to 1/20 of a digit's height, with the sensor's noise."""
+    image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.01, 0.05) * digit_height))
+    noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(0.7)
+    noise += rng.standard_normal((*canvas.shape[:2], 1), np.float32) * np.float32(rng.uniform(0.5, 5))
+    return np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)

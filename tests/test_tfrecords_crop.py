@@ -1,0 +1,120 @@
+"""Crop, resize and jitter, against hand-made figures and TensorFlow's resize."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfrecords.boxes import BoundingBox, union
+from tfrecords.crop import CropSpec, boxes_in_window, crop_box, cut, evaluation_view, window
+from tfrecords.errors import UserError
+
+NINETEEN = [BoundingBox(77, 246, 296, 327), BoundingBox(81, 323, 300, 419)]
+"""SVHN's train/1.png, 741 x 350 pixels, which reads 19."""
+
+
+def _noise(height: int, width: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_the_crop_is_the_union_grown_about_its_centre() -> None:
+    # Union 77..300 x 246..419: 223 high and 173 wide; 15 % more on each side.
+    assert union(NINETEEN) == BoundingBox(77, 246, 300, 419)
+    expected = BoundingBox(round(77 - 33.45), round(246 - 25.95), round(300 + 33.45), round(419 + 25.95))
+    assert crop_box(NINETEEN, 0.3, 350, 741) == expected
+
+
+def test_the_crop_is_clipped_to_the_picture() -> None:
+    assert crop_box([BoundingBox(-1, -1, 30, 20)], 0.3, 32, 22) == BoundingBox(0, 0, 32, 22)
+    assert crop_box([BoundingBox(-1e300, -1e300, 1e300, 1e300)], 0.3, 32, 22) == BoundingBox(0, 0, 32, 22)
+
+
+@pytest.mark.parametrize("box", [BoundingBox(40, 0, 50, 10), BoundingBox(0, -30, 10, -5), BoundingBox(0, 0, 0.1, 9)])
+def test_boxes_outside_the_picture_are_refused(box: BoundingBox) -> None:
+    with pytest.raises(UserError, match=r"must overlap the picture \(32 x 22, height x width\)\. Received: "):
+        crop_box([box], 0.0, 32, 22)
+
+
+def test_the_cut_is_the_antialiased_resize_of_tensorflow() -> None:
+    picture = _noise(90, 120)
+    box = BoundingBox(10, 5, 80, 118)
+    ours = cut(picture, box, 33)
+    theirs = tf.image.resize(np.asarray(picture)[10:80, 5:118], (33, 33), antialias=True).numpy()
+    # Pillow keeps 8 bits between its two passes, so a grey value may round otherwise.
+    assert np.abs(ours - theirs).max() <= 1.01
+
+
+def test_nothing_outside_the_box_has_a_part_in_the_cut() -> None:
+    pixels = np.full((40, 40, 3), 255, np.uint8)
+    pixels[10:30, 10:30] = 7
+    assert (cut(Image.fromarray(pixels), BoundingBox(10, 10, 30, 30), 9) == 7).all()
+
+
+def test_jitters_reach_every_place_and_none_else_about_equally_often() -> None:
+    spec = CropSpec()
+    places = [spec.jitter(0, f"train/{picture}.png#{jitter}") for picture in range(2420) for jitter in range(5)]
+    counts = np.zeros((11, 11))
+    for y, x in places:
+        counts[y, x] += 1
+    # 12,100 jitters over 121 places: 100 each; six standard deviations are 60.
+    assert counts.min() > 40 and counts.max() < 160
+
+
+def test_jitters_follow_from_seed_and_key_alone() -> None:
+    assert CropSpec().jitter(0, "train/1.png#0") == CropSpec(jitters=9).jitter(0, "train/1.png#0")
+    assert len({CropSpec().jitter(seed, "train/1.png#0") for seed in range(50)}) > 30
+
+
+def test_boxes_follow_the_picture_into_the_window() -> None:
+    box = BoundingBox(10, 20, 42, 84)
+    placed = boxes_in_window([BoundingBox(10, 20, 26, 52)], box, 64, (4, 6))
+    # The crop is enlarged twice in height, and not at all in width.
+    np.testing.assert_allclose(placed[0], [0 - 4, 0 - 6, 32 - 4, 32 - 6])
+    assert (placed[1:] == 0).all() and placed.dtype == np.float32
+
+
+def test_the_box_of_a_drawn_mark_stands_on_the_mark_in_every_jitter() -> None:
+    pixels = np.zeros((100, 160, 3), np.uint8)
+    mark = BoundingBox(40, 60, 70, 110)
+    pixels[40:70, 60:110] = 255
+    spec = CropSpec()
+    box = crop_box([mark], spec.growth, 100, 160)
+    crop = cut(Image.fromarray(pixels), box, spec.crop_size)
+    for jitter in range(20):
+        offset = spec.jitter(0, f"train/1.png#{jitter}")
+        image = window(crop, offset, spec.record_size)
+        ymin, xmin, ymax, xmax = boxes_in_window([mark], box, spec.crop_size, offset)[0]
+        rows, columns = np.where(image[:, :, 0] > 127)
+        found = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
+        expected = (max(ymin, 0), max(xmin, 0), min(ymax, 54), min(xmax, 54))
+        assert max(map(abs, np.subtract(found, expected))) <= 1
+
+
+def test_the_evaluation_view_is_the_centre_of_the_crop() -> None:
+    picture = _noise(80, 100)
+    boxes = [BoundingBox(20, 20, 60, 70)]
+    spec = CropSpec()
+    crop = cut(picture, crop_box(boxes, 0.3, 80, 100), 64)
+    np.testing.assert_array_equal(evaluation_view(picture, boxes, spec), crop[5:59, 5:59])
+
+
+def test_without_a_box_the_whole_picture_is_the_view() -> None:
+    picture = _noise(54, 54)
+    np.testing.assert_array_equal(evaluation_view(picture, [], CropSpec()), np.asarray(picture))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"growth": -0.1}, "growth must be"),
+        ({"growth": math.nan}, "growth must be"),
+        ({"record_size": 65}, "record_size must be at least 1 and at most crop_size"),
+        ({"record_size": 0}, "record_size must be at least 1"),
+        ({"jitters": -1}, "jitters must be"),
+    ],
+)
+def test_a_crop_that_cannot_be_made_is_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        CropSpec(**options)
