@@ -27,7 +27,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["beam_jobs*", "tfrecords*", "trainer*"]),
-    package_data={"trainer.report": ["*.html"], "tfrecords": ["py.typed"], "beam_jobs": ["py.typed"], "trainer": ["py.typed"]},
+    package_data={
+        "trainer.report": ["*.html"],
+        "tfrecords": ["py.typed"],
+        "beam_jobs": ["py.typed"],
+        "trainer": ["py.typed"],
+    },
     install_requires=[
         "numpy>=1.26,<3",
         "protobuf>=5.28,<7",

@@ -10,7 +10,7 @@ import pytest
 from tfrecords.schema import pad_digits
 from trainer.decode import Numbers, decode_numbers
 from trainer.losses import number_loss
-from trainer.metrics import correct_numbers, coverage_at, score, wilson_interval
+from trainer.metrics import correct_numbers, coverage_at, coverage_curve, score, wilson_interval
 
 
 def _logits(batch: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -144,12 +144,12 @@ def test_coverage_is_the_largest_share_that_keeps_the_accuracy() -> None:
         confidence = rng.integers(0, 12, 60) / 12
         correct = rng.random(60) < 0.6 + 0.4 * confidence
         shares = [(confidence >= least).mean() for least in confidence if correct[confidence >= least].mean() >= 0.9]
-        assert coverage_at(correct, confidence, 0.9) == pytest.approx(max(shares, default=0.0))
+        assert coverage_at(*coverage_curve(confidence, correct), 0.9) == pytest.approx(max(shares, default=0.0))
 
 
 def test_equal_confidences_are_answered_together_or_not_at_all() -> None:
-    assert coverage_at(np.array([True, False]), np.array([0.5, 0.5]), 0.9) == 0.0
-    assert coverage_at(np.array([True, True]), np.array([0.5, 0.5]), 0.9) == 1.0
+    assert coverage_at(*coverage_curve([0.5, 0.5], [True, False]), 0.9) == 0.0
+    assert coverage_at(*coverage_curve([0.5, 0.5], [True, True]), 0.9) == 1.0
 
 
 def test_the_interval_is_wilson_s() -> None:

@@ -18,7 +18,8 @@ import pytest
 from PIL import Image
 
 from tfrecords.errors import UserError
-from trainer.report import charts, command, coverage_at, coverage_curve, gallery, load_run, page, render, write_report
+from trainer.metrics import coverage_at, coverage_curve
+from trainer.report import charts, command, gallery, load_run, page, render, write_report
 from trainer.report.charts import Axis, Series
 from trainer.report.gallery import Prediction
 
@@ -234,7 +235,7 @@ def test_the_gallery_puts_the_surest_mistakes_and_the_least_sure_answers_first()
     assert gallery.choose(predictions[::-1]) == chosen
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_survives_its_data_uri(channels: int) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (5, 4, channels), np.uint8)
     head, _, body = gallery.png_data_uri(picture).partition(",")

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecords.shards import atomic_write
+from trainer.checkpoint import load_model
 from trainer.dataset import split_dataset
 from trainer.loop import Answers, answer
 from trainer.metrics import correct_numbers, score
-from trainer.run_dir import EVALUATION, PREDICTIONS, Run, load_model, write_json
+from trainer.run_dir import EVALUATION, PREDICTIONS, Run, write_json
 
 EPILOG = """\
 example:

@@ -11,7 +11,8 @@ import tensorflow as tf
 from tfrecords.crop import CropSpec
 from tfrecords.errors import UserError
 from tfrecords.schema import MAX_LENGTH
-from trainer.run_dir import Run, load_model
+from trainer.checkpoint import load_model
+from trainer.run_dir import Run
 
 EPILOG = """\
 example:

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tfrecords.schema import MAX_LENGTH, PAD
 from trainer.decode import Numbers
@@ -20,17 +20,41 @@ def correct_numbers(numbers: Numbers, length: NDArray[np.int64], digits: NDArray
     return result
 
 
-def coverage_at(correct: NDArray[np.bool_], confidence: NDArray[np.float64], accuracy: float) -> float:
-    """Returns the largest share of examples that, most confident first, are answered with at least `accuracy`.
+def coverage_curve(confidence: ArrayLike, correct: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Accuracy of the answered examples when only the most confident are answered.
 
-    Examples of equal confidence are answered together, so their order decides nothing.
+    Examples of equal confidence are answered together, so their order does not
+    matter. After Goodfellow et al. 2013 (arXiv:1312.6082), section 5.1.
+
+    Args:
+      confidence: float, shape (examples,), finite.
+      correct: bool, shape (examples,).
+
+    Returns:
+      coverage, float64, shape (distinct confidences,), ascending in 0..1, the last
+      one 1; and the accuracy at each, the same shape, in 0..1.
+
+    Raises:
+      ValueError: the two are not one-dimensional and of one length.
     """
-    order = np.argsort(-confidence, kind="stable")
-    right = np.cumsum(correct[order])
-    answered = np.arange(1, len(order) + 1)
-    last_of_equals = np.append(np.diff(confidence[order]) != 0, True)
-    good = last_of_equals & (right >= accuracy * answered - 1e-9)
-    return float(answered[good].max() / len(order)) if good.any() else 0.0
+    sure, right = np.asarray(confidence, np.float64), np.asarray(correct, bool)
+    if sure.ndim != 1 or sure.shape != right.shape:
+        raise ValueError(
+            "confidence and correct must be one-dimensional and of one length. "
+            f"Received: shapes {sure.shape} and {right.shape}"
+        )
+    if not sure.size:
+        return np.zeros(0), np.zeros(0)
+    order = np.argsort(-sure, kind="stable")
+    is_last_of_tie = np.append(np.diff(sure[order]) != 0, True)
+    answered = np.flatnonzero(is_last_of_tie) + 1
+    return answered / sure.size, np.cumsum(right[order])[is_last_of_tie] / answered
+
+
+def coverage_at(coverage: NDArray[np.float64], accuracy: NDArray[np.float64], target: float) -> float:
+    """Returns the largest coverage, 0..1, whose accuracy is at least `target`; 0 when there is none."""
+    enough = coverage[accuracy >= target]
+    return float(enough[-1]) if enough.size else 0.0
 
 
 def wilson_interval(right: int, total: int, z: float = 1.96) -> tuple[float, float]:
@@ -61,7 +85,7 @@ def score(numbers: Numbers, length: NDArray[np.int64], digits: NDArray[np.int64]
         "whole_number_accuracy_interval": wilson_interval(int(correct.sum()), total),
         "digit_accuracy": float(right.sum() / there.sum()),
         "length_accuracy": float((numbers.length == length).mean()),
-        "coverage_at_98": coverage_at(correct, numbers.confidence, COVERAGE_ACCURACY),
+        "coverage_at_98": coverage_at(*coverage_curve(numbers.confidence, correct), COVERAGE_ACCURACY),
         "position_accuracy": [
             {
                 "position": place + 1,

@@ -12,8 +12,9 @@ from tfrecords.boxes import BoundingBox
 from tfrecords.crop import CropSpec, evaluation_view
 from tfrecords.errors import UserError
 from tfrecords.picture import decode_picture
+from trainer.checkpoint import load_model
 from trainer.decode import Numbers, decode_numbers
-from trainer.run_dir import Run, load_model
+from trainer.run_dir import Run
 
 EPILOG = """\
 examples:

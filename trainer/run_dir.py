@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from tfrecords.crop import CropSpec
 from tfrecords.errors import UserError
 from tfrecords.manifest import MANIFEST, Manifest
 from tfrecords.shards import atomic_write
 from trainer.config import TrainConfig
-from trainer.models import build_model
 
 CONFIG = "config.json"
 WEIGHTS = "best.weights.h5"
@@ -48,18 +45,23 @@ class Run:
         return self.directory / WEIGHTS
 
     @classmethod
-    def create(cls, directory: Path, config: TrainConfig, data: Path, versions: dict[str, str]) -> "Run":
+    def create(
+        cls, directory: Path, config: TrainConfig, data: Path, parameters: int, versions: dict[str, str]
+    ) -> "Run":
         """Writes the run's configuration and returns the run.
 
-        Raises:
-          UserError: `data` is not a dataset directory.
+        Args:
+          directory: of the run.
+          config: of the training.
+          data: the dataset directory.
+          parameters: how many numbers the model has learned.
+          versions: of the packages that train it.
         """
         manifest = Manifest.load(data)
-        crop = CropSpec(**manifest.config["crop"])
-        channels = manifest.image.shape[2]
         content = {
             **config.to_dict(),
-            "image_shape": [crop.record_size, crop.record_size, channels],
+            "parameters": parameters,
+            "image_shape": model_input_shape(manifest),
             "data": str(data),
             "dataset": {
                 "name": manifest.name,
@@ -95,23 +97,13 @@ class Run:
         return cls(directory, config, (height, width, channels), crop, content)
 
 
+def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
+    """Returns height, width and channels of the pictures that a model of this dataset takes."""
+    size = CropSpec(**manifest.config["crop"]).record_size
+    return size, size, manifest.image.shape[2]
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a JSON file, whole or not at all."""
     with atomic_write(path) as stream:
         stream.write((json.dumps(content, indent=2) + "\n").encode())
-
-
-def load_model(run: Run) -> keras.Model:
-    """Returns the run's model with its best weights.
-
-    Raises:
-      UserError: the run has no weights, or they are another architecture's.
-    """
-    if not run.weights.is_file():
-        raise UserError(f"{run.directory} has no {WEIGHTS}: training was stopped before its first epoch ended.")
-    model = build_model(run.config.model, run.image_shape)
-    try:
-        model.load_weights(run.weights)
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{run.weights} must hold the weights of {run.config.model}.", error) from error
-    return model

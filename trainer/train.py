@@ -15,12 +15,23 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import Manifest
+from trainer.checkpoint import save_weights
 from trainer.config import AugmentConfig, TrainConfig
 from trainer.dataset import split_dataset, training_dataset
 from trainer.loop import TrainStep, answer, make_train_step
 from trainer.metrics import score
 from trainer.models import MODELS, build_model
-from trainer.run_dir import CONFIG, EVALUATION, HISTORY, PREDICTIONS, REPORT, TENSORBOARD, WEIGHTS, Run
+from trainer.run_dir import (
+    CONFIG,
+    EVALUATION,
+    HISTORY,
+    PREDICTIONS,
+    REPORT,
+    TENSORBOARD,
+    WEIGHTS,
+    Run,
+    model_input_shape,
+)
 
 EPILOG = """\
 examples:
@@ -73,10 +84,12 @@ def run(args: argparse.Namespace) -> int:
         augment=AugmentConfig(args.gain, args.shift, args.invert),
         seed=args.seed,
     )
-    Manifest.load(args.data).split("train")
+    manifest = Manifest.load(args.data)
+    manifest.split("train")
+    parameters = build_model(config.model, model_input_shape(manifest)).count_params()
     _clear_run_dir(args.run_dir, args.overwrite)
     versions = {name: importlib.metadata.version(name) for name in ("streetdigits", "tensorflow", "keras")}
-    run_ = Run.create(args.run_dir, config, args.data, versions)
+    run_ = Run.create(args.run_dir, config, args.data, parameters, versions)
     start = time.monotonic()
     best = train(run_, args.data)
     minutes = (time.monotonic() - start) / 60
@@ -111,7 +124,7 @@ def train(run: Run, data: Path) -> dict[str, Any]:
         _log(run.directory, writer, line)
         if not best or _rank(line) > _rank(best):
             best = line
-            _save_weights(model, run.weights)
+            save_weights(model, run.weights)
         if epoch + 1 - best["epoch"] >= config.patience:
             tqdm.write(f"No better validation score in {config.patience} epochs: stopped early.")
             break
@@ -175,13 +188,6 @@ def _log(directory: Path, writer: tf.summary.SummaryWriter, line: dict[str, Any]
                 tf.summary.scalar(name, value)
     numbers = "  ".join(f"{name} {value:.4f}" for name, value in line.items() if "accuracy" in name or "loss" in name)
     tqdm.write(f"epoch {line['epoch']:>3}  {line['seconds']:.0f} s  {numbers}")
-
-
-def _save_weights(model: keras.Model, path: Path) -> None:
-    # Keras wants the ending .weights.h5, which a temporary name in the same folder can have too.
-    temporary = path.with_name(f".partial.{path.name}")
-    model.save_weights(temporary)
-    temporary.replace(path)
 
 
 def _clear_run_dir(directory: Path, overwrite: bool) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-import numpy.typing as npt
 
 # In user units; a chart is about this many CSS pixels wide on a phone, so its text stays readable there.
 WIDTH, HEIGHT = 340, 230
@@ -55,45 +54,6 @@ class Axis:
     def text(self, value: float) -> str:
         """Returns `value` as the axis writes it."""
         return f"{100 * value:.4g} %" if self.percent else f"{value:.4g}"
-
-
-def coverage_curve(
-    confidence: npt.ArrayLike, correct: npt.ArrayLike
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Accuracy of the answered examples when only the most confident are answered.
-
-    Examples of equal confidence are answered together, so their order does not
-    matter. After Goodfellow et al. 2013 (arXiv:1312.6082), section 5.1.
-
-    Args:
-      confidence: float, shape (examples,), finite.
-      correct: bool, shape (examples,).
-
-    Returns:
-      coverage, float64, shape (distinct confidences,), ascending in 0..1, the last
-      one 1; and the accuracy at each, the same shape, in 0..1.
-
-    Raises:
-      ValueError: the two are not one-dimensional and of one length.
-    """
-    sure, right = np.asarray(confidence, np.float64), np.asarray(correct, bool)
-    if sure.ndim != 1 or sure.shape != right.shape:
-        raise ValueError(
-            "confidence and correct must be one-dimensional and of one length. "
-            f"Received: shapes {sure.shape} and {right.shape}"
-        )
-    if not sure.size:
-        return np.zeros(0), np.zeros(0)
-    order = np.argsort(-sure, kind="stable")
-    is_last_of_tie = np.append(np.diff(sure[order]) != 0, True)
-    answered = np.flatnonzero(is_last_of_tie) + 1
-    return answered / sure.size, np.cumsum(right[order])[is_last_of_tie] / answered
-
-
-def coverage_at(coverage: npt.NDArray[np.float64], accuracy: npt.NDArray[np.float64], target: float) -> float:
-    """Returns the largest coverage, 0..1, whose accuracy is at least `target`; 0 when there is none."""
-    enough = coverage[accuracy >= target]
-    return float(enough[-1]) if enough.size else 0.0
 
 
 def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:

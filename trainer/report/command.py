@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from trainer.report.page import size, write_report
+from trainer.run_dir import REPORT
 
 EPILOG = """examples:
   python -m trainer report --run-dir runs/compact
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       UserError: the run directory cannot be used.
     """
-    output = args.output or args.run_dir / "report.html"
+    output = args.output or args.run_dir / REPORT
     report = write_report(args.run_dir, output, args.data)
     for line in report.missing:
         print(f"note: {line}", file=sys.stderr)

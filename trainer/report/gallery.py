@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
+from tfrecords.codec import png_bytes
 from tfrecords.errors import UserError
 
 COLUMNS = ("key", "number", "answer", "confidence", "correct")
@@ -109,18 +108,16 @@ def png_data_uri(image: npt.NDArray[np.uint8]) -> str:
     """Encodes a picture losslessly as a `data:image/png;base64,...` URI.
 
     Args:
-      image: uint8, shape (height, width, channels) with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
+      image: uint8, shape (height, width, channels) with 1 (grey) or 3 (RGB) channels.
 
     Raises:
       ValueError: another dtype or shape.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3, 4) or not image.size:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
         raise ValueError(
-            f"A picture must be uint8 of shape (height, width, 1, 3 or 4). Received: {image.dtype}, shape {image.shape}"
+            f"A picture must be uint8 of shape (height, width, 1 or 3). Received: {image.dtype}, shape {image.shape}"
         )
-    buffer = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode("ascii")
 
 
 def top_confusions(confusion: Sequence[Sequence[int]], most: int = 6) -> list[tuple[int, int, int]]:

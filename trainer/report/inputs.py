@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.manifest import MANIFEST
 from trainer.report.gallery import Prediction, read_predictions
+from trainer.run_dir import CONFIG, EVALUATION, HISTORY, PREDICTIONS
 
 TRAIN = "python -m trainer train --data DATA --run-dir RUN"
 EVALUATE = "python -m trainer evaluate --run-dir RUN"
@@ -15,7 +17,7 @@ PREPARE = "python -m beam_jobs prepare"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFiles:
     """What a run directory and its dataset hold; empty or None where a file is missing.
 
     Attributes:
@@ -41,7 +43,7 @@ class Run:
     missing: tuple[str, ...]
 
 
-def load_run(run_dir: Path, data_dir: Path | None = None) -> Run:
+def load_run(run_dir: Path, data_dir: Path | None = None) -> RunFiles:
     """Reads a run directory and the manifest of its dataset.
 
     Args:
@@ -51,22 +53,22 @@ def load_run(run_dir: Path, data_dir: Path | None = None) -> Run:
     Raises:
       UserError: there is no config.json, `data_dir` does not exist, or a file is broken.
     """
-    if not (run_dir / "config.json").is_file():
+    if not (run_dir / CONFIG).is_file():
         raise UserError(f"{run_dir} is not a run directory: it has no config.json; `{TRAIN}` makes one.", run_dir)
     if data_dir is not None and not data_dir.is_dir():
         raise UserError("--data must be a dataset directory that exists.", data_dir)
-    config, evaluation = _read_object(run_dir / "config.json"), _read_evaluation(run_dir / "evaluation.json")
+    config, evaluation = _read_object(run_dir / CONFIG), _read_evaluation(run_dir / EVALUATION)
     recorded = evaluation.get("data") or config.get("data")
     data_dir = data_dir or (Path(str(recorded)) if recorded else None)
-    predictions = run_dir / "predictions.parquet"
-    return Run(
+    predictions = run_dir / PREDICTIONS
+    return RunFiles(
         run_dir=run_dir,
         config=config,
-        history=read_history(run_dir / "history.jsonl"),
+        history=read_history(run_dir / HISTORY),
         evaluation=evaluation,
         predictions=read_predictions(predictions) if predictions.is_file() else [],
         data_dir=data_dir,
-        manifest=_read_object(data_dir / "manifest.json") if data_dir else {},
+        manifest=_read_object(data_dir / MANIFEST) if data_dir else {},
         trained_on_it=_trained_on(config, data_dir),
         missing=tuple(_missing(run_dir, data_dir)),
     )
@@ -95,7 +97,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 
 def _missing(run_dir: Path, data_dir: Path | None) -> list[str]:
-    makers = {"history.jsonl": TRAIN, "evaluation.json": EVALUATE, "predictions.parquet": EVALUATE}
+    makers = {HISTORY: TRAIN, EVALUATION: EVALUATE, PREDICTIONS: EVALUATE}
     lines = [
         f"{name} is missing from {run_dir.resolve().name}; `{maker}` makes it."
         for name, maker in makers.items()
@@ -105,7 +107,7 @@ def _missing(run_dir: Path, data_dir: Path | None) -> list[str]:
         lines.append("The dataset is not known: evaluation.json and config.json do not name it; `--data DATA` does.")
     elif not data_dir.is_dir():
         lines.append(f"The dataset directory {data_dir} is gone; `--data DATA` names another place.")
-    elif not (data_dir / "manifest.json").is_file():
+    elif not (data_dir / MANIFEST).is_file():
         lines.append(f"manifest.json is missing from {data_dir}; `{PREPARE}` makes it.")
     return lines
 
@@ -113,9 +115,9 @@ def _missing(run_dir: Path, data_dir: Path | None) -> list[str]:
 def _trained_on(config: dict[str, Any], data_dir: Path | None) -> bool | None:
     dataset = config.get("dataset")
     digest = dataset.get("manifest_sha256") if isinstance(dataset, dict) else None
-    if not digest or data_dir is None or not (data_dir / "manifest.json").is_file():
+    if not digest or data_dir is None or not (data_dir / MANIFEST).is_file():
         return None
-    return bool(digest == hashlib.sha256((data_dir / "manifest.json").read_bytes()).hexdigest())
+    return bool(digest == hashlib.sha256((data_dir / MANIFEST).read_bytes()).hexdigest())
 
 
 def _read_evaluation(path: Path) -> dict[str, Any]:

@@ -10,13 +10,13 @@ import jinja2
 
 from tfrecords.errors import UserError
 from tfrecords.shards import atomic_write
+from trainer.metrics import COVERAGE_ACCURACY, coverage_at, coverage_curve
 from trainer.report import charts, gallery
 from trainer.report.charts import Axis, Series
-from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, Run, load_run
+from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, RunFiles, load_run
 
 # The share of right answers among fewer examples jumps too much to be drawn.
 LEAST_ANSWERED = 10
-COVERAGE_TARGET = 0.98
 DASH = "\u2013"
 
 
@@ -43,7 +43,7 @@ def write_report(run_dir: Path, output: Path, data_dir: Path | None = None) -> R
     return report
 
 
-def render(run: Run) -> Report:
+def render(run: RunFiles) -> Report:
     """Composes the page; the same run and pictures give the same text."""
     chosen = gallery.choose(run.predictions)
     pictures, complaint = _pictures(run, chosen)
@@ -122,7 +122,7 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _pictures(run: Run, chosen: gallery.Gallery) -> tuple[dict[str, str], list[str]]:
+def _pictures(run: RunFiles, chosen: gallery.Gallery) -> tuple[dict[str, str], list[str]]:
     """Returns key → data URI of the chosen examples, and a line when pictures cannot be had."""
     keys = chosen.keys()
     if not keys or run.data_dir is None or not run.data_dir.is_dir():
@@ -179,14 +179,12 @@ def _epoch_chart(series: list[Series], shares: bool = False) -> str:
 
 
 def _coverage_chart(predictions: list[gallery.Prediction]) -> str:
-    coverage, accuracy = charts.coverage_curve(
-        [one.confidence for one in predictions], [one.correct for one in predictions]
-    )
+    coverage, accuracy = coverage_curve([one.confidence for one in predictions], [one.correct for one in predictions])
     shown = coverage * len(predictions) >= min(LEAST_ANSWERED, len(predictions))
-    low = min(math.floor(10 * accuracy[shown].min()) / 10, COVERAGE_TARGET - 0.08)
+    low = min(math.floor(10 * accuracy[shown].min()) / 10, COVERAGE_ACCURACY - 0.08)
     x, y = Axis(0, 1, "coverage (share of pictures answered)", percent=True), Axis(low, 1, percent=True)
     points = list(zip(coverage[shown].tolist(), accuracy[shown].tolist(), strict=True))
-    reached = charts.coverage_at(coverage, accuracy, COVERAGE_TARGET)
+    reached = coverage_at(coverage, accuracy, COVERAGE_ACCURACY)
     story = (
         f"Accuracy {percent(points[0][1])} when {percent(points[0][0])} of the pictures are answered, "
         f"{percent(points[-1][1])} when all are; 98 % or more up to {percent(reached)}."
@@ -194,4 +192,4 @@ def _coverage_chart(predictions: list[gallery.Prediction]) -> str:
     curve = Series("", "main", charts.thin(points))
     height = float(accuracy[coverage == reached].sum())
     marks = [Series("", "mark", [(reached, height)])] if reached else []
-    return charts.line_chart([*marks, curve], x, y, story, guide=COVERAGE_TARGET)
+    return charts.line_chart([*marks, curve], x, y, story, guide=COVERAGE_ACCURACY)

@@ -1,0 +1,59 @@
+# Two commands: `make demo` shows the whole way on drawn pictures, `make test` checks everything.
+PYTHON ?= python3
+VENV := .venv
+DEMO ?= demo
+RUN := $(VENV)/bin/python
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help demo test lint unit lock clean
+
+help:
+	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
+	@echo "make test   ruff, mypy and every test"
+	@echo "make lock   resolve setup.py's ranges anew into requirements.lock"
+	@echo "make clean  remove the environment and the demo"
+	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13); DEMO=folder the demo's folder"
+
+$(VENV)/installed: setup.py requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else \
+		"streetdigits needs Python 3.10 to 3.13: PYTHON=python3.12 make ... Received: %d.%d" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check uv
+	$(RUN) -m uv pip install --python $(RUN) --quiet -r requirements.lock
+	$(RUN) -m uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/installed
+	$(RUN) -m beam_jobs sample --output $(DEMO)/svhn --count 4000 --seed 0 --overwrite
+	$(RUN) -m beam_jobs prepare --source svhn --input $(DEMO)/svhn --output $(DEMO)/records --jitters 0 --overwrite
+	$(RUN) -m tfrecords inspect $(DEMO)/records
+	$(RUN) -m tfrecords validate $(DEMO)/records
+	$(RUN) -m tfrecords show $(DEMO)/records --split train --count 40 --boxes --output $(DEMO)/sheet.png
+	$(RUN) -m trainer train --data $(DEMO)/records --run-dir $(DEMO)/run --epochs 14 --overwrite
+	$(RUN) -m trainer evaluate --run-dir $(DEMO)/run --data $(DEMO)/records --split test
+	$(RUN) -m trainer predict --run-dir $(DEMO)/run $(DEMO)/svhn/test/1.png --box BOX
+	$(RUN) -m trainer report --run-dir $(DEMO)/run
+	@echo
+	@echo "The pictures are in $(DEMO)/svhn, the records in $(DEMO)/records, the model in $(DEMO)/run."
+	@echo "Look at $(DEMO)/sheet.png and open $(DEMO)/run/report.html in a browser. Then try:"
+	@echo "  $(RUN) -m trainer predict --run-dir $(DEMO)/run YOUR.jpg --box LEFT,TOP,WIDTH,HEIGHT"
+	@echo "  $(RUN) -m trainer export --run-dir $(DEMO)/run --format savedmodel --output $(DEMO)/reader"
+	@echo "  $(RUN) -m beam_jobs download --output svhn    (the genuine pictures; see the README)"
+
+test: lint unit
+
+lint: $(VENV)/installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+unit: $(VENV)/installed
+	$(RUN) -m pytest
+
+# The lock names no host and holds for every Python that setup.py allows.
+lock: $(VENV)/installed
+	$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-emit-index-url --upgrade \
+		--extra all --extra dev setup.py --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) $(DEMO)

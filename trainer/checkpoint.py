@@ -1,0 +1,33 @@
+"""A model's weights to a file, whole or not at all, and back."""
+
+from pathlib import Path
+
+import keras
+
+from tfrecords.errors import UserError
+from trainer.models import build_model
+from trainer.run_dir import WEIGHTS, Run
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Writes the weights to `path`, which must end in `.weights.h5`."""
+    # Keras insists on the ending, which a temporary name in the same folder can have too.
+    temporary = path.with_name(f".partial.{path.name}")
+    model.save_weights(temporary)
+    temporary.replace(path)
+
+
+def load_model(run: Run) -> keras.Model:
+    """Returns the run's model with its best weights.
+
+    Raises:
+      UserError: the run has no weights, or they are another architecture's.
+    """
+    if not run.weights.is_file():
+        raise UserError(f"{run.directory} has no {WEIGHTS}: training was stopped before its first epoch ended.")
+    model = build_model(run.config.model, run.image_shape)
+    try:
+        model.load_weights(run.weights)
+    except (ValueError, KeyError, OSError) as error:
+        raise UserError(f"{run.weights} must hold the weights of {run.config.model}.", error) from error
+    return model
