@@ -39,6 +39,8 @@ def dataset_info_json(manifest: Manifest) -> str:
             "shardLengths": [str(shard.examples) for shard in split.shards],
         }
         for name, split in manifest.splits.items()
+        # TensorFlow Datasets knows no split without examples.
+        if split.examples
     ]
     content = {
         "name": manifest.name,

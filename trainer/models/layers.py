@@ -37,6 +37,6 @@ def number_heads(features: Any) -> dict[str, Any]:
     `length_logits` is (batch, 7), `digit_logits` (batch, 5, 10).
     """
     length = layers.Dense(LENGTH_CLASSES, dtype="float32", name="length_logits")(features)
-    digits = layers.Dense(MAX_LENGTH * DIGIT_CLASSES, dtype="float32", name="digit_dense")(features)
+    digits = layers.Dense(MAX_LENGTH * DIGIT_CLASSES, dtype="float32", name="flat_digit_logits")(features)
     digits = layers.Reshape((MAX_LENGTH, DIGIT_CLASSES), dtype="float32", name="digit_logits")(digits)
     return {"length_logits": length, "digit_logits": digits}

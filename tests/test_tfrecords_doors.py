@@ -1,0 +1,94 @@
+"""The same records through TensorFlow Datasets, tf.data and our own reader."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from beam_jobs.__main__ import COMMANDS
+from tfrecords import Manifest, open_split
+from tfrecords.cli import main
+from tfrecords.codec import FEATURES
+from tfrecords.schema import DigitExample
+
+ARRAYS = ("image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes")
+
+
+@pytest.fixture(scope="module", params=["raw, one size", "raw, two sizes", "png, two sizes"])
+def dataset(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("doors") / "records"
+    options = {"raw, one size": [], "raw, two sizes": ["--jitters", "0"]}
+    chosen = options.get(request.param, ["--jitters", "0", "--encoding", "png"])
+    arguments = ["--source", "svhn", "--input", str(drawn), "--output", str(folder), "--examples-per-shard", "100"]
+    assert main("beam_jobs", "", COMMANDS, ["prepare", *arguments, *chosen]) == 0
+    return folder
+
+
+def _assert_equal(ours: DigitExample, theirs: dict[str, np.ndarray]) -> None:
+    assert theirs["key"].decode() == ours.key and theirs["text"].decode() == ours.text
+    for name in ARRAYS:
+        value = np.asarray(theirs[name])
+        assert value.dtype == np.asarray(getattr(ours, name)).dtype, name
+        np.testing.assert_array_equal(value, getattr(ours, name), err_msg=name)
+
+
+def test_tensorflow_datasets_gives_the_same_examples_in_the_same_order(dataset: Path) -> None:
+    builder = tfds.builder_from_directory(dataset)
+    manifest = Manifest.load(dataset)
+    for split in ("train", "test"):
+        assert builder.info.splits[split].num_examples == manifest.split(split).examples
+        config = tfds.ReadConfig(interleave_cycle_length=1)
+        theirs = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=config)))
+        ours = list(open_split(dataset, split))
+        assert len(theirs) == len(ours) == manifest.split(split).examples
+        for one, other in zip(ours, theirs, strict=True):
+            _assert_equal(one, other)
+
+
+def test_tensorflow_datasets_cuts_sub_splits_and_knows_the_features(dataset: Path) -> None:
+    builder = tfds.builder_from_directory(dataset)
+    assert len(list(builder.as_dataset(split="train[:10%]"))) == round(len(open_split(dataset, "train")) / 10)
+    assert set(builder.info.features) == {name for name in FEATURES if not name.startswith("image/")}
+    assert builder.info.features["image"].dtype == np.uint8
+    assert "streetdigits" in builder.info.description and "netzer2011" in builder.info.citation
+    assert builder.info.features["digits"].doc.desc == FEATURES["digits"].meaning
+
+
+def test_tf_data_gives_the_same_examples_in_the_same_order(dataset: Path) -> None:
+    manifest = Manifest.load(dataset)
+    types = {"int64": tf.int64, "bytes": tf.string, "float": tf.float32}
+    image = "image/value" if manifest.image.dynamic else "image"
+    spec = {
+        image if name == "image" else name: tf.io.FixedLenFeature(feature.shape, types[feature.kind])
+        for name, feature in FEATURES.items()
+    }
+    for split, info in manifest.splits.items():
+        paths = [str(dataset / shard.file) for shard in info.shards]
+        for ours, record in zip(open_split(dataset, split), tf.data.TFRecordDataset(paths), strict=True):
+            theirs = {name: value.numpy() for name, value in tf.io.parse_single_example(record, spec).items()}
+            if manifest.image.encoding == "raw":
+                theirs["image"] = np.frombuffer(theirs[image], np.uint8).reshape(theirs["image/shape"])
+            else:
+                theirs["image"] = tf.io.decode_png(theirs["image"]).numpy()
+            _assert_equal(ours, theirs)
+
+
+def test_a_split_without_examples_does_not_keep_tensorflow_datasets_from_the_others(
+    drawn: Path, tmp_path: Path
+) -> None:
+    # One picture in train, and a validation share that it does not fall into.
+    source = tmp_path / "one"
+    shutil.copytree(drawn / "test", source)
+    output = tmp_path / "records"
+    arguments = ["--source", "svhn", "--input", str(source), "--output", str(output), "--subsets", "tiny"]
+    assert main("beam_jobs", "", COMMANDS, ["prepare", *arguments, "--validation-fraction", "0.000001"]) == 0
+    assert Manifest.load(output).split("validation").examples == 0
+    builder = tfds.builder_from_directory(output)
+    assert len(list(builder.as_dataset(split="train"))) == 100
+    assert list(builder.info.splits) == ["train"]
+    names = [split["name"] for split in json.loads((output / "dataset_info.json").read_text())["splits"]]
+    assert names == ["train"]

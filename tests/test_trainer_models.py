@@ -1,0 +1,100 @@
+"""The architectures: their shapes, what is in them, and that no normalising is left to the caller."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfrecords.errors import UserError
+from trainer.models import MODELS, build_model
+from trainer.models.goodfellow import LocallyConnected, SubtractiveNormalisation
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def model(request: pytest.FixtureRequest) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return build_model(request.param, (54, 54, 3))
+
+
+def _pictures(count: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, 54, 54, 3)).astype(np.float32)
+
+
+def test_a_model_answers_with_seven_lengths_and_five_digits(model: keras.Model) -> None:
+    outputs = model(_pictures(2), training=False)
+    assert outputs["length_logits"].shape == (2, 7) and outputs["digit_logits"].shape == (2, 5, 10)
+    assert keras.ops.dtype(outputs["digit_logits"]) == "float32"
+
+
+def test_brightness_changes_no_answer_because_the_model_normalises(model: keras.Model) -> None:
+    pictures = _pictures(2) / 2
+    plain, bright = (model(value, training=False)["digit_logits"] for value in (pictures, pictures + 100))
+    np.testing.assert_allclose(plain, bright, atol=2e-3)
+
+
+def test_every_weight_gets_a_gradient(model: keras.Model) -> None:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        outputs = model(_pictures(4), training=True)
+        loss = tf.reduce_sum(outputs["length_logits"] ** 2) + tf.reduce_sum(outputs["digit_logits"] ** 2)
+    for variable, gradient in zip(
+        model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
+    ):
+        assert gradient is not None and np.abs(gradient).max() > 0, variable.path
+
+
+def test_a_model_comes_back_from_its_own_configuration(model: keras.Model) -> None:
+    again = keras.Model.from_config(model.get_config())
+    again.set_weights(model.get_weights())
+    pictures = _pictures(1)
+    np.testing.assert_allclose(
+        again(pictures, training=False)["length_logits"], model(pictures, training=False)["length_logits"], atol=1e-5
+    )
+
+
+def test_goodfellow_s_layers_are_the_paper_s() -> None:
+    model = build_model("goodfellow", (54, 54, 3))
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert [layer.filters for layer in convolutions] == [3 * 48, 64, 128, 160, 192, 192, 192, 192]
+    assert {layer.kernel_size for layer in convolutions} == {(5, 5)}
+    pools = [layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D)]
+    assert [layer.strides[0] for layer in pools] == [2, 1] * 4 and {layer.pool_size for layer in pools} == {(2, 2)}
+    assert [layer.output.shape[1] for layer in pools] == [27, 27, 14, 14, 7, 7, 4, 4]
+    assert sum(isinstance(layer, SubtractiveNormalisation) for layer in model.layers) == 8
+    assert sum(isinstance(layer, LocallyConnected) for layer in model.layers) == 1
+    assert [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)][:2] == [3072, 3072]
+    # Eight convolutional, one locally connected and two dense hidden layers.
+    assert sum(isinstance(layer, keras.layers.Dropout) for layer in model.layers) == 11
+
+
+def test_maxout_takes_the_largest_of_three_pieces() -> None:
+    model = build_model("goodfellow", (54, 54, 3))
+    layers = [layer.name for layer in model.layers]
+    conv = keras.Model(model.inputs, model.get_layer("conv1").output)(_pictures(1))
+    after = model.layers[layers.index("pieces1") + 1]
+    maxed = keras.Model(model.inputs, after.output)(_pictures(1))
+    np.testing.assert_allclose(maxed, np.asarray(conv).reshape(1, 54, 54, 48, 3).max(-1), atol=1e-5)
+
+
+def test_subtractive_normalisation_takes_the_neighbourhood_s_mean() -> None:
+    values = np.random.default_rng(0).normal(size=(1, 5, 6, 4)).astype(np.float32)
+    result = np.asarray(SubtractiveNormalisation()(values))
+    np.testing.assert_allclose(result[0, 2, 3], values[0, 2, 3] - values[0, 1:4, 2:5].mean(), atol=1e-5)
+    np.testing.assert_allclose(result[0, 0, 0], values[0, 0, 0] - values[0, :2, :2].mean(), atol=1e-5)
+
+
+def test_the_locally_connected_layer_has_weights_of_its_own_at_each_place() -> None:
+    layer = LocallyConnected(2, 3)
+    values = np.random.default_rng(0).normal(size=(1, 4, 5, 3)).astype(np.float32)
+    result = np.asarray(layer(values))
+    padded = np.pad(values, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    kernel = np.asarray(layer.kernel)
+    assert kernel.shape == (4, 5, 27, 2)
+    for y, x in ((0, 0), (2, 3), (3, 4)):
+        expected = padded[0, y : y + 3, x : x + 3].ravel() @ kernel[y, x]
+        np.testing.assert_allclose(result[0, y, x], expected, atol=1e-5)
+
+
+def test_an_unknown_architecture_is_named() -> None:
+    with pytest.raises(UserError, match=r"model must be one of compact, goodfellow\. Received: huge"):
+        build_model("huge", (54, 54, 3))
