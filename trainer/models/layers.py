@@ -5,8 +5,6 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES, MAX_LENGTH
-
 
 @keras.saving.register_keras_serializable("streetdigits")
 class Standardise(layers.Layer):
@@ -29,14 +27,3 @@ class Standardise(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
-
-
-def number_heads(features: Any) -> dict[str, Any]:
-    """Returns the model's two outputs from (batch, features): unnormalised log-probabilities in float32.
-
-    `length_logits` is (batch, 7), `digit_logits` (batch, 5, 10).
-    """
-    length = layers.Dense(LENGTH_CLASSES, dtype="float32", name="length_logits")(features)
-    digits = layers.Dense(MAX_LENGTH * DIGIT_CLASSES, dtype="float32", name="flat_digit_logits")(features)
-    digits = layers.Reshape((MAX_LENGTH, DIGIT_CLASSES), dtype="float32", name="digit_logits")(digits)
-    return {"length_logits": length, "digit_logits": digits}
