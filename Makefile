@@ -31,7 +31,8 @@ demo: $(VENV)/installed
 	$(RUN) -m tfrecords show $(DEMO)/records --split train --count 40 --boxes --output $(DEMO)/sheet.png
 	$(RUN) -m trainer train --data $(DEMO)/records --run-dir $(DEMO)/run --epochs 14 --overwrite
 	$(RUN) -m trainer evaluate --run-dir $(DEMO)/run --data $(DEMO)/records --split test
-	$(RUN) -m trainer predict --run-dir $(DEMO)/run $(DEMO)/svhn/test/1.png --box BOX
+	$(RUN) -m trainer predict --run-dir $(DEMO)/run $(DEMO)/svhn/test/3.png $(DEMO)/svhn/test/4.png \
+		--box 27,6,33,27 --box 67,13,94,41
 	$(RUN) -m trainer report --run-dir $(DEMO)/run
 	@echo
 	@echo "The pictures are in $(DEMO)/svhn, the records in $(DEMO)/records, the model in $(DEMO)/run."

@@ -64,3 +64,14 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True)
     assert "COMMAND" in done.stdout
+
+
+def test_tensorflow_starts_without_lines_about_gpus_that_are_not_there() -> None:
+    program = """
+import os
+from trainer.startup import start_tensorflow
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+start_tensorflow()
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == ""

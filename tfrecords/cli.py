@@ -71,4 +71,8 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults, and examples as they were written."""
+    """Shows defaults where there are any, and examples as they were written."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        nothing = action.default is None or action.default is False or action.default == ""
+        return action.help if nothing else super()._get_help_string(action)

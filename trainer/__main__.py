@@ -4,6 +4,7 @@ import os
 import sys
 
 from tfrecords.cli import Command, main
+from trainer.startup import start_tensorflow
 
 # TensorFlow's start-up lines about its CPU build say nothing to a user; errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,5 +18,9 @@ COMMANDS = (
     Command("report", "make one page of a run: curves, scores, pictures", "trainer.report.command"),
 )
 
+_WITH_TENSORFLOW = ("train", "evaluate", "predict", "export")
+
 if __name__ == "__main__":
+    if sys.argv[1:2] and sys.argv[1] in _WITH_TENSORFLOW:
+        start_tensorflow()
     sys.exit(main("python -m trainer", __doc__ or "", COMMANDS))

@@ -39,7 +39,7 @@ class TrainConfig:
 
     model: str = "compact"
     epochs: int = 30
-    global_batch_size: int = 64
+    global_batch_size: int = 32
     learning_rate: float = 2e-3
     warmup_epochs: float = 2.0
     weight_decay: float = 0.05
