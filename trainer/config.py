@@ -39,8 +39,8 @@ class TrainConfig:
 
     model: str = "compact"
     epochs: int = 30
-    global_batch_size: int = 32
-    learning_rate: float = 2e-3
+    global_batch_size: int = 16
+    learning_rate: float = 1.5e-3
     warmup_epochs: float = 2.0
     weight_decay: float = 0.05
     patience: int = 15
