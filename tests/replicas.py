@@ -1,0 +1,46 @@
+"""Losses of a small model on one and on two replicas, as JSON: python -m tests.replicas RECORDS BATCH."""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from trainer.config import AugmentConfig, TrainConfig
+from trainer.dataset import training_dataset
+from trainer.loop import make_train_step
+
+
+def _losses(records: Path, replicas: int, batch: int) -> list[float]:
+    """Returns the losses of two epochs of a model without dropout and batch normalisation."""
+    devices = [device.name for device in tf.config.list_logical_devices("CPU")][:replicas]
+    config = TrainConfig(global_batch_size=batch, augment=AugmentConfig(0.2, 10.0, 0.5))
+    strategy = tf.distribute.MirroredStrategy(devices)
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        images = keras.Input((54, 54, 3))
+        flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(6)(images / 255.0))
+        hidden = keras.layers.Dense(32, activation="relu")(flat)
+        outputs = {
+            "length_logits": keras.layers.Dense(7)(hidden),
+            "digit_logits": keras.layers.Reshape((5, 10))(keras.layers.Dense(50)(hidden)),
+        }
+        model = keras.Model(images, outputs)
+        optimizer = keras.optimizers.AdamW(1e-3)
+        optimizer.build(model.trainable_variables)
+    step = make_train_step(strategy, model, optimizer, config)
+    losses = []
+    for epoch in range(2):
+        batches = training_dataset(records, config, epoch)
+        iterator = iter(strategy.experimental_distribute_dataset(batches))
+        for _ in range(len(list(batches))):
+            loss, _, count = step(iterator)
+            losses.append(float(loss) / float(count))
+    return losses
+
+
+if __name__ == "__main__":
+    (device,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+    print(json.dumps([_losses(Path(sys.argv[1]), replicas, int(sys.argv[2])) for replicas in (1, 2)]))
