@@ -29,7 +29,7 @@ demo: $(VENV)/installed
 	$(RUN) -m tfrecords inspect $(DEMO)/records
 	$(RUN) -m tfrecords validate $(DEMO)/records
 	$(RUN) -m tfrecords show $(DEMO)/records --split train --count 40 --boxes --output $(DEMO)/sheet.png
-	$(RUN) -m trainer train --data $(DEMO)/records --run-dir $(DEMO)/run --epochs 10 --overwrite
+	$(RUN) -m trainer train --data $(DEMO)/records --run-dir $(DEMO)/run --epochs 7 --overwrite
 	$(RUN) -m trainer evaluate --run-dir $(DEMO)/run --data $(DEMO)/records --split test
 	$(RUN) -m trainer predict --run-dir $(DEMO)/run $(DEMO)/svhn/test/3.png $(DEMO)/svhn/test/4.png \
 		--box 27,6,33,27 --box 67,13,94,41

@@ -19,7 +19,7 @@ from tfrecords.manifest import ANNOTATIONS
 from trainer.__main__ import COMMANDS
 from trainer.config import AugmentConfig, TrainConfig
 from trainer.dataset import split_dataset
-from trainer.loop import answer, make_train_step
+from trainer.loop import answer, make_forward, make_train_step
 from trainer.models import build_model
 from trainer.run_dir import EVALUATION, HISTORY, PREDICTIONS, Run
 
@@ -208,7 +208,7 @@ def test_a_model_learns_twenty_pictures_by_heart(records: Path) -> None:
     for _ in range(60):
         step(iterator)
     # Batch normalisation's averages follow a few steps behind.
-    answers = answer(model, split_dataset(records, "test", 20))
+    answers = answer(make_forward(model), split_dataset(records, "test", 20))
     right = (answers.numbers.length == answers.length).mean()
     texts = [example.text for example in open_split(records, "test")]
     assert right >= 0.95

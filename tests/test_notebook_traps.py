@@ -18,7 +18,7 @@ from tfrecords.schema import PAD, pad_digits
 from trainer.config import TrainConfig
 from trainer.dataset import split_dataset, training_dataset
 from trainer.decode import decode_numbers
-from trainer.loop import answer
+from trainer.loop import answer, make_forward
 from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
 from trainer.metrics import score
 from trainer.models import MODELS, build_model
@@ -78,7 +78,7 @@ def test_trap_an_accuracy_count_that_is_overwritten_instead_of_summed(records: P
     model = build_model("compact", (54, 54, 3))
     truth = {example.key: example for example in open_split(records, "train")}
     for batch_size in (13, 1000):
-        answers = answer(model, split_dataset(records, "train", batch_size))
+        answers = answer(make_forward(model), split_dataset(records, "train", batch_size))
         assert sorted(answers.keys) == sorted(truth)
         right = sum(truth[key].text == text for key, text in zip(answers.keys, answers.numbers.texts, strict=True))
         scores = score(answers.numbers, answers.length, answers.digits)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tfrecords.shards import atomic_write
 from trainer.checkpoint import load_model
 from trainer.dataset import split_dataset
-from trainer.loop import Answers, answer
+from trainer.loop import Answers, answer, make_forward
 from trainer.metrics import correct_numbers, score
 from trainer.run_dir import EVALUATION, PREDICTIONS, Run, write_json
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """Scores a split and writes the scores and answers."""
     run_ = Run.load(args.run_dir)
     batches = split_dataset(args.data, args.split, args.batch_size)
-    answers = answer(load_model(run_), batches)
+    answers = answer(make_forward(load_model(run_)), batches)
     scores = score(answers.numbers, answers.length, answers.digits)
     write_json(args.run_dir / EVALUATION, {"split": args.split, "data": str(args.data), "loss": answers.loss, **scores})
     with atomic_write(args.run_dir / PREDICTIONS) as stream:

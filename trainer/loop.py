@@ -34,6 +34,7 @@ class Answers:
     loss: float
 
 
+Forward = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 TrainStep = Callable[[Iterator[Any]], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
@@ -74,15 +75,29 @@ def make_train_step(
     return step
 
 
-def answer(model: keras.Model, batches: tf.data.Dataset) -> Answers:
-    """Returns the model's answers to every example of `batches` (of `split_dataset`), each once."""
-    height, width, channels = model.input_shape[1:]
-    spec = tf.TensorSpec((None, height, width, channels), tf.float32)
-    forward = tf.function(lambda images: model(images, training=False), input_signature=[spec])
+def make_forward(model: keras.Model) -> Forward:
+    """Returns a function from (batch, height, width, channels) uint8 pictures to the model's outputs for their middle.
+
+    Made once for a model: each has to be traced.
+    """
+    _, size, _, channels = model.input_shape
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, channels), tf.uint8)])
+    def forward(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        views = tf.ensure_shape(centre_window(images, size), (None, size, size, channels))
+        outputs: dict[str, tf.Tensor] = model(views, training=False)
+        return outputs
+
+    made: Forward = forward
+    return made
+
+
+def answer(forward: Forward, batches: tf.data.Dataset) -> Answers:
+    """Returns a model's answers to every example of `batches` (of `split_dataset`), each once."""
     keys: list[str] = []
     parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}
     for batch in batches:
-        outputs = forward(centre_window(batch["image"], height))
+        outputs = forward(batch["image"])
         for name, part in parts.items():
             part.append((outputs if name in outputs else batch)[name].numpy())
         keys.extend(key.decode() for key in batch["key"].numpy())

@@ -18,7 +18,7 @@ from tfrecords.manifest import Manifest
 from trainer.checkpoint import save_weights
 from trainer.config import AugmentConfig, TrainConfig
 from trainer.dataset import split_dataset, training_dataset
-from trainer.loop import TrainStep, answer, make_train_step
+from trainer.loop import Forward, TrainStep, answer, make_forward, make_train_step
 from trainer.metrics import score
 from trainer.models import MODELS, build_model
 from trainer.run_dir import (
@@ -111,7 +111,7 @@ def train(run: Run, data: Path) -> dict[str, Any]:
         model = build_model(config.model, run.image_shape)
         optimizer = _optimizer(config, schedule)
         optimizer.build(model.trainable_variables)
-    step = make_train_step(strategy, model, optimizer, config)
+    step, forward = make_train_step(strategy, model, optimizer, config), make_forward(model)
     has_validation = "validation" in manifest.splits and manifest.splits["validation"].examples > 0
     best: dict[str, Any] = {}
     writer = tf.summary.create_file_writer(str(run.directory / TENSORBOARD))
@@ -121,7 +121,7 @@ def train(run: Run, data: Path) -> dict[str, Any]:
         line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **line}
         line["learning_rate"] = float(schedule(line["step"] - 1))
         if has_validation:
-            line.update(_validate(model, data))
+            line.update(_validate(forward, data))
         _log(run.directory, writer, line)
         if not best or _rank(line) > _rank(best):
             best = line
@@ -172,8 +172,8 @@ def _train_epoch(step: TrainStep, batches: Any, steps: int, title: str) -> dict[
     return {"seconds": seconds, "train_loss": loss / count, "train_whole_number_accuracy": right / count}
 
 
-def _validate(model: keras.Model, data: Path) -> dict[str, float]:
-    answers = answer(model, split_dataset(data, "validation", EVALUATION_BATCH))
+def _validate(forward: Forward, data: Path) -> dict[str, float]:
+    answers = answer(forward, split_dataset(data, "validation", EVALUATION_BATCH))
     scores = score(answers.numbers, answers.length, answers.digits)
     names = ("whole_number_accuracy", "digit_accuracy", "length_accuracy")
     return {"validation_loss": answers.loss, **{f"validation_{name}": scores[name] for name in names}}
