@@ -301,9 +301,9 @@ def test_a_range_beyond_the_servers_end_is_an_error(server: Server, tmp_path: Pa
     destination = leave_partial(tmp_path, BODY[:3000])
     with pytest.raises(UserError) as caught:
         fetch(remote(server), destination, POLICY)
+    phrase = HTTPStatus(416).phrase  # Python 3.13 words it otherwise
     assert str(caught.value) == (
-        f"{server.url}: must have 512000 bytes. Received: 416 Requested Range Not Satisfiable "
-        "for a request from byte 3000 on"
+        f"{server.url}: must have 512000 bytes. Received: 416 {phrase} for a request from byte 3000 on"
     )
 
 
