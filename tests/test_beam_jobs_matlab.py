@@ -1,6 +1,5 @@
 """digitStruct.mat: read back by plain h5py, and object by object against SVHN's own."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ import numpy as np
 import pytest
 
 from beam_jobs.matlab import DigitBox, write_digit_struct
+from tests.real_data import data_folder
 
 Entry = tuple[str, tuple[DigitBox, ...]]
 
-DATA = Path(os.environ.get("DIGITS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 ENTRIES: list[Entry] = [
     ("1.png", (DigitBox(1, 246, 77, 81, 219), DigitBox(9, 323, 81, 96, 219))),
     ("2.png", (DigitBox(10, 5, 6, 7, 8),)),
@@ -98,9 +97,7 @@ def test_equal_entries_give_equal_bytes_at_another_time(tmp_path: Path) -> None:
 
 
 def test_svhn_s_own_file_written_again_has_equal_objects(tmp_path: Path) -> None:
-    genuine = DATA / "svhn_sample" / "train" / "digitStruct.mat"
-    if not genuine.is_file():
-        pytest.skip(f"SVHN's sample is not at {genuine}: set DIGITS_TEST_DATA")
+    genuine = data_folder() / "svhn_sample" / "train" / "digitStruct.mat"
     write(tmp_path / "digitStruct.mat", read(genuine))
     ours, theirs = describe(tmp_path / "digitStruct.mat"), describe(genuine)
     assert list(ours) == list(theirs)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from tfrecords.shards import atomic_write
 from trainer.checkpoint import load_model
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     """Scores a split and writes the scores and answers."""
     run_ = Run.load(args.run_dir)
     batches = split_dataset(args.data, args.split, args.batch_size)
-    answers = answer(make_forward(load_model(run_)), batches)
+    bar = tqdm(batches, desc=f"evaluate {args.split}", unit=" batches", leave=False, mininterval=1.0)
+    answers = answer(make_forward(load_model(run_)), bar)
     scores = score(answers.numbers, answers.length, answers.digits)
     write_json(args.run_dir / EVALUATION, {"split": args.split, "data": str(args.data), "loss": answers.loss, **scores})
     with atomic_write(args.run_dir / PREDICTIONS) as stream:

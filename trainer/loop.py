@@ -1,6 +1,6 @@
 """One training loop for every strategy: steps on `strategy.run`, losses summed over replicas."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +92,7 @@ def make_forward(model: keras.Model) -> Forward:
     return made
 
 
-def answer(forward: Forward, batches: tf.data.Dataset) -> Answers:
+def answer(forward: Forward, batches: Iterable[dict[str, tf.Tensor]]) -> Answers:
     """Returns a model's answers to every example of `batches` (of `split_dataset`), each once."""
     keys: list[str] = []
     parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}
