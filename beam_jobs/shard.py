@@ -1,7 +1,7 @@
 """The annotations of one shard to its records: read, crop, jitter, encode, order. Plain Python, no Beam."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import google_crc32c
@@ -92,7 +92,7 @@ def _examples(
         picture = decode_picture(data, annotation.key)
     except PictureError as error:
         raise RejectedError("picture", error.reason, str(error)) from error
-    state["source"] = Source(len(data), google_crc32c.value(data), picture.height, picture.width)
+    state["source"] = replace(state["source"], height=picture.height, width=picture.width)
     try:
         box = crop_box(annotation.boxes, config.crop.growth, picture.height, picture.width)
     except UserError as error:
