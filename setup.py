@@ -12,9 +12,11 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "tfrecords" / "_version.py").read_text())[1]
 
-BEAM = ["apache-beam>=2.76,<3"]
+# What decodes and cuts pictures: for preparing and predicting, not for reading records.
+PICTURES = ["imagecodecs>=2024.9.22,<2027", "opencv-python-headless>=4.10,<6"]
+BEAM = ["apache-beam>=2.76,<3", "filelock>=3.16,<4", *PICTURES]
 DRAW = ["matplotlib>=3.9,<4"]
-TRAIN = ["tensorflow>=2.20,<2.22", "keras>=3.12,<4", "tensorboard>=2.20,<3", "jinja2>=3.1,<4", *DRAW]
+TRAIN = [*PICTURES, "tensorflow>=2.20,<2.22", "keras>=3.12,<4", "tensorboard>=2.20,<3", "jinja2>=3.1,<4", *DRAW]
 # Without a floor the resolver falls back to a tensorflow-metadata that protobuf 6 cannot load (Python 3.10).
 TFDS = ["tensorflow-metadata>=1.15,<2", "tensorflow-datasets>=4.9.9,<5", "tensorflow>=2.20,<2.22"]
 DEV = ["pytest>=8.4,<10", "ruff>=0.12,<1", "mypy>=1.17,<3"]

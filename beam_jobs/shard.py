@@ -1,21 +1,22 @@
 """The annotations of one shard to its records: read, crop, jitter, encode, order. Plain Python, no Beam."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import google_crc32c
 import numpy as np
+from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
 from beam_jobs.assign import order_of
 from beam_jobs.config import PrepareConfig
 from tfrecords.boxes import BoundingBox
 from tfrecords.codec import encode
-from tfrecords.crop import Offset, boxes_in_window, crop_box, cut, window
+from tfrecords.crop import Offset, boxes_in_windows, crop_box, window
 from tfrecords.errors import UserError
 from tfrecords.framing import frame
-from tfrecords.picture import PictureError, decode_picture
+from tfrecords.picture import PictureError, cut, decode_picture
 from tfrecords.schema import DigitExample, pad_digits
 
 
@@ -29,16 +30,21 @@ class Source:
     width: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class PictureRow:
-    """What annotations.parquet says of one picture: everything known, and where it went or why not."""
+    """What annotations.parquet says of one picture: everything known, filled in on the way, and why it went no further.
+
+    Attributes:
+      decode_us: how long decoding took, microseconds; for the job's metrics, never written.
+    """
 
     annotation: Annotation
     split: str
     shard: int
-    source: Source | None
-    crop_box: BoundingBox | None
-    dead: DeadLetter | None
+    source: Source | None = None
+    crop_box: BoundingBox | None = None
+    dead: DeadLetter | None = None
+    decode_us: int | None = None
 
 
 def make_shard(
@@ -62,55 +68,67 @@ def make_shard(
     placed: list[tuple[tuple[int, str], bytes]] = []
     rows = []
     for annotation in annotations:
-        state: dict[str, Any] = {"source": None, "crop_box": None}
+        row = PictureRow(annotation, split, shard)
         try:
-            for example in _examples(annotation, split, config, read, state):
+            for example in _examples(row, config, read):
                 record = encode(example, config.encoding, dynamic_shape)
                 placed.append((order_of(example.key, config.seed), frame(record)))
-            dead = None
         except RejectedError as error:
-            dead = error.letter
-        rows.append(PictureRow(annotation, split, shard, dead=dead, **state))
+            row.dead = error.letter
+        rows.append(row)
     placed.sort(key=lambda item: item[0])
     rows.sort(key=lambda row: (row.annotation.subset, row.annotation.index))
     return [record for _, record in placed], rows
 
 
-def _examples(
-    annotation: Annotation, split: str, config: PrepareConfig, read: Callable[[str], bytes], state: dict[str, Any]
-) -> Iterator[DigitExample]:
-    """Yields the examples of one picture; notes in `state` what it learns on the way.
+def _examples(row: PictureRow, config: PrepareConfig, read: Callable[[str], bytes]) -> Iterator[DigitExample]:
+    """Yields the examples of one picture; notes in `row` what it learns on the way.
 
     Raises:
       RejectedError: the picture cannot be used; nothing was yielded.
     """
+    annotation = row.annotation
     if annotation.dead:
         raise RejectedError(annotation.dead.stage, annotation.dead.reason, annotation.dead.detail)
-    data = _read(annotation.key, read)
-    state["source"] = Source(len(data), google_crc32c.value(data))
+    picture = _picture(row, read)
+    height, width, _ = picture.shape
     try:
-        picture = decode_picture(data, annotation.key)
-    except PictureError as error:
-        raise RejectedError("picture", error.reason, str(error)) from error
-    state["source"] = replace(state["source"], height=picture.height, width=picture.width)
-    try:
-        box = crop_box(annotation.boxes, config.crop.growth, picture.height, picture.width)
+        box = row.crop_box = crop_box(annotation.boxes, config.crop.growth, height, width)
     except UserError as error:
         raise RejectedError("crop", "box_outside", f"{annotation.key}: {error}") from error
-    state["crop_box"] = box
     crop = cut(picture, box, config.crop.crop_size)
-    size = config.image_size(split)
-    for key, offset in _windows(annotation.key, split, config):
+    windows = _windows(annotation.key, row.split, config)
+    boxes = boxes_in_windows(annotation.boxes, box, config.crop.crop_size, [offset for _, offset in windows])
+    size = config.image_size(row.split)
+    digits = pad_digits(annotation.digits)
+    where, source_size = np.array(box, np.int64), np.array((height, width), np.int64)
+    for (key, offset), window_boxes in zip(windows, boxes, strict=True):
         yield DigitExample(
             key=key,
             image=window(crop, offset, size),
-            digits=pad_digits(annotation.digits),
+            digits=digits,
             length=len(annotation.digits),
-            crop_box=np.array(box, np.int64),
+            crop_box=where,
             jitter_offset=np.array(offset, np.int64),
-            source_size=np.array((picture.height, picture.width), np.int64),
-            boxes=boxes_in_window(annotation.boxes, box, config.crop.crop_size, offset),
+            source_size=source_size,
+            boxes=window_boxes,
         )
+
+
+def _picture(row: PictureRow, read: Callable[[str], bytes]) -> NDArray[np.uint8]:
+    """Reads and decodes a picture: (height, width, 3) uint8."""
+    key = row.annotation.key
+    data = _read(key, read)
+    checksum = google_crc32c.value(data)
+    start = time.perf_counter_ns()
+    try:
+        picture = decode_picture(data, key)
+    except PictureError as error:
+        row.source = Source(len(data), checksum)
+        raise RejectedError("picture", error.reason, str(error)) from error
+    row.decode_us = (time.perf_counter_ns() - start) // 1000
+    row.source = Source(len(data), checksum, *picture.shape[:2])
+    return picture
 
 
 def _windows(key: str, split: str, config: PrepareConfig) -> list[tuple[str, Offset]]:

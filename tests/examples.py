@@ -1,6 +1,7 @@
 """Examples made by hand, for tests."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tfrecords.schema import DigitExample, pad_digits
 
@@ -30,3 +31,8 @@ def assert_equal_examples(left: DigitExample, right: DigitExample) -> None:
         ours, theirs = getattr(left, name), getattr(right, name)
         assert ours.dtype == theirs.dtype, name
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def noise(height: int, width: int) -> NDArray[np.uint8]:
+    """Returns a picture of (height, width, 3) random uint8, always the same."""
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

@@ -20,8 +20,9 @@ from tests.real_data import data_folder
 from tfrecords import Manifest, open_split
 from tfrecords.boxes import BoundingBox
 from tfrecords.cli import main
-from tfrecords.crop import CropSpec, crop_box, cut, window
+from tfrecords.crop import CropSpec, crop_box, window
 from tfrecords.manifest import ANNOTATIONS, DEAD_LETTERS
+from tfrecords.picture import cut
 from tfrecords.validate import find_faults
 
 
@@ -64,7 +65,7 @@ def test_pixels_and_labels_are_those_of_the_picture_that_the_key_names(records: 
             boxes = [BoundingBox(**box) for box in row["boxes"]]
             with Image.open(drawn / row["key"]) as picture:
                 box = crop_box(boxes, 0.3, picture.height, picture.width)
-                crop = cut(picture.convert("RGB"), box, 64)
+                crop = cut(np.asarray(picture.convert("RGB")), box, 64)
             expected = window(crop, tuple(example.jitter_offset), 54)
             np.testing.assert_array_equal(example.image, expected)
             assert example.text == row["text"] and example.crop_box.tolist() == list(box)

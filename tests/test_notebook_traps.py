@@ -12,8 +12,9 @@ from PIL import Image
 
 from tfrecords import open_split, read_records
 from tfrecords.boxes import BoundingBox
-from tfrecords.crop import CropSpec, evaluation_view
+from tfrecords.crop import CropSpec
 from tfrecords.manifest import ANNOTATIONS, Manifest
+from tfrecords.picture import evaluation_view
 from tfrecords.schema import PAD, pad_digits
 from trainer.config import TrainConfig
 from trainer.dataset import split_dataset, training_dataset
@@ -93,7 +94,7 @@ def test_trap_training_and_test_pictures_preprocessed_differently(records: Path,
     for row in pq.read_table(records / ANNOTATIONS).to_pylist():
         boxes = [BoundingBox(**box) for box in row["boxes"]]
         with Image.open(drawn / row["key"]) as picture:
-            view = evaluation_view(picture.convert("RGB"), boxes, spec)
+            view = evaluation_view(np.asarray(picture.convert("RGB")), boxes, spec)
         if row["split"] == "test":
             np.testing.assert_array_equal(view, examples[f"{row['key']}#0"].image)
         elif row["split"] == "train":

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.examples import assert_equal_examples, make_example
+from tfrecords import wire
 from tfrecords.codec import DYNAMIC_IMAGE, ENCODINGS, FEATURES, decode, encode
 from tfrecords.errors import UserError
 from tfrecords.schema import PAD, check_example, pad_digits
@@ -36,6 +37,25 @@ def test_tensorflow_parses_the_same_values() -> None:
     assert list(features["boxes"].float_list.value) == example.boxes.ravel().tolist()
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("dynamic_shape", [False, True])
+@pytest.mark.parametrize("digits", [(7,), (1, 2, 3, 4, 5)])
+def test_records_are_what_protobuf_would_write(encoding: str, dynamic_shape: bool, digits: tuple[int, ...]) -> None:
+    ours = encode(make_example(digits=digits), encoding, dynamic_shape)
+    parsed = tf.train.Example.FromString(ours)
+    assert sorted(parsed.SerializeToString()) == sorted(ours), "the same bytes, but for the order of the features"
+    names = sorted(parsed.features.feature)
+    places = [ours.index(b"\x0a" + bytes([len(name)]) + name.encode() + b"\x12") for name in names]
+    assert places == sorted(places), "the features stand in the order of their names"
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**31, 2**63 - 1, -1, -(2**63)])
+def test_integers_are_written_as_protobuf_writes_them(value: int) -> None:
+    ours = tf.train.Example.FromString(wire.example([wire.int64_feature("x", (value, 5))]))
+    assert list(ours.features.feature["x"].int64_list.value) == [value, 5]
+    assert ours.SerializeToString() == wire.example([wire.int64_feature("x", (value, 5))])
+
+
 def test_a_record_that_tensorflow_serialised_is_read() -> None:
     example = make_example()
     theirs = tf.train.Example.FromString(encode(example)).SerializeToString()
@@ -44,7 +64,7 @@ def test_a_record_that_tensorflow_serialised_is_read() -> None:
 
 def test_records_are_these_bytes_until_the_schema_version_changes() -> None:
     digest = hashlib.sha256(encode(make_example())).hexdigest()
-    assert digest == "162e2b93adc0bc0a474c588b9670f0cba0a039b4564aa74a30ecd5a11b1c41f2"
+    assert digest == "d816794768db35ce8a53a8a6c8a0c496dd93ecacf5a190a3acb7745e7321a80b"
 
 
 def test_a_record_that_is_no_example_is_named() -> None:

@@ -5,6 +5,7 @@ The feature table is `FEATURES`; docs/record.md explains each for people.
 
 import io
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message, message_fa
 from numpy.typing import NDArray
 from PIL import Image
 
+from tfrecords import wire
 from tfrecords.errors import UserError
 from tfrecords.schema import DigitExample
 
@@ -93,26 +95,42 @@ def encode(example: DigitExample, encoding: str = "raw", dynamic_shape: bool = F
       dynamic_shape: True where the dataset holds raw pictures of several sizes.
     """
     pixels = example.image.tobytes() if encoding == "raw" else png_bytes(example.image)
-    values: dict[str, Any] = {
-        "key": [example.key.encode()],
-        DYNAMIC_IMAGE if dynamic_shape else "image": [pixels],
-        "image/format": [encoding.encode()],
-        "image/shape": example.image.shape,
-        "text": [example.text.encode()],
-        "length": [example.length],
-        "digits": example.digits.tolist(),
-        "crop_box": example.crop_box.tolist(),
-        "jitter_offset": example.jitter_offset.tolist(),
-        "source_size": example.source_size.tolist(),
-        "boxes": example.boxes.ravel().tolist(),
-    }
-    record = _Example()
-    for name, value in values.items():
-        kind = FEATURES["image" if name == DYNAMIC_IMAGE else name].kind
-        getattr(record.features.feature[name], f"{kind}_list").value.extend(value)
-    # Deterministic: maps in order of their keys, so that equal examples are equal bytes.
-    data: bytes = record.SerializeToString(deterministic=True)
-    return data
+    key, offset = example.key.encode(), tuple(example.jitter_offset.tolist())
+    boxes = example.boxes.astype("<f4", copy=False).tobytes()
+    placed = (tuple(example.crop_box.tolist()), tuple(example.source_size.tolist()))
+    number = (tuple(example.digits.tolist()), example.length)
+    before, after, end = _same_in_all_windows(*placed, *number, encoding, example.image.shape)
+    head = wire.head(DYNAMIC_IMAGE if dynamic_shape else "image", "bytes", len(pixels))
+    return wire.example(
+        (
+            wire.head("boxes", "float", len(boxes)),
+            boxes,
+            before,
+            *((after, head, pixels) if dynamic_shape else (head, pixels, after)),
+            wire.int64_feature("jitter_offset", offset),
+            wire.head("key", "bytes", len(key)),
+            key,
+            end,
+        )
+    )
+
+
+@lru_cache(64)
+def _same_in_all_windows(
+    crop_box: tuple[int, ...],
+    source_size: tuple[int, ...],
+    digits: tuple[int, ...],
+    length: int,
+    encoding: str,
+    shape: tuple[int, ...],
+) -> tuple[bytes, bytes, bytes]:
+    """Returns the features before and behind the pixels and at the record's end, which a picture's jitters share."""
+    text = "".join(map(str, digits[:length])).encode()
+    before = wire.int64_feature("crop_box", crop_box) + wire.int64_feature("digits", digits)
+    after = wire.head("image/format", "bytes", len(encoding)) + encoding.encode()
+    after += wire.int64_feature("image/shape", shape)
+    end = wire.int64_feature("length", (length,)) + wire.int64_feature("source_size", source_size)
+    return before, after, end + wire.head("text", "bytes", len(text)) + text
 
 
 def decode(data: bytes, where: str = "record") -> DigitExample:

@@ -1,8 +1,4 @@
-"""How a picture and its boxes become an example's pixels: crop, resize, jitter.
-
-Preparation, prediction and serving all cut pictures here, so that a model
-never meets pictures that were made in another way than those it learned from.
-"""
+"""Where an example's pixels lie in its picture: the crop around the boxes and the window in it. Geometry only."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from tfrecords.boxes import BoundingBox, union
 from tfrecords.errors import UserError
@@ -76,54 +71,25 @@ def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: in
     return box
 
 
-def cut(picture: Image.Image, box: BoundingBox, size: int) -> NDArray[np.uint8]:
-    """Returns the part of an RGB picture inside `box`, resized to (size, size, 3) uint8.
-
-    Bilinear with antialiasing: the filter widens with the scale, as in
-    `tf.image.resize(antialias=True)`. The aspect is not kept. Pixels outside the box
-    have no part in it, as they would have in Pillow's `resize(box=)`.
-    """
-    part = picture.crop((int(box.xmin), int(box.ymin), int(box.xmax), int(box.ymax)))
-    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR))
-
-
-def evaluation_view(picture: Image.Image, boxes: Sequence[BoundingBox], spec: CropSpec) -> NDArray[np.uint8]:
-    """Returns the picture that an evaluation split holds of a number: (record_size, record_size, 3) uint8.
-
-    Args:
-      picture: in mode RGB.
-      boxes: of the number or its digits; none where the picture is the number and nothing else, which
-        is then resized as a whole.
-      spec: how the model's records were cut.
-
-    Raises:
-      UserError: the boxes lie outside the picture.
-    """
-    if not boxes:
-        return cut(picture, BoundingBox(0, 0, picture.height, picture.width), spec.record_size)
-    box = crop_box(boxes, spec.growth, picture.height, picture.width)
-    return window(cut(picture, box, spec.crop_size), spec.centre, spec.record_size)
-
-
 def window(crop: NDArray[np.uint8], offset: Offset, size: int) -> NDArray[np.uint8]:
     """Returns the (size, size, channels) part of `crop` whose upper left corner is at `offset`."""
     y, x = offset
     return crop[y : y + size, x : x + size]
 
 
-def boxes_in_window(
-    boxes: Sequence[BoundingBox], box: BoundingBox, crop_size: int, offset: Offset
+def boxes_in_windows(
+    boxes: Sequence[BoundingBox], box: BoundingBox, crop_size: int, offsets: Sequence[Offset]
 ) -> NDArray[np.float32]:
-    """Returns the digits' boxes in the window's pixels: (5, 4) float32, zeros behind the last.
+    """Returns the digits' boxes in each window's pixels: (windows, 5, 4) float32, zeros behind the last.
 
     Args:
       boxes: in the source picture's pixels, at most five.
       box: the crop in the source picture.
       crop_size: what the crop was resized to, pixels.
-      offset: of the window in the resized crop, pixels.
+      offsets: of the windows in the resized crop, pixels.
     """
     origin = np.array([box.ymin, box.xmin, box.ymin, box.xmin])
     scale = crop_size / np.array([box.height, box.width, box.height, box.width])
-    placed = np.zeros((MAX_LENGTH, 4), np.float32)
-    placed[: len(boxes)] = (np.array(boxes) - origin) * scale - np.array([*offset, *offset])
+    placed = np.zeros((len(offsets), MAX_LENGTH, 4), np.float32)
+    placed[:, : len(boxes)] = (np.array(boxes) - origin) * scale - np.tile(offsets, 2)[:, None]
     return placed

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tfrecords.boxes import BoundingBox
-from tfrecords.crop import CropSpec, evaluation_view
+from tfrecords.crop import CropSpec
 from tfrecords.errors import UserError
-from tfrecords.picture import decode_picture
+from tfrecords.picture import decode_picture, evaluation_view
 from trainer.checkpoint import load_model
 from trainer.decode import Numbers, decode_numbers
 from trainer.run_dir import Run
