@@ -1,5 +1,9 @@
 """Files on any of Beam's file systems: local paths, gs://, s3://, hdfs://."""
 
+import errno
+import os
+import shutil
+import stat
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,6 +12,8 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from tfrecords.errors import UserError
+
+_BUFFER_BYTES = 1 << 20
 
 
 def join(folder: str, name: str) -> str:
@@ -20,6 +26,18 @@ def is_local(path: str) -> bool:
     return FileSystems.get_scheme(path) is None
 
 
+def check_file_system(path: str) -> None:
+    """Raises:
+    UserError: Beam has no file system for the scheme of `path`.
+    """
+    try:
+        FileSystems.get_filesystem(path)
+    except ValueError as error:
+        raise UserError(
+            "A path must be local or of a file system that Beam has, as gs://, with its extra.", path
+        ) from error
+
+
 def exists(path: str) -> bool:
     return bool(FileSystems.exists(path))
 
@@ -28,26 +46,53 @@ def read_bytes(path: str) -> bytes:
     """Returns a file's bytes as they are.
 
     Raises:
-      OSError: the file cannot be read.
+      OSError: the file cannot be read, or is none: a pipe would never end.
     """
     if is_local(path):
         # Beam's local file system adds half a dozen calls a file: too many for small pictures.
-        return Path(path).read_bytes()
+        return read_local(path)
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
         return bytes(stream.read())
 
 
-def publish(path: str, chunks: Iterable[bytes]) -> None:
-    """Writes a file so that `path` never holds a part of it: to a temporary name first, then renamed."""
-    folder, name = FileSystems.split(path)
-    temporary = join(folder, f".{name}.{uuid.uuid4().hex}.partial")
+def read_local(path: str) -> bytes:
+    """Returns a local file's bytes.
+
+    Raises:
+      OSError: as `read_bytes`.
+    """
+    # Not to wait: opening a pipe that nobody writes to would.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb", buffering=0) as stream:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        if not stat.S_ISREG(kind):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        return stream.read()
+
+
+def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:
+    """Writes a file so that `path` never holds a part of it: into the folder `scratch` first, then renamed.
+
+    A worker that outlives its killed job finds its scratch folder gone, and writes nothing more.
+
+    Raises:
+      UserError: it cannot be written.
+    """
+    temporary = join(scratch, f"{FileSystems.split(path)[1]}.{uuid.uuid4().hex}")
     try:
+        if is_local(path):
+            with Path(temporary).open("wb", buffering=_BUFFER_BYTES) as stream:
+                stream.writelines(chunks)
+            Path(temporary).replace(path)
+            return
         with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
             stream.writelines(chunks)
         FileSystems.rename([temporary], [path])
-    except BaseException:
+    except OSError as error:
         delete([temporary])
-        raise
+        raise UserError(f"{path} cannot be written.", error.strerror or error) from error
 
 
 def delete(paths: list[str]) -> None:
@@ -63,13 +108,29 @@ def list_names(folder: str) -> list[str]:
     return sorted(FileSystems.split(entry.path)[1] for entry in match.metadata_list)
 
 
+def list_folders(path: str) -> list[str]:
+    """Returns the names of the folders directly in a local folder, sorted."""
+    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+
+
 def make_folder(path: str) -> None:
-    """Makes a folder and its parents where they do not exist.
+    """Makes a folder and its parents where they do not exist; other file systems need none.
 
     Raises:
-      UserError: something else stands there.
+      UserError: something else stands there, or it cannot be made.
     """
     if is_local(path):
-        if Path(path).exists() and not Path(path).is_dir():
-            raise UserError("The output must be a folder.", path)
-        Path(path).mkdir(parents=True, exist_ok=True)
+        try:
+            Path(path).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            rule = f"It must be a folder, or a place where one can be made ({error.strerror})."
+            raise UserError(rule, path) from error
+
+
+def delete_folder(path: str) -> None:
+    """Deletes a folder and all in it, where it exists."""
+    if is_local(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    (match,) = FileSystems.match([join(path, "**")])
+    FileSystems.delete([entry.path for entry in match.metadata_list])

@@ -1,6 +1,8 @@
 """What a job will read and write, known before it starts: subsets, splits, shards."""
 
 import math
+import re
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +11,11 @@ from beam_jobs.config import PrepareConfig
 from beam_jobs.sources import digit_struct
 from tfrecords.errors import UserError
 from tfrecords.manifest import SPLITS
-from tfrecords.shards import ShardName
+from tfrecords.shards import ShardName, file_sha256
 
 SUBSETS = ("train", "test", "extra")
 _ENTRIES_PER_RANGE = 1000
+_SUBSET_NAME = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,13 @@ class Subset:
       name: as published, the first part of its pictures' keys.
       folder: that holds digitStruct.mat and the pictures.
       entries: how many pictures the annotations name.
+      annotations_sha256: of the annotation file, hexadecimal.
     """
 
     name: str
     folder: str
     entries: int
+    annotations_sha256: str
 
     @property
     def annotation_file(self) -> Path:
@@ -52,12 +57,14 @@ class Plan:
       subsets: what is read.
       shards: how many shards each split gets, in the order of `SPLITS`.
       output: the dataset directory.
+      run_id: of this run alone: what it calls its scratch folder.
     """
 
     config: PrepareConfig
     subsets: tuple[Subset, ...]
     shards: dict[str, int]
     output: str
+    run_id: str
 
     @property
     def pictures(self) -> int:
@@ -86,6 +93,21 @@ class Plan:
         """Returns the path of a file of the dataset directory."""
         return files.join(self.output, name)
 
+    @property
+    def work(self) -> str:
+        """The folder of all that is not part of the dataset; it goes when the dataset is whole."""
+        return files.join(self.output, ".prepare")
+
+    @property
+    def results(self) -> str:
+        """The folder of what is known of the shards that are written."""
+        return files.join(self.work, "results")
+
+    @property
+    def scratch(self) -> str:
+        """The folder of this run's unfinished files."""
+        return files.join(self.work, f"run-{self.run_id}")
+
 
 def find_subsets(folder: Path, wanted: tuple[str, ...]) -> tuple[Subset, ...]:
     """Returns the subsets of an input folder.
@@ -101,8 +123,8 @@ def find_subsets(folder: Path, wanted: tuple[str, ...]) -> tuple[Subset, ...]:
     if not folder.is_dir():
         raise UserError("The input must be a folder that exists.", folder)
     if (folder / digit_struct.FILE_NAME).is_file():
-        if len(wanted) > 1:
-            raise UserError(f"{folder} is one subset: give it one name.", ",".join(wanted))
+        if len(wanted) > 1 or not all(map(_SUBSET_NAME.fullmatch, wanted)):
+            raise UserError(f"{folder} is one subset: give it one name, of letters, digits, - and _.", ",".join(wanted))
         found = {wanted[0] if wanted else folder.resolve().name.lower(): folder}
     else:
         there = {name: folder / name for name in SUBSETS if (folder / name / digit_struct.FILE_NAME).is_file()}
@@ -114,10 +136,13 @@ def find_subsets(folder: Path, wanted: tuple[str, ...]) -> tuple[Subset, ...]:
         if missing:
             raise UserError(f"{folder} holds the subsets {', '.join(there)}.", ",".join(missing))
         found = {name: there[name] for name in there if not wanted or name in wanted}
-    return tuple(
-        Subset(name, str(path), digit_struct.count_entries(path / digit_struct.FILE_NAME))
-        for name, path in found.items()
-    )
+    return tuple(_subset(name, path) for name, path in found.items())
+
+
+def _subset(name: str, folder: Path) -> Subset:
+    annotations = folder / digit_struct.FILE_NAME
+    entries = digit_struct.count_entries(annotations)
+    return Subset(name, str(folder), entries, file_sha256(annotations))
 
 
 def make_plan(config: PrepareConfig, subsets: tuple[Subset, ...], output: str) -> Plan:
@@ -139,4 +164,4 @@ def make_plan(config: PrepareConfig, subsets: tuple[Subset, ...], output: str) -
     shards = {split: max(1, round(count / per_shard)) for split, count in examples.items()}
     if config.shards:
         shards[max(examples, key=lambda split: examples[split])] = config.shards
-    return Plan(config, subsets, shards, output)
+    return Plan(config, subsets, shards, output, uuid.uuid4().hex)

@@ -1,18 +1,21 @@
 """The main job: a source's pictures and annotations to a dataset directory of TFRecords."""
 
 import argparse
-import re
 import time
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
 
 from beam_jobs import files
+from beam_jobs.claim import REJECTED_MANIFEST, claim
 from beam_jobs.config import PrepareConfig
-from beam_jobs.finish import REJECTED_MANIFEST
+from beam_jobs.metrics import read_metrics
 from beam_jobs.plan import Plan, find_subsets, make_plan
 from beam_jobs.progress import watch_progress
+from beam_jobs.runner import one_line_errors, parse_beam_options
 from beam_jobs.sources.digit_struct import DIGIT_ORDERS
 from beam_jobs.transforms import Finish, ReadAnnotations, WriteShards
 from tfrecords.codec import ENCODINGS
@@ -32,8 +35,6 @@ examples:
 
 The same input, configuration and seed make the same bytes, on any runner with any number of workers.
 """
-# Named in full: what Beam calls DirectRunner first tries another runner, which it would have to download.
-_DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,59 +119,52 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         shards=args.shards,
         max_dead_fraction=args.max_dead_fraction,
     )
-    options = _beam_options(beam_options)
+    options = parse_beam_options(beam_options)
     wanted = tuple(name for name in args.subsets.split(",") if name)
     plan = make_plan(config, find_subsets(args.input, wanted), args.output)
-    _clear_output(plan, args.overwrite)
     start = time.monotonic()
-    with watch_progress(plan.output, plan.pictures):
-        run_pipeline(plan, options)
-    _summarise(plan, time.monotonic() - start)
+    with claim(plan, args.overwrite) as whole:
+        if not whole:
+            with watch_progress(plan), one_line_errors(args.verbose):
+                result = run_pipeline(plan, options)
+    if not whole:
+        _show_metrics(*read_metrics(result))
+    _summarise(plan)
+    seconds = time.monotonic() - start
+    done = "stood there already" if whole else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
+    print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
+    print(f"Next: python -m tfrecords inspect {plan.output}")
     return 0
 
 
-def run_pipeline(plan: Plan, options: PipelineOptions) -> None:
+def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
     """Reads, cuts and writes everything that `plan` names, and waits for the end."""
-    with beam.Pipeline(options=options) as pipeline:
-        (
-            pipeline
-            | "ReadAnnotations" >> ReadAnnotations(plan)
-            | "WriteShards" >> WriteShards(plan)
-            | "Finish" >> Finish(plan)
+    pipeline = beam.Pipeline(options=options)
+    (
+        pipeline
+        | "ReadAnnotations" >> ReadAnnotations(plan)
+        | "WriteShards" >> WriteShards(plan)
+        | "Finish" >> Finish(plan)
+    )
+    result = pipeline.run()
+    result.wait_until_finish()
+    return result
+
+
+def _show_metrics(counters: dict[str, int], distributions: dict[str, Any]) -> None:
+    """Prints what was done in this run, as against what stands there in the end."""
+    if kept := counters.get("shards_kept"):
+        print(f"{kept} shards stood there already, {counters.get('shards_written', 0)} were written")
+    if decode := distributions.get("picture_decode_us"):
+        size = distributions["picture_bytes"]
+        print(
+            f"read {counters['bytes_read'] / 1e6:,.1f} MB, wrote {counters['bytes_written'] / 1e6:,.1f} MB; "
+            f"a picture: {size.mean / 1e3:,.1f} kB ({size.min / 1e3:,.1f} to {size.max / 1e3:,.1f}), "
+            f"decoded in {decode.mean / 1e3:.2f} ms ({decode.min / 1e3:.2f} to {decode.max / 1e3:.2f})"
         )
 
 
-def _beam_options(flags: list[str]) -> PipelineOptions:
-    """Returns Beam's options, with a runner that needs nothing started or downloaded as the default.
-
-    Raises:
-      UserError: Beam does not know an option, which it would pass over in silence.
-    """
-    options = PipelineOptions(flags)
-    standard = options.view_as(StandardOptions)
-    standard.runner = standard.runner or _DEFAULT_RUNNER
-    # A job server brings options of its own, which only it knows.
-    if not re.search("portable|flink|spark", standard.runner.lower()):
-        known = options.get_all_options()
-        unknown = [name for name in options.get_all_options(retain_unknown_options=True) if name not in known]
-        if unknown or (flags and not flags[0].startswith("-")):
-            raise UserError("prepare takes its own options (see --help) and Beam's; it knows no such one.", flags)
-    return options
-
-
-def _clear_output(plan: Plan, overwrite: bool) -> None:
-    """Makes sure that the output is a folder without a manifest.
-
-    Raises:
-      UserError: a dataset stands there and is not to be overwritten.
-    """
-    files.make_folder(plan.output)
-    if files.exists(plan.path(MANIFEST)) and not overwrite:
-        raise UserError(f"{plan.output} holds a dataset already: give --overwrite to replace it, or another --output.")
-    files.delete([plan.path(name) for name in (MANIFEST, REJECTED_MANIFEST)])
-
-
-def _summarise(plan: Plan, seconds: float) -> None:
+def _summarise(plan: Plan) -> None:
     """Prints what was made.
 
     Raises:
@@ -195,6 +189,3 @@ def _summarise(plan: Plan, seconds: float) -> None:
         )
     if dead:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {where}")
-    speed = f"{seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
-    print(f"{plan.pictures:,} pictures in {speed}: the dataset {manifest.name} is in {plan.output}")
-    print(f"Next: python -m tfrecords inspect {plan.output}")

@@ -1,10 +1,10 @@
 """How far a running job is: workers leave a count beside the shards, the launcher adds the counts up.
 
 No local runner tells its metrics before it ends, and workers may be other processes,
-so the counts go through small files in the output folder.
+so the counts go through small files in the scratch folder.
 """
 
-import shutil
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,8 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from beam_jobs import files
+from beam_jobs.plan import Plan
 
-_FOLDER = ".progress"
 _SECONDS_BETWEEN_COUNTS = 0.2
 _Item = TypeVar("_Item")
 
@@ -24,10 +24,14 @@ _Item = TypeVar("_Item")
 class ShardProgress:
     """Counts one shard's pictures, for `watch_progress`; does nothing where the output is not local."""
 
-    def __init__(self, output: str, shard: str) -> None:
-        self._path = Path(output) / _FOLDER / shard if files.is_local(output) else None
+    def __init__(self, plan: Plan, shard: str) -> None:
+        self._path = _folder(plan, shard)
         self._count = 0
         self._next = 0.0
+
+    def add(self, pictures: int) -> None:
+        """Counts `pictures` more."""
+        self._count += pictures
 
     def count(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """Yields `items`, counting each when the next is asked for."""
@@ -47,23 +51,24 @@ class ShardProgress:
 
     def _write(self) -> None:
         self._next = time.monotonic() + _SECONDS_BETWEEN_COUNTS
-        if self._path and self._path.parent.is_dir():
-            self._path.write_text(str(self._count))
+        if self._path:
+            # Where the folder is gone, so is the job that watches it; and a full disk is for the shard to report.
+            with contextlib.suppress(OSError):
+                self._path.write_text(str(self._count))
 
 
 class watch_progress:  # noqa: N801  (reads as a verb where it is used)
     """Shows a bar of pictures while the block runs; a shard that is tried again starts its count again."""
 
-    def __init__(self, output: str, pictures: int) -> None:
-        self._folder = Path(output) / _FOLDER if files.is_local(output) else None
-        self._bar = tqdm(total=pictures, unit=" pictures", desc="prepare", mininterval=0.5)
+    def __init__(self, plan: Plan) -> None:
+        self._folder = _folder(plan)
+        self._bar = tqdm(total=plan.pictures, unit=" pictures", desc="prepare", mininterval=0.5)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
 
     def __enter__(self) -> None:
         if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder.mkdir(parents=True)
+            self._folder.mkdir()
             self._thread.start()
 
     def __exit__(
@@ -73,7 +78,6 @@ class watch_progress:  # noqa: N801  (reads as a verb where it is used)
         if self._folder:
             self._thread.join()
             self._show()
-            shutil.rmtree(self._folder, ignore_errors=True)
         self._bar.close()
 
     def _poll(self) -> None:
@@ -86,3 +90,7 @@ class watch_progress:  # noqa: N801  (reads as a verb where it is used)
             counts = [path.read_text() for path in self._folder.iterdir()]
             self._bar.n = sum(int(count or 0) for count in counts)
             self._bar.refresh()
+
+
+def _folder(plan: Plan, *names: str) -> Path | None:
+    return Path(plan.scratch, "progress", *names) if files.is_local(plan.output) else None

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_jobs.shard import PictureRow
@@ -48,8 +49,8 @@ def to_parquet(table: pa.Table) -> bytes:
 
 def dead_letters_jsonl(table: pa.Table) -> bytes:
     """Returns a JSON line for each rejected picture: key, stage, reason and detail."""
-    rejected = table.select(["key", "stage", "reason", "detail"]).to_pylist()
-    return "".join(json.dumps(row) + "\n" for row in rejected if row["reason"]).encode()
+    rejected = table.filter(pc.field("reason").is_valid()).select(["key", "stage", "reason", "detail"])
+    return "".join(json.dumps(row) + "\n" for row in rejected.to_pylist()).encode()
 
 
 def _to_dict(row: PictureRow) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import apache_beam as beam
 from beam_jobs import files
 from beam_jobs.annotation import Annotation
 from beam_jobs.assign import shard_of, split_of
-from beam_jobs.finish import ShardResult, finish
-from beam_jobs.plan import Plan, Range
+from beam_jobs.finish import finish
+from beam_jobs.metrics import count_kept_shard, count_shard
+from beam_jobs.plan import Plan, Range, Subset
 from beam_jobs.progress import ShardProgress
 from beam_jobs.shard import make_shard
+from beam_jobs.shard_result import ShardResult, find_whole_shard
 from beam_jobs.sources import digit_struct
 
 ShardKey = tuple[str, int]
@@ -33,13 +35,13 @@ class ReadAnnotations(beam.PTransform):
 
 
 class WriteShards(beam.PTransform):
-    """Annotations to shards on disk; yields what each shard holds."""
+    """Annotations to shards on disk; yields the keys of those that stand there."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self._plan = plan
 
-    def expand(self, annotations: beam.PCollection[Annotation]) -> beam.PCollection[ShardResult]:
+    def expand(self, annotations: beam.PCollection[Annotation]) -> beam.PCollection[ShardKey]:
         # A key without a value for every shard: one that no picture falls into must be written too.
         every = annotations.pipeline | "Shards" >> beam.Create([(key, None) for key in self._plan.shard_keys])
         assigned = annotations | "Assign" >> beam.Map(_assign, self._plan)
@@ -52,28 +54,42 @@ class WriteShards(beam.PTransform):
 
 
 class WriteShard(beam.DoFn):
-    """Writes one shard: what one worker does at a time, in memory bounded by a shard."""
+    """Writes one shard, unless it stands there whole: what one worker does at a time, in memory bounded by a shard."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self._plan = plan
 
-    def process(self, element: tuple[ShardKey, Iterable[Annotation | None]]) -> Iterator[ShardResult]:
-        (split, shard), annotations = element
+    def process(self, element: tuple[ShardKey, Iterable[Annotation | None]]) -> Iterator[ShardKey]:
+        key, annotations = element
+        name = str(self._plan.shard_name(*key))
+        with ShardProgress(self._plan, name) as progress:
+            if whole := find_whole_shard(self._plan, name):
+                progress.add(whole.table.num_rows)
+                count_kept_shard()
+            else:
+                self._write(key, name, progress.count(annotation for annotation in annotations if annotation))
+        yield key
+
+    def _write(self, key: ShardKey, name: str, annotations: Iterable[Annotation]) -> None:
         plan = self._plan
-        folders = {subset.name: subset.folder for subset in plan.subsets}
-        name = str(plan.shard_name(split, shard))
+        dynamic = plan.config.image_info(list(plan.shards)).dynamic
+        records, rows = make_shard(annotations, *key, dynamic, plan.config, _PictureReader(plan.subsets))
+        files.publish(plan.path(name), records, plan.scratch)
+        result = ShardResult.of(name, records, rows)
+        result.save(plan)
+        count_shard(result, [row.decode_us for row in rows if row.decode_us is not None])
 
-        def read(key: str) -> bytes:
-            subset, picture = key.split("/", 1)
-            return files.read_bytes(files.join(folders[subset], picture))
 
-        with ShardProgress(plan.output, name) as progress:
-            present = progress.count(annotation for annotation in annotations if annotation)
-            dynamic = plan.config.image_info(list(plan.shards)).dynamic
-            records, rows = make_shard(present, split, shard, dynamic, plan.config, read)
-        files.publish(plan.path(name), records)
-        yield ShardResult.of(split, shard, name, records, rows)
+class _PictureReader:
+    """Returns the bytes of the picture of a key."""
+
+    def __init__(self, subsets: Iterable[Subset]) -> None:
+        self._folders = {subset.name: subset.folder for subset in subsets}
+
+    def __call__(self, key: str) -> bytes:
+        subset, picture = key.split("/", 1)
+        return files.read_local(f"{self._folders[subset]}/{picture}")
 
 
 class Finish(beam.PTransform):
@@ -83,12 +99,12 @@ class Finish(beam.PTransform):
         super().__init__()
         self._plan = plan
 
-    def expand(self, results: beam.PCollection[ShardResult]) -> beam.PCollection[None]:
+    def expand(self, shards: beam.PCollection[ShardKey]) -> beam.PCollection[None]:
         return (
-            results
+            shards
             | "OneKey" >> beam.WithKeys("dataset")
-            | "GatherResults" >> beam.GroupByKey()
-            | "WriteManifest" >> beam.Map(lambda element, plan: finish(element[1], plan), self._plan)
+            | "GatherShards" >> beam.GroupByKey()
+            | "WriteManifest" >> beam.Map(lambda _, plan: finish(plan), self._plan)
         )
 
 

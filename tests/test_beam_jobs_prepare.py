@@ -32,7 +32,7 @@ def prepare(source: Path, output: Path, *options: str) -> int:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
 
 
 def test_every_picture_is_in_one_split_and_validation_shares_none_with_train(records: Path) -> None:
@@ -176,10 +176,11 @@ def test_a_dataset_is_not_overwritten_unasked_and_leaves_no_shard_when_it_is(
     drawn: Path, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = Path(shutil.copytree(records, tmp_path / "copy"))
-    (output / ".svhn-train.tfrecord-00000-of-00003.dead.partial").write_bytes(b"left by a run that was killed")
+    (output / ".prepare" / "run-dead").mkdir(parents=True)
+    (output / ".prepare" / "run-dead" / "svhn-train.tfrecord-00000-of-00003").write_bytes(b"left by a killed run")
     before = digests(output)
     assert prepare(drawn, output, "--shards", "2") == 1
-    assert "holds a dataset already: give --overwrite" in capsys.readouterr().err
+    assert "holds a dataset made otherwise: give --overwrite" in capsys.readouterr().err
     assert digests(output) == before
     assert prepare(drawn, output, "--shards", "2", "--overwrite") == 0
     assert not list(find_faults(output, Manifest.load(output)))

@@ -1,0 +1,73 @@
+"""What one finished shard holds, kept beside it until the dataset is whole: so a rerun need not make it again."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from beam_jobs import files
+from beam_jobs.plan import Plan
+from beam_jobs.shard import PictureRow
+from beam_jobs.table import to_table
+from tfrecords.manifest import ShardInfo
+
+_INFO = b"shard"
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A shard's file and size, and the rows of its pictures as an Arrow table of `beam_jobs.table.SCHEMA`."""
+
+    info: ShardInfo
+    table: pa.Table
+
+    @classmethod
+    def of(cls, name: str, records: list[bytes], rows: list[PictureRow]) -> "ShardResult":
+        """Describes a shard of these framed records."""
+        sha256 = hashlib.sha256()
+        for record in records:
+            sha256.update(record)
+        info = ShardInfo(name, len(records), sum(map(len, records)), sha256.hexdigest())
+        return cls(info, to_table(rows))
+
+    def save(self, plan: Plan) -> None:
+        """Writes the result to where `load` finds it; the shard itself must stand already."""
+        table = self.table.replace_schema_metadata({_INFO: json.dumps(asdict(self.info))})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        files.publish(_path(plan, self.info.file), [sink.getvalue().to_pybytes()], plan.scratch)
+
+    @classmethod
+    def load(cls, plan: Plan, name: str) -> "ShardResult":
+        """Returns the result of a shard that was written.
+
+        Raises:
+          OSError: there is none.
+        """
+        table = pa.ipc.open_stream(files.read_bytes(_path(plan, name))).read_all()
+        info = ShardInfo(**json.loads(table.schema.metadata[_INFO]))
+        return cls(info, table.replace_schema_metadata())
+
+
+def find_whole_shard(plan: Plan, name: str) -> ShardResult | None:
+    """Returns the result of a shard that an earlier run finished, or None where it must be made.
+
+    A shard is made again if its file is not what was written, or if one of its pictures could
+    not be read: it may have been supplied since.
+    """
+    if not files.exists(_path(plan, name)):
+        return None
+    result = ShardResult.load(plan, name)
+    try:
+        shard = files.read_bytes(plan.path(name))
+    except OSError:
+        return None
+    whole = hashlib.sha256(shard).hexdigest() == result.info.sha256
+    unread = "picture" in result.table.column("stage").unique().to_pylist()
+    return result if whole and not unread else None
+
+
+def _path(plan: Plan, name: str) -> str:
+    return files.join(plan.results, f"{name}.arrow")
