@@ -38,7 +38,7 @@ class PrepareConfig:
     seed: int = 0
     encoding: str = "raw"
     digit_order: str = "left"
-    examples_per_shard: int = 8192
+    examples_per_shard: int = 4096
     shards: int | None = None
     max_dead_fraction: float = 0.01
 

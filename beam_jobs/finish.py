@@ -22,6 +22,7 @@ from tfrecords.manifest import (
 from tfrecords.tfds_files import dataset_info_json, features_json
 
 _ROWS_AT_A_TIME = 10_000
+_COUNTED = ["key", "subset", "split", "source_bytes", "source_crc32c", "reason"]
 
 
 def finish(plan: Plan) -> None:
@@ -30,10 +31,9 @@ def finish(plan: Plan) -> None:
     The manifest comes last, so that it alone makes a dataset.
     """
     results = [ShardResult.load(plan, str(plan.shard_name(*key))) for key in plan.shard_keys]
-    table = pa.concat_tables([result.table for result in results])
-    table = table.sort_by([("subset", "ascending"), ("index", "ascending")])
+    shards, table = [result.info for result in results], pa.concat_tables([result.table for result in results])
     beside = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}
-    manifest = _manifest([result.info for result in results], table, plan)
+    manifest = _manifest(shards, table.select(_COUNTED), plan)
     beside["features.json"] = features_json(manifest.image).encode()
     beside["dataset_info.json"] = dataset_info_json(manifest).encode()
     for name, data in beside.items():
@@ -70,7 +70,7 @@ def _source(subset: Subset, rows: pa.Table) -> SourceInfo:
     digest = hashlib.sha256()
     read = rows.filter(pc.field("source_bytes").is_valid()).sort_by("key")
     for batch in read.select(["key", "source_bytes", "source_crc32c"]).to_batches(_ROWS_AT_A_TIME):
-        for key, size, crc32c in zip(*batch.to_pydict().values(), strict=True):
+        for key, size, crc32c in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(f"{key} {size} {crc32c}\n".encode())
     accepted = rows.column("reason").null_count
     return SourceInfo(

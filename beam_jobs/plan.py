@@ -14,7 +14,7 @@ from tfrecords.manifest import SPLITS
 from tfrecords.shards import ShardName, file_sha256
 
 SUBSETS = ("train", "test", "extra")
-_ENTRIES_PER_RANGE = 1000
+_ENTRIES_PER_RANGE = 4000
 _SUBSET_NAME = re.compile(r"[\w-]+")
 
 

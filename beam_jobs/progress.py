@@ -63,6 +63,7 @@ class watch_progress:  # noqa: N801  (reads as a verb where it is used)
     def __init__(self, plan: Plan) -> None:
         self._folder = _folder(plan)
         self._bar = tqdm(total=plan.pictures, unit=" pictures", desc="prepare", mininterval=0.5)
+        self._counts: dict[str, int] = {}
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
 
@@ -86,9 +87,10 @@ class watch_progress:  # noqa: N801  (reads as a verb where it is used)
 
     def _show(self) -> None:
         if self._folder:
-            # A file may be read while it is being rewritten, and is empty then.
-            counts = [path.read_text() for path in self._folder.iterdir()]
-            self._bar.n = sum(int(count or 0) for count in counts)
+            for path in self._folder.iterdir():
+                # A file may be read while it is being rewritten, and is empty then: the bar never goes back.
+                self._counts[path.name] = int(path.read_text() or self._counts.get(path.name, 0))
+            self._bar.n = sum(self._counts.values())
             self._bar.refresh()
 
 

@@ -1,5 +1,6 @@
 """The annotations of one shard to its records: read, crop, jitter, encode, order. Plain Python, no Beam."""
 
+import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from tfrecords.errors import UserError
 from tfrecords.framing import frame
 from tfrecords.picture import PictureError, cut, decode_picture
 from tfrecords.schema import DigitExample, pad_digits
+
+_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of reading that say nothing of the picture: as a dead letter, a whole picture would be missing for good."""
 
 
 @dataclass(frozen=True)
@@ -58,27 +62,48 @@ def make_shard(
     """Returns a shard's framed records, in their final order, and a row for each of its pictures.
 
     Args:
-      annotations: of the pictures assigned to the shard, in any order.
+      annotations: of the pictures assigned to the shard, in any order; all of one name are among them.
       split: of the shard.
       shard: its number, for the rows.
       dynamic_shape: see `tfrecords.codec.encode`.
       config: how the dataset is made.
       read: returns the bytes of the picture of a key; raises OSError where it cannot.
+
+    Raises:
+      UserError: the machine is short of something, so that no picture can be read.
     """
-    placed: list[tuple[tuple[int, str], bytes]] = []
+    placed: list[tuple[tuple[int, str], bytes, PictureRow]] = []
     rows = []
     for annotation in annotations:
         row = PictureRow(annotation, split, shard)
         try:
             for example in _examples(row, config, read):
                 record = encode(example, config.encoding, dynamic_shape)
-                placed.append((order_of(example.key, config.seed), frame(record)))
+                placed.append((order_of(example.key, config.seed), frame(record), row))
         except RejectedError as error:
             row.dead = error.letter
         rows.append(row)
-    placed.sort(key=lambda item: item[0])
     rows.sort(key=lambda row: (row.annotation.subset, row.annotation.index))
-    return [record for _, record in placed], rows
+    _reject_duplicates(rows)
+    placed.sort(key=lambda item: item[0])
+    return [record for _, record, row in placed if not row.dead], rows
+
+
+def _reject_duplicates(rows: list[PictureRow]) -> None:
+    """Rejects of each picture's rows, in the order of the source, all but the first.
+
+    Only now, not when they are met: which is the first must not depend on the order in which a runner brings them.
+    Those whose annotation was rejected do not count: another one of the same picture may be right.
+    """
+    named = set()
+    for row in rows:
+        annotation = row.annotation
+        if annotation.dead:
+            continue
+        if annotation.key in named:
+            rule = f"{annotation.key}: A picture must be named once."
+            row.dead = RejectedError("annotation", "duplicate_name", rule, f"entry {annotation.index + 1}").letter
+        named.add(annotation.key)
 
 
 def _examples(row: PictureRow, config: PrepareConfig, read: Callable[[str], bytes]) -> Iterator[DigitExample]:
@@ -86,6 +111,7 @@ def _examples(row: PictureRow, config: PrepareConfig, read: Callable[[str], byte
 
     Raises:
       RejectedError: the picture cannot be used; nothing was yielded.
+      UserError: see `make_shard`.
     """
     annotation = row.annotation
     if annotation.dead:
@@ -142,8 +168,13 @@ def _windows(key: str, split: str, config: PrepareConfig) -> list[tuple[str, Off
 def _read(key: str, read: Callable[[str], bytes]) -> bytes:
     try:
         return read(key)
-    except FileNotFoundError as error:
-        raise RejectedError("picture", "missing_picture", f"{key}: there is no such picture.") from error
     except OSError as error:
-        # The path would say where this machine keeps the data: the same inputs must make the same bytes.
-        raise RejectedError("picture", "unreadable_picture", f"{key}: cannot be read.", error.strerror) from error
+        # Not all of the error: the path would say where this machine keeps the data, and the same inputs must make
+        # the same bytes.
+        received = error.strerror or type(error).__name__
+        if error.errno in _OF_THE_MACHINE:
+            rule = f"{key}: cannot be read: the machine is short of something that all pictures need."
+            raise UserError(rule, received) from error
+        if isinstance(error, FileNotFoundError):
+            raise RejectedError("picture", "missing_picture", f"{key}: there is no such picture.", received) from error
+        raise RejectedError("picture", "unreadable_picture", f"{key}: cannot be read.", received) from error

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from beam_jobs.shard import PictureRow
 
+_ROWS_IN_A_GROUP = 20_000
 _BOX = pa.struct([(edge, pa.float64()) for edge in ("ymin", "xmin", "ymax", "xmax")])
 SCHEMA = pa.schema(
     [
@@ -41,16 +42,25 @@ def to_table(rows: list[PictureRow]) -> pa.Table:
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """Returns the table as a Parquet file."""
+    """Returns the rows as a Parquet file, in the source's order."""
+    order = _source_order(table)
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
+        # A copy of the whole table in order would be the job's largest piece of memory.
+        for start in range(0, len(order), _ROWS_IN_A_GROUP):
+            writer.write_table(table.take(order[start : start + _ROWS_IN_A_GROUP]))
     return buffer.getvalue()
 
 
 def dead_letters_jsonl(table: pa.Table) -> bytes:
-    """Returns a JSON line for each rejected picture: key, stage, reason and detail."""
-    rejected = table.filter(pc.field("reason").is_valid()).select(["key", "stage", "reason", "detail"])
-    return "".join(json.dumps(row) + "\n" for row in rejected.to_pylist()).encode()
+    """Returns a JSON line for each rejected picture, in the source's order: key, stage, reason and detail."""
+    rejected = table.filter(pc.field("reason").is_valid())
+    rows = rejected.take(_source_order(rejected)).select(["key", "stage", "reason", "detail"]).to_pylist()
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _source_order(table: pa.Table) -> pa.Array:
+    return pc.sort_indices(table.select(["subset", "index"]), [("subset", "ascending"), ("index", "ascending")])
 
 
 def _to_dict(row: PictureRow) -> dict[str, Any]:

@@ -50,25 +50,29 @@ def test_the_order_mixes_the_jitters_of_pictures() -> None:
 
 
 def _plan(**options: object) -> dict[str, int]:
-    subsets = (Subset("train", "in/train", 33_402), Subset("test", "in/test", 13_068), Subset("extra", "x", 202_353))
+    subsets = (
+        Subset("train", "in/train", 33_402, ""),
+        Subset("test", "in/test", 13_068, ""),
+        Subset("extra", "x", 202_353, ""),
+    )
     return make_plan(PrepareConfig(**options), subsets, "out").shards
 
 
 def test_shards_follow_from_the_examples_expected() -> None:
-    assert _plan(validation_fraction=0.0) == {"train": round(5 * 235_755 / 8192), "test": 2}
+    assert _plan(validation_fraction=0.0) == {"train": round(5 * 235_755 / 4096), "test": 3}
     assert _plan(shards=64)["train"] == 64
     assert _plan(crop=CropSpec(jitters=0), examples_per_shard=10**9) == {"train": 1, "validation": 1, "test": 1}
 
 
 def test_every_entry_is_in_exactly_one_range() -> None:
-    plan = make_plan(PrepareConfig(), (Subset("train", "a", 2500), Subset("test", "b", 1000)), "out")
+    plan = make_plan(PrepareConfig(), (Subset("train", "a", 2500, ""), Subset("test", "b", 1000, "")), "out")
     entries = [(r.subset.name, entry) for r in plan.ranges for entry in range(r.start, r.stop)]
     assert sorted(entries) == sorted([("train", e) for e in range(2500)] + [("test", e) for e in range(1000)])
 
 
 def test_a_source_without_pictures_is_refused() -> None:
     with pytest.raises(UserError, match="must name at least one picture"):
-        make_plan(PrepareConfig(), (Subset("train", str(Path("in")), 0),), "out")
+        make_plan(PrepareConfig(), (Subset("train", str(Path("in")), 0, ""),), "out")
 
 
 @pytest.mark.parametrize(

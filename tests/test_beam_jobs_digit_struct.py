@@ -103,7 +103,8 @@ class Saver:
 
 
 def codes(name: str) -> list[int]:
-    return [ord(letter) for letter in name]
+    """UTF-16, as MATLAB has it; halves of letters as they are."""
+    return np.frombuffer(name.encode("utf-16-le", "surrogatepass"), "<u2").tolist()
 
 
 def columns_of(rows: list[Row]) -> dict[str, list[float]]:
@@ -306,75 +307,53 @@ def test_a_reading_that_is_given_up_closes_the_file(tmp_path: Path) -> None:
 # --- rejected entries --------------------------------------------------------------------------
 
 BOX = (1.0, 2.0, 3.0, 4.0, 5.0)
-UNREADABLE = "digitStruct.mat: entry 1 cannot be read. Received: "
-PLAIN_NAME = "A picture's name must be a plain file name. Received: "
+ENTRY, KEY = "digitStruct.mat: entry 1: ", "train/1.png: "
+PLAIN_NAME, WHOLE = "A picture's name must be a plain file name. Received: ", "The entry must be whole. Received: "
+LABEL, FINITE = "A label must be 0..10. Received: ", "A box must be finite. Received: "
+EMPTY = "A box must have width and height above 0. Received: "
 
 
 def one_box(**fields: float) -> dict[str, list[float]]:
     return columns_of([BOX]) | {field: [value] for field, value in fields.items()}
 
 
+BAD_NAMES = {
+    "that leads up": "../1.png",
+    "with a folder": "a/1.png",
+    "with a Windows folder": "a\\1.png",
+    "with a Windows drive": "C:1.png",
+    "with a zero at its end": "1.png\0",
+    "that is the folder above": "..",
+    "of two lines": "1\n2.png",
+    "with the first half of a letter": "\ud83d.png",
+    "with the second half of a letter": "1\ude00",
+}
 REJECTED: dict[str, tuple[str, dict[str, list[float]], str, str]] = {
-    "a name that leads up": ("../1.png", one_box(), "bad_name", f"{PLAIN_NAME}'../1.png'"),
-    "a name with a folder": ("a/1.png", one_box(), "bad_name", f"{PLAIN_NAME}'a/1.png'"),
-    "a name with a Windows folder": ("a\\1.png", one_box(), "bad_name", f"{PLAIN_NAME}'a\\\\1.png'"),
-    "a name with a Windows drive": ("C:1.png", one_box(), "bad_name", f"{PLAIN_NAME}'C:1.png'"),
-    "a name with a zero at its end": ("1.png\0", one_box(), "bad_name", f"{PLAIN_NAME}'1.png\\x00'"),
-    "a name that is the folder above": ("..", one_box(), "bad_name", f"{PLAIN_NAME}'..'"),
-    "no digits": (
-        "1.png",
-        {field: [] for field in FIELDS},
-        "no_digits",
-        "1.png: A picture must have at least one digit. ",
-    ),
+    **{f"a name {how}": (name, one_box(), "bad_name", f"{PLAIN_NAME}{name!r}") for how, name in BAD_NAMES.items()},
+    "no digits": ("1.png", {field: [] for field in FIELDS}, "no_digits", "A picture must have at least one digit. "),
     "uneven fields": (
         "1.png",
         columns_of([BOX, BOX]) | {"top": [1.0]},
         "uneven_fields",
-        "1.png: Every field must have a value for each digit. "
+        "Every field must have a value for each digit. "
         "Received: {'label': 2, 'left': 2, 'top': 1, 'width': 2, 'height': 2}",
     ),
-    "a label of 11": ("1.png", one_box(label=11), "bad_label", "1.png: A label must be 0..10. Received: 11.0"),
-    "a label below 0": ("1.png", one_box(label=-1), "bad_label", "1.png: A label must be 0..10. Received: -1.0"),
-    "a label between digits": ("1.png", one_box(label=1.5), "bad_label", "1.png: A label must be 0..10. Received: 1.5"),
-    "a label that is no number": (
-        "1.png",
-        one_box(label=math.nan),
-        "bad_label",
-        "A label must be 0..10. Received: nan",
-    ),
-    "an edge that is no number": (
-        "1.png",
-        one_box(left=math.nan),
-        "bad_box",
-        "A box must be finite. Received: [nan, 3.0",
-    ),
-    "an edge without end": (
-        "1.png",
-        one_box(top=-math.inf),
-        "bad_box",
-        "1.png: A box must be finite. Received: [2.0, -inf",
-    ),
+    "a label of 11": ("1.png", one_box(label=11), "bad_label", f"{LABEL}11.0"),
+    "a label below 0": ("1.png", one_box(label=-1), "bad_label", f"{LABEL}-1.0"),
+    "a label between digits": ("1.png", one_box(label=1.5), "bad_label", f"{LABEL}1.5"),
+    "a label that is no number": ("1.png", one_box(label=math.nan), "bad_label", f"{LABEL}nan"),
+    "an edge that is no number": ("1.png", one_box(left=math.nan), "bad_box", f"{FINITE}[nan, 3.0"),
+    "an edge without end": ("1.png", one_box(top=-math.inf), "bad_box", f"{FINITE}[2.0, -inf"),
     "an edge too far": (
         "1.png",
         one_box(left=-1e9),
         "bad_box",
         "A box's numbers must be below 1e+09. Received: [-1000",
     ),
-    "no width": (
-        "1.png",
-        one_box(width=0),
-        "empty_box",
-        "A box must have width and height above 0. Received: [2.0, 3.0, 0",
-    ),
-    "height below 0": ("1.png", one_box(height=-5), "empty_box", "1.png: A box must have width and height above 0."),
-    "six digits": (
-        "1.png",
-        columns_of([BOX] * 6),
-        "too_long",
-        "1.png: A number must have at most 5 digits. Received: 6",
-    ),
-    "a field missing": ("1.png", {field: [1.0] for field in FIELDS[1:]}, "unreadable_entry", UNREADABLE),
+    "no width": ("1.png", one_box(width=0), "empty_box", f"{EMPTY}[2.0, 3.0, 0.0, 5.0]"),
+    "height below 0": ("1.png", one_box(height=-5), "empty_box", f"{EMPTY}[2.0, 3.0, 4.0, -5.0]"),
+    "six digits": ("1.png", columns_of([BOX] * 6), "too_long", "A number must have at most 5 digits. Received: 6"),
+    "a field missing": ("1.png", {field: [1.0] for field in FIELDS[1:]}, "unreadable_entry", WHOLE),
 }
 
 
@@ -389,7 +368,8 @@ def test_an_entry_is_rejected_with_reason_and_rule(
     rejected, good = read_all(tmp_path / FILE_NAME)
     assert rejected.dead is not None
     assert (rejected.dead.stage, rejected.dead.reason) == ("annotation", reason)
-    assert text in rejected.dead.detail
+    assert rejected.dead.detail.startswith((ENTRY if reason == "bad_name" else KEY) + text)
+    assert " Received: " in rejected.dead.detail and rejected.dead.detail.isprintable()
     assert rejected.name == ("#1" if reason == "bad_name" else "1.png")
     assert good == Annotation("train", "2.png", 1, (1,), (BoundingBox(3, 2, 8, 6),))
 
@@ -399,9 +379,12 @@ def test_a_number_too_long_keeps_its_digits(tmp_path: Path) -> None:
     assert read_all(path)[0].digits == (1, 3, 4, 5, 8, 0)
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_names_beyond_ascii_are_read(tmp_path: Path) -> None:
-    path = save(tmp_path / FILE_NAME, [("日本 1.png", [BOX])], libver="earliest", userblock_size=512)
-    assert read_all(path)[0].name == "日本 1.png"
+    names = ["日本 1.png", "Straße.png", "\N{GRINNING FACE}1\N{PILE OF POO}.png", "\ufb01.png"]
+    entries: list[Entry] = [(name, [BOX]) for name in names]
+    path = save(tmp_path / FILE_NAME, entries, libver="earliest", userblock_size=512)
+    assert read_all(path) == expected("train", entries)
 
 
 ODD_REFERENCES: dict[str, Callable[[Saver], tuple[Any, Any]]] = {
@@ -434,7 +417,8 @@ def test_an_entry_that_refers_to_the_wrong_thing_is_unreadable(
         name, bbox = make(saver)
         saver.finish([name, saver.name(codes("2.png"))], [bbox, saver.bbox(one_box())])
     bad, good = read_all(tmp_path / FILE_NAME)
-    assert bad.dead is not None and bad.dead.reason == "unreadable_entry" and bad.dead.detail.startswith(UNREADABLE)
+    assert bad.dead is not None and bad.dead.reason == "unreadable_entry"
+    assert bad.dead.detail.startswith((ENTRY + WHOLE, KEY + WHOLE))
     assert good.dead is None
 
 

@@ -1,11 +1,14 @@
 """Crop, jitter and boxes, against hand-made figures."""
 
+import csv
+import gzip
 import math
 
 import numpy as np
 import pytest
 
 from tests.examples import noise
+from tests.real_data import data_folder
 from tfrecords.boxes import BoundingBox, union
 from tfrecords.crop import CropSpec, boxes_in_windows, crop_box, window
 from tfrecords.errors import UserError
@@ -27,10 +30,44 @@ def test_the_crop_is_clipped_to_the_picture() -> None:
     assert crop_box([BoundingBox(-1e300, -1e300, 1e300, 1e300)], 0.3, 32, 22) == BoundingBox(0, 0, 32, 22)
 
 
-@pytest.mark.parametrize("box", [BoundingBox(40, 0, 50, 10), BoundingBox(0, -30, 10, -5), BoundingBox(0, 0, 0.1, 9)])
-def test_boxes_outside_the_picture_are_refused(box: BoundingBox) -> None:
-    with pytest.raises(UserError, match=r"must overlap the picture \(32 x 22, height x width\)\. Received: "):
-        crop_box([box], 0.0, 32, 22)
+OUTSIDE = {
+    "above": BoundingBox(-9, 0, 0, 10),
+    "left": BoundingBox(0, -30, 10, -5),
+    "below": BoundingBox(32, 0, 50, 10),
+    "right": BoundingBox(0, 22, 10, 23),
+}
+
+
+@pytest.mark.parametrize("box", OUTSIDE.values(), ids=OUTSIDE)
+def test_a_digit_outside_the_picture_is_refused_alone_and_beside_others(box: BoundingBox) -> None:
+    inside = BoundingBox(2, 2, 20, 20)
+    for boxes in ([box], [inside, box], [box, inside]):
+        with pytest.raises(UserError, match=r"must overlap the picture \(32 x 22, height x width\)\. Received: "):
+            crop_box(boxes, 0.3, 32, 22)
+
+
+def test_a_digit_of_which_a_part_is_in_the_picture_is_cut() -> None:
+    inside = BoundingBox(2, 2, 20, 20)
+    for part in (BoundingBox(-9, 0, 0.1, 10), BoundingBox(31.9, 0, 50, 10), BoundingBox(0, 21.9, 9, 99)):
+        assert crop_box([inside, part], 0.3, 32, 22).height > 18
+
+
+def test_a_crop_of_less_than_half_a_pixel_is_refused() -> None:
+    with pytest.raises(UserError, match="must overlap the picture"):
+        crop_box([BoundingBox(0, 0, 0.1, 9)], 0.0, 32, 22)
+
+
+@pytest.mark.parametrize(("subset", "pictures"), [("train", 33_402), ("test", 13_068)])
+def test_no_published_number_lies_outside_its_picture(subset: str, pictures: int) -> None:
+    boxes: dict[tuple[str, int, int], list[BoundingBox]] = {}
+    with gzip.open(data_folder() / "svhn_annotations" / f"{subset}.csv.gz", "rt") as file:
+        for row in csv.DictReader(file):
+            left, top, width, height = (int(row[field]) for field in ("left", "top", "width", "height"))
+            picture = row["name"], int(row["image_height"]), int(row["image_width"])
+            boxes.setdefault(picture, []).append(BoundingBox(top, left, top + height, left + width))
+    assert len(boxes) == pictures
+    for (_, height, width), of_picture in boxes.items():
+        crop_box(of_picture, 0.3, height, width)
 
 
 def test_jitters_reach_every_place_and_none_else_about_equally_often() -> None:

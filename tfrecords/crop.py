@@ -61,13 +61,15 @@ def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: in
     """Returns the union of `boxes`, grown about its centre, on whole pixels inside the picture.
 
     Raises:
-      UserError: nothing of it lies inside the picture.
+      UserError: one of `boxes` lies outside the picture, which holds none of its digit, or nothing of the union
+        is left on whole pixels.
     """
+    seen = all(ymin < height and xmin < width and ymax > 0 and xmax > 0 for ymin, xmin, ymax, xmax in boxes)
     # Grown by 30 % a box of 1e300 pixels stays finite, so one clip makes any finite box safe to round.
     grown = union(boxes).grow(growth).clip(height, width)
     box = grown.round()
-    if box.height < 1 or box.width < 1:
-        raise UserError(f"The digits' boxes must overlap the picture ({height} x {width}, height x width).", boxes)
+    if not seen or box.height < 1 or box.width < 1:
+        raise UserError(f"Each digit's box must overlap the picture ({height} x {width}, height x width).", boxes)
     return box
 
 

@@ -145,6 +145,9 @@ def _annotation_faults(directory: Path, manifest: Manifest, pictures: set[str]) 
     total = sum(source.pictures for source in manifest.sources)
     if len(rows["key"]) != total:
         yield f"{path}: {total} pictures were read, it has {len(rows['key'])} rows"
+    # A name may stand in several rows, of which one at most was accepted.
+    accepted = Counter(key for key, reason in zip(rows["key"], rows["reason"], strict=True) if reason is None)
     for key, reason in zip(rows["key"], rows["reason"], strict=True):
-        if (reason is None) != (key in pictures):
-            yield f"{path}: {key} " + ("has no record and no reason" if reason is None else f"is {reason} and a record")
+        surplus = accepted[key] - (key in pictures)
+        if surplus:
+            yield f"{path}: {key} " + ("has no record and no reason" if surplus > 0 else f"is {reason} and a record")

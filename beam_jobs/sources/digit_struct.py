@@ -145,7 +145,7 @@ def _annotations(entries: Entries, subset: str, first: int, digit_order: str) ->
     for index, (name, count, is_good) in enumerate(rows, first):
         number, number_boxes = tuple(islice(digits, count)), tuple(islice(boxes, count))
         if is_good and name is not None and is_plain_name(name):
-            yield Annotation(subset, name, index, number, number_boxes, too_long(name, number))
+            yield Annotation(subset, name, index, number, number_boxes, too_long(subset, name, number))
         else:
             yield None
 

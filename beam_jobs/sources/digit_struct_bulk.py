@@ -54,7 +54,7 @@ class BulkReader:
         for kind, which, raw in self._names.read(addresses):
             if kind == _CODES:
                 codes = raw.view(_CODES)
-                # NumPy's text loses zeros at its end, and half a surrogate pair is no text.
+                # NumPy's text loses zeros at its end; surrogates, of letters beyond 16 bits, are for `read_entry`.
                 plain = ((codes > 0) & (codes < _FIRST_SURROGATE)).all(axis=1)
                 text = codes[plain].astype("<u4").view(f"<U{codes.shape[1]}")
                 names[which[plain]] = text[:, 0]

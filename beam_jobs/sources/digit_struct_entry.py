@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -23,6 +24,8 @@ HDF5_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, IndexErro
 _MAX_VALUES = 1 << 16
 """Of one name or field: a damaged size must not fill the memory."""
 _PLAIN_NAME = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]*", re.ASCII)
+_NOT_IN_NAMES = frozenset(("Cc", "Cs", "Zl", "Zp"))
+"""Categories of Unicode: controls, lone surrogates (which UTF-8, so JSON and Parquet, cannot hold), ends of lines."""
 
 
 def read_entry(
@@ -37,34 +40,36 @@ def read_entry(
       references: to its name and its bbox.
       digit_order: one of `DIGIT_ORDERS`.
     """
-    name = f"#{index + 1}"
+    name, where = f"#{index + 1}", f"{FILE_NAME}: entry {index + 1}"
     try:
-        name = _read_name(file, references[0])
-        digits, boxes = _digits_and_boxes(name, _read_fields(file, references[1]), digit_order)
+        name = _read_name(file, references[0], where)
+        where = f"{subset}/{name}"
+        digits, boxes = _digits_and_boxes(where, _read_fields(file, references[1]), digit_order)
+        return Annotation(subset, name, index, digits, boxes, too_long(subset, name, digits))
     except RejectedError as error:
-        return Annotation(subset, name, index, (), (), error.letter)
+        letter = error.letter
     except HDF5_ERRORS as error:
         # Damage inside one entry; the others are still good.
-        rule = f"{FILE_NAME}: entry {index + 1} cannot be read."
-        return Annotation(
-            subset, name, index, (), (), RejectedError("annotation", "unreadable_entry", rule, error).letter
-        )
-    return Annotation(subset, name, index, digits, boxes, too_long(name, digits))
+        letter = RejectedError("annotation", "unreadable_entry", f"{where}: The entry must be whole.", error).letter
+    return Annotation(subset, name, index, (), (), letter)
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a picture's name, which comes from outside, cannot lead out of the subset's folder on any system."""
+    """Whether a picture's name, which comes from outside, can stand for a file and on one line of text.
+
+    It cannot lead out of the subset's folder on any system.
+    """
     if _PLAIN_NAME.fullmatch(name):  # each of SVHN's; twenty times as fast
         return True
     plain = PurePosixPath(name).name == name == PureWindowsPath(name).name
-    return plain and name not in ("", ".", "..") and "\0" not in name
+    return plain and name not in ("", ".", "..") and _NOT_IN_NAMES.isdisjoint(map(unicodedata.category, name))
 
 
-def too_long(name: str, digits: tuple[int, ...]) -> DeadLetter | None:
+def too_long(subset: str, name: str, digits: tuple[int, ...]) -> DeadLetter | None:
     """Returns why a number is too long to be an example, or None."""
     if len(digits) <= MAX_LENGTH:
         return None
-    rule = f"{name}: A number must have at most {MAX_LENGTH} digits."
+    rule = f"{subset}/{name}: A number must have at most {MAX_LENGTH} digits."
     return RejectedError("annotation", "too_long", rule, len(digits)).letter
 
 
@@ -78,10 +83,13 @@ def _read_array(dataset: Any) -> Any:
     return values.ravel()
 
 
-def _read_name(file: h5py.File, reference: h5py.Reference) -> str:
-    name = "".join(map(chr, _read_array(h5r.dereference(reference, file.id)).tolist()))
+def _read_name(file: h5py.File, reference: h5py.Reference, where: str) -> str:
+    codes = "".join(map(chr, _read_array(h5r.dereference(reference, file.id)).tolist()))
+    # A pair of surrogates becomes the letter that it stands for; one alone stays, and no plain name holds it.
+    name = codes.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     if not is_plain_name(name):
-        raise RejectedError("annotation", "bad_name", "A picture's name must be a plain file name.", repr(name))
+        rule = f"{where}: A picture's name must be a plain file name."
+        raise RejectedError("annotation", "bad_name", rule, repr(name))
     return name
 
 
@@ -100,7 +108,7 @@ def _read_fields(file: h5py.File, reference: h5py.Reference) -> dict[str, list[f
 
 
 def _digits_and_boxes(
-    name: str, fields: dict[str, list[float]], digit_order: str
+    key: str, fields: dict[str, list[float]], digit_order: str
 ) -> tuple[tuple[int, ...], tuple[BoundingBox, ...]]:
     """Checks one picture's fields and returns its digits and boxes in reading order.
 
@@ -110,7 +118,7 @@ def _digits_and_boxes(
 
     def check(good: bool, reason: str, rule: str, received: object) -> None:
         if not good:
-            raise RejectedError("annotation", reason, f"{name}: {rule}", received)
+            raise RejectedError("annotation", reason, f"{key}: {rule}", received)
 
     lengths = {field: len(values) for field, values in fields.items()}
     check(len(set(lengths.values())) == 1, "uneven_fields", "Every field must have a value for each digit.", lengths)
