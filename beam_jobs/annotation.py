@@ -1,12 +1,11 @@
 """What a source says of one picture, and what becomes of pictures that cannot be used."""
 
+import pickle
+import zlib
 from dataclasses import dataclass
 
 from tfrecords.boxes import BoundingBox
 from tfrecords.errors import UserError
-
-Packed = tuple[str, str, int, tuple[int, ...], tuple[float, ...], tuple[str, str, str] | None]
-"""Subset, name, index, digits, the boxes' edges one after the other, and stage, reason and detail of a dead letter."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +56,13 @@ class Annotation:
         """Subset and picture: `train/123.png`."""
         return f"{self.subset}/{self.name}"
 
-    def pack(self) -> Packed:
-        """Returns the values as plain tuples, which Beam's coder stores in a third of the bytes of an object."""
-        edges = tuple(edge for box in self.boxes for edge in box)
-        dead = (self.dead.stage, self.dead.reason, self.dead.detail) if self.dead else None
-        return self.subset, self.name, self.index, self.digits, edges, dead
 
-    @classmethod
-    def unpack(cls, packed: Packed) -> "Annotation":
-        """Returns the annotation that was packed."""
-        subset, name, index, digits, edges, dead = packed
-        boxes = tuple(BoundingBox(*edges[start : start + 4]) for start in range(0, len(edges), 4))
-        return cls(subset, name, index, digits, boxes, DeadLetter(*dead) if dead else None)
+def pack(annotations: list[Annotation]) -> bytes:
+    """Returns annotations as a runner shuffles them: a sixth of the memory that as many elements would take."""
+    return zlib.compress(pickle.dumps(annotations), 1)
+
+
+def unpack(packed: bytes) -> list[Annotation]:
+    """Returns the annotations that were packed, by this job."""
+    annotations: list[Annotation] = pickle.loads(zlib.decompress(packed))  # noqa: S301  (as Beam's own coders do)
+    return annotations

@@ -7,7 +7,7 @@ from itertools import chain
 import apache_beam as beam
 
 from beam_jobs import files
-from beam_jobs.annotation import Annotation, Packed
+from beam_jobs.annotation import Annotation, pack, unpack
 from beam_jobs.assign import shard_of, split_of
 from beam_jobs.finish import finish
 from beam_jobs.metrics import count_kept_shard, count_shard
@@ -27,7 +27,7 @@ class ReadAnnotations(beam.PTransform):
         super().__init__()
         self._plan = plan
 
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[tuple[ShardKey, list[Packed]]]:
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[tuple[ShardKey, bytes]]:
         return (
             root
             | "Ranges" >> beam.Create(self._plan.ranges)
@@ -43,9 +43,9 @@ class WriteShards(beam.PTransform):
         super().__init__()
         self._plan = plan
 
-    def expand(self, assigned: beam.PCollection[tuple[ShardKey, list[Packed]]]) -> beam.PCollection[ShardKey]:
+    def expand(self, assigned: beam.PCollection[tuple[ShardKey, bytes]]) -> beam.PCollection[ShardKey]:
         # An empty list for every shard: one that no picture falls into must be written too.
-        every = assigned.pipeline | "Shards" >> beam.Create([(key, []) for key in self._plan.shard_keys])
+        every = assigned.pipeline | "Shards" >> beam.Create([(key, pack([])) for key in self._plan.shard_keys])
         return (
             (every, assigned)
             | "Merge" >> beam.Flatten()
@@ -61,7 +61,7 @@ class WriteShard(beam.DoFn):
         super().__init__()
         self._plan = plan
 
-    def process(self, element: tuple[ShardKey, Iterable[list[Packed]]]) -> Iterator[ShardKey]:
+    def process(self, element: tuple[ShardKey, Iterable[bytes]]) -> Iterator[ShardKey]:
         key, lists = element
         name = str(self._plan.shard_name(*key))
         with ShardProgress(self._plan, name) as progress:
@@ -69,7 +69,7 @@ class WriteShard(beam.DoFn):
                 progress.add(whole.table.num_rows)
                 count_kept_shard()
             else:
-                self._write(key, name, progress.count(map(Annotation.unpack, chain.from_iterable(lists))))
+                self._write(key, name, progress.count(chain.from_iterable(map(unpack, lists))))
         yield key
 
     def _write(self, key: ShardKey, name: str, annotations: Iterable[Annotation]) -> None:
@@ -109,13 +109,13 @@ class Finish(beam.PTransform):
         )
 
 
-def _parse(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, list[Packed]]]:
+def _parse(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, bytes]]:
     subset, config = entries.subset, plan.config
-    shards: defaultdict[ShardKey, list[Packed]] = defaultdict(list)
+    shards: defaultdict[ShardKey, list[Annotation]] = defaultdict(list)
     for annotation in digit_struct.read_annotations(
         subset.annotation_file, subset.name, entries.start, entries.stop, config.digit_order
     ):
         split = split_of(annotation.subset, annotation.key, config.seed, config.fractions)
-        shards[split, shard_of(annotation.key, config.seed, plan.shards[split])].append(annotation.pack())
-    # Lists, as an element by itself takes some 600 bytes beside its own while the runner gathers the shards.
-    yield from shards.items()
+        shards[split, shard_of(annotation.key, config.seed, plan.shards[split])].append(annotation)
+    for key, annotations in shards.items():
+        yield key, pack(annotations)

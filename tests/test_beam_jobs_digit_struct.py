@@ -484,6 +484,21 @@ def test_a_wrong_file_is_refused_with_the_rule(make: Callable[[Path], object], r
         assert str(caught.value).startswith(str(path)) and rule in str(caught.value)
 
 
+@pytest.mark.parametrize("links", [1, 2])
+def test_a_file_that_the_library_would_read_for_ever_is_refused(tmp_path: Path, links: int) -> None:
+    path = save_as_matlab(tmp_path / FILE_NAME, ENTRIES)
+    data = bytearray(path.read_bytes())
+    heap = data.index(b"HEAP\0\0\0\0")
+    start = 512 + int.from_bytes(data[heap + 24 : heap + 32], "little")
+    ring = range(16, 16 + 16 * links, 16)
+    for block, following in zip(ring, [*ring[1:], ring[0]], strict=True):
+        data[start + block : start + block + 16] = following.to_bytes(8, "little") + (16).to_bytes(8, "little")
+    data[heap + 16 : heap + 24] = (16).to_bytes(8, "little")
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=rf"is damaged: .* form a ring\. Received: heap at byte {heap}$"):
+        count_entries(path)
+
+
 def test_a_truncated_real_file_is_refused(tmp_path: Path) -> None:
     whole = (data_folder() / "svhn_sample" / "train" / FILE_NAME).read_bytes()
     for size in (300, 600, 4096, len(whole) - 1):

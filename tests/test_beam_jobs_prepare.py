@@ -14,7 +14,13 @@ import pytest
 from PIL import Image
 
 from beam_jobs.__main__ import COMMANDS
+from beam_jobs.claim import claim
+from beam_jobs.config import PrepareConfig
 from beam_jobs.matlab import DigitBox, write_digit_struct
+from beam_jobs.metrics import read_metrics
+from beam_jobs.plan import find_subsets, make_plan
+from beam_jobs.prepare import run_pipeline
+from beam_jobs.runner import parse_beam_options
 from tests.examples import assert_equal_examples
 from tests.real_data import data_folder
 from tfrecords import Manifest, open_split
@@ -158,6 +164,27 @@ def test_bad_pictures_become_dead_letters_and_the_others_records(tmp_path: Path)
     assert [row["reason"] is None for row in rows] == [True] + [False] * 7
     assert rows[1]["text"] == "111111"
     assert not list(find_faults(output, manifest))
+
+
+def test_the_job_counts_what_the_manifest_states(tmp_path: Path) -> None:
+    output = tmp_path / "records"
+    plan = make_plan(PrepareConfig(max_dead_fraction=1.0), find_subsets(_broken(tmp_path / "photos"), ()), str(output))
+    with claim(plan, overwrite=False):
+        Path(plan.scratch, "progress").mkdir()
+        counters, distributions = read_metrics(run_pipeline(plan, parse_beam_options([])))
+    manifest = Manifest.load(output)
+    assert {name: count for name, count in counters.items() if name.startswith("dead_")} == {
+        f"dead_{reason}": count for reason, count in manifest.dead_letters.items()
+    }
+    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    assert counters["examples_written"] == sum(shard.examples for shard in shards)
+    assert counters["bytes_written"] == sum(shard.bytes for shard in shards)
+    assert counters["shards_written"] == len(shards)
+    read = [row["source_bytes"] for row in pq.read_table(output / ANNOTATIONS).to_pylist() if row["source_bytes"]]
+    assert (counters["pictures_read"], counters["bytes_read"]) == (len(read), sum(read))
+    sizes, decode = distributions["picture_bytes"], distributions["picture_decode_us"]
+    assert (sizes.count, sizes.min, sizes.max) == (len(read), min(read), max(read))
+    assert 0 < decode.count < len(read), "one of the files is no picture"
 
 
 def test_too_many_dead_letters_fail_the_job_after_all_are_counted(

@@ -32,6 +32,7 @@ from beam_jobs.sources.digit_struct_entry import (
     too_long,
 )
 from beam_jobs.sources.hdf5_bulk import ObjectMap
+from beam_jobs.sources.hdf5_heaps import find_endless_heap
 from tfrecords.boxes import BoundingBox
 from tfrecords.errors import UserError
 
@@ -47,11 +48,13 @@ _MAKE_BOX = partial(tuple.__new__, BoundingBox)
 
 
 def count_entries(path: Path) -> int:
-    """Returns how many pictures a digitStruct.mat names.
+    """Returns how many pictures a digitStruct.mat names, having made sure that the library can read it.
 
     Raises:
       UserError: there is no such file, or it is not a digitStruct.mat.
     """
+    if path.is_file() and (place := find_endless_heap(path)) is not None:
+        raise UserError(f"{path} is damaged: a local heap's free blocks form a ring.", f"heap at byte {place}")
     with _open(path) as (_, columns):
         return columns[0].size
 
