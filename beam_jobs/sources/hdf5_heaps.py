@@ -18,6 +18,8 @@ _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SUPERBLOCK_BYTES = 16
 """As far as the sizes of addresses and lengths (II.A)."""
 _LONGEST_USER_BLOCK = 1 << 20
+_HEADER_BYTES = 32
+_PIECE_BYTES = 1 << 24
 _LINK = struct.Struct("<Q")
 _LAST = 1
 _SMALLEST_BLOCK = 16
@@ -30,9 +32,13 @@ def find_endless_heap(path: Path) -> int | None:
     if base is None:
         return None
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for heap in _HEAP.finditer(data):
-            if _is_endless(data, heap[1], base):
-                return heap.start()
+        for start in range(0, len(data), _PIECE_BYTES):
+            for heap in _HEAP.finditer(data, start, start + _PIECE_BYTES + _HEADER_BYTES - 1):
+                if _is_endless(data, heap[1], base):
+                    return heap.start()
+            if hasattr(data, "madvise"):
+                # What was looked through would else count as this process's memory: all of the file.
+                data.madvise(mmap.MADV_DONTNEED)
     return None
 
 
