@@ -61,15 +61,20 @@ def read_local(path: str) -> bytes:
     Raises:
       OSError: as `read_bytes`.
     """
-    # Not to wait: opening a pipe that nobody writes to would.
+    # Not to wait: opening a pipe that nobody writes to would. Bare calls: a stream takes twice as long.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(descriptor, "rb", buffering=0) as stream:
-        kind = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(kind):
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        if not stat.S_ISREG(kind):
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", path)
-        return stream.read()
+        data = os.read(descriptor, status.st_size)
+        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
 
 
 def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:

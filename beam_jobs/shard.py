@@ -13,7 +13,7 @@ from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
 from beam_jobs.assign import order_of
 from beam_jobs.config import PrepareConfig
 from tfrecords.boxes import BoundingBox
-from tfrecords.codec import encode
+from tfrecords.codec import encode_in_parts
 from tfrecords.crop import Offset, boxes_in_windows, crop_box, window
 from tfrecords.errors import UserError
 from tfrecords.framing import frame
@@ -78,8 +78,8 @@ def make_shard(
         row = PictureRow(annotation, split, shard)
         try:
             for example in _examples(row, config, read):
-                record = encode(example, config.encoding, dynamic_shape)
-                placed.append((order_of(example.key, config.seed), frame(record), row))
+                record = frame(*encode_in_parts(example, config.encoding, dynamic_shape))
+                placed.append((order_of(example.key, config.seed), record, row))
         except RejectedError as error:
             row.dead = error.letter
         rows.append(row)

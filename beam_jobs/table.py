@@ -2,13 +2,14 @@
 
 import io
 import json
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_jobs.shard import PictureRow
+from tfrecords.boxes import BoundingBox
 
 _ROWS_IN_A_GROUP = 20_000
 _BOX = pa.struct([(edge, pa.float64()) for edge in ("ymin", "xmin", "ymax", "xmax")])
@@ -38,7 +39,38 @@ SCHEMA = pa.schema(
 
 def to_table(rows: list[PictureRow]) -> pa.Table:
     """Returns the rows as an Arrow table of `SCHEMA`."""
-    return pa.Table.from_pylist([_to_dict(row) for row in rows], SCHEMA)
+    annotations, sources = [row.annotation for row in rows], [row.source for row in rows]
+    texts = ["".join(map(str, annotation.digits)) or None for annotation in annotations]
+    dead = [row.dead for row in rows]
+    # Column by column: a third of the time that a dictionary a row takes.
+    columns = {
+        "key": [annotation.key for annotation in annotations],
+        "subset": [annotation.subset for annotation in annotations],
+        "name": [annotation.name for annotation in annotations],
+        "index": [annotation.index for annotation in annotations],
+        "text": texts,
+        "length": [text and len(text) for text in texts],
+        "boxes": _boxes([annotation.boxes for annotation in annotations]),
+        "split": [None if row.dead else row.split for row in rows],
+        "shard": [None if row.dead else row.shard for row in rows],
+        "source_bytes": [source and source.bytes for source in sources],
+        "source_crc32c": [source and source.crc32c for source in sources],
+        "source_height": [source and source.height for source in sources],
+        "source_width": [source and source.width for source in sources],
+        "crop_box": [row.crop_box and row.crop_box._asdict() for row in rows],
+        "stage": [letter and letter.stage for letter in dead],
+        "reason": [letter and letter.reason for letter in dead],
+        "detail": [letter and letter.detail for letter in dead],
+    }
+    return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+def _boxes(boxes: list[tuple[BoundingBox, ...]]) -> pa.ListArray:
+    """Returns a list of boxes for each picture."""
+    edges = np.array([edge for of_picture in boxes for box in of_picture for edge in box], np.float64).reshape(-1, 4)
+    values = pa.StructArray.from_arrays([pa.array(edge) for edge in edges.T], fields=list(_BOX))
+    offsets = np.cumsum([0, *map(len, boxes)], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=pa.list_(_BOX))
 
 
 def to_parquet(table: pa.Table) -> bytes:
@@ -61,27 +93,3 @@ def dead_letters_jsonl(table: pa.Table) -> bytes:
 
 def _source_order(table: pa.Table) -> pa.Array:
     return pc.sort_indices(table.select(["subset", "index"]), [("subset", "ascending"), ("index", "ascending")])
-
-
-def _to_dict(row: PictureRow) -> dict[str, Any]:
-    annotation, source, dead = row.annotation, row.source, row.dead
-    known = bool(annotation.digits)
-    return {
-        "key": annotation.key,
-        "subset": annotation.subset,
-        "name": annotation.name,
-        "index": annotation.index,
-        "text": "".join(map(str, annotation.digits)) if known else None,
-        "length": len(annotation.digits) if known else None,
-        "boxes": [box._asdict() for box in annotation.boxes],
-        "split": row.split if not dead else None,
-        "shard": row.shard if not dead else None,
-        "source_bytes": source and source.bytes,
-        "source_crc32c": source and source.crc32c,
-        "source_height": source and source.height,
-        "source_width": source and source.width,
-        "crop_box": row.crop_box and row.crop_box._asdict(),
-        "stage": dead and dead.stage,
-        "reason": dead and dead.reason,
-        "detail": dead and dead.detail,
-    }

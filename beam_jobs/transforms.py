@@ -1,7 +1,9 @@
 """The pipeline's wiring. An element is a shard: only annotations are shuffled, never pixels."""
 
+import gc
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import apache_beam as beam
@@ -61,6 +63,10 @@ class WriteShard(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    def setup(self) -> None:
+        # What is loaded by now stays: else the collector looks through all of Beam every few thousand pictures.
+        gc.freeze()
+
     def process(self, element: tuple[ShardKey, Iterable[bytes]]) -> Iterator[ShardKey]:
         key, lists = element
         name = str(self._plan.shard_name(*key))
@@ -76,10 +82,12 @@ class WriteShard(beam.DoFn):
         plan = self._plan
         dynamic = plan.config.image_info(list(plan.shards)).dynamic
         records, rows = make_shard(annotations, *key, dynamic, plan.config, _PictureReader(plan.subsets))
-        files.publish(plan.path(name), records, plan.scratch)
-        result = ShardResult.of(name, records, rows)
-        result.save(plan)
-        count_shard(result, [row.decode_us for row in rows if row.decode_us is not None])
+        with ThreadPoolExecutor(1) as beside:
+            # Digest and writing both let go of Python's lock: together they take as long as one.
+            result = beside.submit(ShardResult.of, name, records, rows)
+            files.publish(plan.path(name), records, plan.scratch)
+        result.result().save(plan)
+        count_shard(result.result(), [row.decode_us for row in rows if row.decode_us is not None])
 
 
 class _PictureReader:

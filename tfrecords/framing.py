@@ -37,14 +37,20 @@ class Record(NamedTuple):
 
 def masked_crc32c(data: bytes) -> int:
     """Returns TensorFlow's masked CRC-32C of `data`, 0..2**32-1."""
-    crc = google_crc32c.value(data)
+    return _mask(google_crc32c.value(data))
+
+
+def _mask(crc: int) -> int:
     return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
-def frame(data: bytes) -> bytes:
-    """Returns `data` as it stands in a TFRecord file."""
-    length = struct.pack("<Q", len(data))
-    return b"".join((length, _FOOTER.pack(masked_crc32c(length)), data, _FOOTER.pack(masked_crc32c(data))))
+def frame(*parts: bytes) -> bytes:
+    """Returns a record, given whole or in parts, as it stands in a TFRecord file."""
+    length = struct.pack("<Q", sum(map(len, parts)))
+    crc = 0
+    for part in parts:
+        crc = google_crc32c.extend(crc, part)
+    return b"".join((length, _FOOTER.pack(masked_crc32c(length)), *parts, _FOOTER.pack(_mask(crc))))
 
 
 def read_frames(stream: BinaryIO, name: str, verify: bool = True) -> Iterator[Record]:

@@ -6,7 +6,6 @@ tensorflow/core/example/{example,feature}.proto, the encoding that of
 https://protobuf.dev/programming-guides/encoding/.
 """
 
-from collections.abc import Collection
 from functools import lru_cache
 
 _FIRST, _SECOND = b"\x0a", b"\x12"
@@ -49,6 +48,11 @@ def int64_feature(name: str, values: tuple[int, ...]) -> bytes:
     return head(name, "int64", len(packed)) + packed
 
 
-def example(features: Collection[bytes]) -> bytes:
-    """Returns the Example of `features`: heads and values, in the order of their names."""
-    return b"".join((_FIRST, varint(sum(map(len, features))), *features))
+@lru_cache(4096)
+def example_head(size: int) -> bytes:
+    """Returns what stands in an Example before its features: heads and values, in the order of their names.
+
+    Args:
+      size: of the features, bytes.
+    """
+    return _FIRST + varint(size)
