@@ -1,54 +1,20 @@
-"""The annotations of one shard to its records: read, crop, jitter, encode, order. Plain Python, no Beam."""
+"""The annotations of one shard to its records: crop, jitter, encode, order. Plain Python, no Beam."""
 
-import errno
-import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
-import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
+from beam_jobs.annotation import Annotation, RejectedError
 from beam_jobs.assign import order_of
 from beam_jobs.config import PrepareConfig
-from tfrecords.boxes import BoundingBox
+from beam_jobs.load import PictureRow, load
 from tfrecords.codec import encode_in_parts
 from tfrecords.crop import Offset, boxes_in_windows, crop_box, window
 from tfrecords.errors import UserError
 from tfrecords.framing import frame
-from tfrecords.picture import PictureError, cut, decode_picture
+from tfrecords.picture import cut
 from tfrecords.schema import DigitExample, pad_digits
-
-_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors of reading that say nothing of the picture: as a dead letter, a whole picture would be missing for good."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is known of a picture's file: its size in bytes and CRC-32C, and its height and width in pixels."""
-
-    bytes: int
-    crc32c: int
-    height: int | None = None
-    width: int | None = None
-
-
-@dataclass
-class PictureRow:
-    """What annotations.parquet says of one picture: everything known, filled in on the way, and why it went no further.
-
-    Attributes:
-      decode_us: how long decoding took, microseconds; for the job's metrics, never written.
-    """
-
-    annotation: Annotation
-    split: str
-    shard: int
-    source: Source | None = None
-    crop_box: BoundingBox | None = None
-    dead: DeadLetter | None = None
-    decode_us: int | None = None
 
 
 def make_shard(
@@ -74,10 +40,9 @@ def make_shard(
     """
     placed: list[tuple[tuple[int, str], bytes, PictureRow]] = []
     rows = []
-    for annotation in annotations:
-        row = PictureRow(annotation, split, shard)
+    for row, picture in load((PictureRow(annotation, split, shard) for annotation in annotations), read):
         try:
-            for example in _examples(row, config, read):
+            for example in _examples(row, picture, config):
                 record = frame(*encode_in_parts(example, config.encoding, dynamic_shape))
                 placed.append((order_of(example.key, config.seed), record, row))
         except RejectedError as error:
@@ -106,17 +71,15 @@ def _reject_duplicates(rows: list[PictureRow]) -> None:
         named.add(annotation.key)
 
 
-def _examples(row: PictureRow, config: PrepareConfig, read: Callable[[str], bytes]) -> Iterator[DigitExample]:
-    """Yields the examples of one picture; notes in `row` what it learns on the way.
+def _examples(row: PictureRow, picture: NDArray[np.uint8] | None, config: PrepareConfig) -> Iterator[DigitExample]:
+    """Yields the examples of one picture, none of one that was rejected before; notes the crop in `row`.
 
     Raises:
       RejectedError: the picture cannot be used; nothing was yielded.
-      UserError: see `make_shard`.
     """
     annotation = row.annotation
-    if annotation.dead:
-        raise RejectedError(annotation.dead.stage, annotation.dead.reason, annotation.dead.detail)
-    picture = _picture(row, read)
+    if picture is None:
+        return
     height, width, _ = picture.shape
     try:
         box = row.crop_box = crop_box(annotation.boxes, config.crop.growth, height, width)
@@ -141,40 +104,9 @@ def _examples(row: PictureRow, config: PrepareConfig, read: Callable[[str], byte
         )
 
 
-def _picture(row: PictureRow, read: Callable[[str], bytes]) -> NDArray[np.uint8]:
-    """Reads and decodes a picture: (height, width, 3) uint8."""
-    key = row.annotation.key
-    data = _read(key, read)
-    checksum = google_crc32c.value(data)
-    start = time.perf_counter_ns()
-    try:
-        picture = decode_picture(data, key)
-    except PictureError as error:
-        row.source = Source(len(data), checksum)
-        raise RejectedError("picture", error.reason, str(error)) from error
-    row.decode_us = (time.perf_counter_ns() - start) // 1000
-    row.source = Source(len(data), checksum, *picture.shape[:2])
-    return picture
-
-
 def _windows(key: str, split: str, config: PrepareConfig) -> list[tuple[str, Offset]]:
     """Returns key and offset of each example of a picture."""
     jitters = config.jitters(split)
     if jitters:
         return [(k := f"{key}#{jitter}", config.crop.jitter(config.seed, k)) for jitter in range(jitters)]
     return [(f"{key}#0", (0, 0) if config.image_size(split) == config.crop.crop_size else config.crop.centre)]
-
-
-def _read(key: str, read: Callable[[str], bytes]) -> bytes:
-    try:
-        return read(key)
-    except OSError as error:
-        # Not all of the error: the path would say where this machine keeps the data, and the same inputs must make
-        # the same bytes.
-        received = error.strerror or type(error).__name__
-        if error.errno in _OF_THE_MACHINE:
-            rule = f"{key}: cannot be read: the machine is short of something that all pictures need."
-            raise UserError(rule, received) from error
-        if isinstance(error, FileNotFoundError):
-            raise RejectedError("picture", "missing_picture", f"{key}: there is no such picture.", received) from error
-        raise RejectedError("picture", "unreadable_picture", f"{key}: cannot be read.", received) from error

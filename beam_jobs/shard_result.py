@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from beam_jobs import files
+from beam_jobs.load import PictureRow
 from beam_jobs.plan import Plan
-from beam_jobs.shard import PictureRow
 from beam_jobs.table import to_table
 from tfrecords.manifest import ShardInfo
 

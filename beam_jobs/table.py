@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from beam_jobs.shard import PictureRow
+from beam_jobs.load import PictureRow
 from tfrecords.boxes import BoundingBox
 
 _ROWS_IN_A_GROUP = 20_000

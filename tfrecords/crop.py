@@ -66,8 +66,7 @@ def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: in
     """
     seen = all(ymin < height and xmin < width and ymax > 0 and xmax > 0 for ymin, xmin, ymax, xmax in boxes)
     # Grown by 30 % a box of 1e300 pixels stays finite, so one clip makes any finite box safe to round.
-    grown = union(boxes).grow(growth).clip(height, width)
-    box = grown.round()
+    box = union(boxes).grow(growth).clip(height, width).round()
     if not seen or box.height < 1 or box.width < 1:
         raise UserError(f"Each digit's box must overlap the picture ({height} x {width}, height x width).", boxes)
     return box
