@@ -10,13 +10,8 @@ from beam_jobs.shard_result import ShardResult
 _NAMESPACE = "streetdigits"
 
 
-def count_shard(result: ShardResult, decode_us: list[int]) -> None:
-    """Counts one shard that was made.
-
-    Args:
-      result: of the shard.
-      decode_us: how long decoding each picture took, microseconds.
-    """
+def count_shard(result: ShardResult) -> None:
+    """Counts one shard that was made."""
     table = result.table
     sizes = [size for size in table.column("source_bytes").to_pylist() if size is not None]
     _count("pictures_read", len(sizes))
@@ -27,6 +22,10 @@ def count_shard(result: ShardResult, decode_us: list[int]) -> None:
     for reason in table.column("reason").drop_null().to_pylist():
         _count(f"dead_{reason}", 1)
     _distribute("picture_bytes", sizes)
+
+
+def count_decoding(decode_us: list[int]) -> None:
+    """Counts how long decoding each picture took, microseconds."""
     _distribute("picture_decode_us", decode_us)
 
 

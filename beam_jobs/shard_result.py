@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from beam_jobs.table import to_table
 from tfrecords.manifest import ShardInfo
 
 _INFO = b"shard"
+_PIECE_BYTES = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,6 @@ class ShardResult:
 
     info: ShardInfo
     table: pa.Table
-
-    @classmethod
-    def of(cls, name: str, records: list[bytes], rows: list[PictureRow]) -> "ShardResult":
-        """Describes a shard of these framed records."""
-        sha256 = hashlib.sha256()
-        for record in records:
-            sha256.update(record)
-        info = ShardInfo(name, len(records), sum(map(len, records)), sha256.hexdigest())
-        return cls(info, to_table(rows))
 
     def save(self, plan: Plan) -> None:
         """Writes the result to where `load` finds it; the shard itself must stand already."""
@@ -49,6 +42,32 @@ class ShardResult:
         table = pa.ipc.open_stream(files.read_bytes(_path(plan, name))).read_all()
         info = ShardInfo(**json.loads(table.schema.metadata[_INFO]))
         return cls(info, table.replace_schema_metadata())
+
+
+def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[PictureRow]) -> ShardResult:
+    """Writes a shard of these framed records, and then what is known of it."""
+    digest = hashlib.sha256()
+
+    def pieces() -> Iterator[bytes]:
+        for piece in _join(records):
+            digest.update(piece)
+            yield piece
+
+    files.publish(plan.path(name), pieces(), plan.scratch)
+    info = ShardInfo(name, len(records), sum(map(len, records)), digest.hexdigest())
+    result = ShardResult(info, to_table(rows))
+    result.save(plan)
+    return result
+
+
+def _join(records: list[bytes]) -> Iterator[bytes]:
+    """Yields the records joined to some megabytes: Python's lock, let go of for each, is long in coming back."""
+    start = size = 0
+    for stop, record in enumerate(records, 1):
+        size += len(record)
+        if size >= _PIECE_BYTES or stop == len(records):
+            yield b"".join(records[start:stop])
+            start, size = stop, 0
 
 
 def find_whole_shard(plan: Plan, name: str) -> ShardResult | None:

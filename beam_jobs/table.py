@@ -57,7 +57,7 @@ def to_table(rows: list[PictureRow]) -> pa.Table:
         "source_crc32c": [source and source.crc32c for source in sources],
         "source_height": [source and source.height for source in sources],
         "source_width": [source and source.width for source in sources],
-        "crop_box": [row.crop_box and row.crop_box._asdict() for row in rows],
+        "crop_box": [row.crop_box for row in rows],
         "stage": [letter and letter.stage for letter in dead],
         "reason": [letter and letter.reason for letter in dead],
         "detail": [letter and letter.detail for letter in dead],

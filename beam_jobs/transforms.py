@@ -3,20 +3,22 @@
 import gc
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindows
+from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs import files
 from beam_jobs.annotation import Annotation, pack, unpack
 from beam_jobs.assign import shard_of, split_of
 from beam_jobs.finish import finish
-from beam_jobs.metrics import count_kept_shard, count_shard
+from beam_jobs.metrics import count_decoding, count_kept_shard, count_shard
 from beam_jobs.plan import Plan, Range, Subset
 from beam_jobs.progress import ShardProgress
 from beam_jobs.shard import make_shard
-from beam_jobs.shard_result import ShardResult, find_whole_shard
+from beam_jobs.shard_result import ShardResult, find_whole_shard, publish_shard
 from beam_jobs.sources import digit_struct
 
 ShardKey = tuple[str, int]
@@ -67,6 +69,12 @@ class WriteShard(beam.DoFn):
         # What is loaded by now stays: else the collector looks through all of Beam every few thousand pictures.
         gc.freeze()
 
+    def start_bundle(self) -> None:
+        # Digest and writing let go of Python's lock: they take no time beside the next shard's pictures.
+        self._writer = ThreadPoolExecutor(1)
+        self._written: Future[ShardResult] | None = None
+        self._key: ShardKey | None = None
+
     def process(self, element: tuple[ShardKey, Iterable[bytes]]) -> Iterator[ShardKey]:
         key, lists = element
         name = str(self._plan.shard_name(*key))
@@ -74,20 +82,28 @@ class WriteShard(beam.DoFn):
             if whole := find_whole_shard(self._plan, name):
                 progress.add(whole.table.num_rows)
                 count_kept_shard()
-            else:
-                self._write(key, name, progress.count(chain.from_iterable(map(unpack, lists))))
-        yield key
+                yield key
+                return
+            annotations = progress.count(chain.from_iterable(map(unpack, lists)))
+            dynamic = self._plan.config.image_info(list(self._plan.shards)).dynamic
+            read = _PictureReader(self._plan.subsets)
+            records, rows = make_shard(annotations, *key, dynamic, self._plan.config, read)
+        # One at a time: no more than two shards are in memory.
+        yield from self._await_written()
+        self._key, self._written = key, self._writer.submit(publish_shard, self._plan, name, records, rows)
+        decode_us = [row.decode_us for row in rows if row.decode_us is not None]
+        count_decoding(decode_us)
 
-    def _write(self, key: ShardKey, name: str, annotations: Iterable[Annotation]) -> None:
-        plan = self._plan
-        dynamic = plan.config.image_info(list(plan.shards)).dynamic
-        records, rows = make_shard(annotations, *key, dynamic, plan.config, _PictureReader(plan.subsets))
-        with ThreadPoolExecutor(1) as beside:
-            # Digest and writing both let go of Python's lock: together they take as long as one.
-            result = beside.submit(ShardResult.of, name, records, rows)
-            files.publish(plan.path(name), records, plan.scratch)
-        result.result().save(plan)
-        count_shard(result.result(), [row.decode_us for row in rows if row.decode_us is not None])
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for key in self._await_written():
+            yield GlobalWindows.windowed_value(key)
+        self._writer.shutdown()
+
+    def _await_written(self) -> Iterator[ShardKey]:
+        if self._written and self._key:
+            count_shard(self._written.result())
+            yield self._key
+        self._key = self._written = None
 
 
 class _PictureReader:
