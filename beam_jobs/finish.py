@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from beam_jobs import files
 from beam_jobs.claim import REJECTED_MANIFEST, versions
+from beam_jobs.memory import settle
 from beam_jobs.plan import Plan, Subset
 from beam_jobs.shard_result import ShardResult
 from beam_jobs.table import dead_letters_jsonl, to_parquet
@@ -30,6 +31,7 @@ def finish(plan: Plan) -> None:
 
     The manifest comes last, so that it alone makes a dataset.
     """
+    settle()
     results = [ShardResult.load(plan, str(plan.shard_name(*key))) for key in plan.shard_keys]
     shards, table = [result.info for result in results], pa.concat_tables([result.table for result in results])
     beside = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}

@@ -58,6 +58,7 @@ class Plan:
       shards: how many shards each split gets, in the order of `SPLITS`.
       output: the dataset directory.
       run_id: of this run alone: what it calls its scratch folder.
+      alone: True where one worker works and a processor beside it has nothing to do.
     """
 
     config: PrepareConfig
@@ -65,6 +66,7 @@ class Plan:
     shards: dict[str, int]
     output: str
     run_id: str
+    alone: bool = False
 
     @property
     def pictures(self) -> int:
@@ -145,7 +147,7 @@ def _subset(name: str, folder: Path) -> Subset:
     return Subset(name, str(folder), entries, file_sha256(annotations))
 
 
-def make_plan(config: PrepareConfig, subsets: tuple[Subset, ...], output: str) -> Plan:
+def make_plan(config: PrepareConfig, subsets: tuple[Subset, ...], output: str, alone: bool = False) -> Plan:
     """Returns the plan; shard counts follow from how many examples each split can expect."""
     pictures = dict.fromkeys(SPLITS, 0.0)
     for subset in subsets:
@@ -164,4 +166,4 @@ def make_plan(config: PrepareConfig, subsets: tuple[Subset, ...], output: str) -
     shards = {split: max(1, round(count / per_shard)) for split, count in examples.items()}
     if config.shards:
         shards[max(examples, key=lambda split: examples[split])] = config.shards
-    return Plan(config, subsets, shards, output, uuid.uuid4().hex)
+    return Plan(config, subsets, shards, output, uuid.uuid4().hex, alone)

@@ -15,7 +15,7 @@ from beam_jobs.config import PrepareConfig
 from beam_jobs.metrics import read_metrics
 from beam_jobs.plan import Plan, find_subsets, make_plan
 from beam_jobs.progress import watch_progress
-from beam_jobs.runner import one_line_errors, parse_beam_options
+from beam_jobs.runner import one_line_errors, parse_beam_options, works_alone
 from beam_jobs.sources.digit_struct import DIGIT_ORDERS
 from beam_jobs.transforms import Finish, ReadAnnotations, WriteShards
 from tfrecords.codec import ENCODINGS
@@ -121,7 +121,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     )
     options = parse_beam_options(beam_options)
     wanted = tuple(name for name in args.subsets.split(",") if name)
-    plan = make_plan(config, find_subsets(args.input, wanted), args.output)
+    plan = make_plan(config, find_subsets(args.input, wanted), args.output, works_alone(options))
     start = time.monotonic()
     with claim(plan, args.overwrite) as whole:
         if not whole:

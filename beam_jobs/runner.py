@@ -4,10 +4,11 @@ import argparse
 import contextlib
 import io
 import logging
+import os
 import re
 from collections.abc import Iterator
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.runner import create_runner
 
 from tfrecords.errors import UserError
@@ -58,6 +59,12 @@ def parse_beam_options(flags: list[str]) -> PipelineOptions:
     if unknown and not re.search("portable|flink|spark", standard.runner.lower()):
         raise UserError(rule, flags)
     return options
+
+
+def works_alone(options: PipelineOptions) -> bool:
+    """True where one worker in this process is all that works, and this machine has more processors than one."""
+    alone = options.view_as(DirectOptions).direct_num_workers == 1
+    return options.view_as(StandardOptions).runner == _DEFAULT_RUNNER and alone and (os.cpu_count() or 1) > 1
 
 
 def _unknown(options: PipelineOptions, flags: list[str]) -> list[str]:

@@ -1,9 +1,9 @@
 """The pipeline's wiring. An element is a shard: only annotations are shuffled, never pixels."""
 
-import gc
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 
 import apache_beam as beam
@@ -14,6 +14,7 @@ from beam_jobs import files
 from beam_jobs.annotation import Annotation, pack, unpack
 from beam_jobs.assign import shard_of, split_of
 from beam_jobs.finish import finish
+from beam_jobs.memory import settle
 from beam_jobs.metrics import count_decoding, count_kept_shard, count_shard
 from beam_jobs.plan import Plan, Range, Subset
 from beam_jobs.progress import ShardProgress
@@ -66,12 +67,12 @@ class WriteShard(beam.DoFn):
         self._plan = plan
 
     def setup(self) -> None:
-        # What is loaded by now stays: else the collector looks through all of Beam every few thousand pictures.
-        gc.freeze()
+        settle()
 
     def start_bundle(self) -> None:
-        # Digest and writing let go of Python's lock: they take no time beside the next shard's pictures.
-        self._writer = ThreadPoolExecutor(1)
+        # Digest and writing let go of Python's lock: they take no time beside the next shard's pictures. Where the
+        # other processors have workers of their own, it would only be in their way.
+        self._writer = ThreadPoolExecutor(1) if self._plan.alone else None
         self._written: Future[ShardResult] | None = None
         self._key: ShardKey | None = None
 
@@ -88,16 +89,21 @@ class WriteShard(beam.DoFn):
             dynamic = self._plan.config.image_info(list(self._plan.shards)).dynamic
             read = _PictureReader(self._plan.subsets)
             records, rows = make_shard(annotations, *key, dynamic, self._plan.config, read)
+        count_decoding([row.decode_us for row in rows if row.decode_us is not None])
+        work = partial(publish_shard, self._plan, name, records, rows)
         # One at a time: no more than two shards are in memory.
         yield from self._await_written()
-        self._key, self._written = key, self._writer.submit(publish_shard, self._plan, name, records, rows)
-        decode_us = [row.decode_us for row in rows if row.decode_us is not None]
-        count_decoding(decode_us)
+        if self._writer:
+            self._key, self._written = key, self._writer.submit(work)
+        else:
+            count_shard(work())
+            yield key
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for key in self._await_written():
             yield GlobalWindows.windowed_value(key)
-        self._writer.shutdown()
+        if self._writer:
+            self._writer.shutdown()
 
     def _await_written(self) -> Iterator[ShardKey]:
         if self._written and self._key:
