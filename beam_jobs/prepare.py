@@ -12,6 +12,7 @@ from apache_beam.runners.runner import PipelineResult
 from beam_jobs import files
 from beam_jobs.claim import REJECTED_MANIFEST, claim
 from beam_jobs.config import PrepareConfig
+from beam_jobs.memory import limit_arenas
 from beam_jobs.metrics import read_metrics
 from beam_jobs.plan import Plan, find_subsets, make_plan
 from beam_jobs.progress import watch_progress
@@ -139,6 +140,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
 
 def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
     """Reads, cuts and writes everything that `plan` names, and waits for the end."""
+    limit_arenas()
     pipeline = beam.Pipeline(options=options)
     (
         pipeline
