@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
 	@echo "make test   ruff, mypy and every test"
-	@echo "make lock   resolve setup.py's ranges anew into requirements.lock"
+	@echo "make lock   resolve setup.py's ranges anew into requirements.lock and requirements-test.lock"
 	@echo "make clean  remove the environment and the demo"
 	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13); DEMO=folder the demo's folder"
 
@@ -21,6 +21,11 @@ $(VENV)/installed: setup.py requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check uv
 	$(RUN) -m uv pip install --python $(RUN) --quiet -r requirements.lock
 	$(RUN) -m uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What only the tests need, other packages' readers among it: PyTorch alone is 2.5 GB to download.
+$(VENV)/installed-for-tests: $(VENV)/installed requirements-test.lock
+	$(RUN) -m uv pip install --python $(RUN) --quiet -r requirements-test.lock
 	@touch $@
 
 demo: $(VENV)/installed
@@ -43,18 +48,20 @@ demo: $(VENV)/installed
 
 test: lint unit
 
-lint: $(VENV)/installed
+lint: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-unit: $(VENV)/installed
+unit: $(VENV)/installed-for-tests
 	$(RUN) -m pytest
 
-# The lock names no host and holds for every Python that setup.py allows.
+# The locks name no host and hold for every Python that setup.py allows; where both name a package, they agree.
+COMPILE = $(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-emit-index-url setup.py
+
 lock: $(VENV)/installed
-	$(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-emit-index-url --upgrade \
-		--extra all --extra dev setup.py --output-file requirements.lock
+	$(COMPILE) --upgrade --extra all --extra dev --output-file requirements-test.lock
+	$(COMPILE) --upgrade --extra all --constraint requirements-test.lock --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -19,7 +19,12 @@ DRAW = ["matplotlib>=3.9,<4"]
 TRAIN = [*PICTURES, "tensorflow>=2.20,<2.22", "keras>=3.12,<4", "tensorboard>=2.20,<3", "jinja2>=3.1,<4", *DRAW]
 # Without a floor the resolver falls back to a tensorflow-metadata that protobuf 6 cannot load (Python 3.10).
 TFDS = ["tensorflow-metadata>=1.15,<2", "tensorflow-datasets>=4.9.9,<5", "tensorflow>=2.20,<2.22"]
-DEV = ["pytest>=8.4,<10", "ruff>=0.12,<1", "mypy>=1.17,<3"]
+REMOTE = ["fsspec>=2025.3"]
+TORCH = ["torch>=2.6,<3"]
+GRAIN = ["grain>=0.2.10,<1"]
+# Other packages' readers, which the tests hold ours against.
+PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "pandas>=2.2,<4", "torchdata>=0.11,<1", "webdataset>=0.2.111,<2"]
+DEV = ["pytest>=8.4,<10", "ruff>=0.12,<1", "mypy>=1.17,<3", *TORCH, *GRAIN, *PEERS]
 
 setup(
     name="streetdigits",
@@ -32,7 +37,7 @@ setup(
     packages=find_packages(include=["beam_jobs*", "tfrecords*", "trainer*"]),
     package_data={
         "trainer.report": ["*.html"],
-        "tfrecords": ["py.typed"],
+        "tfrecords": ["py.typed", "manifest.schema.json"],
         "beam_jobs": ["py.typed"],
         "trainer": ["py.typed"],
     },
@@ -44,13 +49,18 @@ setup(
         "h5py>=3.12,<4",
         "pyarrow>=17,<26",
         "tqdm>=4.66,<5",
+        "jsonschema>=4.23,<5",
     ],
     extras_require={
         "beam": BEAM,
         "sample": DRAW,
         "train": TRAIN,
         "tfds": TFDS,
-        "all": sorted({*BEAM, *TRAIN, *TFDS}),
+        "torch": TORCH,
+        "grain": GRAIN,
+        "remote": REMOTE,
+        # Without torch, whose CUDA libraries are more than everything else together.
+        "all": sorted({*BEAM, *TRAIN, *TFDS, *REMOTE}),
         "dev": DEV,
     },
 )

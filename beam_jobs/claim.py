@@ -19,7 +19,7 @@ REJECTED_MANIFEST = "manifest.rejected.json"
 """What the manifest is called when too many pictures were rejected: the directory is no dataset then."""
 _RUN = "run.json"
 _LOCK = "lock"
-_SHARD = re.compile(r"[a-z][a-z0-9_]*-[a-z][a-z0-9_]*\.tfrecord-\d{5}-of-\d{5}")
+_SHARD = re.compile(r"[a-z][a-z0-9_]*-[a-z][a-z0-9_]*\.(tfrecord|idx)-\d{5}-of-\d{5}")
 _BESIDE = (MANIFEST, REJECTED_MANIFEST, ANNOTATIONS, DEAD_LETTERS, "features.json", "dataset_info.json")
 _PACKAGES = (
     "apache-beam",

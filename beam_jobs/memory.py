@@ -6,7 +6,6 @@ import gc
 
 import pyarrow as pa
 
-
 _M_ARENA_MAX = -8
 """glibc's malloc.h; see mallopt(3)."""
 

@@ -11,6 +11,8 @@ from beam_jobs import files
 from beam_jobs.load import PictureRow
 from beam_jobs.plan import Plan
 from beam_jobs.table import to_table
+from tfrecords.errors import UserError
+from tfrecords.index import format_index, index_path, parse_index
 from tfrecords.manifest import ShardInfo
 
 _INFO = b"shard"
@@ -45,7 +47,7 @@ class ShardResult:
 
 
 def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[PictureRow]) -> ShardResult:
-    """Writes a shard of these framed records, and then what is known of it."""
+    """Writes a shard of these framed records, its index, and then what is known of it."""
     digest = hashlib.sha256()
 
     def pieces() -> Iterator[bytes]:
@@ -54,6 +56,7 @@ def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[Pictur
             yield piece
 
     files.publish(plan.path(name), pieces(), plan.scratch)
+    files.publish(plan.path(index_path(name)), [format_index(map(len, records))], plan.scratch)
     info = ShardInfo(name, len(records), sum(map(len, records)), digest.hexdigest())
     result = ShardResult(info, to_table(rows))
     result.save(plan)
@@ -73,17 +76,19 @@ def _join(records: list[bytes]) -> Iterator[bytes]:
 def find_whole_shard(plan: Plan, name: str) -> ShardResult | None:
     """Returns the result of a shard that an earlier run finished, or None where it must be made.
 
-    A shard is made again if its file is not what was written, or if one of its pictures could
+    A shard is made again if its file is not what was written, its index not of it, or if one of its pictures could
     not be read: it may have been supplied since.
     """
     if not files.exists(_path(plan, name)):
         return None
     result = ShardResult.load(plan, name)
     try:
-        shard = files.read_bytes(plan.path(name))
-    except OSError:
+        shard, index = files.read_bytes(plan.path(name)), files.read_bytes(plan.path(index_path(name)))
+        starts = parse_index(index, index_path(name))
+    except (OSError, UserError):
         return None
-    whole = hashlib.sha256(shard).hexdigest() == result.info.sha256
+    indexed = (len(starts) - 1, starts[-1]) == (result.info.examples, len(shard))
+    whole = indexed and hashlib.sha256(shard).hexdigest() == result.info.sha256
     unread = "picture" in result.table.column("stage").unique().to_pylist()
     return result if whole and not unread else None
 

@@ -16,9 +16,10 @@ from beam_jobs.annotation import Annotation
 from beam_jobs.assign import order_of
 from beam_jobs.shard import make_shard
 from benchmarks.prepare_job import Job
-from tfrecords.codec import FEATURES, _Example
+from tfrecords.codec import _Example
 from tfrecords.crop import boxes_in_windows, crop_box, window
 from tfrecords.errors import UserError
+from tfrecords.features import FEATURES
 from tfrecords.framing import frame
 from tfrecords.schema import DigitExample, pad_digits
 

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+import tfrecords
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
 from beam_jobs.config import PrepareConfig
@@ -48,7 +49,7 @@ from tests.pictures import (
     png,
     saved,
 )
-from tfrecords import Manifest, open_split
+from tfrecords import Manifest
 from tfrecords.__main__ import COMMANDS as RECORD_COMMANDS
 from tfrecords.boxes import BoundingBox
 from tfrecords.cli import main
@@ -325,7 +326,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def examples(dataset: Path) -> dict[str, list[DigitExample]]:
     """The examples by their pictures' names."""
     found: dict[str, list[DigitExample]] = {}
-    for example in open_split(dataset, "train"):
+    for example in tfrecords.open(dataset, "train"):
         found.setdefault(example.key.removeprefix("photos/").removesuffix("#0"), []).append(example)
     return found
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import tfrecords
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.claim import claim
 from beam_jobs.config import PrepareConfig
@@ -23,7 +24,7 @@ from beam_jobs.prepare import run_pipeline
 from beam_jobs.runner import parse_beam_options
 from tests.examples import assert_equal_examples
 from tests.real_data import data_folder
-from tfrecords import Manifest, open_split
+from tfrecords import Manifest
 from tfrecords.boxes import BoundingBox
 from tfrecords.cli import main
 from tfrecords.crop import CropSpec, crop_box, window
@@ -44,7 +45,7 @@ def digests(folder: Path) -> dict[str, str]:
 def test_every_picture_is_in_one_split_and_validation_shares_none_with_train(records: Path) -> None:
     manifest = Manifest.load(records)
     pictures = {
-        split: {example.key.split("#")[0] for example in open_split(records, split)} for split in manifest.splits
+        split: {example.key.split("#")[0] for example in tfrecords.open(records, split)} for split in manifest.splits
     }
     assert sum(map(len, pictures.values())) == 80 == len(set.union(*pictures.values()))
     assert pictures["test"] == {f"test/{number}.png" for number in range(1, 21)}
@@ -53,12 +54,12 @@ def test_every_picture_is_in_one_split_and_validation_shares_none_with_train(rec
 
 def test_training_pictures_have_five_jitters_and_others_one_centre(records: Path) -> None:
     keys = defaultdict(list)
-    for example in open_split(records, "train"):
+    for example in tfrecords.open(records, "train"):
         keys[example.key.split("#")[0]].append(example)
     for examples in keys.values():
         assert sorted(example.key[-1] for example in examples) == list("01234")
         assert len({example.text for example in examples}) == 1
-    for example in open_split(records, "test"):
+    for example in tfrecords.open(records, "test"):
         assert example.key.endswith("#0") and example.jitter_offset.tolist() == [5, 5]
 
 
@@ -66,7 +67,7 @@ def test_pixels_and_labels_are_those_of_the_picture_that_the_key_names(records: 
     table = pq.read_table(records / ANNOTATIONS).to_pylist()
     rows = {row["key"]: row for row in table}
     for split in ("train", "test"):
-        for example in list(open_split(records, split))[:25]:
+        for example in list(tfrecords.open(records, split))[:25]:
             row = rows[example.key.split("#")[0]]
             boxes = [BoundingBox(**box) for box in row["boxes"]]
             with Image.open(drawn / row["key"]) as picture:
@@ -78,7 +79,7 @@ def test_pixels_and_labels_are_those_of_the_picture_that_the_key_names(records: 
 
 
 def test_shards_are_not_in_file_order(records: Path) -> None:
-    numbers = [int(example.key.split("/")[1].split(".")[0]) for example in open_split(records, "train")]
+    numbers = [int(example.key.split("/")[1].split(".")[0]) for example in tfrecords.open(records, "train")]
     assert abs(np.corrcoef(numbers, range(len(numbers)))[0, 1]) < 0.4
 
 
@@ -101,7 +102,7 @@ def test_the_bytes_are_the_same_however_the_job_runs(
 def test_another_seed_makes_other_splits_and_jitters(records: Path, drawn: Path, tmp_path: Path) -> None:
     common = ["--validation-fraction", "0.2", "--examples-per-shard", "80"]
     assert prepare(drawn, tmp_path / "other", *common, "--seed", "4") == 0
-    keys = [{example.key for example in open_split(folder, "train")} for folder in (records, tmp_path / "other")]
+    keys = [{example.key for example in tfrecords.open(folder, "train")} for folder in (records, tmp_path / "other")]
     assert keys[0] != keys[1]
 
 
@@ -109,7 +110,7 @@ def test_whole_crops_are_stored_for_jittering_while_training(drawn: Path, tmp_pa
     assert prepare(drawn, tmp_path / "png", "--jitters", "0", "--encoding", "png") == 0
     assert prepare(drawn, tmp_path / "raw", "--jitters", "0") == 0
     for split, size in (("train", 64), ("test", 54)):
-        pairs = zip(open_split(tmp_path / "png", split), open_split(tmp_path / "raw", split), strict=True)
+        pairs = zip(tfrecords.open(tmp_path / "png", split), tfrecords.open(tmp_path / "raw", split), strict=True)
         for from_png, from_raw in pairs:
             assert from_raw.image.shape == (size, size, 3)
             assert_equal_examples(from_png, from_raw)
@@ -159,7 +160,7 @@ def test_bad_pictures_become_dead_letters_and_the_others_records(tmp_path: Path)
     manifest = Manifest.load(output)
     (source_info,) = manifest.sources
     assert (source_info.pictures, source_info.accepted, source_info.rejected) == (8, 1, 7)
-    assert len(list(open_split(output, "train"))) == 5
+    assert len(list(tfrecords.open(output, "train"))) == 5
     rows = pq.read_table(output / ANNOTATIONS).to_pylist()
     assert [row["reason"] is None for row in rows] == [True] + [False] * 7
     assert rows[1]["text"] == "111111"
@@ -211,7 +212,8 @@ def test_a_dataset_is_not_overwritten_unasked_and_leaves_no_shard_when_it_is(
     assert digests(output) == before
     assert prepare(drawn, output, "--shards", "2", "--overwrite") == 0
     assert not list(find_faults(output, Manifest.load(output)))
-    assert len(list(output.glob("*-train.*"))) == 2 and not list(output.glob(".*"))
+    assert len(list(output.glob("*-train.tfrecord-*"))) == len(list(output.glob("*-train.idx-*"))) == 2
+    assert not list(output.glob(".*"))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_svhn_s_own_entries_are_the_published_ones_and_its_absent_pictures_dead_
     known |= {"test/1.png": "5", "test/2.png": "210", "test/3.png": "6"}
     assert there == known | {f"extra/{number}.png": there[f"extra/{number}.png"] for number in (1, 2, 3)}
     assert {row["reason"] for row in table} == {None, "missing_picture"}
-    sizes = {e.key: e.source_size.tolist() for e in open_split(output, "train")}
+    sizes = {e.key: e.source_size.tolist() for e in tfrecords.open(output, "train")}
     assert sizes["train/1.png#0"] == [350, 741]
     assert not list(find_faults(output, Manifest.load(output)))
 

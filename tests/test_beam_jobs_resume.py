@@ -118,6 +118,18 @@ def test_a_shard_that_was_damaged_since_is_made_again(drawn: Path, undisturbed: 
     assert digests(output) == digests(undisturbed)
 
 
+@pytest.mark.parametrize("data", [None, b"0 9080\n", b"garbage"])
+def test_a_shard_whose_index_is_gone_or_wrong_is_made_again(
+    drawn: Path, undisturbed: Path, tmp_path: Path, data: bytes | None
+) -> None:
+    output = tmp_path / "records"
+    _quietly(_run_until, drawn, output, 17)
+    index = next(iter(output.glob("*.idx-*")))
+    index.unlink() if data is None else index.write_bytes(data)
+    assert prepare(drawn, output) == 0
+    assert digests(output) == digests(undisturbed)
+
+
 def test_pictures_supplied_since_are_read(drawn: Path, undisturbed: Path, tmp_path: Path) -> None:
     source, output = Path(shutil.copytree(drawn, tmp_path / "svhn")), tmp_path / "records"
     (source / "train").rename(source / "elsewhere")
@@ -158,7 +170,8 @@ def test_another_configuration_is_refused_with_what_differs_unless_it_may_overwr
     assert digests(output) == before
     assert prepare(drawn, output, "--seed", "5", "--shards", "2", "--overwrite") == 0
     manifest = Manifest.load(output)
-    assert not list(find_faults(output, manifest)) and len(list(output.glob("*-train.*"))) == 2
+    assert not list(find_faults(output, manifest))
+    assert len(list(output.glob("*-train.tfrecord-*"))) == len(list(output.glob("*-train.idx-*"))) == 2
     assert not (output / ".prepare").exists()
 
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfrecords import open_split
+import tfrecords
 from tfrecords.boxes import BoundingBox, union
 from tfrecords.cli import main
 from tfrecords.manifest import ANNOTATIONS
@@ -86,7 +86,7 @@ def test_the_evaluation_counts_every_example_once_whatever_the_batch(
 
 def test_the_scores_follow_from_the_answers_beside_them(records: Path, run_dir: Path) -> None:
     rows = pq.read_table(run_dir / PREDICTIONS).to_pylist()
-    examples = list(open_split(records, "test"))
+    examples = list(tfrecords.open(records, "test"))
     assert [row["key"] for row in rows] == [example.key for example in examples]
     assert [row["number"] for row in rows] == [example.text for example in examples]
     assert [row["correct"] for row in rows] == [row["number"] == row["answer"] for row in rows]
@@ -184,7 +184,7 @@ def test_the_report_shows_the_run(run_dir: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_two_replicas_have_the_losses_of_one_also_in_a_short_last_batch(records: Path) -> None:
-    examples = len(open_split(records, "train"))
+    examples = len(tfrecords.open(records, "train"))
     batch = next(size for size in range(50, 80) if examples % size not in (0, 1))
     # A process of its own: TensorFlow 2.21 confuses the collective operations of two strategies in one.
     program = [sys.executable, "-m", "tests.replicas", str(records), str(batch)]
@@ -212,6 +212,6 @@ def test_a_model_learns_twenty_pictures_by_heart(records: Path) -> None:
     # Batch normalisation's averages follow a few steps behind.
     answers = answer(make_forward(model), split_dataset(records, "test", 20))
     right = (answers.numbers.length == answers.length).mean()
-    texts = [example.text for example in open_split(records, "test")]
+    texts = [example.text for example in tfrecords.open(records, "test")]
     assert right >= 0.95
     assert np.mean([text == read for text, read in zip(texts, answers.numbers.texts, strict=True)]) >= 0.95

@@ -10,7 +10,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfrecords import open_split, read_records
+import tfrecords
+from tfrecords import read_records
 from tfrecords.boxes import BoundingBox
 from tfrecords.crop import CropSpec
 from tfrecords.manifest import ANNOTATIONS, Manifest
@@ -68,7 +69,7 @@ def test_trap_data_in_file_order(records: Path) -> None:
     """Training meets pictures in an order that is neither the source's nor that of the shards."""
     keys = [key.decode() for batch in training_dataset(records, TrainConfig(), 0) for key in batch["key"].numpy()]
     numbers = [int(key.split("/")[1].split(".")[0]) for key in keys]
-    stored = {example.key: index for index, example in enumerate(open_split(records, "train"))}
+    stored = {example.key: index for index, example in enumerate(tfrecords.open(records, "train"))}
     for order in (numbers, [stored[key] for key in keys]):
         assert abs(np.corrcoef(order, range(len(order)))[0, 1]) < 0.3
 
@@ -77,7 +78,7 @@ def test_trap_an_accuracy_count_that_is_overwritten_instead_of_summed(records: P
     """The score of all batches together is that of all examples, not that of the last batch."""
     keras.utils.set_random_seed(0)
     model = build_model("compact", (54, 54, 3))
-    truth = {example.key: example for example in open_split(records, "train")}
+    truth = {example.key: example for example in tfrecords.open(records, "train")}
     for batch_size in (13, 1000):
         answers = answer(make_forward(model), split_dataset(records, "train", batch_size))
         assert sorted(answers.keys) == sorted(truth)
@@ -90,7 +91,7 @@ def test_trap_an_accuracy_count_that_is_overwritten_instead_of_summed(records: P
 def test_trap_training_and_test_pictures_preprocessed_differently(records: Path, drawn: Path) -> None:
     """What predict sees of a photo is byte for byte what prepare wrote; a jitter is a window of the same crop."""
     spec = CropSpec()
-    examples = {example.key: example for split in ("train", "test") for example in open_split(records, split)}
+    examples = {example.key: example for split in ("train", "test") for example in tfrecords.open(records, split)}
     for row in pq.read_table(records / ANNOTATIONS).to_pylist():
         boxes = [BoundingBox(**box) for box in row["boxes"]]
         with Image.open(drawn / row["key"]) as picture:

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from tests.examples import assert_equal_examples, make_example
 from tfrecords import wire
-from tfrecords.codec import DYNAMIC_IMAGE, ENCODINGS, FEATURES, decode, encode
+from tfrecords.codec import ENCODINGS, decode, encode
 from tfrecords.errors import UserError
+from tfrecords.features import DYNAMIC_IMAGE, FEATURES
 from tfrecords.schema import PAD, check_example, pad_digits
 
 

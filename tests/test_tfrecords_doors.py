@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+import tfrecords
 from beam_jobs.__main__ import COMMANDS
-from tfrecords import Manifest, open_split
+from tfrecords import Manifest
 from tfrecords.cli import main
-from tfrecords.codec import FEATURES
+from tfrecords.features import FEATURES
 from tfrecords.schema import DigitExample
 
 ARRAYS = ("image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes")
@@ -43,7 +44,7 @@ def test_tensorflow_datasets_gives_the_same_examples_in_the_same_order(dataset: 
         assert builder.info.splits[split].num_examples == manifest.split(split).examples
         config = tfds.ReadConfig(interleave_cycle_length=1)
         theirs = list(tfds.as_numpy(builder.as_dataset(split=split, read_config=config)))
-        ours = list(open_split(dataset, split))
+        ours = list(tfrecords.open(dataset, split))
         assert len(theirs) == len(ours) == manifest.split(split).examples
         for one, other in zip(ours, theirs, strict=True):
             _assert_equal(one, other)
@@ -51,7 +52,7 @@ def test_tensorflow_datasets_gives_the_same_examples_in_the_same_order(dataset: 
 
 def test_tensorflow_datasets_cuts_sub_splits_and_knows_the_features(dataset: Path) -> None:
     builder = tfds.builder_from_directory(dataset)
-    assert len(list(builder.as_dataset(split="train[:10%]"))) == round(len(open_split(dataset, "train")) / 10)
+    assert len(list(builder.as_dataset(split="train[:10%]"))) == round(len(tfrecords.open(dataset, "train")) / 10)
     assert set(builder.info.features) == {name for name in FEATURES if not name.startswith("image/")}
     assert builder.info.features["image"].dtype == np.uint8
     assert "streetdigits" in builder.info.description and "netzer2011" in builder.info.citation
@@ -68,7 +69,7 @@ def test_tf_data_gives_the_same_examples_in_the_same_order(dataset: Path) -> Non
     }
     for split, info in manifest.splits.items():
         paths = [str(dataset / shard.file) for shard in info.shards]
-        for ours, record in zip(open_split(dataset, split), tf.data.TFRecordDataset(paths), strict=True):
+        for ours, record in zip(tfrecords.open(dataset, split), tf.data.TFRecordDataset(paths), strict=True):
             theirs = {name: value.numpy() for name, value in tf.io.parse_single_example(record, spec).items()}
             if manifest.image.encoding == "raw":
                 theirs["image"] = np.frombuffer(theirs[image], np.uint8).reshape(theirs["image/shape"])

@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import tfrecords
 from tests.examples import make_example
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
 from tfrecords.codec import encode
 from tfrecords.framing import frame
 from tfrecords.manifest import ANNOTATIONS, MANIFEST, Manifest
-from tfrecords.reader import open_split
 from tfrecords.sheet import draw_sheet
 from tfrecords.validate import find_faults
 
@@ -78,7 +78,7 @@ def test_a_record_that_breaks_the_schema_is_found(copy: Path) -> None:
 
 
 def test_a_key_that_stands_twice_is_found(copy: Path) -> None:
-    first = next(iter(open_split(copy, "train")))
+    first = next(iter(tfrecords.open(copy, "train")))
     with _shard(copy).open("ab") as stream:
         stream.write(frame(encode(first)))
     assert f"{first.key}: 2 records have this key" in _faults(copy)
@@ -138,7 +138,7 @@ def test_a_command_on_no_dataset_is_one_line_and_exit_code_1(
 def test_show_draws_the_pictures_enlarged(records: Path, tmp_path: Path) -> None:
     options = ["--split", "train", "--count", "5", "--scale", "3", "--output", str(tmp_path / "sheet.png")]
     assert main("tfrecords", "", COMMANDS, ["show", str(records), *options]) == 0
-    first = next(iter(open_split(records, "train")))
+    first = next(iter(tfrecords.open(records, "train")))
     with Image.open(tmp_path / "sheet.png") as sheet:
         for y, x in ((0, 0), (20, 33), (53, 53)):
             assert sheet.getpixel((8 + 3 * x + 1, 8 + 3 * y + 1)) == tuple(first.image[y, x])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import tfrecords
 from tests.examples import make_example
-from tfrecords import open_split
 from tfrecords.errors import UserError
 from trainer.augment import augment, centre_window, numbers_needed, random_window, recolour
 from trainer.config import AugmentConfig, TrainConfig
@@ -23,7 +23,7 @@ def _keys(batches: tf.data.Dataset) -> list[str]:
 def test_batches_hold_the_records_in_stored_order_each_once(records: Path) -> None:
     batches = list(split_dataset(records, "test", batch_size=7))
     assert [len(batch["length"]) for batch in batches] == [7, 7, 6]
-    examples = list(open_split(records, "test"))
+    examples = list(tfrecords.open(records, "test"))
     images = np.concatenate([batch["image"].numpy() for batch in batches])
     assert images.dtype == np.uint8
     np.testing.assert_array_equal(images, [example.image for example in examples])
@@ -34,7 +34,7 @@ def test_batches_hold_the_records_in_stored_order_each_once(records: Path) -> No
 
 
 def test_an_epoch_holds_every_training_record_once_in_an_order_of_its_own(records: Path) -> None:
-    stored = [example.key for example in open_split(records, "train")]
+    stored = [example.key for example in tfrecords.open(records, "train")]
     config = TrainConfig(global_batch_size=32)
     first, again, second = (_keys(training_dataset(records, config, epoch)) for epoch in (0, 0, 1))
     assert first == again
@@ -49,7 +49,7 @@ def test_the_augmentation_s_numbers_are_of_epoch_and_step_alone(records: Path) -
         for epoch in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
-    assert first.shape == (len(open_split(records, "train")), numbers_needed(3))
+    assert first.shape == (len(tfrecords.open(records, "train")), numbers_needed(3))
     assert (first != second).all() and 0 <= first.min() < first.max() < 1
     assert len(np.unique(first[:, 0])) > 0.95 * len(first)
 

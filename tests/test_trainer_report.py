@@ -257,7 +257,7 @@ def test_pictures_are_found_by_key_in_one_pass_that_ends_with_the_last(monkeypat
             read.append((directory.name, split, i))
             yield SimpleNamespace(key=f"k{i}", image=np.full((2, 2, 1), i, np.uint8))
 
-    monkeypatch.setattr("tfrecords.open_split", examples)
+    monkeypatch.setattr("tfrecords.open", examples)
     pictures = gallery.load_pictures(Path("records"), "test", {"k1", "k4"})
     assert {key: int(picture[0, 0, 0]) for key, picture in pictures.items()} == {"k1": 1, "k4": 4}
     assert read == [("records", "test", i) for i in range(5)]

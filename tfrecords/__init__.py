@@ -1,12 +1,14 @@
 """The records: their schema, bytes, shards, manifest and readers. Light: NumPy, protobuf, Pillow."""
 
 from tfrecords._version import __version__
+from tfrecords.batches import Batches
 from tfrecords.boxes import BoundingBox
 from tfrecords.codec import decode, encode
 from tfrecords.crop import CropSpec
 from tfrecords.errors import UserError
 from tfrecords.manifest import Manifest
-from tfrecords.reader import SplitReader, open_split, read_records
+from tfrecords.reader import Examples, open, read_records
+from tfrecords.record_file import RecordFile
 from tfrecords.schema import MAX_LENGTH, PAD, SCHEMA_VERSION, DigitExample
 from tfrecords.shards import ShardName, atomic_write
 
@@ -14,17 +16,19 @@ __all__ = [
     "MAX_LENGTH",
     "PAD",
     "SCHEMA_VERSION",
+    "Batches",
     "BoundingBox",
     "CropSpec",
     "DigitExample",
+    "Examples",
     "Manifest",
+    "RecordFile",
     "ShardName",
-    "SplitReader",
     "UserError",
     "__version__",
     "atomic_write",
     "decode",
     "encode",
-    "open_split",
+    "open",
     "read_records",
 ]

@@ -1,12 +1,12 @@
 """DigitExample to and from the bytes of a tf.train.Example, without TensorFlow.
 
-The feature table is `FEATURES`; docs/record.md explains each for people.
+The features are tabled in `tfrecords.features`.
 """
 
 import io
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
@@ -15,36 +15,12 @@ from PIL import Image
 
 from tfrecords import wire
 from tfrecords.errors import UserError
+from tfrecords.features import DYNAMIC_IMAGE, FEATURES
+from tfrecords.layout import decode_by_layout
 from tfrecords.schema import DigitExample
 
 ENCODINGS = ("raw", "png")
 """How a record holds its pixels: as they are (fast, twice as large) or as a PNG file."""
-
-
-class Feature(NamedTuple):
-    """One feature of a record: its kind (`bytes`, `int64`, `float`), shape and meaning."""
-
-    kind: str
-    shape: tuple[int, ...]
-    meaning: str
-
-
-FEATURES: dict[str, Feature] = {
-    "key": Feature("bytes", (), "subset, picture and jitter, UTF-8: train/123.png#2"),
-    "image": Feature("bytes", (), "uint8 pixels, row by row, or a PNG file"),
-    "image/format": Feature("bytes", (), "raw or png"),
-    "image/shape": Feature("int64", (3,), "height, width, channels"),
-    "text": Feature("bytes", (), "the number, UTF-8: 1907"),
-    "length": Feature("int64", (), "how many digits, 1..5"),
-    "digits": Feature("int64", (5,), "0..9 in reading order, 10 behind the last"),
-    "crop_box": Feature("int64", (4,), "ymin, xmin, ymax, xmax of the crop in the source picture, pixels"),
-    "jitter_offset": Feature("int64", (2,), "y, x of the image in the resized crop, pixels"),
-    "source_size": Feature("int64", (2,), "height, width of the source picture, pixels"),
-    "boxes": Feature("float", (5, 4), "ymin, xmin, ymax, xmax of each digit in the image, pixels"),
-}
-DYNAMIC_IMAGE = "image/value"
-"""Name of the pixels instead of `image` in a dataset of raw pictures of several sizes: what TensorFlow
-Datasets calls the bytes of a tensor whose shape stands beside it, in `image/shape`."""
 
 
 def _make_example_class() -> Any:
@@ -135,8 +111,8 @@ def _same_in_all_windows(
     return before, after, end + wire.head("text", "bytes", len(text)) + text
 
 
-def decode(data: bytes, where: str = "record") -> DigitExample:
-    """Returns the example of one record.
+def decode(data: bytes, where: object = "record") -> DigitExample:
+    """Returns the example of one record; its arrays are not to be written to.
 
     Args:
       data: as `encode`, or any writer of the same features, made it.
@@ -145,6 +121,10 @@ def decode(data: bytes, where: str = "record") -> DigitExample:
     Raises:
       UserError: not a tf.train.Example, or a feature is missing or malformed.
     """
+    return decode_by_layout(data) or _decode_with_protobuf(data, where)
+
+
+def _decode_with_protobuf(data: bytes, where: object) -> DigitExample:
     record = _Example()
     try:
         record.ParseFromString(data)

@@ -6,6 +6,7 @@ little-endian uint64 length, its masked CRC, the bytes, their masked CRC.
 
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 import google_crc32c
@@ -14,11 +15,23 @@ from tfrecords.errors import UserError
 
 _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size
 FRAMING_BYTES = _HEADER.size + _FOOTER.size
 """What framing adds to a record, in bytes."""
 MAX_RECORD_BYTES = 1 << 30
 """A longer length is taken for damage rather than allocated: a record here is some kilobytes."""
 _MASK_DELTA = 0xA282EAD8
+
+
+class Place(NamedTuple):
+    """Where a record stands, as errors say it: the file's name, its number there, its header's offset in bytes."""
+
+    name: str
+    number: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.name}: record {self.number} at byte {self.offset}"
 
 
 class Record(NamedTuple):
@@ -65,23 +78,60 @@ def read_frames(stream: BinaryIO, name: str, verify: bool = True) -> Iterator[Re
       UserError: the file ends inside a record or a checksum is wrong; the message
         names the file, the record and its offset.
     """
-    offset = 0
-    number = 0
-    while header := stream.read(_HEADER.size):
-        where = f"{name}: record {number} at byte {offset}"
-        if len(header) < _HEADER.size:
-            raise UserError(f"{where}: the file ends inside a header of {_HEADER.size} bytes.", f"{len(header)} bytes")
-        length, length_crc = _HEADER.unpack(header)
-        if masked_crc32c(header[:8]) != length_crc or length > MAX_RECORD_BYTES:
-            raise UserError(f"{where}: the length's checksum is wrong: not a TFRecord file, or damaged.", length)
-        data = stream.read(length)
-        footer = stream.read(_FOOTER.size)
-        if len(data) < length or len(footer) < _FOOTER.size:
-            raise UserError(
-                f"{where}: the file ends inside a record of {length} bytes.", f"{len(data) + len(footer)} bytes"
-            )
-        if verify and masked_crc32c(data) != _FOOTER.unpack(footer)[0]:
-            raise UserError(f"{where}: the record's checksum is wrong: damaged.", f"crc {_FOOTER.unpack(footer)[0]:#x}")
-        yield Record(data, number, offset)
-        offset += length + FRAMING_BYTES
+    offset = number = 0
+    while header := stream.read(HEADER_BYTES):
+        place = Place(name, number, offset)
+        framed = header + stream.read(frame_size(header, place) - HEADER_BYTES)
+        yield Record(unframe(framed, place, verify), number, offset)
+        offset += len(framed)
         number += 1
+
+
+def frame_size(header: bytes, place: object) -> int:
+    """Returns how many bytes a record takes in its file.
+
+    Args:
+      header: its first bytes.
+      place: what errors call the record.
+
+    Raises:
+      UserError: they are too few, or no header.
+    """
+    if len(header) < HEADER_BYTES:
+        raise UserError(f"{place}: the file ends inside a header of {HEADER_BYTES} bytes.", f"{len(header)} bytes")
+    size = _data_size(header)
+    if size is None:
+        rule = f"{place}: the length's checksum is wrong: not a TFRecord file, or damaged."
+        raise UserError(rule, _HEADER.unpack(header)[0])
+    return size + FRAMING_BYTES
+
+
+@lru_cache(1024)
+def _data_size(header: bytes) -> int | None:
+    """Returns a record's length; None where its checksum is wrong. Records of equal length have equal headers."""
+    length, crc = _HEADER.unpack(header)
+    return int(length) if masked_crc32c(header[:8]) == crc and length <= MAX_RECORD_BYTES else None
+
+
+def unframe(framed: bytes, place: object, verify: bool = True) -> bytes:
+    """Returns the record that stands in a file as `framed`.
+
+    Args:
+      framed: header, record and footer.
+      place: what errors call the record.
+      verify: check the record's own checksum; its length is always checked.
+
+    Raises:
+      UserError: they are too few or too many, or a checksum is wrong.
+    """
+    size = frame_size(framed[:HEADER_BYTES], place)
+    if len(framed) < size:
+        rule = f"{place}: the file ends inside a record of {size - FRAMING_BYTES} bytes."
+        raise UserError(rule, f"{len(framed) - HEADER_BYTES} bytes")
+    if len(framed) > size:
+        raise UserError(f"{place}: the index must state the size that the record has, {size} bytes.", len(framed))
+    data = framed[HEADER_BYTES : -_FOOTER.size]
+    if verify and _FOOTER.pack(masked_crc32c(data)) != framed[-_FOOTER.size :]:
+        received = f"crc {_FOOTER.unpack(framed[-_FOOTER.size :])[0]:#x}"
+        raise UserError(f"{place}: the record's checksum is wrong: damaged.", received)
+    return data

@@ -11,6 +11,7 @@ from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.schema import SCHEMA_VERSION
+from tfrecords.storage import join, read_bytes
 
 MANIFEST = "manifest.json"
 ANNOTATIONS = "annotations.parquet"
@@ -114,19 +115,14 @@ class Manifest:
         return self.splits[name]
 
     @classmethod
-    def load(cls, directory: Path) -> "Manifest":
-        """Reads the manifest of a dataset directory.
+    def load(cls, directory: Path | str) -> "Manifest":
+        """Reads the manifest of a dataset directory, local or a URL that fsspec knows.
 
         Raises:
           UserError: there is none, it is not ours, or its schema is another version's.
         """
-        path = directory / MANIFEST
-        if not path.is_file():
-            raise UserError(
-                f"{directory} is not a dataset directory: it has no {MANIFEST}. "
-                "`python -m beam_jobs prepare` makes one; an interrupted run leaves none."
-            )
-        return cls.parse(path.read_bytes(), str(path))
+        data, name = read_manifest(directory)
+        return cls.parse(data, name)
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> "Manifest":
@@ -135,17 +131,16 @@ class Manifest:
         Raises:
           UserError: it is not ours, or its schema is another version's.
         """
+        content = parse_content(data, name)
         try:
-            content = json.loads(data)
-            version = content["schema_version"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{name} must be a JSON object with a schema_version.", repr(error)) from error
-        if version != SCHEMA_VERSION:
-            raise UserError(f"{name}: this streetdigits reads schema version {SCHEMA_VERSION}.", version)
-        try:
-            return cls._from_dict(content)
+            manifest = cls._from_dict(content)
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{name} lacks a field of a manifest, or has one too many.", repr(error)) from error
+        for split, info in manifest.splits.items():
+            for number in (info.examples, *(n for shard in info.shards for n in (shard.examples, shard.bytes))):
+                if type(number) is not int or number < 0:
+                    raise UserError(f"{name}: {split} must be counted in whole numbers, 0 or above.", repr(number))
+        return manifest
 
     @classmethod
     def _from_dict(cls, content: dict[str, Any]) -> "Manifest":
@@ -156,3 +151,44 @@ class Manifest:
         image = ImageInfo(tuple(content["image"]["shape"]), content["image"]["encoding"])
         sources = [SourceInfo(**source) for source in content["sources"]]
         return cls(**{**content, "splits": splits, "image": image, "sources": sources})
+
+
+def read_manifest(directory: Path | str) -> tuple[bytes, str]:
+    """Returns the bytes of a dataset directory's manifest.json, and its path.
+
+    Raises:
+      UserError: there is none.
+    """
+    path = join(str(directory), MANIFEST)
+    data = read_bytes(path)
+    if data is None:
+        raise UserError(
+            f"{directory} is not a dataset directory: it has no {MANIFEST}. "
+            "`python -m beam_jobs prepare` makes one; an interrupted run leaves none."
+        )
+    return data, path
+
+
+def parse_content(data: bytes, name: str) -> dict[str, Any]:
+    """Returns the JSON object that a manifest's bytes hold: of this schema version, and otherwise unchecked.
+
+    Args:
+      data: of the file.
+      name: what errors call it.
+
+    Raises:
+      UserError: it is no JSON object, or of another schema version.
+    """
+    try:
+        content: dict[str, Any] = json.loads(data)
+        version = content["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{name} must be a JSON object with a schema_version.", repr(error)) from error
+    reads = f"this one reads schema version {SCHEMA_VERSION}."
+    if type(version) is not int:
+        raise UserError(f"{name} must have a schema_version that is a whole number.", repr(version))
+    if version > SCHEMA_VERSION:
+        raise UserError(f"{name} is a newer streetdigits': `pip install --upgrade streetdigits`; {reads}", version)
+    if version < SCHEMA_VERSION:
+        raise UserError(f"{name} is an older streetdigits': read it with that, or prepare it anew; {reads}", version)
+    return content

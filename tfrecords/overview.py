@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tfrecords.codec import FEATURES
+from tfrecords.features import FEATURES
 from tfrecords.manifest import Manifest
 
 EPILOG = """\

@@ -1,56 +1,162 @@
-"""Shards to examples, in order, without TensorFlow."""
+"""A split's examples as a sequence: any of them at once, in stored order, without TensorFlow."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import logging
+import operator
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
+from typing import Any, Literal, overload
 
 from tfrecords.codec import decode
 from tfrecords.errors import UserError
-from tfrecords.framing import Record, read_frames
-from tfrecords.manifest import Manifest, SplitInfo
+from tfrecords.framing import Place, Record, read_frames
+from tfrecords.manifest import MANIFEST, Manifest, ShardInfo
+from tfrecords.record_file import RecordFile
 from tfrecords.schema import DigitExample
+from tfrecords.storage import join
+
+OnError = Literal["raise", "skip"]
+_OPEN_FILES = 500
+"""At once: many systems allow a process 1,024."""
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class SplitReader:
-    """One split of a dataset directory; each iteration reads its examples once, in stored order.
+class Examples(Sequence[DigitExample]):
+    """The examples of one split, in stored order: `len`, index, slice and iteration.
+
+    A slice is such a sequence again, and reads nothing. Files are opened when an example of theirs is first asked
+    for. Copies for other processes (pickled or forked) open their own.
 
     Attributes:
       directory: of the dataset.
-      info: the split, from the manifest.
-      verify: check each record's checksum.
+      split: its name.
+      manifest: of the dataset.
+      skipped: how many damaged examples iterations have passed over so far; with `on_error="skip"` only.
     """
 
-    directory: Path
-    info: SplitInfo
-    verify: bool = True
+    def __init__(self, directory: str, manifest: Manifest, split: str, verify: bool, on_error: OnError) -> None:
+        """See `open`."""
+        self.directory, self.manifest, self.split, self.skipped = directory, manifest, split, 0
+        self._verify, self._on_error = verify, on_error
+        self._shards = manifest.split(split).shards
+        self._starts = [0, *accumulate(shard.examples for shard in self._shards)]
+        self._numbers = range(self._starts[-1])
+        self._files: OrderedDict[int, RecordFile | UserError] = OrderedDict()
 
     def __len__(self) -> int:
-        return self.info.examples
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> DigitExample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Examples": ...
+    def __getitem__(self, index: int | slice) -> "DigitExample | Examples":
+        """Returns one example, its arrays read-only, or a part of the sequence.
+
+        Raises:
+          IndexError: there is none of this number.
+          UserError: the file or the record is damaged; also with `on_error="skip"`.
+        """
+        if isinstance(index, slice):
+            part = Examples(self.directory, self.manifest, self.split, self._verify, self._on_error)
+            part._numbers = self._numbers[index]
+            return part
+        return decode(*self._read(self._numbers[operator.index(index)]))
 
     def __iter__(self) -> Iterator[DigitExample]:
-        for shard in self.info.shards:
-            path = self.directory / shard.file
-            count = 0
-            for record in read_records(path, self.verify):
-                yield decode(record.data, f"{path}: record {record.number} at byte {record.offset}")
-                count += 1
-            if count != shard.examples:
-                raise UserError(f"{path}: the manifest states {shard.examples} examples.", count)
+        for number in self._numbers:
+            try:
+                example = decode(*self._read(number))
+            except UserError as error:
+                if self._on_error == "raise":
+                    raise
+                self.skipped += 1
+                _log.warning("skipped: %s", error)
+                continue
+            yield example
+
+    def _read(self, number: int) -> tuple[bytes, Place]:
+        """Returns an example's record and where it stands."""
+        shard = bisect_right(self._starts, number) - 1
+        file = self._files.get(shard)
+        if file is None:
+            file = self._open(shard)
+        if isinstance(file, UserError):
+            raise file.with_traceback(None)
+        number -= self._starts[shard]
+        if number >= len(file):
+            raise (file.damage or _cut(file, self._shards[shard])).with_traceback(None)
+        return file.read(number)
+
+    def _open(self, shard: int) -> RecordFile | UserError:
+        file: RecordFile | UserError
+        try:
+            file = open_shard(self.directory, self._shards[shard], self._verify)
+        except UserError as error:
+            file = error
+        self._files[shard] = file
+        if len(self._files) > _OPEN_FILES:
+            self._files.popitem(last=False)
+        return file
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": OrderedDict()}
 
 
-def open_split(directory: Path | str, split: str, verify: bool = True) -> SplitReader:
-    """Opens one split of a dataset directory for reading.
+def open_shard(directory: str, shard: ShardInfo, verify: bool = True) -> RecordFile:
+    """Opens one shard of a dataset.
 
     Raises:
-      UserError: not a dataset directory, or it has no such split.
+      UserError: it is missing, or it or its index is not the one that the manifest describes.
     """
-    directory = Path(directory)
-    return SplitReader(directory, Manifest.load(directory).split(split), verify)
+    file = RecordFile(join(directory, shard.file), verify)
+    described = f"{shard.examples} records in {shard.bytes} bytes, as the manifest states"
+    if file.index_file and (len(file), file.end) != (shard.examples, shard.bytes):
+        rule = f"{file.index_file} must be of {described}; `python -m tfrecords index --overwrite` makes it anew."
+        raise UserError(rule, f"{len(file)} records in {file.end} bytes")
+    # Where it is cut or damaged, the records before and, with an index, behind can be read.
+    short = file.index_file or (len(file) < shard.examples and (file.damage or file.size < shard.bytes))
+    if (len(file), file.size) != (shard.examples, shard.bytes) and not (short and file.size <= shard.bytes):
+        raise UserError(f"{file.path} must hold {described}.", f"{len(file)} records in {file.size} bytes")
+    return file
+
+
+def _cut(file: RecordFile, shard: ShardInfo) -> UserError:
+    """Returns the error of records behind the end of a file that ends between two records."""
+    place = Place(file.path, len(file), file.end)
+    return UserError(f"{place}: the file ends before its last record, of {shard.examples}.", f"{file.size} bytes")
+
+
+def open(directory: Path | str, split: str, *, verify: bool = True, on_error: OnError = "raise") -> Examples:
+    """Opens one split of a dataset directory.
+
+        examples = tfrecords.open("svhn-records", "train")
+        print(len(examples), examples[7].text, examples[-1].image.shape)
+
+    Args:
+      directory: that `prepare` made; local, or a URL that fsspec knows, as `gs://bucket/svhn-records`.
+      split: train, validation or test.
+      verify: check each record's checksum.
+      on_error: what iterating does at a damaged record or file: `raise`, or `skip`: pass over it, log it and
+        count it in `skipped`. Asking for a damaged example by its number always raises.
+
+    Raises:
+      UserError: not a dataset directory, it has no such split, or its schema is newer than this package.
+    """
+    if on_error not in ("raise", "skip"):
+        raise UserError("on_error must be 'raise' or 'skip'.", repr(on_error))
+    manifest = Manifest.load(directory)
+    info = manifest.split(split)
+    if info.examples != (found := sum(shard.examples for shard in info.shards)):
+        rule = f"{join(str(directory), MANIFEST)}: the shards of {split} must hold its {info.examples} examples."
+        raise UserError(rule, found)
+    return Examples(str(directory), manifest, split, verify, on_error)
 
 
 def read_records(path: Path, verify: bool = True) -> Iterator[Record]:
-    """Yields the serialized records of any uncompressed TFRecord file.
+    """Yields the serialized records of any uncompressed TFRecord file, in order, without an index.
 
     Raises:
       UserError: the file is missing or damaged.

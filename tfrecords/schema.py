@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,10 @@ class DigitExample:
     def text(self) -> str:
         """The number as people write it, as `"1907"`."""
         return "".join(str(digit) for digit in self.digits[: self.length])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes and `text` by their names: what dictionaries of arrays are made of."""
+        return {**vars(self), "text": self.text}
 
 
 def pad_digits(digits: Sequence[int]) -> NDArray[np.int64]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from tfrecords import reader
 from tfrecords.errors import UserError
-from tfrecords.reader import open_split
 from tfrecords.schema import DigitExample
 from tfrecords.shards import atomic_write
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     for name in ("count", "scale"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} must be at least 1.", getattr(args, name))
-    examples = list(itertools.islice(open_split(args.directory, args.split), args.count))
+    examples = list(itertools.islice(reader.open(args.directory, args.split), args.count))
     if not examples:
         raise UserError(f"The split {args.split} must hold at least one example.", 0)
     picture = draw_sheet(examples, args.scale, args.boxes)

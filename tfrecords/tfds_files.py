@@ -6,19 +6,38 @@ TensorFlow Datasets; their layout is that of tensorflow_datasets/core/proto/
 """
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
-from tfrecords.codec import FEATURES
+from tfrecords.features import FEATURES
 from tfrecords.manifest import ImageInfo, Manifest
 
 _CORE = "tensorflow_datasets.core.features"
-_CITATION = """\
+
+
+class _Publication(NamedTuple):
+    """Whose the pictures of a source are: its name for people, where it is told of, its terms and its paper."""
+
+    title: str
+    homepage: str
+    terms: str
+    citation: str
+
+
+_PUBLICATIONS = {
+    "svhn": _Publication(
+        "Street View House Numbers (SVHN, Format 1)",
+        "http://ufldl.stanford.edu/housenumbers/",
+        "SVHN's pictures are for non-commercial use only.",
+        """\
 @inproceedings{netzer2011reading,
   title={Reading Digits in Natural Images with Unsupervised Feature Learning},
   author={Netzer, Yuval and Wang, Tao and Coates, Adam and Bissacco, Alessandro and Wu, Bo and Ng, Andrew Y.},
   booktitle={NIPS Workshop on Deep Learning and Unsupervised Feature Learning},
   year={2011}
-}"""
+}""",
+    )
+}
+"""By the source that the manifest's configuration names."""
 
 
 def features_json(image: ImageInfo) -> str:
@@ -42,16 +61,43 @@ def dataset_info_json(manifest: Manifest) -> str:
         # TensorFlow Datasets knows no split without examples.
         if split.examples
     ]
+    publication = _PUBLICATIONS[manifest.config["source"]]
+    version = f"{manifest.schema_version}.0.0"
     content = {
         "name": manifest.name,
-        "version": f"{manifest.schema_version}.0.0",
-        "description": "Numbers in pictures, cropped to their digits, with labels and boxes. Made by streetdigits.",
-        "citation": _CITATION,
+        "version": version,
+        "description": _description(manifest, publication),
+        "citation": publication.citation,
+        "location": {"urls": [publication.homepage]},
+        "redistributionInfo": {"license": publication.terms},
+        "releaseNotes": {version: f"Records of streetdigits' schema version {manifest.schema_version}."},
         "fileFormat": "tfrecord",
         "moduleName": "tfrecords",
         "splits": splits,
     }
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def _description(manifest: Manifest, publication: _Publication) -> str:
+    """Returns what the dataset is, for people: a paragraph a line."""
+    config, crop = manifest.config, manifest.config["crop"]
+    read = " and ".join(f"{source.subset} ({source.pictures:,} pictures)" for source in manifest.sources)
+    size, record = (f"{size}x{size} pixels" for size in (crop["crop_size"], crop["record_size"]))
+    training = f"{crop['jitters']} windows of {record} at random places" if crop["jitters"] else "the whole crop"
+    lines = [
+        f"Numbers in pictures, cropped to their digits, with labels and boxes: {publication.title} or pictures in the "
+        f"same layout, {read}.",
+        f"The union of the digits' boxes, grown by {crop['growth']:.0%}, is resized to {size}. A training picture is "
+        f"stored as {training}, any other as the window of {record} in the middle.",
+        "`digits` are in reading order, 10 behind the last; boxes are ymin, xmin, ymax, xmax.",
+    ]
+    for name, split in manifest.splits.items():
+        drawn = config.get(f"{name}_fraction")
+        share = f" (drawn by picture, a share of {drawn:g} of those not published as test)" if drawn else ""
+        lines.append(f"Split {name}: {split.examples:,} examples of {split.pictures:,} pictures{share}.")
+    rejected = sum(manifest.dead_letters.values())
+    made = f"streetdigits {manifest.versions['streetdigits']}, seed {manifest.seed}"
+    return "\n".join([*lines, f"Rejected: {rejected:,} pictures. Made by {made}; manifest.json tells all."])
 
 
 def _tensor(shape: tuple[int | None, ...], dtype: str, encoding: str = "none") -> dict[str, Any]:

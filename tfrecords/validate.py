@@ -1,9 +1,11 @@
 """python -m tfrecords validate: every checksum, count and record against the manifest and the schema."""
 
 import argparse
+import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib import resources
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +13,9 @@ from tqdm import tqdm
 
 from tfrecords.codec import decode
 from tfrecords.errors import UserError
-from tfrecords.manifest import ANNOTATIONS, Manifest, ShardInfo
+from tfrecords.framing import FRAMING_BYTES, Place
+from tfrecords.index import format_index, index_path
+from tfrecords.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content, read_manifest
 from tfrecords.reader import read_records
 from tfrecords.schema import check_example
 from tfrecords.shards import file_sha256
@@ -20,9 +24,12 @@ EPILOG = """\
 example:
   python -m tfrecords validate svhn-records
 
-Exit code 0: the directory is whole. Exit code 1: it is not; the first faults are named.
+Exit code 0: the directory is whole. Exit code 1: it is not; the first faults are named. Where manifest.json breaks
+its JSON schema (tfrecords/manifest.schema.json), its faults are all that is named: the files are held against it.
 """
 _FAULTS_SHOWN = 20
+_MESSAGE_CHARACTERS = 200
+"""Of what a line says of a fault of the manifest."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,21 +40,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Names the first faults, or says that there is none."""
-    manifest = Manifest.load(args.directory)
+    data, path = read_manifest(args.directory)
+    found: Iterable[str] = list(find_manifest_faults(data, path))
+    if not found:
+        manifest = Manifest.parse(data, path)
+        found = find_faults(args.directory, manifest)
     faults = []
-    for fault in find_faults(args.directory, manifest):
+    for fault in found:
         faults.append(fault)
         tqdm.write(f"fault: {fault}", file=sys.stderr)
         if len(faults) == args.faults:
             print(f"stopped after {args.faults} faults (--faults)", file=sys.stderr)
             break
-    examples = sum(split.examples for split in manifest.splits.values())
-    shards = sum(len(split.shards) for split in manifest.splits.values())
     if faults:
         print(f"{args.directory} is not whole: {len(faults)} faults", file=sys.stderr)
         return 1
+    examples = sum(split.examples for split in manifest.splits.values())
+    shards = sum(len(split.shards) for split in manifest.splits.values())
     print(f"{args.directory} is whole: {examples:,} examples in {shards:,} shards, every checksum and record right")
     return 0
+
+
+def find_manifest_faults(data: bytes, name: str) -> Iterator[str]:
+    """Yields where a manifest breaks its JSON schema, a line each, with the place in it.
+
+    Args:
+      data: of manifest.json.
+      name: what faults and errors call it.
+
+    Raises:
+      UserError: it is no JSON object, or of another schema version.
+    """
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads((resources.files("tfrecords") / "manifest.schema.json").read_bytes())
+    for error in Draft202012Validator(schema).iter_errors(parse_content(data, name)):
+        place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+        yield f"{name}: {place.lstrip('.') or 'the object'}: {_shortened(error.message)}"
+
+
+def _shortened(message: str) -> str:
+    """Returns a message without the middle of what it quotes: jsonschema quotes values whole."""
+    half = _MESSAGE_CHARACTERS // 2
+    return message if len(message) <= 2 * half else f"{message[:half]} ... {message[-half:]}"
 
 
 def find_faults(directory: Path, manifest: Manifest) -> Iterator[str]:
@@ -111,19 +146,24 @@ def _shard_faults(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[s
     if file_sha256(path) != shard.sha256:
         yield f"{path}: its SHA-256 is not the manifest's"
     count = 0
+    sizes = []
     try:
         for record in read_records(path):
             count += 1
-            where = f"{path}: record {record.number} at byte {record.offset}"
-            yield from _record_faults(record.data, where, manifest, keys)
+            sizes.append(len(record.data) + FRAMING_BYTES)
+            yield from _record_faults(record.data, Place(str(path), record.number, record.offset), manifest, keys)
     except UserError as error:
         # What follows a broken frame cannot be found.
         yield str(error)
     if count != shard.examples:
         yield f"{path}: the manifest states {shard.examples} examples, it has {count}"
+    index = Path(index_path(str(path)))
+    # Readers do without an index, not with a wrong one.
+    if count == shard.examples and index.is_file() and index.read_bytes() != format_index(sizes):
+        yield f"{index}: not the index of {path.name}; `python -m tfrecords index --overwrite` makes it anew"
 
 
-def _record_faults(data: bytes, where: str, manifest: Manifest, keys: list[str]) -> Iterator[str]:
+def _record_faults(data: bytes, where: Place, manifest: Manifest, keys: list[str]) -> Iterator[str]:
     try:
         example = decode(data, where)
         keys.append(example.key)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfrecords.codec import DYNAMIC_IMAGE, FEATURES
 from tfrecords.errors import UserError
+from tfrecords.features import DYNAMIC_IMAGE, FEATURES
 from tfrecords.manifest import Manifest
 from trainer.augment import numbers_needed
 from trainer.config import TrainConfig

@@ -93,10 +93,10 @@ def load_pictures(data_dir: Path, split: str, keys: Collection[str]) -> dict[str
       UserError, OSError: the directory cannot be read.
     """
     # Lazy: a page without pictures needs no reader of records.
-    from tfrecords import open_split
+    import tfrecords
 
     pictures: dict[str, npt.NDArray[np.uint8]] = {}
-    for example in open_split(data_dir, split) if keys else ():
+    for example in tfrecords.open(data_dir, split) if keys else ():
         if example.key in keys:
             pictures[example.key] = example.image
             if len(pictures) == len(keys):

@@ -1,0 +1,101 @@
+"""Where a dataset's files lie: on this machine, mapped into memory, or wherever fsspec reaches (gs://, s3://, https://)."""
+
+import mmap
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from tfrecords.errors import UserError
+
+_AHEAD_BYTES = 8 << 20
+"""Read at once from a remote file that is read in order: a request takes as long as some megabytes."""
+_STEP_BYTES = 1 << 20
+"""Up to so far ahead of the last read still counts as in order: from header to header, say."""
+
+
+class Blob(Protocol):
+    """A file's bytes, in any order.
+
+    Attributes:
+      size: of the file, bytes.
+    """
+
+    size: int
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Returns the bytes from `start` to `stop`, fewer where the file ends before."""
+
+
+def is_remote(path: str) -> bool:
+    """True for what fsspec opens: a URL, as gs://bucket/folder."""
+    return "://" in path
+
+
+def join(directory: str, name: str) -> str:
+    """Returns the path of a file in a directory, local or remote."""
+    return f"{directory.rstrip('/')}/{name}" if is_remote(directory) else os.path.join(directory, name)  # noqa: PTH118
+
+
+def read_bytes(path: str) -> bytes | None:
+    """Returns a whole file, or None where there is none."""
+    try:
+        return _fsspec(path).cat_file(path) if is_remote(path) else Path(path).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def open_blob(path: str) -> Blob:
+    """Opens a file to be read in any order.
+
+    Raises:
+      UserError: there is no such file, or fsspec is wanting.
+    """
+    try:
+        return _RemoteBlob(path) if is_remote(path) else _LocalBlob(path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise UserError(f"{path}: there is no such file.") from error
+
+
+class _LocalBlob:
+    def __init__(self, path: str) -> None:
+        with Path(path).open("rb") as stream:
+            self.size = os.fstat(stream.fileno()).st_size
+            # An empty file cannot be mapped.
+            self._bytes: mmap.mmap | bytes = (
+                mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
+            )
+
+    def read(self, start: int, stop: int) -> bytes:
+        return self._bytes[start:stop]
+
+
+class _RemoteBlob:
+    """Reads ahead while it is read in order, and no more than asked otherwise."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.size = int(_fsspec(path).size(path))
+        self._ahead = 0, b""
+        self._last = 0
+
+    def read(self, start: int, stop: int) -> bytes:
+        first, data = self._ahead
+        if not first <= start <= stop <= first + len(data):
+            in_order, first = 0 <= start - self._last <= _STEP_BYTES, start
+            end = min(self.size, max(stop, start + _AHEAD_BYTES) if in_order else stop)
+            # Asked for anew, since a connection must not cross a fork: fsspec keeps one for each process.
+            data = _fsspec(self._path).cat_file(self._path, start, end) if start < end else b""
+            self._ahead = first, data
+        self._last = stop
+        return data[start - first : stop - first]
+
+
+def _fsspec(path: str) -> Any:
+    try:
+        import fsspec
+    except ModuleNotFoundError as error:
+        raise UserError("Remote files are read with fsspec: pip install 'streetdigits[remote]'.", path) from error
+    try:
+        return fsspec.url_to_fs(path)[0]
+    except (ImportError, ValueError) as error:
+        raise UserError(f"fsspec cannot reach {path}.", error) from error
