@@ -146,3 +146,12 @@ def test_an_example_that_breaks_the_schema_is_named(field: str, value: object, m
     check_example(make_example())
     with pytest.raises(UserError, match=rf"^train/1\.png#0: {message}"):
         check_example(dataclasses.replace(make_example(), **{field: value}))
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 20, 30, 60])
+def test_a_png_that_is_cut_off_is_named(size: int) -> None:
+    record = tf.train.Example.FromString(encode(make_example(), "png"))
+    picture = record.features.feature["image"].bytes_list
+    picture.value[0] = picture.value[0][:size]
+    with pytest.raises(UserError, match=rf"shard 1 .*: image must be a PNG file\. Received: {size} bytes"):
+        decode(record.SerializeToString(), "shard 1")

@@ -68,3 +68,9 @@ def test_a_wrong_text_is_named() -> None:
     assert decode_by_layout(data) is None
     with pytest.raises(UserError, match=r"text must be the digits, '19'\. Received: 18"):
         _decode_with_protobuf(data, "record")
+
+
+def test_a_record_that_is_cut_off_anywhere_is_left_to_protobuf() -> None:
+    data = encode(make_example())
+    assert decode_by_layout(data) is not None
+    assert all(decode_by_layout(data[:size]) is None for size in range(len(data)))

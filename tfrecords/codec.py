@@ -170,7 +170,7 @@ def _pixels(data: bytes, encoding: str, shape: tuple[int, ...], where: str) -> N
         try:
             with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
                 image = np.asarray(picture)
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError) as error:
             raise UserError(f"{where}: image must be a PNG file.", f"{len(data)} bytes") from error
         image = image.reshape(*image.shape[:2], -1)
     elif encoding == "raw":

@@ -56,10 +56,10 @@ def decode_by_layout(data: bytes) -> DigitExample | None:
     """Returns the example of one record, its arrays read-only; None where protobuf must see to it."""
     if len(data) < _SHORTEST:
         return None
-    # What tells layouts apart; were two to share it, they would be learned in turn.
-    key_at = data.rfind(_KEY)
-    kind = (len(data), data[_CROP_BOX_SIZE], data[key_at + len(_KEY)], key_at, data.rfind(b"text"))
     try:
+        # What tells layouts apart; were two to share it, they would be learned in turn.
+        key_at = data.rfind(_KEY)
+        kind = (len(data), data[_CROP_BOX_SIZE], data[key_at + len(_KEY)], key_at, data.rfind(b"text"))
         layout = _layouts.get(kind)
         if layout:
             parts = layout.parts.unpack(data)

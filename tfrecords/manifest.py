@@ -184,11 +184,11 @@ def parse_content(data: bytes, name: str) -> dict[str, Any]:
         version = content["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{name} must be a JSON object with a schema_version.", repr(error)) from error
-    reads = f"this one reads schema version {SCHEMA_VERSION}."
     if type(version) is not int:
         raise UserError(f"{name} must have a schema_version that is a whole number.", repr(version))
-    if version > SCHEMA_VERSION:
-        raise UserError(f"{name} is a newer streetdigits': `pip install --upgrade streetdigits`; {reads}", version)
-    if version < SCHEMA_VERSION:
-        raise UserError(f"{name} is an older streetdigits': read it with that, or prepare it anew; {reads}", version)
+    if version != SCHEMA_VERSION:
+        made = "an older streetdigits: read it with that, or prepare it anew"
+        if version > SCHEMA_VERSION:
+            made = "a newer streetdigits: upgrade streetdigits"
+        raise UserError(f"{name} was made by {made}; this one reads schema version {SCHEMA_VERSION}.", version)
     return content

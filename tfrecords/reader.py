@@ -3,7 +3,6 @@
 import logging
 import operator
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -43,7 +42,7 @@ class Examples(Sequence[DigitExample]):
         self._shards = manifest.split(split).shards
         self._starts = [0, *accumulate(shard.examples for shard in self._shards)]
         self._numbers = range(self._starts[-1])
-        self._files: OrderedDict[int, RecordFile | UserError] = OrderedDict()
+        self._files: dict[int, RecordFile | UserError] = {}
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -97,12 +96,13 @@ class Examples(Sequence[DigitExample]):
         except UserError as error:
             file = error
         self._files[shard] = file
-        if len(self._files) > _OPEN_FILES:
-            self._files.popitem(last=False)
+        # Other threads may be doing the same.
+        for oldest in list(self._files)[:-_OPEN_FILES]:
+            self._files.pop(oldest, None)
         return file
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": OrderedDict()}
+        return {**self.__dict__, "_files": {}}
 
 
 def open_shard(directory: str, shard: ShardInfo, verify: bool = True) -> RecordFile:
