@@ -19,6 +19,7 @@ from tfrecords.features import DYNAMIC_IMAGE, FEATURES
 from tfrecords.layout import decode_by_layout
 from tfrecords.schema import DigitExample
 
+_PNG_END = b"IEND\xaeB`\x82"
 ENCODINGS = ("raw", "png")
 """How a record holds its pixels: as they are (fast, twice as large) or as a PNG file."""
 
@@ -168,6 +169,9 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
 def _pixels(data: bytes, encoding: str, shape: tuple[int, ...], where: str) -> NDArray[np.uint8]:
     if encoding == "png":
         try:
+            # Pillow takes rows that are cut off for black ones.
+            if not data.endswith(_PNG_END):
+                raise ValueError
             with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
                 image = np.asarray(picture)
         except (OSError, SyntaxError, ValueError) as error:
