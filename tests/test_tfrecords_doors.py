@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,14 @@ import tensorflow_datasets as tfds
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
+from tests.every_door import digest
 from tfrecords import Manifest
+from tfrecords.__main__ import COMMANDS as EXPORTS
 from tfrecords.cli import main
 from tfrecords.features import FEATURES
 from tfrecords.schema import DigitExample
 
+ROOT = Path(__file__).parents[1]
 ARRAYS = ("image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes")
 
 
@@ -93,3 +98,22 @@ def test_a_split_without_examples_does_not_keep_tensorflow_datasets_from_the_oth
     assert list(builder.info.splits) == ["train"]
     names = [split["name"] for split in json.loads((output / "dataset_info.json").read_text())["splits"]]
     assert names == ["train"]
+
+
+def test_every_door_gives_the_same_examples_in_the_same_order_without_tensorflow(dataset: Path, tmp_path: Path) -> None:
+    exports = []
+    for kind in ("parquet", "arrow", "webdataset"):
+        exports.append(str(tmp_path / kind))
+        assert main("tfrecords", "", EXPORTS, ["export", str(dataset), "--to", kind, "--output", exports[-1]]) == 0
+    builder = tfds.builder_from_directory(dataset)
+    config = tfds.ReadConfig(interleave_cycle_length=1)
+    for split in ("train", "test"):
+        theirs = tfds.as_numpy(builder.as_dataset(split=split, read_config=config))
+        expected = [digest({**row, "key": row["key"].decode(), "text": row["text"].decode()}) for row in theirs]
+        command = [sys.executable, "-m", "tests.every_door", str(dataset), split, *exports]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        doors = json.loads(done.stdout)
+        assert len(doors) == 11 and len(set(expected)) == len(expected) > 15
+        for door, found in doors.items():
+            assert found == expected, door

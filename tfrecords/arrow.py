@@ -41,7 +41,7 @@ def record_batches(examples: Iterable[DigitExample]) -> Iterator[pa.RecordBatch]
 
         table = pa.Table.from_batches(record_batches(tfrecords.open("svhn-records", "test")), SCHEMA)
 
-    Pictures become PNG files, without loss. A batch has 1,000 rows, fewer where pictures are large or the last are left.
+    Pictures become PNG files, without loss. A batch has 1,000 rows, fewer where pictures are large, and at the end.
     """
     rows: list[dict[str, Any]] = []
     size = 0

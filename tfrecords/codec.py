@@ -162,7 +162,8 @@ def _decode_with_protobuf(data: bytes, where: object) -> DigitExample:
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
     """Returns `image` (height, width, 1 or 3; uint8) as a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG")
+    # Half the time of zlib's default level, for 6 % more bytes.
+    Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG", compress_level=3)
     return buffer.getvalue()
 
 

@@ -43,7 +43,7 @@ _NAMES = {
 _NEXT = {
     "parquet": "datasets.load_dataset({output!r})",
     "arrow": "pyarrow.ipc.open_file(pyarrow.memory_map({file!r})).read_all()",
-    "webdataset": "webdataset.WebDataset({file!r}, shardshuffle=False).decode('pil').to_tuple('png', 'json')",
+    "webdataset": "webdataset.WebDataset({shards!r}, shardshuffle=False).decode('pil').to_tuple('png', 'json')",
 }
 _EXPORTED = re.compile(r"data|(data/)?[a-z][a-z0-9_]*-(\d{5}-of-\d{5}\.(parquet|arrow)|\d{6}\.tar)")
 
@@ -66,12 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", action="append", metavar="NAME", help="to export; several with commas or repeated; default: all"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
-    parser.add_argument(
-        "--on-error",
-        choices=("raise", "skip"),
-        default="raise",
-        help="at a damaged record: stop, or leave it out and count it",
-    )
+    damaged = "at a damaged record: stop, or leave it out and count it"
+    parser.add_argument("--on-error", choices=("raise", "skip"), default="raise", help=damaged)
     parser.add_argument("--overwrite", action="store_true", help="replace what export wrote to OUT before")
 
 
@@ -104,8 +100,10 @@ def _report(args: argparse.Namespace, output: Path, written: dict[str, int], fil
     made = ", ".join(f"{count:,} examples of {split}" for split, count in written.items())
     left_out = f"; {skipped:,} damaged examples were skipped" if skipped else ""
     print(f"{made} are in {output} as {args.to}: {files}{left_out}")
-    file = min(path for path in output.rglob("*-0*") if path.name.startswith(f"{next(iter(written))}-"))
-    print(f"Next: {_NEXT[args.to].format(output=str(output), file=str(file))}")
+    split = next(iter(written))
+    of_split = sorted(map(str, output.rglob(f"{split}-*")))
+    shards = f"{output}/{split}-{{000000..{len(of_split) - 1:06d}}}.tar"
+    print(f"Next: {_NEXT[args.to].format(output=str(output), file=of_split[0], shards=shards)}")
 
 
 def _tasks(directory: str, splits: Iterable[str], kind: str, on_error: OnError, folder: Path) -> Iterator[_Task]:
@@ -147,10 +145,12 @@ def _map(tasks: list[_Task], jobs: int) -> Generator[tuple[int, int], None, None
 
 def _write(task: _Task) -> tuple[int, int]:
     """Writes one file; returns how many examples are in it and how many were skipped."""
+    # A copy, so that the shard is closed when it has been read.
+    examples = task.examples[:]
     task.path.parent.mkdir(exist_ok=True)
     with task.path.open("wb") as stream:
-        count = _writer(task.kind)(task.examples, stream)
-    return count, task.examples.skipped
+        count = _writer(task.kind)(examples, stream)
+    return count, examples.skipped
 
 
 def _writer(kind: str) -> Callable[[Iterable[DigitExample], BinaryIO], int]:

@@ -65,6 +65,7 @@ class Examples(Sequence[DigitExample]):
         return decode(*self._read(self._numbers[operator.index(index)]))
 
     def __iter__(self) -> Iterator[DigitExample]:
+        told = ""
         for number in self._numbers:
             try:
                 example = decode(*self._read(number))
@@ -72,7 +73,10 @@ class Examples(Sequence[DigitExample]):
                 if self._on_error == "raise":
                     raise
                 self.skipped += 1
-                _log.warning("skipped: %s", error)
+                # Of a whole file once, not for each of its records.
+                if told != str(error):
+                    told = str(error)
+                    _log.warning("skipped: %s", told)
                 continue
             yield example
 

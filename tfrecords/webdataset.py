@@ -16,8 +16,8 @@ from tfrecords.schema import DigitExample
 def sample_name(key: str) -> str:
     """Returns the name of a key's files, without their suffix: `train%2F123%2Epng%232` for `train/123.png#2`.
 
-    WebDataset takes all behind a name's first dot for the suffix. So every character but ASCII letters, digits, `-`, `_`
-    and `~` is percent-encoded; `urllib.parse.unquote` returns the key.
+    WebDataset takes all behind a name's first dot for the suffix. So every character but ASCII letters, digits, `-`,
+    `_` and `~` is percent-encoded; `urllib.parse.unquote` returns the key.
     """
     return quote(key, safe="").replace(".", "%2E")
 
@@ -36,7 +36,7 @@ def write_tar(examples: Iterable[DigitExample], stream: BinaryIO) -> int:
             _add(archive, f"{name}.png", png_bytes(example.image))
             _add(archive, f"{name}.json", labels_json(example))
             # A tar file remembers every member that it wrote.
-            archive.members.clear()
+            archive.getmembers().clear()
             count += 1
     return count
 
