@@ -1,5 +1,6 @@
 """A split's examples as a sequence: any of them at once, in stored order, without TensorFlow."""
 
+import hashlib
 import logging
 import operator
 from bisect import bisect_right
@@ -43,6 +44,16 @@ class Examples(Sequence[DigitExample]):
         self._starts = [0, *accumulate(shard.examples for shard in self._shards)]
         self._numbers = range(self._starts[-1])
         self._files: dict[int, RecordFile | UserError] = {}
+
+    @property
+    def identity(self) -> str:
+        """Which examples these are, the same in every process and wherever the dataset lies.
+
+        That is the dataset's name, the split, which of its examples in what order, and a digest of its shards' digests.
+        """
+        digest = hashlib.sha256("\n".join(shard.sha256 for shard in self._shards).encode()).hexdigest()[:16]
+        numbers = self._numbers
+        return f"{self.manifest.name}, {self.split}[{numbers.start}:{numbers.stop}:{numbers.step}], {digest}"
 
     def __len__(self) -> int:
         return len(self._numbers)
