@@ -18,6 +18,7 @@ from pathlib import Path
 
 from beam_jobs.plan import find_subsets
 from benchmarks.digit_struct import read_as_usual, read_in_bulk, speed
+from benchmarks.own_process import choose, fastest
 from benchmarks.prepare_input import count_pictures, make_input, warm
 from benchmarks.prepare_job import Job
 from benchmarks.prepare_report import Rows, table, targets
@@ -31,9 +32,10 @@ _PARSED_AS_USUAL = 1000  # entries: 4 s
 def main(argv: Sequence[str] | None = None) -> int:
     parser = _make_parser()
     args = parser.parse_args(argv)
-    only = args.only.split(",") if args.only else [*WAYS, _PARSE]
-    if unknown := set(only) - {*WAYS, _PARSE}:
-        parser.error(f"--only knows {', '.join([*WAYS, _PARSE])}. Received: {', '.join(sorted(unknown))}")
+    try:
+        only = choose(args.only, [*WAYS, _PARSE])
+    except UserError as error:
+        parser.error(str(error))
     for folder in (args.output, args.keep_input):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             source = _input(args, folder)
         except UserError as error:
             parser.error(str(error))
-        rows = _measure(args, source, [name for name in WAYS if name in only], folder) if {*only} & {*WAYS} else {}
+        ways = [name for name in only if name != _PARSE]
+        rows = _measure(args, source, ways, folder) if ways else {}
         if rows:
             print(table(rows, args.workers), *targets(rows), sep="\n")
         if _PARSE in only:
@@ -96,20 +99,11 @@ def _measure(args: argparse.Namespace, source: Path, names: list[str], folder: P
     """Returns the fastest run of each way; says on stderr what is going on."""
     warm(source)
     everything = Job(str(source), str(folder / "out"), count_pictures(source), args.workers)
-    rows: Rows = {}
-    for turn in range(args.repeats):
-        for place, name in enumerate(names, turn * len(names) + 1):
-            title = WAYS[name].title.format(workers=args.workers)
-            print(f"[{place}/{args.repeats * len(names)}] {title} ...", end=" ", file=sys.stderr, flush=True)
-            peer = replace(everything, pictures=min(everything.pictures, args.peer_pictures))
-            try:
-                row = measure(name, peer if WAYS[name].peer else everything, folder)
-            except RuntimeError as error:
-                print(f"failed: {error}", file=sys.stderr)
-                continue
-            print(f"{row.per_s:,.0f} pictures/s", file=sys.stderr)
-            rows[name] = max(row, rows.get(name, row), key=lambda row: row.per_s)
-    return rows
+    few = replace(everything, pictures=min(everything.pictures, args.peer_pictures))
+    titles = {name: WAYS[name].title.format(workers=args.workers) for name in names}
+    return fastest(
+        titles, args.repeats, lambda name: measure(name, few if WAYS[name].peer else everything, folder), "pictures"
+    )
 
 
 def _compare_parsers(source: Path) -> str:

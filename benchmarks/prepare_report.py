@@ -6,6 +6,7 @@ prints both.
 """
 
 from benchmarks.prepare_ways import WAYS, Measured
+from benchmarks.table import markdown, verdict
 
 Rows = dict[str, Measured]
 
@@ -23,11 +24,7 @@ _MB_BELOW = 400
 
 def table(rows: Rows, workers: int) -> str:
     """Returns the rows as a Markdown table, and below it what it does not show."""
-    cells = [_HEAD, *(_cells(name, row, rows, workers) for name, row in rows.items())]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [_line([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in cells]
-    lines.insert(1, _line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]))
-    lines.append("")
+    lines = [markdown(_HEAD, (_cells(name, row, rows, workers) for name, row in rows.items())), ""]
     examples: dict[int, set[int]] = {}
     for row in rows.values():
         examples.setdefault(row.pictures, set()).add(row.examples)
@@ -37,10 +34,6 @@ def table(rows: Rows, workers: int) -> str:
     if any(len(numbers) > 1 for numbers in examples.values()):
         lines.append("WRONG: not all ways made the same number of examples of the same pictures.")
     return "\n".join(lines)
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _cells(name: str, row: Measured, rows: Rows, workers: int) -> tuple[str, ...]:
@@ -65,14 +58,10 @@ def targets(rows: Rows) -> list[str]:
             wanted = _OF_LARGE.get(name, at_least) if large else at_least
             ratio = rows[name].per_s / rows[other].per_s
             where = f" ({rows[name].pictures:,} pictures)" if name in _OF_LARGE else ""
-            lines.append(_verdict(ratio >= wanted, f"{title}{where}: {ratio:.2f}, at least {wanted:g}"))
+            lines.append(verdict(ratio >= wanted, f"{title}{where}: {ratio:.2f}, at least {wanted:g}"))
     peaks = [row.peak_mb for name, row in rows.items() if name.startswith("prepare") and row.peak_mb]
     if peaks:
         lines.append(
-            _verdict(max(peaks) < _MB_BELOW, f"prepare's largest process: {max(peaks):,.0f} MB, below {_MB_BELOW}")
+            verdict(max(peaks) < _MB_BELOW, f"prepare's largest process: {max(peaks):,.0f} MB, below {_MB_BELOW}")
         )
     return lines
-
-
-def _verdict(met: bool, text: str) -> str:
-    return f"{'pass' if met else 'FAIL'}  {text}"

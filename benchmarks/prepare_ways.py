@@ -6,19 +6,15 @@ runs one: JOB holds the fields of `Job` as JSON, RESULT is the file that the sec
 """
 
 import importlib
-import json
 import os
 import shutil
-import subprocess
-import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from benchmarks.own_process import answer, run
 from benchmarks.prepare_job import Job, count_records
-
-_ROOT = Path(__file__).resolve().parents[1]
-_SECONDS_BETWEEN_LOOKS = 0.1
 
 
 @dataclass(frozen=True)
@@ -78,65 +74,25 @@ def measure(name: str, job: Job, folder: Path) -> Measured:
     Raises:
       RuntimeError: it failed; the text is the last line that it said.
     """
-    result, log = folder / "result.json", folder / "log.txt"
     os.sync()  # what an earlier way wrote must not be written to disk at this one's cost
-    command = [sys.executable, "-m", "benchmarks.prepare_ways", name, json.dumps(asdict(job)), str(result)]
-    start = time.perf_counter()
     try:
-        code, peak = _watch(command, log)
-        wall = time.perf_counter() - start
-        if code:
-            said = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
-            raise RuntimeError(said[-1])
-        seconds = json.loads(result.read_text())
+        seconds, wall, peak = run("benchmarks.prepare_ways", name, job, folder)
         examples = count_records(Path(job.output))
         return Measured(job.pictures, examples, seconds, wall - seconds, peak / 1e6 if peak else None)
     finally:
         shutil.rmtree(job.output, ignore_errors=True)
 
 
-def _watch(command: list[str], log: Path) -> tuple[int, int]:
-    """Runs a command; returns its exit code and the most memory that one of its processes had, bytes."""
-    peak = 0
-    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, cwd=_ROOT) as process:
-        try:
-            while process.poll() is None:
-                peak = max(peak, *map(_peak_bytes, _tree(process.pid)))
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-        except BaseException:
-            process.terminate()
-            raise
-    return process.returncode, peak
-
-
-def _tree(pid: int) -> list[int]:
-    """Returns a process and all below it."""
-    pids = [pid]
-    for parent in pids:
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            try:
-                pids.extend(map(int, children.read_text().split()))
-            except OSError:
-                continue  # the thread has ended
-    return pids
-
-
-def _peak_bytes(pid: int) -> int:
-    """Returns the most memory that a process has had; the kernel keeps count, so looking seldom misses little."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
-
-
-def main() -> None:
-    name, job, result = sys.argv[1:]
+def _work(name: str, job: dict[str, Any]) -> float:
     module, function = WAYS[name].function.split(":")
     work = getattr(importlib.import_module(module), function)
     start = time.perf_counter()
-    work(Job(**json.loads(job)))
-    Path(result).write_text(json.dumps(time.perf_counter() - start))
+    work(Job(**job))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    answer(_work)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import prepare_ways
+from benchmarks import own_process, prepare_ways
 from benchmarks.prepare import main
 from benchmarks.prepare_job import Job
 from benchmarks.prepare_ways import WAYS
@@ -17,7 +17,7 @@ WITH_WORKERS = {"processes", "prepare-processes"}
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares most ways the seconds that a process of their own takes to import Beam; those that fork have one still."""
-    watch = prepare_ways._watch
+    watch = own_process._watch
 
     def run(command: list[str], log: Path) -> tuple[int, int]:
         if command[3] in WITH_WORKERS:
@@ -26,7 +26,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare_ways.main()
         return 0, 1_000_000
 
-    monkeypatch.setattr(prepare_ways, "_watch", run)
+    monkeypatch.setattr(own_process, "_watch", run)
 
 
 @pytest.mark.usefixtures("in_this_process")

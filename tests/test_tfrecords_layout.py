@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.examples import assert_equal_examples, make_example
-from tfrecords.codec import _decode_with_protobuf, encode
+from tfrecords.codec import decode_with_protobuf, encode
 from tfrecords.errors import UserError
 from tfrecords.layout import decode_by_layout
 
@@ -19,7 +19,7 @@ def test_a_raw_record_is_decoded_as_protobuf_decodes_it(
     data = encode(make_example("train/1.png#3", digits, size), dynamic_shape=dynamic_shape)
     example = decode_by_layout(data)
     assert example is not None
-    assert_equal_examples(example, _decode_with_protobuf(data, "record"))
+    assert_equal_examples(example, decode_with_protobuf(data, "record"))
 
 
 def test_its_arrays_cannot_be_written_to() -> None:
@@ -51,7 +51,7 @@ def test_a_damaged_record_is_decoded_as_protobuf_decodes_it_or_not_at_all() -> N
         example = decode_by_layout(bytes(damaged))
         if example is not None:
             decoded += 1
-            assert_equal_examples(example, _decode_with_protobuf(bytes(damaged), "record"))
+            assert_equal_examples(example, decode_with_protobuf(bytes(damaged), "record"))
     assert 100 < decoded < 4900
 
 
@@ -60,14 +60,14 @@ def test_a_negative_number_is_left_to_protobuf() -> None:
     record.features.feature["crop_box"].int64_list.value[0] = -5
     data = record.SerializeToString(deterministic=True)
     assert decode_by_layout(data) is None
-    assert _decode_with_protobuf(data, "record").crop_box[0] == -5
+    assert decode_with_protobuf(data, "record").crop_box[0] == -5
 
 
 def test_a_wrong_text_is_named() -> None:
     data = encode(make_example(digits=(1, 9))).replace(b"\x0a\x0219", b"\x0a\x0218")
     assert decode_by_layout(data) is None
     with pytest.raises(UserError, match=r"text must be the digits, '19'\. Received: 18"):
-        _decode_with_protobuf(data, "record")
+        decode_with_protobuf(data, "record")
 
 
 def test_a_record_that_is_cut_off_anywhere_is_left_to_protobuf() -> None:

@@ -122,10 +122,11 @@ def decode(data: bytes, where: object = "record") -> DigitExample:
     Raises:
       UserError: not a tf.train.Example, or a feature is missing or malformed.
     """
-    return decode_by_layout(data) or _decode_with_protobuf(data, where)
+    return decode_by_layout(data) or decode_with_protobuf(data, where)
 
 
-def _decode_with_protobuf(data: bytes, where: object) -> DigitExample:
+def decode_with_protobuf(data: bytes, where: object) -> DigitExample:
+    """Returns what `decode` does, and raises what it raises; it can any record."""
     record = _Example()
     try:
         record.ParseFromString(data)

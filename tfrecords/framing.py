@@ -50,7 +50,8 @@ class Record(NamedTuple):
 
 def masked_crc32c(data: bytes) -> int:
     """Returns TensorFlow's masked CRC-32C of `data`, 0..2**32-1."""
-    return _mask(google_crc32c.value(data))
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
 
 
 def _mask(crc: int) -> int:
@@ -108,9 +109,21 @@ def frame_size(header: bytes, place: object) -> int:
 
 @lru_cache(1024)
 def _data_size(header: bytes) -> int | None:
-    """Returns a record's length; None where its checksum is wrong. Records of equal length have equal headers."""
+    """Returns a record's length; None where it is no header. Records of equal length have equal headers."""
+    if len(header) < HEADER_BYTES:
+        return None
     length, crc = _HEADER.unpack(header)
     return int(length) if masked_crc32c(header[:8]) == crc and length <= MAX_RECORD_BYTES else None
+
+
+def unframe_whole(framed: bytes, verify: bool = True) -> bytes | None:
+    """Returns the record that stands in a file as `framed`; None where `unframe` has an error to raise."""
+    if _data_size(framed[:HEADER_BYTES]) != len(framed) - FRAMING_BYTES:
+        return None
+    data = framed[HEADER_BYTES : -_FOOTER.size]
+    if verify and masked_crc32c(data) != _FOOTER.unpack_from(framed, len(framed) - _FOOTER.size)[0]:
+        return None
+    return data
 
 
 def unframe(framed: bytes, place: object, verify: bool = True) -> bytes:
@@ -124,14 +137,14 @@ def unframe(framed: bytes, place: object, verify: bool = True) -> bytes:
     Raises:
       UserError: they are too few or too many, or a checksum is wrong.
     """
+    data = unframe_whole(framed, verify)
+    if data is not None:
+        return data
     size = frame_size(framed[:HEADER_BYTES], place)
     if len(framed) < size:
         rule = f"{place}: the file ends inside a record of {size - FRAMING_BYTES} bytes."
         raise UserError(rule, f"{len(framed) - HEADER_BYTES} bytes")
     if len(framed) > size:
         raise UserError(f"{place}: the index must state the size that the record has, {size} bytes.", len(framed))
-    data = framed[HEADER_BYTES : -_FOOTER.size]
-    if verify and _FOOTER.pack(masked_crc32c(data)) != framed[-_FOOTER.size :]:
-        received = f"crc {_FOOTER.unpack(framed[-_FOOTER.size :])[0]:#x}"
-        raise UserError(f"{place}: the record's checksum is wrong: damaged.", received)
-    return data
+    received = f"crc {_FOOTER.unpack_from(framed, len(framed) - _FOOTER.size)[0]:#x}"
+    raise UserError(f"{place}: the record's checksum is wrong: damaged.", received)

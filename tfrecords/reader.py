@@ -9,9 +9,10 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from tfrecords.codec import decode
+from tfrecords.codec import decode_with_protobuf
 from tfrecords.errors import UserError
 from tfrecords.framing import Place, Record, read_frames
+from tfrecords.layout import decode_by_layout
 from tfrecords.manifest import MANIFEST, Manifest, ShardInfo
 from tfrecords.record_file import RecordFile
 from tfrecords.schema import DigitExample
@@ -73,13 +74,13 @@ class Examples(Sequence[DigitExample]):
             part = Examples(self.directory, self.manifest, self.split, self._verify, self._on_error)
             part._numbers = self._numbers[index]
             return part
-        return decode(*self._read(self._numbers[operator.index(index)]))
+        return self._read(self._numbers[operator.index(index)])
 
     def __iter__(self) -> Iterator[DigitExample]:
         told = ""
         for number in self._numbers:
             try:
-                example = decode(*self._read(number))
+                example = self._read(number)
             except UserError as error:
                 if self._on_error == "raise":
                     raise
@@ -91,8 +92,7 @@ class Examples(Sequence[DigitExample]):
                 continue
             yield example
 
-    def _read(self, number: int) -> tuple[bytes, Place]:
-        """Returns an example's record and where it stands."""
+    def _read(self, number: int) -> DigitExample:
         shard = bisect_right(self._starts, number) - 1
         file = self._files.get(shard)
         if file is None:
@@ -102,7 +102,9 @@ class Examples(Sequence[DigitExample]):
         number -= self._starts[shard]
         if number >= len(file):
             raise (file.damage or _cut(file, self._shards[shard])).with_traceback(None)
-        return file.read(number)
+        data = file.read(number)
+        # As `decode` does, without making up what an error would say.
+        return decode_by_layout(data) or decode_with_protobuf(data, file.place(number))
 
     def _open(self, shard: int) -> RecordFile | UserError:
         file: RecordFile | UserError

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
-from tfrecords.framing import HEADER_BYTES, Place, frame_size, unframe
+from tfrecords.framing import HEADER_BYTES, Place, frame_size, unframe, unframe_whole
 from tfrecords.index import index_path, parse_index
 from tfrecords.storage import Blob, open_blob, read_bytes
 
@@ -74,29 +74,35 @@ class RecordFile(Sequence[bytes]):
           UserError: it is damaged.
         """
         if isinstance(index, slice):
-            return [self.read(number)[0] for number in range(len(self))[index]]
-        return self.read(range(len(self))[operator.index(index)])[0]
+            return [self.read(number) for number in range(len(self))[index]]
+        return self.read(range(len(self))[operator.index(index)])
 
     def __iter__(self) -> Iterator[bytes]:
         for number in range(len(self)):
-            yield self.read(number)[0]
+            yield self.read(number)
         if self.damage:
             raise self.damage.with_traceback(None)
 
-    def read(self, number: int) -> tuple[bytes, Place]:
-        """Returns a record by its number, 0 or above, and where it stands."""
+    def read(self, number: int) -> bytes:
+        """Returns a record by its number, 0 or above."""
         start, stop = self._starts[number], self._starts[number + 1]
-        place = Place(self.path, number, start)
         framed = self._blob.read(start, stop)
-        try:
-            return unframe(framed, place, self._verify), place
-        except UserError:
-            # The file goes on where the index says that the record ends.
-            if len(framed) == stop - start < (size := frame_size(framed[:HEADER_BYTES], place)):
-                raise UserError(
-                    f"{place}: the index must state the size that the record has, {size} bytes.", len(framed)
-                ) from None
-            raise
+        record = unframe_whole(framed, self._verify)
+        return self._explain(framed, number) if record is None else record
+
+    def place(self, number: int) -> Place:
+        """Returns where a record stands."""
+        return Place(self.path, number, self._starts[number])
+
+    def _explain(self, framed: bytes, number: int) -> bytes:
+        """Raises:
+        UserError: what is wrong with a record.
+        """
+        place, size = self.place(number), self._starts[number + 1] - self._starts[number]
+        # The file goes on where the index says that the record ends.
+        if len(framed) == size < (true_size := frame_size(framed[:HEADER_BYTES], place)):
+            raise UserError(f"{place}: the index must state the size that the record has, {true_size} bytes.", size)
+        return unframe(framed, place, self._verify)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RecordFile, (self.path, self._verify)

@@ -1,0 +1,161 @@
+"""The readers that are compared, each run in a process of its own.
+
+    python -m benchmarks.readers_ways WAY JOB RESULT
+
+runs one: JOB holds the fields of `Job` as JSON, RESULT is the file that examples and seconds go to.
+"""
+
+import importlib
+import importlib.util
+import os
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from benchmarks.own_process import answer, run
+from benchmarks.readers_job import BATCH, Job
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way.
+
+    Attributes:
+      title: what the table calls it.
+      function: `module:function`; gets a `Job`, returns what reads all examples once when it is called.
+      gives: what that reads: `examples` one by one, or `batches`.
+      checks: which checksums are looked at.
+      needs: one of `_EXTRAS`; empty: nothing that is not always there.
+      files: which of `readers_files`' it reads instead of the dataset's.
+    """
+
+    title: str
+    function: str
+    gives: str
+    checks: str
+    needs: str = ""
+    files: str = ""
+
+
+_EXTRAS = {
+    "tensorflow": "train",
+    "tensorflow_datasets": "tfds",
+    "torch": "torch",
+    "grain": "grain",
+    "array_record": "grain",
+    "tfrecord": "bench",
+    "webdataset": "bench",
+}
+"""Packages, and which of streetdigits' extras brings each."""
+_OURS, _TENSORFLOW, _PEERS = (f"benchmarks.readers_{name}" for name in ("ours", "tensorflow", "peers"))
+WAYS = {
+    "tf.data": Way("tf.data, parse_example", f"{_TENSORFLOW}:tf_data", "batches", "records", "tensorflow"),
+    "open": Way("tfrecords.open, in order", f"{_OURS}:in_order", "examples", "records"),
+    "unverified": Way("tfrecords.open, verify=False", f"{_OURS}:unverified", "examples", "lengths"),
+    "random": Way("tfrecords.open, by number, shuffled", f"{_OURS}:by_number", "examples", "records"),
+    "batches": Way("Batches, shuffled", f"{_OURS}:batches", "batches", "records"),
+    "torch-dataset": Way("PyTorch on DigitDataset, shuffled", f"{_OURS}:torch_dataset", "batches", "records", "torch"),
+    "torch-batches": Way("PyTorch on DigitBatches, shuffled", f"{_OURS}:torch_batches", "batches", "records", "torch"),
+    "grain": Way("Grain on DigitSource, shuffled", f"{_OURS}:grain", "batches", "records", "grain"),
+    "tfds": Way(
+        "TensorFlow Datasets, as NumPy",
+        f"{_TENSORFLOW}:tensorflow_datasets",
+        "batches",
+        "records",
+        "tensorflow_datasets",
+    ),
+    "tfrecord": Way("tfrecord package", f"{_PEERS}:tfrecord_package", "examples", "none", "tfrecord"),
+    "webdataset-png": Way(
+        "WebDataset, PNG and JSON", f"{_PEERS}:webdataset_png", "examples", "pixels", "webdataset", "webdataset-png"
+    ),
+    "webdataset-npy": Way(
+        "WebDataset, npy and JSON", f"{_PEERS}:webdataset_npy", "examples", "none", "webdataset", "webdataset-npy"
+    ),
+    "arrayrecord": Way(
+        "Grain on ArrayRecord, our decode, shuffled",
+        f"{_PEERS}:array_record",
+        "batches",
+        "chunks",
+        "array_record",
+        "arrayrecord",
+    ),
+    "arrayrecord-protobuf": Way(
+        "Grain on ArrayRecord, protobuf, shuffled",
+        f"{_PEERS}:array_record_protobuf",
+        "batches",
+        "chunks",
+        "array_record",
+        "arrayrecord",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run of a way took: the examples that it gave, and the seconds."""
+
+    examples: int
+    seconds: float
+
+    @property
+    def per_s(self) -> float:
+        return self.examples / self.seconds
+
+
+def missing(name: str) -> str:
+    """Returns how to get what a way needs; empty where it is there."""
+    needs = WAYS[name].needs
+    if not needs or importlib.util.find_spec(needs):
+        return ""
+    return f"It needs {needs}: pip install 'streetdigits[{_EXTRAS[needs]}]'."
+
+
+def measure(name: str, job: Job, folder: Path) -> Measured:
+    """Runs a way; `folder` is for its log and result.
+
+    Raises:
+      RuntimeError: it failed; the text is the last line that it said.
+    """
+    result, _, _ = run("benchmarks.readers_ways", name, job, folder)
+    return Measured(**result)
+
+
+def read(name: str, job: Job) -> Measured:
+    """Reads all examples once, in this process, after a first batch of them."""
+    module, function = WAYS[name].function.split(":")
+    start_pass = getattr(importlib.import_module(module), function)(job)
+    batched = WAYS[name].gives == "batches"
+    deque(islice(start_pass(), 1 if batched else BATCH), maxlen=0)
+    start = time.perf_counter()
+    examples = _count(start_pass(), batched)
+    return Measured(examples, time.perf_counter() - start)
+
+
+def _count(items: Iterable[Any], batched: bool) -> int:
+    return sum(len(batch["key"]) for batch in items) if batched else sum(1 for _ in items)
+
+
+def core() -> int | None:
+    """Returns the core that every way runs on; None where the system does not let one be chosen."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else None
+
+
+def _work(name: str, job: dict[str, Any]) -> dict[str, float]:
+    # Before anything is imported that counts the cores for its threads, or looks for a GPU.
+    chosen = core()
+    if chosen is not None:
+        os.sched_setaffinity(0, {chosen})
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    return vars(read(name, Job(**job)))
+
+
+def main() -> None:
+    answer(_work)
+
+
+if __name__ == "__main__":
+    main()
