@@ -3,6 +3,7 @@
 Each function opens what it needs and returns what reads all examples once, each time it is called.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow as tf
@@ -17,11 +18,12 @@ _TYPES = {"int64": tf.int64, "bytes": tf.string, "float": tf.float32}
 def tf_data(job: Job) -> Pass:
     """Whole batches are parsed at once, into tensors."""
     records = tf.data.TFRecordDataset([str(path) for path in job.paths]).take(job.examples)
-    dataset = records.batch(BATCH).map(_parser(job)).with_options(_one_thread())
+    dataset = records.batch(BATCH).map(parser(job)).with_options(_one_thread())
     return lambda: iter(dataset)
 
 
-def _parser(job: Job) -> Any:
+def parser(job: Job, names: Collection[str] = tuple(FEATURES)) -> Any:
+    """Returns a function from (batch,) serialized records to a batch of these features."""
     examples = job.open()
     image = examples.manifest.image
     source = DYNAMIC_IMAGE if image.dynamic else "image"
@@ -29,6 +31,7 @@ def _parser(job: Job) -> Any:
     spec = {
         source if name == "image" else name: tf.io.FixedLenFeature(feature.shape, _TYPES[feature.kind])
         for name, feature in FEATURES.items()
+        if name in names
     }
 
     def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -10,8 +10,9 @@ import importlib.util
 import os
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -106,29 +107,29 @@ class Measured:
         return self.examples / self.seconds
 
 
-def missing(name: str) -> str:
+def missing(name: str, ways: Mapping[str, Way] = WAYS) -> str:
     """Returns how to get what a way needs; empty where it is there."""
-    needs = WAYS[name].needs
+    needs = ways[name].needs
     if not needs or importlib.util.find_spec(needs):
         return ""
     return f"It needs {needs}: pip install 'streetdigits[{_EXTRAS[needs]}]'."
 
 
-def measure(name: str, job: Job, folder: Path) -> Measured:
-    """Runs a way; `folder` is for its log and result.
+def measure(name: str, job: Job, folder: Path, module: str = "benchmarks.readers_ways") -> Measured:
+    """Runs a way; `folder` is for its log and result, `module` the one that `serve` answers for.
 
     Raises:
       RuntimeError: it failed; the text is the last line that it said.
     """
-    result, _, _ = run("benchmarks.readers_ways", name, job, folder)
+    result, _, _ = run(module, name, job, folder)
     return Measured(**result)
 
 
-def read(name: str, job: Job) -> Measured:
+def read(name: str, job: Job, ways: Mapping[str, Way] = WAYS) -> Measured:
     """Reads all examples once, in this process, after a first batch of them."""
-    module, function = WAYS[name].function.split(":")
+    module, function = ways[name].function.split(":")
     start_pass = getattr(importlib.import_module(module), function)(job)
-    batched = WAYS[name].gives == "batches"
+    batched = ways[name].gives == "batches"
     deque(islice(start_pass(), 1 if batched else BATCH), maxlen=0)
     start = time.perf_counter()
     examples = _count(start_pass(), batched)
@@ -144,18 +145,19 @@ def core() -> int | None:
     return max(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else None
 
 
-def _work(name: str, job: dict[str, Any]) -> dict[str, float]:
+def serve(ways: Mapping[str, Way]) -> None:
+    """Is `main` of the process that measures one of these ways."""
+    answer(partial(_work, ways))
+
+
+def _work(ways: Mapping[str, Way], name: str, job: dict[str, Any]) -> dict[str, float]:
     # Before anything is imported that counts the cores for its threads, or looks for a GPU.
     chosen = core()
     if chosen is not None:
         os.sched_setaffinity(0, {chosen})
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return vars(read(name, Job(**job)))
-
-
-def main() -> None:
-    answer(_work)
+    return vars(read(name, Job(**job), ways))
 
 
 if __name__ == "__main__":
-    main()
+    serve(WAYS)

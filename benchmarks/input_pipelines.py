@@ -1,0 +1,82 @@
+"""From files to batches of pictures, lengths and digits: ours, the bound, and what most write with tf.data.
+
+Each function opens what it needs and returns what reads a shuffled epoch, each time it is called.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.readers_job import BATCH, SEED, Job
+from benchmarks.readers_ours import Pass
+
+_NAMES = ("image", "length", "digits", "key")
+
+
+def write_arrays(job: Job, folder: Path) -> Path:
+    """Writes what training needs of the examples as arrays, a file each, and returns their folder."""
+    folder.mkdir()
+    examples = job.open()
+    width = max(len(example.key.encode()) for example in examples)
+    images = np.lib.format.open_memmap(folder / "image.npy", "w+", np.uint8, (job.examples, *examples[0].image.shape))
+    rest = {
+        "length": np.empty(job.examples, np.int64),
+        "digits": np.empty((job.examples, 5), np.int64),
+        "key": np.empty(job.examples, f"S{width}"),
+    }
+    for place, example in enumerate(examples):
+        images[place] = example.image
+        for name, array in rest.items():
+            array[place] = getattr(example, name)
+    images.flush()
+    for name, array in rest.items():
+        np.save(folder / f"{name}.npy", array)
+    return folder
+
+
+def memory_map(job: Job) -> Pass:
+    """Nothing is left to do here but to copy: no format, no checksum."""
+    arrays = {name: np.load(Path(job.file, f"{name}.npy"), mmap_mode="r") for name in _NAMES}
+
+    def read() -> Iterator[dict[str, np.ndarray]]:
+        order = np.random.default_rng(SEED).permutation(job.examples)
+        for start in range(0, job.examples, BATCH):
+            here = order[start : start + BATCH]
+            yield {name: array[here] for name, array in arrays.items()}
+
+    return read
+
+
+def training(job: Job) -> Pass:
+    """What a training step gets, random numbers included."""
+    from trainer.startup import start_tensorflow
+
+    start_tensorflow()  # as `python -m trainer` does: it has the C library keep freed memory
+
+    from trainer.config import TrainConfig
+    from trainer.dataset import training_dataset
+
+    batches = training_dataset(Path(job.data), TrainConfig(global_batch_size=BATCH, seed=SEED), 0)
+    return lambda: iter(batches)
+
+
+def as_usual(job: Job) -> Pass:
+    """As most tutorials have it: each record parsed by itself, and everything left to AUTOTUNE."""
+    from trainer.startup import start_tensorflow
+
+    start_tensorflow()
+
+    import tensorflow as tf
+
+    from benchmarks.readers_tensorflow import parser
+
+    parse = parser(job, _NAMES)
+
+    def parse_one(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {name: value[0] for name, value in parse(record[None]).items()}
+
+    files = [str(path) for path in job.paths]
+    records = tf.data.TFRecordDataset(files, num_parallel_reads=tf.data.AUTOTUNE).shuffle(8192, SEED)
+    batches = records.map(parse_one, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+    return lambda: iter(batches)

@@ -1,0 +1,24 @@
+"""The ways from files to batches that are compared, each run in a process of its own.
+
+    python -m benchmarks.input_ways WAY JOB RESULT
+
+runs one, as `benchmarks.readers_ways` does.
+"""
+
+from benchmarks.readers_ways import WAYS as READERS
+from benchmarks.readers_ways import Way, serve
+
+_OURS = "benchmarks.input_pipelines"
+MODULE = "benchmarks.input_ways"
+ARRAYS = "arrays"
+"""The files of `memory-map`, which `input_pipelines.write_arrays` makes."""
+WAYS = {
+    "memory-map": Way("NumPy memory map, shuffled", f"{_OURS}:memory_map", "batches", "none", files=ARRAYS),
+    "training": Way("training_dataset", f"{_OURS}:training", "batches", "records", "tensorflow"),
+    "as-usual": Way("tf.data, record by record, AUTOTUNE", f"{_OURS}:as_usual", "batches", "records", "tensorflow"),
+    **{name: READERS[name] for name in ("grain", "torch-dataset", "torch-batches")},
+}
+
+
+if __name__ == "__main__":
+    serve(WAYS)
