@@ -1,12 +1,15 @@
-"""python -m trainer predict: the numbers in a user's own pictures."""
+"""python -m trainer predict: the numbers in a user's own pictures, as they come."""
 
 import argparse
+import functools
+import itertools
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from tfrecords.boxes import BoundingBox
 from tfrecords.crop import CropSpec
@@ -14,6 +17,8 @@ from tfrecords.errors import UserError
 from tfrecords.picture import decode_picture, evaluation_view
 from trainer.checkpoint import load_model
 from trainer.decode import Numbers, decode_numbers
+from trainer.loop import make_forward
+from trainer.photos import ENDINGS, find_photos, is_folder
 from trainer.run_dir import Run
 
 EPILOG = """\
@@ -24,12 +29,24 @@ examples:
     python -m trainer predict --run-dir runs/first street.jpg --box 120,80,60,40
   several, each with its own box, as JSON:
     python -m trainer predict --run-dir runs/first a.png b.png --box 1,2,30,20 --box 5,5,40,30 --json
+  a folder with all below it, a JSON object a line:
+    python -m trainer predict --run-dir runs/first photos --json-lines > numbers.jsonl
+  paths from another program:
+    find photos -newer numbers.jsonl -name '*.jpg' -print0 | python -m trainer predict --run-dir runs/first - --null
+
+Of a folder, the files are read that end as pictures do, hidden ones left out, in the order of their names. Answers
+are written a batch at a time: --batch-size 1 answers each line of standard input at once.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="picture files, in any usual format")
+    parser.add_argument(
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="picture files, in any usual format; folders; or - for paths from standard input, one a line",
+    )
     parser.add_argument("--run-dir", type=Path, required=True, help="of a trained model")
     parser.add_argument(
         "--box",
@@ -38,29 +55,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the number is: left, top, width, height in pixels, from 0; once for each photo, in order. "
         "Without it the whole picture is read",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON with all probabilities")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON array with all probabilities")
+    form.add_argument("--json-lines", action="store_true", help="print a JSON object a line, with all probabilities")
+    parser.add_argument("--null", action="store_true", help="paths on standard input end in NUL, as of find -print0")
+    parser.add_argument("--batch-size", type=int, default=64, help="pictures at a time")
 
 
 def run(args: argparse.Namespace) -> int:
     """Reads every photo that can be read; the others are named on standard error, and make the exit code 1."""
+    if args.batch_size < 1:
+        raise UserError("--batch-size must be at least 1.", args.batch_size)
+    boxes = _boxes(args)
+    run_ = Run.load(args.run_dir)
+    # The model is loaded for the sake of the pictures: none is loaded where none can be read.
+    forward = functools.cache(lambda: make_forward(load_model(run_)))
+    photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
+    pairs = zip(photos(), boxes or itertools.repeat(None), strict=False)
+    total = None if "-" in args.photos else sum(1 for _ in photos())
+    printer = _Printer(args.json, args.json_lines)
+    failed = 0
+    with tqdm(total=total, desc="predict", unit=" pictures", leave=False, disable=None) as bar:
+        while batch := list(itertools.islice(pairs, args.batch_size)):
+            names, views = _read_views(batch, run_.crop)
+            if views:
+                outputs = forward()(np.stack(views))
+                numbers = decode_numbers(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+                printer.write([describe(name, numbers, index) for index, name in enumerate(names)])
+            failed += len(batch) - len(views)
+            bar.update(len(batch))
+    printer.close()
+    lost = f"; {failed:,} could not be read" if failed else ""
+    print(f"Read {printer.count:,} of {printer.count + failed:,} pictures{lost}.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
     boxes = [parse_box(text) for text in args.box or []]
     if boxes and len(boxes) != len(args.photos):
         raise UserError("--box must be given once for each photo, or not at all.", f"{len(boxes)} boxes")
-    run_ = Run.load(args.run_dir)
+    no_files = [name for name in args.photos if name == "-" or is_folder(Path(name))]
+    if boxes and no_files:
+        raise UserError("--box must be given for files, not for folders or standard input.", no_files[0])
+    return boxes
+
+
+def _read_views(batch: list[tuple[Path, BoundingBox | None]], crop: CropSpec) -> tuple[list[str], list[np.ndarray]]:
+    """Returns name and view of each photo that can be read, and tells why the others cannot."""
     names, views = [], []
-    for index, name in enumerate(args.photos):
+    for path, box in batch:
         try:
-            views.append(read_view(Path(name), boxes[index : index + 1], run_.crop))
-            names.append(name)
+            views.append(read_view(path, [box] if box else [], crop))
+            # Names that are no UTF-8 can be printed nowhere.
+            names.append(str(path).encode(errors="backslashreplace").decode())
         except (UserError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-    if views:
-        # The model is loaded for the sake of the pictures: none is loaded where none can be read.
-        outputs = load_model(run_).predict(np.stack(views).astype(np.float32), verbose=0)
-        numbers = decode_numbers(outputs["length_logits"], outputs["digit_logits"])
-        answers = [describe(name, numbers, index) for index, name in enumerate(names)]
-        print(json.dumps(answers, indent=2, ensure_ascii=False) if args.json else as_table(answers))
-    return 0 if len(views) == len(args.photos) else 1
+            tqdm.write(f"error: {error}", file=sys.stderr)
+    return names, views
 
 
 def parse_box(text: str) -> BoundingBox:
@@ -85,6 +135,8 @@ def read_view(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> np.ndarra
       UserError: not a picture, or the box lies outside it.
       OSError: the file cannot be read.
     """
+    if is_folder(path):
+        raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(ENDINGS))}).")
     picture = decode_picture(path.read_bytes(), str(path))
     try:
         return evaluation_view(picture, boxes, crop)
@@ -110,13 +162,43 @@ def describe(name: str, numbers: Numbers, index: int) -> dict[str, Any]:
     }
 
 
-def as_table(answers: list[dict[str, Any]]) -> str:
-    """Returns the answers as lines of text: photo, number, confidence, and each digit's probability."""
-    width = max(len("photo"), *(len(answer["photo"]) for answer in answers))
-    lines = [f"{'photo':<{width}}  {'number':<7} confidence  digits"]
-    for answer in answers:
-        digits = " ".join(f"{digit['digit']}:{digit['probability']:.3f}" for digit in answer["digits"])
-        lines.append(
-            f"{answer['photo']:<{width}}  {answer['number'] or '-':<7} {answer['confidence']:>10.4f}  {digits}"
-        )
-    return "\n".join(lines)
+class _Printer:
+    """Writes answers to standard output as they come: as a table, an array of JSON, or JSON lines."""
+
+    def __init__(self, json_array: bool, json_lines: bool) -> None:
+        self.count = 0
+        self._array, self._lines, self._width = json_array, json_lines, 0
+
+    def write(self, answers: list[dict[str, Any]]) -> None:
+        """Writes the answers of one batch, and flushes."""
+        if self._array:
+            # Whole lines only, or the progress bar wipes them out; the comma goes first, for the last is not known.
+            lines = [f"{',' if self.count or row else '['}{_as_json(answer)}" for row, answer in enumerate(answers)]
+        elif self._lines:
+            lines = [_as_json(answer) for answer in answers]
+        else:
+            lines = self._table(answers)
+        tqdm.write("\n".join(lines), file=sys.stdout)
+        sys.stdout.flush()
+        self.count += len(answers)
+
+    def close(self) -> None:
+        """Ends the array."""
+        if self._array:
+            print("]" if self.count else "[]", flush=True)
+
+    def _table(self, answers: list[dict[str, Any]]) -> list[str]:
+        """Lines of photo, number, confidence, and each digit's probability; the first batch decides the width."""
+        lines = []
+        if not self.count:
+            self._width = max(len("photo"), *(len(answer["photo"]) for answer in answers))
+            lines.append(f"{'photo':<{self._width}}  {'number':<7} confidence  digits")
+        for answer in answers:
+            digits = " ".join(f"{digit['digit']}:{digit['probability']:.3f}" for digit in answer["digits"])
+            number = answer["number"] or "-"
+            lines.append(f"{answer['photo']:<{self._width}}  {number:<7} {answer['confidence']:>10.4f}  {digits}")
+        return lines
+
+
+def _as_json(answer: dict[str, Any]) -> str:
+    return json.dumps(answer, ensure_ascii=False)
