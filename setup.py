@@ -16,7 +16,17 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "tfrecords" / "_version.
 PICTURES = ["imagecodecs>=2024.9.22,<2027", "opencv-python-headless>=4.10,<6"]
 BEAM = ["apache-beam>=2.76,<3", "filelock>=3.16,<4", *PICTURES]
 DRAW = ["matplotlib>=3.9,<4"]
-TRAIN = [*PICTURES, "tensorflow>=2.20,<2.22", "keras>=3.12,<4", "tensorboard>=2.20,<3", "jinja2>=3.1,<4", *DRAW]
+TRAIN = [
+    *PICTURES,
+    *DRAW,
+    "jinja2>=3.1,<4",
+    "keras>=3.12,<4",
+    "tensorboard>=2.20,<3",
+    "tensorflow>=2.20,<2.22",
+    'tomli>=2,<3; python_version < "3.11"',
+]
+# For `trainer export` to TFLite and ONNX.
+EXPORT = ["ai-edge-litert>=2,<3", "onnx>=1.18,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 # Without a floor the resolver falls back to a tensorflow-metadata that protobuf 6 cannot load (Python 3.10).
 TFDS = ["tensorflow-metadata>=1.15,<2", "tensorflow-datasets>=4.9.9,<5", "tensorflow>=2.20,<2.22"]
 REMOTE = ["fsspec>=2025.3"]
@@ -25,7 +35,7 @@ GRAIN = ["grain>=0.2.10,<1"]
 # Other packages' readers, which the tests hold ours against.
 PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
-DEV = ["pytest>=8.4,<10", "ruff>=0.12,<1", "mypy>=1.17,<3", *TORCH, *GRAIN, *PEERS, *BENCH]
+DEV = ["pytest>=8.4,<10", "ruff>=0.12,<1", "mypy>=1.17,<3", *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
 
 setup(
     name="streetdigits",
@@ -56,6 +66,7 @@ setup(
         "beam": BEAM,
         "sample": DRAW,
         "train": TRAIN,
+        "export": EXPORT,
         "tfds": TFDS,
         "torch": TORCH,
         "grain": GRAIN,

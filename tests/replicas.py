@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from trainer.config import AugmentConfig, TrainConfig
 from trainer.dataset import training_dataset
-from trainer.loop import make_train_step
+from trainer.step import make_train_step, read_totals
 
 
 def _losses(records: Path, replicas: int, batch: int) -> list[float]:
@@ -32,11 +32,9 @@ def _losses(records: Path, replicas: int, batch: int) -> list[float]:
     step = make_train_step(strategy, model, optimizer, config)
     losses = []
     for epoch in range(2):
-        batches = training_dataset(records, config, epoch)
-        iterator = iter(strategy.experimental_distribute_dataset(batches))
-        for _ in range(len(list(batches))):
-            loss, _, count = step(iterator)
-            losses.append(float(loss) / float(count))
+        for batch in training_dataset(records, config, epoch):
+            totals = read_totals(step(batch))
+            losses.append(totals.loss / totals.examples)
     return losses
 
 

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfrecords.schema import pad_digits
+from tfrecords.schema import PAD, pad_digits
 from trainer.decode import Numbers, decode_numbers
-from trainer.losses import number_loss
+from trainer.losses import evenness_loss, number_loss
 from trainer.metrics import correct_numbers, coverage_at, coverage_curve, score, wilson_interval
 
 
@@ -155,3 +155,12 @@ def test_equal_confidences_are_answered_together_or_not_at_all() -> None:
 def test_the_interval_is_wilson_s() -> None:
     # Example of Newcombe 1998 (Statistics in Medicine 17, table I): 81 of 263, 0.2553 to 0.3662.
     assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_the_evenness_loss_is_that_of_targets_spread_over_all_classes() -> None:
+    length_logits, digit_logits = _logits(2)
+    digits = np.stack([pad_digits((4, 0, 7)), np.full(5, PAD)])
+    losses = keras.ops.convert_to_numpy(evenness_loss(length_logits, digit_logits, digits))
+    length_log, digit_log = _log_softmax(length_logits), _log_softmax(digit_logits)
+    expected = -length_log.mean(-1) - np.array([digit_log[0, :3].mean(-1).sum(), 0.0])
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)

@@ -1,5 +1,7 @@
 """The architectures: their shapes, what is in them, and that no normalising is left to the caller."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -94,5 +96,17 @@ def test_the_locally_connected_layer_has_weights_of_its_own_at_each_place() -> N
 
 
 def test_an_unknown_architecture_is_named() -> None:
-    with pytest.raises(UserError, match=r"model must be one of compact, goodfellow\. Received: huge"):
+    with pytest.raises(UserError, match=r"model must be one of compact, goodfellow, vgg\. Received: huge"):
         build_model("huge", (54, 54, 3))
+
+
+def test_vgg_is_the_peer_s_network() -> None:
+    model = build_model("vgg", (54, 54, 3))
+    units = (3, 48, 64, 128, 160, 192, 192, 192, 192)
+    # Kernels without a bias, and scale, offset, mean and variance of each normalisation.
+    convolutions = sum(25 * before * after + 4 * after for before, after in itertools.pairwise(units))
+    dense = (4 * 4 * 192 + 1) * 3072 + (3072 + 1) * 3072 + (3072 + 1) * (7 + 5 * 10)
+    assert model.count_params() == convolutions + dense == 23_390_345
+    pools = [layer for layer in model.layers if isinstance(layer, keras.layers.MaxPooling2D)]
+    assert [layer.output.shape[1] for layer in pools] == [27, 27, 14, 14, 7, 7, 4, 4]
+    assert {layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)} == {0.2}

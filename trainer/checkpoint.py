@@ -17,6 +17,19 @@ def save_weights(model: keras.Model, path: Path) -> None:
     temporary.replace(path)
 
 
+def start_from(model: keras.Model, directory: Path) -> None:
+    """Gives `model` the best weights of another run, of the same architecture.
+
+    Raises:
+      UserError: not a run, without weights, or of another architecture or picture size.
+    """
+    run = Run.load(directory)
+    if run.config.model != model.name or run.image_shape != model.input_shape[1:]:
+        received = f"{run.config.model} for pictures of {run.image_shape}"
+        raise UserError(f"{directory} must be a run of {model.name} for pictures of {model.input_shape[1:]}.", received)
+    model.set_weights(load_model(run).get_weights())
+
+
 def load_model(run: Run) -> keras.Model:
     """Returns the run's model with its best weights.
 

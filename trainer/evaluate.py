@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from tfrecords.errors import UserError
+from tfrecords.manifest import Manifest
 from tfrecords.shards import atomic_write
 from trainer.checkpoint import load_model
 from trainer.dataset import split_dataset
@@ -29,17 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run-dir", type=Path, required=True, help="of a trained model")
     parser.add_argument("--data", type=Path, required=True, help="dataset directory")
     parser.add_argument("--split", default="test", help="to score")
+    parser.add_argument(
+        "--crops", type=int, default=1, help="windows of each picture whose answers are averaged; 1: its middle alone"
+    )
     parser.add_argument("--batch-size", type=int, default=256, help="examples at a time; no score depends on it")
 
 
 def run(args: argparse.Namespace) -> int:
     """Scores a split and writes the scores and answers."""
+    if args.crops < 1:
+        raise UserError("--crops must be at least 1.", args.crops)
     run_ = Run.load(args.run_dir)
+    stored = Manifest.load(args.data).image.shape
+    if args.crops > 1 and stored[:2] == run_.image_shape[:2]:
+        rule = (
+            f"--crops needs stored pictures larger than the model's {run_.image_shape[0]} pixels: prepare --jitters 0."
+        )
+        raise UserError(rule, f"{stored[0]}x{stored[1]}")
     batches = split_dataset(args.data, args.split, args.batch_size)
     bar = tqdm(batches, desc=f"evaluate {args.split}", unit=" batches", leave=False, mininterval=1.0)
-    answers = answer(make_forward(load_model(run_)), bar)
+    answers = answer(make_forward(load_model(run_), args.crops), bar)
     scores = score(answers.numbers, answers.length, answers.digits)
-    write_json(args.run_dir / EVALUATION, {"split": args.split, "data": str(args.data), "loss": answers.loss, **scores})
+    content = {"split": args.split, "data": str(args.data), "crops": args.crops, "loss": answers.loss, **scores}
+    write_json(args.run_dir / EVALUATION, content)
     with atomic_write(args.run_dir / PREDICTIONS) as stream:
         stream.write(_predictions(answers))
     low, high = scores["whole_number_accuracy_interval"]

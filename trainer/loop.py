@@ -1,16 +1,14 @@
-"""One training loop for every strategy: steps on `strategy.run`, losses summed over replicas."""
+"""A model over a split: its answer to each example, once."""
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecords.schema import PAD
-from trainer.augment import augment, centre_window
-from trainer.config import TrainConfig
+from trainer.augment import centre_window, random_window, window_places
 from trainer.decode import Numbers, decode_numbers
 from trainer.losses import number_loss
 
@@ -35,57 +33,33 @@ class Answers:
 
 
 Forward = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-TrainStep = Callable[[Iterator[Any]], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 
 
-def make_train_step(
-    strategy: tf.distribute.Strategy,
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    config: TrainConfig,
-) -> TrainStep:
-    """Returns a function that takes the next global batch of an iterator and updates the model once.
-
-    It returns the batch's summed loss, its count of right numbers (by the best answer of
-    each head, a little stricter than the joint answer's) and its count of examples.
-    """
-    size = model.input_shape[1]
-
-    def replica_step(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        images = augment(batch["image"], size, config.augment, batch["uniform"])
-        count = tf.cast(tf.shape(batch["length"])[0], tf.float32)
-        total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
-        with tf.GradientTape() as tape:
-            outputs = model(images, training=True)
-            losses = number_loss(outputs["length_logits"], outputs["digit_logits"], batch["length"], batch["digits"])
-            # Divided by the global count, a replica with fewer examples weighs less: the sum over replicas
-            # is the mean over the global batch, also of a short last one.
-            loss = tf.reduce_sum(losses) / total
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-        return tf.reduce_sum(losses), _count_right(outputs, batch), count
-
-    @tf.function
-    def train_step(iterator: Iterator[Any]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        results = strategy.run(replica_step, args=(next(iterator),))
-        loss, right, count = (strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in results)
-        return loss, right, count
-
-    step: TrainStep = train_step
-    return step
-
-
-def make_forward(model: keras.Model) -> Forward:
-    """Returns a function from (batch, height, width, channels) uint8 pictures to the model's outputs for their middle.
+def make_forward(model: keras.Model, crops: int = 1) -> Forward:
+    """Returns a function from (batch, height, width, channels) uint8 pictures to the model's outputs.
 
     Made once for a model: each has to be traced.
+
+    Args:
+      model: takes a window of the pictures.
+      crops: windows a picture, the middle first. The outputs of several are log-probabilities:
+        the logarithms of the mean probabilities (Goodfellow et al. 2013, section 5.1).
     """
     _, size, _, channels = model.input_shape
+    places = window_places(crops - 1)
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, channels), tf.uint8)])
     def forward(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = tf.ensure_shape(centre_window(images, size), (None, size, size, channels))
-        outputs: dict[str, tf.Tensor] = model(views, training=False)
+        count = tf.shape(images)[0]
+        windows = [centre_window(images, size)]
+        for place in places:
+            window = random_window(images, size, tf.tile(tf.constant([place], tf.float32), [count, 1]))
+            windows.append(tf.cast(window, tf.float32))
+        answers = [model(tf.ensure_shape(part, (None, size, size, channels)), training=False) for part in windows]
+        outputs: dict[str, tf.Tensor] = answers[0]
+        if crops > 1:
+            logs = {name: tf.stack([tf.nn.log_softmax(part[name]) for part in answers]) for name in outputs}
+            outputs = {name: tf.reduce_logsumexp(log, axis=0) - math.log(crops) for name, log in logs.items()}
         return outputs
 
     made: Forward = forward
@@ -110,10 +84,3 @@ def answer(forward: Forward, batches: Iterable[dict[str, tf.Tensor]]) -> Answers
         digits=whole["digits"],
         loss=float(np.mean(losses)),
     )
-
-
-def _count_right(outputs: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]) -> tf.Tensor:
-    length = tf.argmax(outputs["length_logits"], -1) == batch["length"]
-    digits = tf.argmax(outputs["digit_logits"], -1) == batch["digits"]
-    right = length & tf.reduce_all(digits | (batch["digits"] == PAD), -1)
-    return tf.reduce_sum(tf.cast(right, tf.float32))

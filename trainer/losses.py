@@ -19,6 +19,21 @@ Tensor = Any
 """A tensor of whichever backend Keras runs on."""
 
 
+def evenness_loss(length_logits: Tensor, digit_logits: Tensor, digits: Tensor) -> Tensor:
+    """Returns the `number_loss` of each example with targets spread evenly over all classes: (batch,), nats.
+
+    Mixed into the loss, it is label smoothing (Szegedy et al. 2016, section 7).
+
+    Args:
+      length_logits: (batch, 7).
+      digit_logits: (batch, 5, 10).
+      digits: (batch, 5), integers 0..9 or `PAD`, which adds nothing.
+    """
+    each_digit = ops.mean(ops.log_softmax(digit_logits), axis=-1)
+    counted = ops.sum(ops.where(ops.not_equal(digits, PAD), each_digit, 0.0), axis=-1)
+    return -ops.mean(ops.log_softmax(length_logits), axis=-1) - counted
+
+
 def number_loss(length_logits: Tensor, digit_logits: Tensor, length: Tensor, digits: Tensor) -> Tensor:
     """Returns -log P(number) of each example, in nats: shape (batch,), float32.
 

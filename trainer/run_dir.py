@@ -19,6 +19,7 @@ EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -45,32 +46,8 @@ class Run:
         return self.directory / WEIGHTS
 
     @classmethod
-    def create(
-        cls, directory: Path, config: TrainConfig, data: Path, parameters: int, versions: dict[str, str]
-    ) -> "Run":
-        """Writes the run's configuration and returns the run.
-
-        Args:
-          directory: of the run.
-          config: of the training.
-          data: the dataset directory.
-          parameters: how many numbers the model has learned.
-          versions: of the packages that train it.
-        """
-        manifest = Manifest.load(data)
-        content = {
-            **config.to_dict(),
-            "parameters": parameters,
-            "image_shape": model_input_shape(manifest),
-            "data": str(data),
-            "dataset": {
-                "name": manifest.name,
-                "manifest_sha256": hashlib.sha256((data / MANIFEST).read_bytes()).hexdigest(),
-                "examples": {name: split.examples for name, split in manifest.splits.items()},
-                "crop": manifest.config["crop"],
-            },
-            "versions": versions,
-        }
+    def create(cls, directory: Path, content: dict[str, Any]) -> "Run":
+        """Writes config.json, of what `describe_run` tells, and returns the run."""
         write_json(directory / CONFIG, content)
         return cls.load(directory)
 
@@ -95,6 +72,29 @@ class Run:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} must be a run's configuration.", repr(error)) from error
         return cls(directory, config, (height, width, channels), crop, content)
+
+
+def describe_run(config: TrainConfig, data: Path, **facts: Any) -> dict[str, Any]:
+    """Returns what config.json holds.
+
+    Args:
+      config: of the training.
+      data: the dataset directory.
+      **facts: of how it is trained.
+    """
+    manifest = Manifest.load(data)
+    return {
+        **config.to_dict(),
+        "image_shape": list(model_input_shape(manifest)),
+        "data": str(data),
+        "dataset": {
+            "name": manifest.name,
+            "manifest_sha256": hashlib.sha256((data / MANIFEST).read_bytes()).hexdigest(),
+            "examples": {name: split.examples for name, split in manifest.splits.items()},
+            "crop": manifest.config["crop"],
+        },
+        **facts,
+    }
 
 
 def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:

@@ -1,37 +1,29 @@
-"""python -m trainer train: a model, trained on a dataset's records under MirroredStrategy."""
+"""python -m trainer train: a model, trained on a dataset's records, on one host or several."""
 
 import argparse
 import importlib.metadata
-import json
-import math
-import shutil
+import os
+import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
-from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.manifest import Manifest
-from trainer.checkpoint import save_weights
-from trainer.config import AugmentConfig, TrainConfig
-from trainer.dataset import split_dataset, training_dataset
-from trainer.loop import Forward, TrainStep, answer, make_forward, make_train_step
-from trainer.metrics import score
+from trainer.checkpoint import start_from
+from trainer.cluster import Cluster
+from trainer.config import DEVICES
+from trainer.config_file import Settings, add_flags, defaults
+from trainer.faults import HostLostError, host_errors
 from trainer.models import MODELS, build_model
-from trainer.run_dir import (
-    CONFIG,
-    EVALUATION,
-    HISTORY,
-    PREDICTIONS,
-    REPORT,
-    TENSORBOARD,
-    WEIGHTS,
-    Run,
-    model_input_shape,
-)
+from trainer.resume import check_run, open_run
+from trainer.run_dir import Run, describe_run, model_input_shape
+from trainer.stopping import Stopped, StopRequest
+from trainer.strategy import HOST_LOST, Place, make_strategy
+from trainer.training import Training
 
 EPILOG = """\
 examples:
@@ -39,170 +31,124 @@ examples:
     python -m trainer train --data svhn-records --run-dir runs/first
   the network of Goodfellow et al. 2013:
     python -m trainer train --data svhn-records --model goodfellow --learning-rate 0.0005 --run-dir runs/goodfellow
+  once more, as another run was trained:
+    python -m trainer train --config runs/first/config.json --run-dir runs/second
+  a model that has learned from drawn pictures first, and whose pictures are warped:
+    python -m trainer train --data svhn-records --init runs/drawn --zoom 0.15 --rotate 8 --run-dir runs/third
   watch it: tensorboard --logdir runs
 
 The split train is learned from; validation, where there is one, decides which weights are kept and when to stop.
 Records of whole crops (prepare --jitters 0) are jittered here, anew in each epoch.
+
+Stopped, killed or out of power: the same command goes on from the last checkpoint, and ends with the same weights.
+Several hosts: the same command on each, with TF_CONFIG set. Exit codes: 0 done; 1 something is wrong, as the line
+says; 143 and 130 stopped by SIGTERM and SIGINT, and saved; 138 another host was lost or never came.
 """
-EVALUATION_BATCH = 256
+HELP = {
+    "model": "architecture",
+    "epochs": "passes over the training split",
+    "global_batch_size": "examples a step, over all devices and hosts",
+    "learning_rate": "at its highest",
+    "warmup_epochs": "in which it rises from 0",
+    "weight_decay": "AdamW's",
+    "patience": "epochs without a better validation score before a stop",
+    "label_smoothing": "share of targets spread evenly over all classes",
+    "average": "part of the weights' running average that a step keeps; 0: no average",
+    "init": "run directory whose best weights to start from",
+    "gain": "how much contrast varies",
+    "shift": "how much brightness varies, of 255",
+    "invert": "share of pictures inverted",
+    "zoom": "how much size varies, as a share",
+    "stretch": "how much height over width varies, as a share",
+    "rotate": "most degrees that pictures are turned",
+    "shear": "most slant, sideways over height",
+    "deterministic": "only operations that repeat to the bit, on GPUs too; slower",
+    "seed": "of everything random",
+    "device": "to train on; auto takes GPUs where there are any",
+    "checkpoint_minutes": "between checkpoints; one is made at each epoch's end too",
+    "checkpoint_steps": "between checkpoints; 0: the minutes alone count",
+    "keep_checkpoints": "how many of the newest to keep",
+    "host_minutes": "in which all hosts must have come",
+    "profile": "record some steps for TensorBoard",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options; their defaults are `TrainConfig`'s."""
-    config = TrainConfig()
-    parser.add_argument("--data", type=Path, required=True, help="dataset directory that prepare made")
-    parser.add_argument("--run-dir", type=Path, required=True, help="folder for everything that training makes")
+    """Adds the options; their defaults are `TrainConfig`'s and `RunOptions`'."""
+    parser.add_argument("--config", type=Path, help="TOML file of settings, or a run's config.json; flags go before it")
+    parser.add_argument("--print-config", action="store_true", help="print the settings as TOML, and do nothing")
+    parser.add_argument("--data", help="dataset directory that prepare made")
+    parser.add_argument("--run-dir", help="folder for everything that training makes")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that stands in --run-dir")
-    parser.add_argument("--model", choices=sorted(MODELS), default=config.model, help="architecture")
-    parser.add_argument("--epochs", type=int, default=config.epochs, help="passes over the training split")
-    parser.add_argument(
-        "--global-batch-size", type=int, default=config.global_batch_size, help="examples a step, over all devices"
-    )
-    parser.add_argument("--learning-rate", type=float, default=config.learning_rate, help="at its highest")
-    parser.add_argument("--warmup-epochs", type=float, default=config.warmup_epochs, help="in which it rises from 0")
-    parser.add_argument("--weight-decay", type=float, default=config.weight_decay, help="AdamW's")
-    parser.add_argument(
-        "--patience", type=int, default=config.patience, help="epochs without a better validation score before a stop"
-    )
-    augment = config.augment
-    parser.add_argument("--gain", type=float, default=augment.gain, help="how much contrast varies")
-    parser.add_argument("--shift", type=float, default=augment.shift, help="how much brightness varies, of 255")
-    parser.add_argument("--invert", type=float, default=augment.invert, help="share of pictures inverted")
-    parser.add_argument("--seed", type=int, default=config.seed, help="of everything random")
+    add_flags(parser, HELP, {"model": sorted(MODELS), "device": list(DEVICES)})
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains; everything that can be wrong with the options is found before anything is written."""
-    config = TrainConfig(
-        model=args.model,
-        epochs=args.epochs,
-        global_batch_size=args.global_batch_size,
-        learning_rate=args.learning_rate,
-        warmup_epochs=args.warmup_epochs,
-        weight_decay=args.weight_decay,
-        patience=args.patience,
-        augment=AugmentConfig(args.gain, args.shift, args.invert),
-        seed=args.seed,
-    )
-    manifest = Manifest.load(args.data)
+    flags = {name: getattr(args, name) for name in ("data", "run_dir", *defaults())}
+    settings = Settings.read(args.config, flags)
+    if args.print_config:
+        print(settings.to_toml(), end="")
+        return 0
+    manifest = Manifest.load(settings.data)
     manifest.split("train")
-    parameters = build_model(config.model, model_input_shape(manifest)).count_params()
-    _clear_run_dir(args.run_dir, args.overwrite)
-    versions = {name: importlib.metadata.version(name) for name in ("streetdigits", "tensorflow", "keras")}
-    run_ = Run.create(args.run_dir, config, args.data, parameters, versions)
+    cluster = Cluster.from_environment(os.environ)
+    strategy = make_strategy(cluster, settings.options.device, settings.options.host_minutes)
+    with StopRequest() as stop:
+        try:
+            with host_errors(cluster.hosts):
+                return _train(settings, args.overwrite, Place(settings.data, cluster, strategy), stop)
+        except Stopped as stopped:
+            print(stopped, file=sys.stderr)
+            return stop.exit_code
+        except HostLostError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            # TensorFlow's own end would wait for the host that is gone.
+            os._exit(HOST_LOST)
+
+
+def _train(settings: Settings, overwrite: bool, place: Place, stop: StopRequest) -> int:
+    config, cluster = settings.config, place.cluster
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(config.seed)
+    with place.strategy.scope():
+        model = build_model(config.model, model_input_shape(Manifest.load(settings.data)))
+    if config.init is not None:
+        if Path(config.init).resolve() == settings.run_dir.resolve():
+            raise UserError("--init must be another run than --run-dir.", config.init)
+        start_from(model, Path(config.init))
+    run_ = _open_run(settings, overwrite, place, model)
+    training = Training(run_, model, place, settings.options, stop)
+    if training.progress.finished:
+        training.mend_history()
+        print(f"The run in {run_.directory} is finished: nothing is done. --overwrite trains it anew.")
+        return 0
+    if cluster.is_chief and training.step_of_run:
+        print(f"Going on after step {training.step_of_run:,}, in epoch {training.progress.epoch + 1}.")
     start = time.monotonic()
-    best = train(run_, args.data)
-    minutes = (time.monotonic() - start) / 60
-    scores = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name.startswith("validation"))
-    print(f"Trained {config.model} in {minutes:.1f} min; best weights of epoch {best['epoch']}: {scores}")
-    print(f"The run is in {args.run_dir}. Next: python -m trainer evaluate --run-dir {args.run_dir} --data {args.data}")
+    best = training.finish()
+    if cluster.is_chief:
+        minutes = (time.monotonic() - start) / 60
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name.startswith("validation"))
+        print(f"Trained {config.model} in {minutes:.1f} min; best weights of epoch {best['epoch']}: {scores}")
+        evaluate = f"python -m trainer evaluate --run-dir {run_.directory} --data {settings.data}"
+        print(f"The run is in {run_.directory}. Next: {evaluate}")
     return 0
 
 
-def train(run: Run, data: Path) -> dict[str, Any]:
-    """Trains a model, keeps its best weights in the run directory and returns the history's line of that epoch."""
-    config = run.config
-    keras.utils.set_random_seed(config.seed)
-    manifest = Manifest.load(data)
-    steps = math.ceil(manifest.split("train").examples / config.global_batch_size)
-    strategy = tf.distribute.MirroredStrategy(_devices())
-    schedule = _schedule(config, steps)
-    with strategy.scope():
-        model = build_model(config.model, run.image_shape)
-        optimizer = _optimizer(config, schedule)
-        optimizer.build(model.trainable_variables)
-    step, forward = make_train_step(strategy, model, optimizer, config), make_forward(model)
-    has_validation = "validation" in manifest.splits and manifest.splits["validation"].examples > 0
-    best: dict[str, Any] = {}
-    writer = tf.summary.create_file_writer(str(run.directory / TENSORBOARD))
-    for epoch in range(config.epochs):
-        batches = strategy.experimental_distribute_dataset(training_dataset(data, config, epoch))
-        line = _train_epoch(step, batches, steps, f"epoch {epoch + 1}/{config.epochs}")
-        line = {"epoch": epoch + 1, "step": (epoch + 1) * steps, **line}
-        line["learning_rate"] = float(schedule(line["step"] - 1))
-        if has_validation:
-            line.update(_validate(forward, data))
-        _log(run.directory, writer, line)
-        if not best or _rank(line) > _rank(best):
-            best = line
-            save_weights(model, run.weights)
-        if epoch + 1 - best["epoch"] >= config.patience:
-            tqdm.write(f"No better validation score in {config.patience} epochs: stopped early.")
-            break
-    writer.close()
-    return best
-
-
-def _devices() -> list[str]:
-    gpus = tf.config.list_logical_devices("GPU")
-    return [device.name for device in gpus or tf.config.list_logical_devices("CPU")]
-
-
-def _schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate by step: up along a line, then down to 0 along a cosine."""
-    warmup = min(int(config.warmup_epochs * steps), config.epochs * steps - 1)
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else config.learning_rate,
-        decay_steps=config.epochs * steps - warmup,
-        warmup_target=config.learning_rate if warmup else None,
-        warmup_steps=warmup,
+def _open_run(settings: Settings, overwrite: bool, place: Place, model: keras.Model) -> Run:
+    """Returns the run, once the chief has its directory ready."""
+    content = describe_run(
+        settings.config,
+        settings.data,
+        parameters=model.count_params(),
+        hosts=place.cluster.hosts,
+        replicas=place.strategy.num_replicas_in_sync,
+        versions={name: importlib.metadata.version(name) for name in ("streetdigits", "tensorflow", "keras")},
+        options=asdict(settings.options),
     )
-
-
-def _optimizer(
-    config: TrainConfig, schedule: keras.optimizers.schedules.LearningRateSchedule
-) -> keras.optimizers.Optimizer:
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=5.0)
-    # Biases and normalisation's scales have nothing to shrink towards.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-def _train_epoch(step: TrainStep, batches: Any, steps: int, title: str) -> dict[str, Any]:
-    start = time.monotonic()
-    iterator = iter(batches)
-    totals = [0.0, 0.0, 0.0]
-    with tqdm(total=steps, desc=title, unit=" steps", leave=False, mininterval=1.0) as bar:
-        for _ in range(steps):
-            totals = [total + float(value) for total, value in zip(totals, step(iterator), strict=True)]
-            bar.set_postfix(loss=f"{totals[0] / totals[2]:.3f}", right=f"{totals[1] / totals[2]:.1%}", refresh=False)
-            bar.update()
-    loss, right, count = totals
-    seconds = round(time.monotonic() - start, 2)
-    return {"seconds": seconds, "train_loss": loss / count, "train_whole_number_accuracy": right / count}
-
-
-def _validate(forward: Forward, data: Path) -> dict[str, float]:
-    answers = answer(forward, split_dataset(data, "validation", EVALUATION_BATCH))
-    scores = score(answers.numbers, answers.length, answers.digits)
-    names = ("whole_number_accuracy", "digit_accuracy", "length_accuracy")
-    return {"validation_loss": answers.loss, **{f"validation_{name}": scores[name] for name in names}}
-
-
-def _rank(line: dict[str, Any]) -> tuple[float, ...]:
-    """Returns what the best epoch has most of; without validation the last epoch is the best."""
-    if "validation_loss" in line:
-        return line["validation_whole_number_accuracy"], -line["validation_loss"]
-    return (line["epoch"],)
-
-
-def _log(directory: Path, writer: tf.summary.SummaryWriter, line: dict[str, Any]) -> None:
-    with (directory / HISTORY).open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
-    with writer.as_default(step=line["step"]):
-        for name, value in line.items():
-            if name not in ("epoch", "step"):
-                tf.summary.scalar(name, value)
-    numbers = "  ".join(f"{name} {value:.4f}" for name, value in line.items() if "accuracy" in name or "loss" in name)
-    tqdm.write(f"epoch {line['epoch']:>3}  {line['seconds']:.0f} s  {numbers}")
-
-
-def _clear_run_dir(directory: Path, overwrite: bool) -> None:
-    """Raises UserError where a run stands that is not to be overwritten."""
-    if (directory / CONFIG).exists():
-        if not overwrite:
-            raise UserError(f"{directory} holds a run already: give --overwrite to replace it, or another --run-dir.")
-        for name in (CONFIG, HISTORY, WEIGHTS, EVALUATION, PREDICTIONS, REPORT):
-            (directory / name).unlink(missing_ok=True)
-        shutil.rmtree(directory / TENSORBOARD, ignore_errors=True)
-    directory.mkdir(parents=True, exist_ok=True)
+    if place.cluster.is_chief:
+        open_run(settings.run_dir, content, overwrite)
+    place.share(0.0)
+    return check_run(settings.run_dir, content)

@@ -9,11 +9,12 @@ from collections.abc import Callable
 import keras
 
 from tfrecords.errors import UserError
-from trainer.models import compact, goodfellow
+from trainer.models import compact, goodfellow, vgg
 
 MODELS: dict[str, Callable[[tuple[int, int, int]], keras.Model]] = {
     "compact": compact.build,
     "goodfellow": goodfellow.build,
+    "vgg": vgg.build,
 }
 
 __all__ = ["MODELS", "build_model"]

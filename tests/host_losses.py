@@ -1,0 +1,61 @@
+"""Losses of two epochs of the same global batches on the hosts of TF_CONFIG, as JSON: python -m tests.host_losses.
+
+The last batch of an epoch is short: the last host's part of it is empty.
+"""
+
+import json
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from trainer.augment import numbers_needed
+from trainer.cluster import Cluster
+from trainer.config import AugmentConfig, TrainConfig
+from trainer.step import make_train_step, read_totals
+from trainer.strategy import make_strategy
+
+SIZES = (8, 8, 3)
+
+
+def _model() -> keras.Model:
+    images = keras.Input((54, 54, 3), name="image")
+    values = keras.layers.Flatten()(keras.layers.AveragePooling2D(6)(images / 255.0))
+    values = keras.layers.Dense(32, activation="relu")(values)
+    length, digits = keras.layers.Dense(7)(values), keras.layers.Dense(50)(values)
+    return keras.Model(images, {"length_logits": length, "digit_logits": keras.layers.Reshape((5, 10))(digits)})
+
+
+def losses(cluster: Cluster, strategy: tf.distribute.Strategy) -> list[float]:
+    """Returns the mean losses of the steps."""
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = _model()
+        # Clipped at a norm that is exceeded: that of the global batch's gradients, not of each replica's.
+        optimizer = keras.optimizers.SGD(0.05, global_clipnorm=1.0)
+        optimizer.build(model.trainable_variables)
+    step = make_train_step(strategy, model, optimizer, TrainConfig(augment=AugmentConfig(gain=0.2, shift=10.0)))
+    rng, found = np.random.default_rng(0), []
+    for size in SIZES * 2:
+        whole = {
+            "image": rng.integers(0, 256, (size, 54, 54, 3)).astype(np.uint8),
+            "length": rng.integers(1, 6, size),
+            "digits": rng.integers(0, 10, (size, 5)),
+            "uniform": rng.random((size, numbers_needed(3))).astype(np.float32),
+        }
+        each = max(SIZES) // cluster.hosts
+        part = {name: tf.constant(value[cluster.host * each :][:each]) for name, value in whole.items()}
+        totals = read_totals(step(part))
+        assert totals.good and totals.examples == size
+        found.append(totals.loss / totals.examples)
+    return found
+
+
+if __name__ == "__main__":
+    place = Cluster.from_environment(os.environ)
+    print(json.dumps(losses(place, make_strategy(place, "cpu", float(sys.argv[1])))))

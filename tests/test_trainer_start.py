@@ -1,0 +1,86 @@
+"""Where weights come from and which are kept: another run's, and the running average of a run's own."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.untrained import make_run
+from tfrecords.cli import main
+from tfrecords.errors import UserError
+from trainer.__main__ import COMMANDS
+from trainer.averaging import averaged_weights
+from trainer.checkpoint import load_model, start_from
+from trainer.config import AugmentConfig, TrainConfig
+from trainer.models import build_model
+from trainer.run_dir import CONFIG, Run
+from trainer.step import make_train_step
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of `compact` that has learned nothing."""
+    return make_run(tmp_path_factory.mktemp("untrained") / "run")
+
+
+def test_a_model_starts_from_the_weights_of_another_run(untrained: Run) -> None:
+    keras.utils.set_random_seed(2)
+    model = build_model("compact", untrained.image_shape)
+    start_from(model, untrained.directory)
+    for mine, theirs in zip(model.get_weights(), load_model(untrained).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_another_architecture_s_run_is_no_start(untrained: Run) -> None:
+    with pytest.raises(UserError, match=r"must be a run of vgg .* Received: compact for pictures of \(54, 54, 3\)"):
+        start_from(build_model("vgg", (54, 54, 3)), untrained.directory)
+
+
+def test_a_run_is_no_start_of_itself_and_loses_nothing(
+    untrained: Run, records: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(untrained.directory)
+    options = ["train", "--data", str(records), "--run-dir", folder, "--init", folder, "--overwrite"]
+    assert main("trainer", "", COMMANDS, options) == 1
+    assert "--init must be another run than --run-dir. Received:" in capsys.readouterr().err
+    assert untrained.weights.is_file() and (untrained.directory / CONFIG).is_file()
+
+
+def test_crops_of_stored_windows_are_refused(untrained: Run, records: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["evaluate", "--data", str(records), "--run-dir", str(untrained.directory), "--crops", "10"]
+    assert main("trainer", "", COMMANDS, options) == 1
+    assert "prepare --jitters 0. Received: 54x54" in capsys.readouterr().err
+
+
+def test_the_average_stands_in_for_the_weights_and_steps_aside() -> None:
+    inputs = keras.Input((6, 6, 3))
+    flat = keras.layers.Flatten()(inputs / 255.0)
+    digits = keras.layers.Reshape((5, 10))(keras.layers.Dense(50)(flat))
+    model = keras.Model(inputs, {"length_logits": keras.layers.Dense(7)(flat), "digit_logits": digits})
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = keras.models.clone_model(model)
+        optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.75)
+        optimizer.build(model.trainable_variables)
+    config = TrainConfig(augment=AugmentConfig(gain=0.0, shift=0.0, invert=0.0), label_smoothing=0.1)
+    batch = {
+        "image": np.random.default_rng(0).integers(0, 256, (4, 6, 6, 3), np.uint8),
+        "length": np.full(4, 1),
+        "digits": np.tile([7, 10, 10, 10, 10], (4, 1)),
+        "uniform": np.full((4, 14), 0.5, np.float32),
+    }
+    batch = {name: tf.constant(value) for name, value in batch.items()}
+    step = make_train_step(strategy, model, optimizer, config)
+    expected = None
+    for _ in range(3):
+        step(batch)
+        own = model.get_weights()
+        expected = own if expected is None else [0.75 * a + 0.25 * b for a, b in zip(expected, own, strict=True)]
+    with averaged_weights(model, optimizer):
+        for average, value in zip(model.get_weights(), expected, strict=True):
+            np.testing.assert_allclose(average, value, rtol=1e-5, atol=1e-7)
+    for after, value in zip(model.get_weights(), own, strict=True):
+        np.testing.assert_array_equal(after, value)
+    assert any(np.abs(a - b).max() > 1e-4 for a, b in zip(expected, own, strict=True))

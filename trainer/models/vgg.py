@@ -1,0 +1,50 @@
+"""The network of potterhsu/SVHNClassifier, a public peer of ours, built from its description.
+
+What it follows is the repository's model.py (https://github.com/potterhsu/SVHNClassifier): four blocks of
+two 5x5 convolutions, each with batch normalisation, ReLU, 2x2 max pooling (strides 2 and 1 in
+turn) and dropout of 0.2; then two dense layers of 3,072 units and a classifier for the length and
+for each place. There a place has 11 classes, the last of them "no digit"; here it has 10, since the length
+tells where the number ends. There, pixels are scaled to -1..1; here `Standardise` does that, as for all.
+"""
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from tfrecords.schema import MAX_LENGTH
+from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES
+from trainer.models.layers import Standardise
+
+_UNITS = (48, 64, 128, 160, 192, 192, 192, 192)
+_DENSE_UNITS = 3072
+_DROPOUT = 0.2
+
+
+def build(image_shape: tuple[int, int, int]) -> keras.Model:
+    """Returns the untrained model for pictures of `image_shape` (height, width, channels), 0..255."""
+    images = keras.Input(image_shape, name="image")
+    values = Standardise(scale=True, name="standardise")(images)
+    for index, units in enumerate(_UNITS, start=1):
+        values = _layer(values, units, 2 if index % 2 else 1, index)
+    values = layers.Flatten(name="flatten")(values)
+    for index in (9, 10):
+        values = layers.Dense(_DENSE_UNITS, activation="relu", kernel_initializer="he_normal", name=f"dense{index}")(
+            values
+        )
+    length = layers.Dense(LENGTH_CLASSES, dtype="float32", name="length_logits")(values)
+    digits = layers.Dense(MAX_LENGTH * DIGIT_CLASSES, dtype="float32", name="flat_digit_logits")(values)
+    digits = layers.Reshape((MAX_LENGTH, DIGIT_CLASSES), dtype="float32", name="digit_logits")(digits)
+    return keras.Model(images, {"length_logits": length, "digit_logits": digits}, name="vgg")
+
+
+def _layer(values: Any, units: int, stride: int, index: int) -> Any:
+    """Returns one hidden layer's output; a convolution bias would do nothing before normalisation."""
+    values = layers.Conv2D(
+        units, 5, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"conv{index}"
+    )(values)
+    # Momentum as `compact` has it, and for the same reason: training is a few thousand steps long.
+    values = layers.BatchNormalization(momentum=0.9, name=f"norm{index}")(values)
+    values = layers.ReLU(name=f"relu{index}")(values)
+    values = layers.MaxPooling2D(2, strides=stride, padding="same", name=f"pool{index}")(values)
+    return layers.Dropout(_DROPOUT, name=f"dropout{index}")(values)
