@@ -53,7 +53,7 @@ class TrainConfig:
         average is what is scored and kept.
       init: run directory whose best weights training starts from; None starts at random.
       augment: what is done to training pictures.
-      deterministic: only operations whose results repeat to the bit; slower, and on CPUs hardly needed.
+      deterministic: only operations whose results repeat to the bit.
       seed: of weights, order, windows, augmentation and dropout.
     """
 

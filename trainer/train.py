@@ -62,7 +62,7 @@ HELP = {
     "stretch": "how much height over width varies, as a share",
     "rotate": "most degrees that pictures are turned",
     "shear": "most slant, sideways over height",
-    "deterministic": "only operations that repeat to the bit, on GPUs too; slower",
+    "deterministic": "only operations that repeat to the bit",
     "seed": "of everything random",
     "device": "to train on; auto takes GPUs where there are any",
     "checkpoint_minutes": "between checkpoints; one is made at each epoch's end too",
@@ -75,7 +75,7 @@ HELP = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options; their defaults are `TrainConfig`'s and `RunOptions`'."""
-    parser.add_argument("--config", type=Path, help="TOML file of settings, or a run's config.json; flags go before it")
+    parser.add_argument("--config", type=Path, help="TOML file of settings, or a run's config.json; flags win")
     parser.add_argument("--print-config", action="store_true", help="print the settings as TOML, and do nothing")
     parser.add_argument("--data", help="dataset directory that prepare made")
     parser.add_argument("--run-dir", help="folder for everything that training makes")
