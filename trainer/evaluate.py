@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import Manifest
 from tfrecords.shards import atomic_write
 from trainer.checkpoint import load_model
 from trainer.dataset import split_dataset
@@ -42,13 +41,12 @@ def run(args: argparse.Namespace) -> int:
     if args.crops < 1:
         raise UserError("--crops must be at least 1.", args.crops)
     run_ = Run.load(args.run_dir)
-    stored = Manifest.load(args.data).image.shape
-    if args.crops > 1 and stored[:2] == run_.image_shape[:2]:
-        rule = (
-            f"--crops needs stored pictures larger than the model's {run_.image_shape[0]} pixels: prepare --jitters 0."
-        )
-        raise UserError(rule, f"{stored[0]}x{stored[1]}")
     batches = split_dataset(args.data, args.split, args.batch_size)
+    # Of the records themselves: the manifest tells no size where the splits differ, as after --jitters 0.
+    stored = next(iter(batches))["image"].shape[1]
+    if args.crops > 1 and stored == run_.image_shape[0]:
+        rule = f"--crops must be 1 where pictures are stored in the model's own size: {args.split} of {args.data}"
+        raise UserError(f"{rule} holds one window of each, its middle.", f"--crops {args.crops}")
     bar = tqdm(batches, desc=f"evaluate {args.split}", unit=" batches", leave=False, mininterval=1.0)
     answers = answer(make_forward(load_model(run_), args.crops), bar)
     scores = score(answers.numbers, answers.length, answers.digits)
