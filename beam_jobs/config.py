@@ -20,6 +20,7 @@ class PrepareConfig:
       source: the published format: svhn.
       name: of the dataset, the first part of its shards' names.
       crop: how pictures are cut.
+      whole_crops: whether evaluation pictures are stored as the whole resized crop too, where training pictures are.
       validation_fraction: share of the training pictures that becomes validation.
       test_fraction: share of the training pictures that becomes test.
       seed: of every random choice.
@@ -33,6 +34,7 @@ class PrepareConfig:
     source: str = "svhn"
     name: str = "svhn"
     crop: CropSpec = field(default_factory=CropSpec)
+    whole_crops: bool = False
     validation_fraction: float = 0.05
     test_fraction: float = 0.0
     seed: int = 0
@@ -55,6 +57,7 @@ class PrepareConfig:
         check(self.encoding in ENCODINGS, f"encoding must be one of {ENCODINGS}.", self.encoding)
         check(self.digit_order in DIGIT_ORDERS, f"digit_order must be one of {DIGIT_ORDERS}.", self.digit_order)
         check(self.examples_per_shard >= 1, "examples_per_shard must be at least 1.", self.examples_per_shard)
+        check(not (self.whole_crops and self.crop.jitters), "whole_crops needs jitters 0.", self.crop.jitters)
         check(self.shards is None or 1 <= self.shards < 100_000, "shards must be 1..99999.", self.shards)
 
     @property
@@ -68,7 +71,8 @@ class PrepareConfig:
 
     def image_size(self, split: str) -> int:
         """Returns the height and width of a split's pictures, pixels."""
-        return self.crop.crop_size if split == "train" and not self.crop.jitters else self.crop.record_size
+        is_whole = self.whole_crops or (split == "train" and not self.crop.jitters)
+        return self.crop.crop_size if is_whole else self.crop.record_size
 
     def image_info(self, splits: list[str]) -> ImageInfo:
         """Returns what the pictures of a dataset of these splits are."""

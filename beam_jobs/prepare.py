@@ -92,6 +92,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=crop.jitters,
         help="windows at random places a training picture; 0 stores the whole crop",
     )
+    cut.add_argument(
+        "--whole-crops",
+        action="store_true",
+        help="with --jitters 0: store the whole crop of evaluation pictures too, for trainer evaluate --crops 10",
+    )
     cut.add_argument("--encoding", choices=ENCODINGS, default=config.encoding, help="of the stored pixels")
     cut.add_argument(
         "--max-dead-fraction",
@@ -111,6 +116,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         source=args.source,
         name=args.name,
         crop=CropSpec(args.growth, args.crop_size, args.record_size, args.jitters),
+        whole_crops=args.whole_crops,
         validation_fraction=args.validation_fraction,
         test_fraction=args.test_fraction,
         seed=args.seed,

@@ -115,6 +115,17 @@ def test_whole_crops_are_stored_for_jittering_while_training(drawn: Path, tmp_pa
             assert from_raw.image.shape == (size, size, 3)
             assert_equal_examples(from_png, from_raw)
     assert not list(find_faults(tmp_path / "raw", Manifest.load(tmp_path / "raw")))
+    assert prepare(drawn, tmp_path / "whole", "--jitters", "0", "--whole-crops") == 0
+    manifest = Manifest.load(tmp_path / "whole")
+    assert manifest.image.shape == (64, 64, 3) and not list(find_faults(tmp_path / "whole", manifest))
+    middles = {example.key: example for example in tfrecords.open(tmp_path / "raw", "test")}
+    whole = tfrecords.open(tmp_path / "whole", "test")
+    for example in whole:
+        middle = middles.pop(example.key)
+        np.testing.assert_array_equal(example.image[5:59, 5:59], middle.image)
+        there = example.boxes[: example.length] - 5
+        np.testing.assert_allclose(there, middle.boxes[: middle.length], atol=1e-4)
+    assert not middles
 
 
 def _broken(folder: Path) -> Path:

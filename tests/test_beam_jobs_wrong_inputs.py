@@ -176,6 +176,7 @@ OPTIONS = {
         "crop_size at most 4096. Received: record_size 70, crop_size 60",
     ),
     "negative jitters": (["--jitters", "-1"], "jitters must be 0..1000. Received: -1"),
+    "whole crops beside jitters": (["--whole-crops"], "whole_crops needs jitters 0. Received: 5"),
     "no example a shard": (["--examples-per-shard", "0"], "examples_per_shard must be at least 1. Received: 0"),
     "a subset that is not there": (["--subsets", "nonsense"], "holds the subsets train. Received: nonsense"),
     "a subset too many": (["--subsets", "train,extra"], "holds the subsets train. Received: extra"),

@@ -84,11 +84,12 @@ def _description(manifest: Manifest, publication: _Publication) -> str:
     read = " and ".join(f"{source.subset} ({source.pictures:,} pictures)" for source in manifest.sources)
     size, record = (f"{size}x{size} pixels" for size in (crop["crop_size"], crop["record_size"]))
     training = f"{crop['jitters']} windows of {record} at random places" if crop["jitters"] else "the whole crop"
+    evaluation = "the whole crop" if config.get("whole_crops") else f"the window of {record} in the middle"
     lines = [
         f"Numbers in pictures, cropped to their digits, with labels and boxes: {publication.title} or pictures in the "
         f"same layout, {read}.",
         f"The union of the digits' boxes, grown by {crop['growth']:.0%}, is resized to {size}. A training picture is "
-        f"stored as {training}, any other as the window of {record} in the middle.",
+        f"stored as {training}, any other as {evaluation}.",
         "`digits` are in reading order, 10 behind the last; boxes are ymin, xmin, ymax, xmax.",
     ]
     for name, split in manifest.splits.items():
