@@ -47,6 +47,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["beam_jobs*", "tfrecords*", "trainer*"]),
     package_data={
+        "trainer.pretrained": ["README.md", "config.json", "best.weights.h5"],
         "trainer.report": ["*.html"],
         "tfrecords": ["py.typed", "manifest.schema.json"],
         "beam_jobs": ["py.typed"],

@@ -3,14 +3,12 @@
 import argparse
 import fcntl
 import hashlib
-import http.server
 import io
 import shutil
 import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from beam_jobs import download as download_module
 from beam_jobs.download import DownloadConfig, add_arguments, download, run
 from beam_jobs.fetch import FetchPolicy, bytes_at_hand
 from beam_jobs.svhn_archives import ARCHIVES, Archive
+from tests.loopback import Server, serving
 from tfrecords.errors import UserError
 
 POLICY = FetchPolicy(timeout_s=5.0, attempts=2, first_pause_s=0.001)
@@ -48,52 +47,10 @@ SMALL = {
 }
 
 
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files = {f"/{name}.tar.gz": body for name, body in FILES.items()}
-        self.asked: list[tuple[str, str | None]] = []  # path and Range of each request
-        self.stall_after: int | None = None  # bytes of the next body before silence
-        self.release = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.asked.append((self.path, asked))
-        if self.path not in self.server.files:
-            self.send_error(404)
-            return
-        body = self.server.files[self.path]
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(body) - start))
-        self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.end_headers()
-        stall, self.server.stall_after = self.server.stall_after, None
-        self.wfile.write(body[start:][:stall])
-        if stall is not None:
-            self.server.release.wait(20)
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving({f"/{name}.tar.gz": body for name, body in FILES.items()}, monkeypatch) as running:
         yield running
-        running.release.set()
-        running.shutdown()
-        thread.join()
 
 
 def parse(*argv: str) -> argparse.Namespace:
@@ -133,7 +90,7 @@ def test_the_command_makes_the_folders_and_says_what_comes_next(
     assert run(parse("--output", str(output), "--base-url", server.url)) == 0
     assert names(output) == ["test", "train"]
     assert names(output / "train") == ["1.png", "2.png", "3.png", "digitStruct.mat", "see_bboxes.m"]
-    assert server.asked == [("/train.tar.gz", None), ("/test.tar.gz", None)]
+    assert server.paths == [("/train.tar.gz", None), ("/test.tar.gz", None)]
     out, err = capsys.readouterr()
     assert out == (
         f"made train, test in {output}; next: python -m beam_jobs prepare --source svhn "
@@ -154,13 +111,13 @@ def test_a_second_run_skips_what_is_complete(
     server.asked.clear()
     capsys.readouterr()
     assert run(parse("--output", str(tmp_path), "--base-url", server.url)) == 0
-    assert server.asked == [("/test.tar.gz", None)]
+    assert server.paths == [("/test.tar.gz", None)]
     out, err = capsys.readouterr()
     assert out.startswith(f"made test and found train complete in {tmp_path}; next: ")
     assert f"train: already complete in {tmp_path}/train, skipped\n" in err
     server.asked.clear()
     assert run(parse("--output", str(tmp_path), "--base-url", server.url)) == 0
-    assert server.asked == []
+    assert server.paths == []
     assert capsys.readouterr().out.startswith(f"found train, test complete in {tmp_path}; next: ")
 
 
@@ -170,13 +127,13 @@ def test_archives_stay_on_request_and_serve_again(server: Server, tmp_path: Path
     assert names(tmp_path) == ["extra", "extra.tar.gz"]
     shutil.rmtree(tmp_path / "extra")
     assert download(config, SMALL, POLICY) == ("extra",)
-    assert server.asked == [("/extra.tar.gz", None)]
+    assert server.paths == [("/extra.tar.gz", None)]
 
 
 def test_a_killed_process_is_resumed_with_a_range_for_exactly_the_rest(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    server.stall_after = 250_000
+    server.cuts, server.stalls = [250_000], True
     code = (
         "import sys; from argparse import Namespace; from pathlib import Path\n"
         "from beam_jobs import download; from beam_jobs.svhn_archives import Archive\n"
@@ -199,7 +156,7 @@ def test_a_killed_process_is_resumed_with_a_range_for_exactly_the_rest(
     assert 200_000 <= at_hand <= 250_000
     assert names(tmp_path) == ["train.tar.gz.partial", "train.tar.gz.partial.json"]
     download(DownloadConfig(tmp_path, ("train",), server.url), SMALL, POLICY)
-    assert server.asked == [("/train.tar.gz", None), ("/train.tar.gz", f"bytes={at_hand}-")]
+    assert server.paths == [("/train.tar.gz", None), ("/train.tar.gz", f"bytes={at_hand}-")]
     assert names(tmp_path) == ["train"]
 
 
@@ -265,7 +222,7 @@ def test_disk_space_is_checked_before_the_first_request(
         return
     with pytest.raises(UserError, match=r"downloading and unpacking train, test needs about \d+\.\d\d GB of free"):
         download(config, SMALL, POLICY)
-    assert server.asked == []
+    assert server.paths == []
     assert names(tmp_path) == []
 
 
@@ -274,7 +231,7 @@ def test_what_is_at_hand_needs_no_space_again(server: Server, tmp_path: Path, mo
     free = needed_bytes(SMALL["train"]) - 300_000
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     assert download(DownloadConfig(tmp_path, ("train",), server.url), SMALL, POLICY) == ("train",)
-    assert server.asked == [("/train.tar.gz", "bytes=300000-")]
+    assert server.paths == [("/train.tar.gz", "bytes=300000-")]
 
 
 def test_the_published_archives_need_a_known_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,7 +264,7 @@ def test_an_incomplete_folder_in_the_way_is_an_error(
     assert str(caught.value) == (
         f"{tmp_path}/train: must be absent, or hold 3 PNGs and digitStruct.mat; move it away. Received: {received}"
     )
-    assert server.asked == []
+    assert server.paths == []
 
 
 @pytest.mark.parametrize(("subset", "received"), [("train,tset", "train,tset"), (" , ", "none")])

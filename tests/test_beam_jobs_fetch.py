@@ -1,14 +1,11 @@
 """Downloads against a real server on the loopback interface that fails in the ways servers do."""
 
 import hashlib
-import http.server
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -18,89 +15,22 @@ import pytest
 
 from beam_jobs.fetch import FetchPolicy, bytes_at_hand, fetch
 from beam_jobs.http_range import RemoteFile
+from tests.loopback import Server, serving
 from tfrecords.errors import UserError
 
+PATH = "/train.tar.gz"
 BODY = bytes(range(256)) * 2000  # 512,000 bytes: several chunks
 POLICY = FetchPolicy(timeout_s=5.0, attempts=3, first_pause_s=0.001)
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves one body; what it does wrong is set on its attributes."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.body = BODY
-        self.etag: str | None = '"v1"'
-        self.has_ranges = True
-        self.states_length = True
-        self.cuts: list[int] = []  # bytes of each next answer's body before the connection ends
-        self.resets = False  # a cut is a reset instead of a clean end
-        self.stalls = False  # a cut is silence instead of an end
-        self.statuses: list[int] = []  # refusals before the first good answer
-        self.content_range: list[str] = []  # wrong headers before the first right one
-        self.asked: list[tuple[str | None, str | None]] = []  # Range and If-Range of each request
-        self.release = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/train.tar.gz"
-
-    @property
-    def ranges(self) -> list[str | None]:
-        return [asked for asked, _ in self.asked]
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        server, asked = self.server, self.headers.get("Range")
-        condition = self.headers.get("If-Range")
-        server.asked.append((asked, condition))
-        if server.statuses:
-            self.send_error(server.statuses.pop(0))
-            return
-        start = 0
-        if asked and server.has_ranges and condition in {None, server.etag}:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(server.body):
-                self.send_response(416)
-                self.end_headers()
-                return
-            self.send_response(206)
-            right = f"bytes {start}-{len(server.body) - 1}/{len(server.body)}"
-            self.send_header("Content-Range", server.content_range.pop(0) if server.content_range else right)
-        else:
-            self.send_response(200)
-        if server.etag:
-            self.send_header("ETag", server.etag)
-        if server.states_length:
-            self.send_header("Content-Length", str(len(server.body) - start))
-        self.end_headers()
-        self.send_body(server.body[start:])
-
-    def send_body(self, body: bytes) -> None:
-        cut = self.server.cuts.pop(0) if self.server.cuts else None
-        self.wfile.write(body[:cut])
-        if cut is not None and self.server.stalls:
-            self.server.release.wait(20)
-        if cut is not None and self.server.resets:
-            time.sleep(0.02)  # so that what was sent is read before the reset throws it away
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving({PATH: BODY}, monkeypatch) as running:
         yield running
-        running.release.set()
-        running.shutdown()
-        thread.join()
+
+
+def url(server: Server) -> str:
+    return server.url + PATH
 
 
 def digest(body: bytes) -> str:
@@ -108,7 +38,7 @@ def digest(body: bytes) -> str:
 
 
 def remote(server: Server, body: bytes = BODY) -> RemoteFile:
-    return RemoteFile(server.url, len(body), digest(body))
+    return RemoteFile(url(server), len(body), digest(body))
 
 
 def leave_partial(folder: Path, body: bytes, origin: str | None = None) -> Path:
@@ -123,7 +53,7 @@ def test_a_file_comes_whole_and_nothing_else_stays(server: Server, tmp_path: Pat
     fetch(remote(server), tmp_path / "train.tar.gz", POLICY, positions.append)
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
     assert [path.name for path in tmp_path.iterdir()] == ["train.tar.gz"]
-    assert server.asked == [(None, None)]
+    assert server.conditions == [(None, None)]
     assert positions[0] == 0
     assert positions[-1] == len(BODY)
     assert positions == sorted(positions)
@@ -133,7 +63,7 @@ def test_a_file_that_is_there_is_checked_and_not_asked_for(server: Server, tmp_p
     (tmp_path / "train.tar.gz").write_bytes(BODY)
     positions: list[int] = []
     fetch(remote(server), tmp_path / "train.tar.gz", POLICY, positions.append)
-    assert server.asked == []
+    assert server.conditions == []
     assert positions == [len(BODY)]
 
 
@@ -156,7 +86,7 @@ def test_several_cuts_are_resumed_each_with_a_range_for_the_rest(server: Server,
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
     assert len(server.asked) == len(notices) + 1 == 5
     if not resets:  # A reset may throw away what had not been read.
-        assert server.asked == [
+        assert server.conditions == [
             (None, None),
             ("bytes=100000-", '"v1"'),
             ("bytes=250000-", '"v1"'),
@@ -164,7 +94,7 @@ def test_several_cuts_are_resumed_each_with_a_range_for_the_rest(server: Server,
             ("bytes=450007-", '"v1"'),
         ]
         assert notices[0] == (
-            f"{server.url}: the connection ended at byte 100000 of 512000; going on from byte 100000 in 0.001 s"
+            f"{url(server)}: the connection ended at byte 100000 of 512000; going on from byte 100000 in 0.001 s"
         )
 
 
@@ -183,7 +113,7 @@ def test_an_interrupted_process_leaves_what_a_new_one_goes_on_from(server: Serve
         "from beam_jobs.http_range import RemoteFile\n"
         "fetch(RemoteFile(sys.argv[1], int(sys.argv[2]), sys.argv[3]), Path(sys.argv[4]))"
     )
-    command = [sys.executable, "-c", code, server.url, str(len(BODY)), digest(BODY), str(tmp_path / "train.tar.gz")]
+    command = [sys.executable, "-c", code, url(server), str(len(BODY)), digest(BODY), str(tmp_path / "train.tar.gz")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 8
         while bytes_at_hand(tmp_path / "train.tar.gz") < 200_000 and time.monotonic() < deadline:
@@ -195,7 +125,7 @@ def test_an_interrupted_process_leaves_what_a_new_one_goes_on_from(server: Serve
     assert 200_000 <= at_hand <= 300_000
     assert not (tmp_path / "train.tar.gz").exists()
     fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
-    assert server.asked == [(None, None), (f"bytes={at_hand}-", '"v1"')]
+    assert server.conditions == [(None, None), (f"bytes={at_hand}-", '"v1"')]
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
 
 
@@ -207,7 +137,7 @@ def test_a_server_without_ranges_starts_from_zero(server: Server, tmp_path: Path
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
     assert server.ranges == [None, "bytes=100000-", "bytes=300000-"]
     assert positions.count(0) == 3
-    assert notices[1] == f"{server.url}: the server sends the whole file again; starting from byte 0"
+    assert notices[1] == f"{url(server)}: the server sends the whole file again; starting from byte 0"
 
 
 def test_a_server_that_always_starts_anew_and_cuts_is_given_up(server: Server, tmp_path: Path) -> None:
@@ -215,16 +145,16 @@ def test_a_server_that_always_starts_anew_and_cuts_is_given_up(server: Server, t
     with pytest.raises(UserError) as caught:
         fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == (
-        f"{server.url}: must send something new within 3 attempts; 100000 bytes are kept, and the same command "
+        f"{url(server)}: must send something new within 3 attempts; 100000 bytes are kept, and the same command "
         "goes on from there. Received: the connection ended at byte 100000 of 512000"
     )
     assert len(server.asked) == 4
 
 
 def test_a_file_that_changed_between_attempts_is_fetched_from_zero(server: Server, tmp_path: Path) -> None:
-    destination = leave_partial(tmp_path, b"old" * 1000, f'{{"url": "{server.url}", "etag": "\\"v0\\""}}')
+    destination = leave_partial(tmp_path, b"old" * 1000, f'{{"url": "{url(server)}", "etag": "\\"v0\\""}}')
     fetch(remote(server), destination, POLICY)
-    assert server.asked == [("bytes=3000-", '"v0"')]
+    assert server.conditions == [("bytes=3000-", '"v0"')]
     assert destination.read_bytes() == BODY
 
 
@@ -235,10 +165,10 @@ def test_a_change_that_no_tag_tells_of_is_found_by_the_digest(server: Server, tm
     with pytest.raises(UserError) as caught:
         fetch(remote(server), destination, POLICY)
     assert str(caught.value) == (
-        f"{server.url}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
+        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
         f"Received: 512000 bytes and SHA-256 {digest(mixed)}"
     )
-    assert server.asked == [("bytes=3000-", None)]
+    assert server.conditions == [("bytes=3000-", None)]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -250,14 +180,14 @@ def test_a_change_that_no_tag_tells_of_is_found_by_the_digest(server: Server, tm
 def test_bytes_of_unknown_origin_are_resumed_without_a_condition(server: Server, tmp_path: Path, origin: str) -> None:
     destination = leave_partial(tmp_path, BODY[:3000], origin)
     fetch(remote(server), destination, POLICY)
-    assert server.asked == [("bytes=3000-", None)]
+    assert server.conditions == [("bytes=3000-", None)]
     assert destination.read_bytes() == BODY
 
 
 def test_a_weak_tag_is_no_condition(server: Server, tmp_path: Path) -> None:
     server.etag, server.cuts = 'W/"v1"', [100_000]
     fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
-    assert server.asked == [(None, None), ("bytes=100000-", None)]
+    assert server.conditions == [(None, None), ("bytes=100000-", None)]
 
 
 def test_another_range_than_asked_for_is_not_appended(server: Server, tmp_path: Path) -> None:
@@ -268,18 +198,18 @@ def test_another_range_than_asked_for_is_not_appended(server: Server, tmp_path: 
     assert destination.read_bytes() == BODY
     assert server.ranges == ["bytes=3000-", None]
     assert notices == [
-        f"{server.url}: asked for the bytes from 3000 on, received Content-Range 'bytes 0-511999/512000'; "
+        f"{url(server)}: asked for the bytes from 3000 on, received Content-Range 'bytes 0-511999/512000'; "
         "going on from byte 0 in 0.001 s"
     ]
 
 
 def test_wrong_bytes_of_the_right_size_are_discarded(server: Server, tmp_path: Path) -> None:
-    server.body = b"?" * len(BODY)
+    server.files[PATH] = b"?" * len(BODY)
     with pytest.raises(UserError) as caught:
         fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == (
-        f"{server.url}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
-        f"Received: 512000 bytes and SHA-256 {digest(server.body)}"
+        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
+        f"Received: 512000 bytes and SHA-256 {digest(server.files[PATH])}"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -289,38 +219,38 @@ def test_wrong_bytes_of_the_right_size_are_discarded(server: Server, tmp_path: P
 def test_a_server_with_another_size_is_refused_before_a_byte_is_written(
     server: Server, tmp_path: Path, size: int, at_hand: int
 ) -> None:
-    server.body = bytes(size)
+    server.files[PATH] = bytes(size)
     destination = leave_partial(tmp_path, BODY[:at_hand])
     with pytest.raises(UserError) as caught:
         fetch(remote(server), destination, POLICY)
-    assert str(caught.value) == f"{server.url}: must have 512000 bytes. Received: {size} bytes"
+    assert str(caught.value) == f"{url(server)}: must have 512000 bytes. Received: {size} bytes"
     assert bytes_at_hand(destination) == at_hand
 
 
 def test_a_range_beyond_the_servers_end_is_an_error(server: Server, tmp_path: Path) -> None:
-    server.body = BODY[:2000]
+    server.files[PATH] = BODY[:2000]
     destination = leave_partial(tmp_path, BODY[:3000])
     with pytest.raises(UserError) as caught:
         fetch(remote(server), destination, POLICY)
     phrase = HTTPStatus(416).phrase  # Python 3.13 words it otherwise
     assert str(caught.value) == (
-        f"{server.url}: must have 512000 bytes. Received: 416 {phrase} for a request from byte 3000 on"
+        f"{url(server)}: must have 512000 bytes. Received: 416 {phrase} for a request from byte 3000 on"
     )
 
 
 def test_a_long_body_of_unstated_length_is_discarded(server: Server, tmp_path: Path) -> None:
-    server.states_length, server.body = False, BODY + b"more"
+    server.states_length, server.files[PATH] = False, BODY + b"more"
     with pytest.raises(UserError) as caught:
         fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == (
-        f"{server.url}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
+        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
         f"Received: 512004 bytes and SHA-256 {digest(BODY + b'more')}"
     )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_short_body_of_unstated_length_is_given_up(server: Server, tmp_path: Path) -> None:
-    server.states_length, server.has_ranges, server.body = False, False, BODY[:-1]
+    server.states_length, server.has_ranges, server.files[PATH] = False, False, BODY[:-1]
     with pytest.raises(UserError, match=r"Received: the connection ended at byte 511999 of 512000$"):
         fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
 
@@ -337,14 +267,14 @@ def test_a_partial_file_that_is_too_long_is_discarded_without_a_request(server: 
     destination = leave_partial(tmp_path, BODY + b"more")
     with pytest.raises(UserError, match=r"what came is discarded\. Received: 512004 bytes and SHA-256 [0-9a-f]{64}$"):
         fetch(remote(server), destination, POLICY)
-    assert server.asked == []
+    assert server.conditions == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_partial_file_of_full_length_is_checked_without_a_request(server: Server, tmp_path: Path) -> None:
     destination = leave_partial(tmp_path, BODY)
     fetch(remote(server), destination, POLICY)
-    assert server.asked == []
+    assert server.conditions == []
     assert destination.read_bytes() == BODY
 
 
@@ -352,7 +282,7 @@ def test_a_missing_file_is_an_error_at_once(server: Server, tmp_path: Path) -> N
     server.statuses = [404] * 5
     with pytest.raises(UserError) as caught:
         fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
-    assert str(caught.value) == f"{server.url}: must answer 200 or 206. Received: 404 Not Found"
+    assert str(caught.value) == f"{url(server)}: must answer 200 or 206. Received: 404 Not Found"
     assert len(server.asked) == 1
 
 
@@ -362,8 +292,8 @@ def test_an_overloaded_server_is_asked_again(server: Server, tmp_path: Path) -> 
     fetch(remote(server), tmp_path / "train.tar.gz", POLICY, on_notice=notices.append)
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
     assert notices == [
-        f"{server.url}: 503 Service Unavailable; going on from byte 0 in 0.001 s",
-        f"{server.url}: 502 Bad Gateway; going on from byte 0 in 0.002 s",
+        f"{url(server)}: 503 Service Unavailable; going on from byte 0 in 0.001 s",
+        f"{url(server)}: 502 Bad Gateway; going on from byte 0 in 0.002 s",
     ]
 
 

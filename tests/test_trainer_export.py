@@ -5,14 +5,11 @@ import dataclasses
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import h5py
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,12 +18,11 @@ from PIL import Image
 from tests.untrained import make_run
 from tfrecords.cli import main
 from tfrecords.crop import CropSpec
-from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
 from trainer.checkpoint import load_model
 from trainer.decode import Numbers, decode_numbers
 from trainer.export import FORMATS, TOLERANCE
-from trainer.export_files import answers_of, load_h5, write_h5
+from trainer.export_files import answers_of
 from trainer.export_saved_model import write_saved_model
 from trainer.run_dir import Run
 
@@ -277,23 +273,3 @@ def test_a_module_that_is_not_there_is_named_before_anything_is_written(
     error = capsys.readouterr().err
     assert f"needs the module {module}: pip install 'streetdigits[export]'. Received: import of {module}" in error
     assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []
-
-
-def test_a_legacy_file_brings_its_operations_along(tmp_path: Path) -> None:
-    image = keras.Input((6, 6, 3))
-    model = keras.Model(image, keras.ops.max(keras.layers.Conv2D(2, 3)(image), axis=-1))
-    write_h5(model, tmp_path / "max.h5")
-    values = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype(np.float32)
-    np.testing.assert_array_equal(load_h5(tmp_path / "max.h5")(values), model(values))
-
-
-def test_a_legacy_file_of_another_s_making_is_refused(tmp_path: Path) -> None:
-    with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["x"] = 1
-    with pytest.raises(UserError, match=r"other\.h5 must be a \.h5 file that `python -m trainer export` made\.$"):
-        load_h5(tmp_path / "other.h5")
-    shutil.copy(tmp_path / "other.h5", tmp_path / "evil.h5")
-    with h5py.File(tmp_path / "evil.h5", "a") as file:
-        file.attrs["streetdigits_operations"] = json.dumps({"system": "os"})
-    with pytest.raises(UserError, match=r"evil\.h5 must be .* Received: \{'system': 'os'\}"):
-        load_h5(tmp_path / "evil.h5")

@@ -1,14 +1,16 @@
 """The architectures: their shapes, what is in them, and that no normalising is left to the caller."""
 
 import itertools
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
+from trainer.export_files import write_h5
 from trainer.models import MODELS, build_model
-from trainer.models.goodfellow import LocallyConnected, SubtractiveNormalisation
+from trainer.models.goodfellow import LocallyConnected, Maxout, SubtractiveNormalisation
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
@@ -54,6 +56,16 @@ def test_a_model_comes_back_from_its_own_configuration(model: keras.Model) -> No
     )
 
 
+def test_keras_itself_loads_a_model_s_legacy_file(model: keras.Model, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    write_h5(model, path)
+    again = keras.models.load_model(path, compile=False)
+    path.unlink()  # 153 MB, of which pytest would keep three
+    outputs = model(_pictures(1), training=False)
+    for name, value in again(_pictures(1), training=False).items():
+        np.testing.assert_array_equal(value, outputs[name])
+
+
 def test_goodfellow_s_layers_are_the_paper_s() -> None:
     model = build_model("goodfellow", (54, 54, 3))
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -83,16 +95,37 @@ def test_subtractive_normalisation_takes_the_neighbourhood_s_mean() -> None:
     np.testing.assert_allclose(result[0, 0, 0], values[0, 0, 0] - values[0, :2, :2].mean(), atol=1e-5)
 
 
-def test_the_locally_connected_layer_has_weights_of_its_own_at_each_place() -> None:
-    layer = LocallyConnected(2, 3)
-    values = np.random.default_rng(0).normal(size=(1, 4, 5, 3)).astype(np.float32)
-    result = np.asarray(layer(values))
-    padded = np.pad(values, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    kernel = np.asarray(layer.kernel)
-    assert kernel.shape == (4, 5, 27, 2)
-    for y, x in ((0, 0), (2, 3), (3, 4)):
-        expected = padded[0, y : y + 3, x : x + 3].ravel() @ kernel[y, x]
-        np.testing.assert_allclose(result[0, y, x], expected, atol=1e-5)
+def test_maxout_takes_neighbouring_channels_together() -> None:
+    values = np.array([[[[1.0, 5.0, 2.0, -3.0]]]], np.float32)
+    np.testing.assert_array_equal(Maxout(2)(values), [[[[5.0, 2.0]]]])
+
+
+@pytest.mark.parametrize("window", [3, 5, 2])
+def test_the_locally_connected_layer_has_weights_of_its_own_at_each_place(window: int) -> None:
+    layer = LocallyConnected(2, window)
+    values = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    layer.build(values.shape)
+    layer.bias.assign(np.random.default_rng(1).normal(size=layer.bias.shape))
+    kernel, bias = np.asarray(layer.kernel), np.asarray(layer.bias)
+    assert kernel.shape == (4, 5, window * window * 3, 2)
+    kernel = kernel.reshape(4, 5, window, window, 3, 2)
+    before = (window - 1) // 2
+    expected = np.zeros((2, 4, 5, 2))
+    for y, x, dy, dx in itertools.product(range(4), range(5), range(window), range(window)):
+        row, column = y + dy - before, x + dx - before
+        if 0 <= row < 4 and 0 <= column < 5:
+            expected[:, y, x] += values[:, row, column].astype(float) @ kernel[y, x, dy, dx]
+    np.testing.assert_allclose(layer(values), expected + bias, atol=1e-5)
+
+
+def test_the_locally_connected_layer_brings_no_large_constant_into_a_graph() -> None:
+    import tensorflow as tf
+
+    layer = LocallyConnected(192, 5)
+    layer.build((None, 4, 4, 192))
+    function = tf.function(layer.call).get_concrete_function(tf.TensorSpec((None, 4, 4, 192), tf.float32))
+    # 92 MB with ops.image.extract_patches, in each export that freezes the graph.
+    assert function.graph.as_graph_def().ByteSize() < 100_000
 
 
 def test_an_unknown_architecture_is_named() -> None:

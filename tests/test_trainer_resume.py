@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +19,12 @@ from tests import tiny
 from tfrecords.cli import main
 from trainer import training
 from trainer.__main__ import COMMANDS
+from trainer.checkpoint import load_model
 from trainer.masks import make_masks_stateless
 from trainer.models import MODELS
 from trainer.optimizer import make_optimizer, make_schedule
 from trainer.progress import Checkpoints, Progress
-from trainer.run_dir import CHECKPOINTS, HISTORY, WEIGHTS
+from trainer.run_dir import CHECKPOINTS, HISTORY, WEIGHTS, Run
 from trainer.step import StepTotals, read_totals
 from trainer.stopping import StopRequest
 
@@ -175,6 +177,48 @@ def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
         path.unlink()
     assert main("trainer", "", COMMANDS, _command(records, run_dir)) == 1
     assert "since no checkpoint of it is left" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
+    records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    def command(name: str) -> list[str]:
+        options = ["--init", str(tmp_path / "source"), "--epochs", "1", "--checkpoint-steps", "2"]
+        return _command(records, tmp_path / name, *options)
+
+    save = training.save_weights
+    options = ["--epochs", "1", "--seed", "5", "--profile"]
+    assert main("trainer", "", COMMANDS, _command(records, tmp_path / "source", *options)) == 0
+    told = "--profile recorded nothing: it begins at step 11 of a start, and there were 7.\n"
+    assert told in capsys.readouterr().out
+    assert not (tmp_path / "source" / "tensorboard" / "plugins").exists()
+    monkeypatch.setattr(training, "save_weights", fail)
+    assert main("trainer", "", COMMANDS, command("killed")) == 130
+    monkeypatch.setattr(training, "save_weights", save)
+    # Where no checkpoint is whole, it starts as it did at first.
+    shutil.copytree(tmp_path / "killed", tmp_path / "damaged")
+    for path in (tmp_path / "damaged" / CHECKPOINTS).iterdir():
+        path.write_bytes(b"damaged")
+    assert main("trainer", "", COMMANDS, command("damaged")) == 0
+    shutil.rmtree(tmp_path / "source")
+    capsys.readouterr()
+    assert main("trainer", "", COMMANDS, command("killed")) == 0
+    assert "Going on after step 6, in epoch 1." in capsys.readouterr().out
+    for found, expected in zip(_best(tmp_path / "killed"), _best(tmp_path / "damaged"), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    # What starts anew needs it, and says so before it deletes anything.
+    before = saved_state(tmp_path / "killed")
+    assert main("trainer", "", COMMANDS, [*command("killed"), "--overwrite"]) == 1
+    assert main("trainer", "", COMMANDS, command("new")) == 1
+    assert capsys.readouterr().err.count(f"error: {tmp_path / 'source'} is not a run directory: it has no config") == 2
+    assert saved_state(tmp_path / "killed") == before and not (tmp_path / "new").exists()
+
+
+def _best(run_dir: Path) -> list[np.ndarray]:
+    return [weights for weights in load_model(Run.load(run_dir)).get_weights() if weights.dtype == np.float32]
 
 
 def test_numbers_that_blow_up_stop_the_run_with_step_and_keys(

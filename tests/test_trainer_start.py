@@ -12,6 +12,7 @@ from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.untrained import make_run
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.manifest import MANIFEST
 from trainer.__main__ import COMMANDS
 from trainer.averaging import averaged_weights
 from trainer.checkpoint import load_model, start_from
@@ -30,14 +31,14 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_model_starts_from_the_weights_of_another_run(untrained: Run) -> None:
     keras.utils.set_random_seed(2)
     model = build_model("compact", untrained.image_shape)
-    start_from(model, untrained.directory)
+    start_from(model, str(untrained.directory))
     for mine, theirs in zip(model.get_weights(), load_model(untrained).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
 def test_another_architecture_s_run_is_no_start(untrained: Run) -> None:
     with pytest.raises(UserError, match=r"must be a run of vgg .* Received: compact for pictures of \(54, 54, 3\)"):
-        start_from(build_model("vgg", (54, 54, 3)), untrained.directory)
+        start_from(build_model("vgg", (54, 54, 3)), str(untrained.directory))
 
 
 def test_a_run_is_no_start_of_itself_and_loses_nothing(
@@ -48,6 +49,29 @@ def test_a_run_is_no_start_of_itself_and_loses_nothing(
     assert main("trainer", "", COMMANDS, options) == 1
     assert "--init must be another run than --run-dir. Received:" in capsys.readouterr().err
     assert untrained.weights.is_file() and (untrained.directory / CONFIG).is_file()
+
+
+@pytest.mark.parametrize(("version", "made"), [(0, "an older streetdigits"), (2, "a newer streetdigits")])
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_a_dataset_of_another_schema_version_is_refused(
+    untrained: Run,
+    records: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    version: int,
+    made: str,
+) -> None:
+    content = json.loads((records / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps({**content, "schema_version": version}))
+    run_dir = untrained.directory if command == "evaluate" else tmp_path / "run"
+    before = {path: path.stat().st_mtime_ns for path in (untrained.directory, *untrained.directory.iterdir())}
+    assert main("trainer", "", COMMANDS, [command, "--data", str(tmp_path), "--run-dir", str(run_dir)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / MANIFEST} was made by {made}") and error.count("\n") == 1
+    assert error.endswith(f"this one reads schema version 1. Received: {version}\n")
+    assert {path: path.stat().st_mtime_ns for path in (untrained.directory, *untrained.directory.iterdir())} == before
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 
 
 @pytest.fixture(scope="module")

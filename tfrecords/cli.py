@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -9,6 +11,9 @@ from dataclasses import dataclass
 
 from tfrecords._version import __version__
 from tfrecords.errors import UserError
+
+_CLOSED_PIPE = 141
+"""Exit code: 128 and SIGPIPE's number, as shells tell it of `git log | head`."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,22 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
 
     A `UserError` or an `OSError` becomes one line on standard error and exit code
     1 (`--verbose` adds the traceback); any other exception is a bug and is raised.
+    A pipe that its reader has closed, as `head` does, ends the program without a word, with exit code 141.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        try:
+            return _run(_parse(prog, description, commands, argv))
+        finally:
+            # Here, and not when Python ends, which would complain of a closed pipe.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_closed_pipes()
+        return _CLOSED_PIPE
+
+
+def _parse(prog: str, description: str, commands: Sequence[Command], argv: Sequence[str]) -> argparse.Namespace:
+    """Returns the options of the named command, with what it `passes_through` as `unknown`."""
     named = next((word for word in argv if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"streetdigits {__version__}")
@@ -57,10 +76,18 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
     args, unknown = parser.parse_known_args(argv)
     if unknown and not args.command.passes_through:
         parser.error(f"{named} does not know these arguments: {' '.join(unknown)}")
+    args.unknown = unknown
+    return args
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Runs the command and returns its exit code; tells errors."""
     try:
-        code: int = args.run(args, unknown) if args.command.passes_through else args.run(args)
+        code: int = args.run(args, args.unknown) if args.command.passes_through else args.run(args)
         return code
     except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _leave_closed_pipes():
+            return _CLOSED_PIPE
         if args.verbose:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
@@ -68,6 +95,19 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
     except KeyboardInterrupt:
         print("stopped: interrupted", file=sys.stderr)
         return 130
+
+
+def _leave_closed_pipes() -> bool:
+    """Sends what is still to be written into a closed pipe nowhere; returns whether output or error output is one."""
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    closed = [descriptor for descriptor, event in poll.poll(0) if event & (select.POLLERR | select.POLLHUP)]
+    for descriptor in closed:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+    return bool(closed)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

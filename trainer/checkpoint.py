@@ -6,6 +6,7 @@ import keras
 
 from tfrecords.errors import UserError
 from trainer.models import build_model
+from trainer.pretrained import run_directory
 from trainer.run_dir import WEIGHTS, Run
 
 
@@ -17,16 +18,20 @@ def save_weights(model: keras.Model, path: Path) -> None:
     temporary.replace(path)
 
 
-def start_from(model: keras.Model, directory: Path) -> None:
+def start_from(model: keras.Model, source: str) -> None:
     """Gives `model` the best weights of another run, of the same architecture.
+
+    Args:
+      model: to be given them.
+      source: run directory, or `pretrained`.
 
     Raises:
       UserError: not a run, without weights, or of another architecture or picture size.
     """
-    run = Run.load(directory)
+    run = Run.load(run_directory(source))
     if run.config.model != model.name or run.image_shape != model.input_shape[1:]:
         received = f"{run.config.model} for pictures of {run.image_shape}"
-        raise UserError(f"{directory} must be a run of {model.name} for pictures of {model.input_shape[1:]}.", received)
+        raise UserError(f"{source} must be a run of {model.name} for pictures of {model.input_shape[1:]}.", received)
     model.set_weights(load_model(run).get_weights())
 
 

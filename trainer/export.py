@@ -16,7 +16,6 @@ from tfrecords.errors import UserError
 from trainer.checkpoint import load_model
 from trainer.export_files import (
     answers_of,
-    ask_h5,
     ask_keras,
     ask_onnx,
     ask_tflite,
@@ -26,7 +25,7 @@ from trainer.export_files import (
     write_tflite,
 )
 from trainer.export_saved_model import ask_saved_model, write_saved_model
-from trainer.run_dir import Run
+from trainer.pretrained import chosen_run
 
 EPILOG = """\
 examples:
@@ -93,8 +92,8 @@ FORMATS = {
         "Legacy Keras file",
         ".h5",
         lambda model, _, output: write_h5(model, output),
-        ask_h5,
-        'from trainer.export_files import load_h5; reader = load_h5("{output}")',
+        ask_keras,
+        'import keras, trainer.models; reader = keras.models.load_model("{output}", compile=False)',
     ),
     "tflite": Format(
         "LiteRT file",
@@ -118,7 +117,9 @@ FORMATS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("--run-dir", type=Path, required=True, help="of a trained model")
+    parser.add_argument(
+        "--run-dir", type=Path, help="of a trained model; without it, the weights that come with the package"
+    )
     parser.add_argument(
         "--format", choices=list(FORMATS), help="of the export; by default as --output ends, else a SavedModel"
     )
@@ -133,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     kind = FORMATS[name]
     _check_output(args.output, kind, args.overwrite)
     _check_modules(kind)
-    run_ = Run.load(args.run_dir)
+    run_ = chosen_run(args.run_dir)
     model = load_model(run_)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     # The ending stays, since Keras chooses its format by it.

@@ -3,10 +3,8 @@
 import argparse
 import functools
 import itertools
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -16,14 +14,17 @@ from tfrecords.crop import CropSpec
 from tfrecords.errors import UserError
 from tfrecords.picture import decode_picture, evaluation_view
 from trainer.checkpoint import load_model
-from trainer.decode import Numbers, decode_numbers
+from trainer.decode import decode_numbers
 from trainer.loop import make_forward
 from trainer.photos import ENDINGS, find_photos, is_folder
-from trainer.run_dir import Run
+from trainer.pretrained import chosen_run
+from trainer.printer import Printer, describe
 
 EPILOG = """\
 examples:
-  a picture that holds the number and little else:
+  a picture that holds the number and little else, with the weights that come with the package:
+    python -m trainer predict house.jpg
+  with a model of your own:
     python -m trainer predict --run-dir runs/first house.jpg
   a street photo, with the number's place in it (left, top, width, height in pixels):
     python -m trainer predict --run-dir runs/first street.jpg --box 120,80,60,40
@@ -47,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PHOTO",
         help="picture files, in any usual format; folders; or - for paths from standard input, one a line",
     )
-    parser.add_argument("--run-dir", type=Path, required=True, help="of a trained model")
+    parser.add_argument(
+        "--run-dir", type=Path, help="of a trained model; without it, the weights that come with the package"
+    )
     parser.add_argument(
         "--box",
         action="append",
@@ -67,13 +70,13 @@ def run(args: argparse.Namespace) -> int:
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1.", args.batch_size)
     boxes = _boxes(args)
-    run_ = Run.load(args.run_dir)
+    run_ = chosen_run(args.run_dir)
     # The model is loaded for the sake of the pictures: none is loaded where none can be read.
     forward = functools.cache(lambda: make_forward(load_model(run_)))
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
     pairs = zip(photos(), boxes or itertools.repeat(None), strict=False)
     total = None if "-" in args.photos else sum(1 for _ in photos())
-    printer = _Printer(args.json, args.json_lines)
+    printer = Printer(args.json, args.json_lines)
     failed = 0
     with tqdm(total=total, desc="predict", unit=" pictures", leave=False, disable=None) as bar:
         while batch := list(itertools.islice(pairs, args.batch_size)):
@@ -142,63 +145,3 @@ def read_view(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> np.ndarra
         return evaluation_view(picture, boxes, crop)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-
-
-def describe(name: str, numbers: Numbers, index: int) -> dict[str, Any]:
-    """Returns one answer as JSON holds it; probabilities 0..1."""
-    length = int(numbers.length[index])
-    digits = numbers.digits[index, :length].tolist()
-    probabilities = numbers.digit_probabilities[index, :length]
-    return {
-        "photo": name,
-        "number": numbers.texts[index],
-        "length": length,
-        "confidence": float(numbers.confidence[index]),
-        "length_probabilities": numbers.length_probabilities[index].tolist(),
-        "digits": [
-            {"digit": digit, "probability": float(row[digit]), "probabilities": row.tolist()}
-            for digit, row in zip(digits, probabilities, strict=False)
-        ],
-    }
-
-
-class _Printer:
-    """Writes answers to standard output as they come: as a table, an array of JSON, or JSON lines."""
-
-    def __init__(self, json_array: bool, json_lines: bool) -> None:
-        self.count = 0
-        self._array, self._lines, self._width = json_array, json_lines, 0
-
-    def write(self, answers: list[dict[str, Any]]) -> None:
-        """Writes the answers of one batch, and flushes."""
-        if self._array:
-            # Whole lines only, or the progress bar wipes them out; the comma goes first, for the last is not known.
-            lines = [f"{',' if self.count or row else '['}{_as_json(answer)}" for row, answer in enumerate(answers)]
-        elif self._lines:
-            lines = [_as_json(answer) for answer in answers]
-        else:
-            lines = self._table(answers)
-        tqdm.write("\n".join(lines), file=sys.stdout)
-        sys.stdout.flush()
-        self.count += len(answers)
-
-    def close(self) -> None:
-        """Ends the array."""
-        if self._array:
-            print("]" if self.count else "[]", flush=True)
-
-    def _table(self, answers: list[dict[str, Any]]) -> list[str]:
-        """Lines of photo, number, confidence, and each digit's probability; the first batch decides the width."""
-        lines = []
-        if not self.count:
-            self._width = max(len("photo"), *(len(answer["photo"]) for answer in answers))
-            lines.append(f"{'photo':<{self._width}}  {'number':<7} confidence  digits")
-        for answer in answers:
-            digits = " ".join(f"{digit['digit']}:{digit['probability']:.3f}" for digit in answer["digits"])
-            number = answer["number"] or "-"
-            lines.append(f"{answer['photo']:<{self._width}}  {number:<7} {answer['confidence']:>10.4f}  {digits}")
-        return lines
-
-
-def _as_json(answer: dict[str, Any]) -> str:
-    return json.dumps(answer, ensure_ascii=False)

@@ -31,6 +31,12 @@ class Profile(contextlib.AbstractContextManager["Profile"]):
             self.__exit__()
         self._steps += 1
 
+    def close(self) -> None:
+        """Says so where there were too few steps."""
+        if self._folder is not None and self._steps <= SKIPPED_STEPS:
+            first = SKIPPED_STEPS + 1
+            print(f"--profile recorded nothing: it begins at step {first} of a start, and there were {self._steps}.")
+
     def __exit__(self, *_: object) -> None:
         if self._is_on:
             tf.profiler.experimental.stop()

@@ -43,6 +43,11 @@ def open_run(directory: Path, content: dict[str, Any], overwrite: bool) -> Run:
     return check_run(directory, content)
 
 
+def has_checkpoint(directory: Path) -> bool:
+    """Returns whether a run stands in a directory that can go on, if a checkpoint of it is whole."""
+    return (directory / CONFIG).is_file() and any((directory / CHECKPOINTS).glob("step-*.npz"))
+
+
 def check_run(directory: Path, content: dict[str, Any]) -> Run:
     """Returns the run that stands in a directory.
 

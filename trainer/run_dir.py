@@ -65,8 +65,11 @@ class Run:
             )
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            names = TrainConfig.__dataclass_fields__
-            config = TrainConfig.from_dict({name: content[name] for name in names})
+            # What came to be a setting after the run was started stood at its default until then.
+            given = TrainConfig().to_dict()
+            augment = given["augment"] | content["augment"]
+            content = {**given, **content, "augment": augment}
+            config = TrainConfig.from_dict({name: content[name] for name in given})
             height, width, channels = content["image_shape"]
             crop = CropSpec(**content["dataset"]["crop"])
         except (ValueError, KeyError, TypeError) as error:

@@ -10,9 +10,10 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfrecords.manifest import Manifest
 from trainer.averaging import averaged_weights
-from trainer.checkpoint import save_weights
+from trainer.checkpoint import save_weights, start_from
 from trainer.config import RunOptions
 from trainer.dataset import steps_per_epoch, training_dataset
+from trainer.epoch_end import epoch_line, judge
 from trainer.faults import not_finite, readable
 from trainer.history import History, holds
 from trainer.masks import make_masks_stateless
@@ -23,7 +24,7 @@ from trainer.run_dir import CHECKPOINTS, HISTORY, TENSORBOARD, Run
 from trainer.step import StepTotals, make_train_step, read_totals
 from trainer.stopping import Stopped, StopRequest
 from trainer.strategy import Place
-from trainer.validation import Validation, is_better
+from trainer.validation import Validation
 
 
 class Training:
@@ -45,7 +46,8 @@ class Training:
           stop: looked at after each step.
 
         Raises:
-          UserError: the run has a history but no whole checkpoint, or the hosts see different ones.
+          UserError: the run has a history but no whole checkpoint, or the hosts see different ones; or a run
+            without a checkpoint cannot start from the weights that it is told to.
         """
         self._run, self._place, self._options, self._stop = run, place, options, stop
         config = run.config
@@ -76,6 +78,7 @@ class Training:
         while not self._progress.finished:
             self._train_epoch(profile)
             self._end_epoch(history)
+        profile.close()
         if history:
             history.close()
         return self._progress.best
@@ -103,6 +106,8 @@ class Training:
                 f"{self._run.directory} holds a run already: give --overwrite to replace it, since no checkpoint of "
                 "it is left from which it could go on."
             )
+        if self._run.config.init is not None:
+            start_from(self._model, self._run.config.init)
         return Progress()
 
     def _check_same_step(self) -> None:
@@ -178,37 +183,16 @@ class Training:
         progress = self._progress
         if history:
             with averaged_weights(self._model, self._optimizer):
-                line = self._line()
-                progress.history.append(line)
-                if is_better(line, progress.best):
-                    progress.best = line
+                rate = float(self._schedule(self.step_of_run - 1))
+                line = epoch_line(progress, self.step_of_run, rate, self._validation.scores())
+                if judge(progress, line, self._run.config):
                     save_weights(self._model, self._run.weights)
-            is_last = line["epoch"] == self._run.config.epochs
-            is_stale = line["epoch"] - progress.best["epoch"] >= self._run.config.patience
-            if is_stale and not is_last:
-                tqdm.write(f"No better validation score in {self._run.config.patience} epochs: stopped early.")
-            progress.finished = is_last or is_stale
         finished = self._place.share(float(progress.finished))
         progress.finished = bool(finished[0])
         progress.next_epoch()
         self._save()
         if history:
             history.add(progress.history)
-
-    def _line(self) -> dict[str, Any]:
-        progress = self._progress
-        line = {
-            "epoch": progress.epoch + 1,
-            "step": self.step_of_run,
-            "seconds": round(progress.seconds, 2),
-            "train_loss": progress.loss / progress.examples,
-            "train_whole_number_accuracy": progress.right / progress.examples,
-            "learning_rate": float(self._schedule(self.step_of_run - 1)),
-            **self._validation.scores(),
-        }
-        told = "  ".join(f"{name} {value:.4f}" for name, value in line.items() if "accuracy" in name or "loss" in name)
-        tqdm.write(f"epoch {line['epoch']:>3}  {line['seconds']:.0f} s  {told}")
-        return line
 
     def _save(self) -> None:
         if self._place.cluster.is_chief:

@@ -11,7 +11,7 @@ whole numbers this way, where a dense layer over the flattened map read 45 %.
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from tfrecords.schema import MAX_LENGTH
 from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES
@@ -69,5 +69,7 @@ def _heads(values: Any) -> dict[str, Any]:
     maps = layers.Dense(MAX_LENGTH * places, name="attention_logits")(layout)
     maps = layers.Softmax(name="attention")(layers.Reshape((MAX_LENGTH, places), name="attention_maps")(maps))
     features = layers.Reshape((places, channels), name="features")(values)
-    digits = layers.Dense(DIGIT_CLASSES, dtype="float32", name="digit_logits")(ops.matmul(maps, features))
+    # A layer, not keras.ops: Keras 3.15 does not find operations again in a legacy .h5 file.
+    digits = layers.Dot((2, 1), name="attended")([maps, features])
+    digits = layers.Dense(DIGIT_CLASSES, dtype="float32", name="digit_logits")(digits)
     return {"length_logits": length, "digit_logits": digits}

@@ -23,6 +23,23 @@ _DROPOUT = 0.5
 
 
 @keras.saving.register_keras_serializable("streetdigits")
+class Maxout(layers.Layer):
+    """The largest of every `pieces` channels that follow each other."""
+
+    def __init__(self, pieces: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.pieces = pieces
+
+    def call(self, values: Any) -> Any:
+        """(batch, height, width, units * pieces) to (batch, height, width, units)."""
+        height, width, channels = values.shape[1:]
+        return ops.max(ops.reshape(values, (-1, height, width, channels // self.pieces, self.pieces)), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pieces": self.pieces}
+
+
+@keras.saving.register_keras_serializable("streetdigits")
 class SubtractiveNormalisation(layers.Layer):
     """Takes from each value the mean of its 3x3 neighbourhood over all channels; shape and edges are kept."""
 
@@ -51,7 +68,13 @@ class LocallyConnected(layers.Layer):
 
     def call(self, values: Any) -> Any:
         """(batch, height, width, channels) to (batch, height, width, units)."""
-        patches = ops.image.extract_patches(values, self.window, strides=1, padding="same", data_format="channels_last")
+        _, height, width, _ = values.shape
+        before = (self.window - 1) // 2
+        margin = (before, self.window - 1 - before)
+        padded = ops.pad(values, ((0, 0), margin, margin, (0, 0)))
+        # Not ops.image.extract_patches: it convolves with a constant kernel, of 92 MB here, which exports carry along.
+        window = range(self.window)
+        patches = ops.concatenate([padded[:, y : y + height, x : x + width] for y in window for x in window], axis=-1)
         return ops.einsum("bhwi,hwio->bhwo", patches, self.kernel) + self.bias
 
     def compute_output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -68,9 +91,7 @@ def build(image_shape: tuple[int, int, int]) -> keras.Model:
     for index, units in enumerate(_UNITS):
         if index == 0:
             values = layers.Conv2D(units * _MAXOUT_PIECES, 5, padding="same", name="conv1")(values)
-            height, width = values.shape[1:3]
-            values = layers.Reshape((height, width, units, _MAXOUT_PIECES), name="pieces1")(values)
-            values = ops.max(values, axis=-1)
+            values = Maxout(_MAXOUT_PIECES, name="maxout1")(values)
         else:
             values = layers.Conv2D(
                 units, 5, padding="same", activation="relu", kernel_initializer="he_normal", name=f"conv{index + 1}"

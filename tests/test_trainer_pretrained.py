@@ -1,0 +1,198 @@
+"""The weights that come with the package: there after installation, told of, never written to."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tests.untrained import make_run
+from tfrecords.cli import main
+from tfrecords.errors import UserError
+from trainer.__main__ import COMMANDS
+from trainer.checkpoint import load_model, start_from
+from trainer.dataset import split_dataset
+from trainer.loop import answer, make_forward
+from trainer.metrics import score
+from trainer.models import build_model
+from trainer.pretrained import CARD, DIRECTORY, chosen_run, run_directory
+from trainer.pretrained.__main__ import publish
+from trainer.run_dir import CONFIG, EVALUATION, WEIGHTS, Run, write_json
+
+ROOT = Path(__file__).parents[1]
+
+
+def _state(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """When and with what each file was last written, and the folder itself."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path in files else b"") for path in (*files, folder)
+    }
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a wheel of the package holds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, folder)
+    for name in ("beam_jobs", "tfrecords", "trainer"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    program = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=folder, check=True, capture_output=True)
+    (wheel,) = (folder / "dist").glob("*.whl")
+    site = folder / "site"
+    with zipfile.ZipFile(wheel) as file:
+        file.extractall(site)
+    return site
+
+
+def test_predict_reads_at_once_after_installation_and_writes_nothing(
+    installed: Path, drawn: Path, tmp_path: Path
+) -> None:
+    package = installed / "trainer" / "pretrained"
+    for path in package.iterdir():
+        path.chmod(0o444)
+    package.chmod(0o555)
+    before = _state(package)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", "predict", "-", "--batch-size", "1", "--json-lines"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+    )
+    assert process.stdin and process.stdout and process.stderr
+    for number in (1, 2):
+        photo = drawn / "test" / f"{number}.png"
+        process.stdin.write(f"{photo}\n".encode())
+        found = json.loads(process.stdout.readline())
+        assert found["photo"] == str(photo) and found["number"].isdigit()
+    # As `| head -2` does: the next answer finds nobody who reads it.
+    process.stdout.close()
+    process.stdin.write(f"{photo}\n".encode())
+    process.stdin.close()
+    with process.stderr:
+        told = process.stderr.read().decode()
+    assert process.wait() == 141
+    card = package / "README.md"
+    assert told == (
+        f"Using the weights that come with streetdigits (drawn numbers only; see {card}): --run-dir takes your own.\n"
+    )
+    assert _state(package) == before
+    package.chmod(0o755)
+
+
+def test_a_user_s_own_run_is_told_nothing_of(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "run")
+    photo = str(drawn / "test" / "1.png")
+    assert main("trainer", "", COMMANDS, ["predict", photo, "--run-dir", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().err == "Read 1 of 1 pictures.\n"
+    assert main("trainer", "", COMMANDS, ["predict", photo]) == 0
+    assert capsys.readouterr().err.startswith("Using the weights that come with streetdigits ")
+
+
+def test_export_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = _state(DIRECTORY)
+    assert main("trainer", "", COMMANDS, ["export", "--output", str(tmp_path / "reader.keras")]) == 0
+    assert capsys.readouterr().err.startswith("Using the weights that come with streetdigits ")
+    reader = keras.models.load_model(tmp_path / "reader.keras", compile=False)
+    for mine, theirs in zip(reader.get_weights(), load_model(chosen_run(None)).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert _state(DIRECTORY) == before
+
+
+def test_they_read_drawn_numbers_that_they_have_not_seen(records: Path) -> None:
+    answers = answer(make_forward(load_model(chosen_run(None))), split_dataset(records, "test", 20))
+    assert score(answers.numbers, answers.length, answers.digits)["whole_number_accuracy"] >= 0.5
+
+
+def test_training_starts_from_them_by_their_name() -> None:
+    keras.utils.set_random_seed(2)
+    model = build_model("compact", (54, 54, 3))
+    start_from(model, "pretrained")
+    for mine, theirs in zip(model.get_weights(), load_model(Run.load(DIRECTORY)).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    # A folder of that name is reached as one reaches files whose names mean something else.
+    assert run_directory("./pretrained") == Path("pretrained") != run_directory("pretrained") == DIRECTORY
+
+
+def test_another_architecture_does_not_start_from_them(
+    records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(records), "--run-dir", str(tmp_path / "run"), "--init", "pretrained", "--model", "vgg"]
+    assert main("trainer", "", COMMANDS, ["train", *options]) == 1
+    expected = "error: pretrained must be a run of vgg for pictures of (54, 54, 3). Received: compact for pictures of "
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_they_are_small_and_tell_nothing_of_the_machine() -> None:
+    assert sum(path.stat().st_size for path in DIRECTORY.iterdir() if path.is_file()) < 10e6
+    content = json.loads((DIRECTORY / CONFIG).read_text())
+    assert not {"data", "options"} & set(content)
+    assert not [text for text in _texts(content) if "/" in text or "\\" in text]
+    assert f"{content['parameters']:,}, float32" in CARD.read_text()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def test_the_model_card_has_all_its_scores() -> None:
+    assert "TODO-score" not in CARD.read_text()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = make_run(tmp_path / "run")
+    facts = {"data": "/home/me/records", "options": {"device": "cpu"}, "init": "/home/me/runs/drawn"}
+    dataset = {**run.content["dataset"], "examples": {"train": 1234, "test": 500}}
+    write_json(run.directory / CONFIG, {**run.content, **facts, "dataset": dataset})
+    return Run.load(run.directory)
+
+
+def test_a_run_becomes_the_weights_that_come_along(run: Run, tmp_path: Path) -> None:
+    evaluation = {
+        "split": "test",
+        "data": "/home/me/records",
+        "num_examples": 500,
+        "whole_number_accuracy": 0.9,
+        "whole_number_accuracy_interval": [0.87, 0.923],
+        "digit_accuracy": 0.95,
+        "length_accuracy": 0.99,
+        "coverage_at_98": 0.75,
+    }
+    write_json(run.directory / EVALUATION, evaluation)
+    folder = tmp_path / "published"
+    publish(run.directory, folder, CARD.read_text())
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", WEIGHTS, CONFIG]
+    assert (folder / WEIGHTS).read_bytes() == run.weights.read_bytes()
+    assert Run.load(folder).config.init == "drawn"
+    written = (folder / "README.md").read_text()
+    assert "| whole numbers read right | 90.0 % (95 % interval 87.0 % to 92.3 %) |\n" in written
+    assert "| drawn numbers trained on | 1,234 |\n" in written
+    assert not any("/home" in (folder / name).read_text() for name in (CONFIG, "README.md"))
+    # Written once more, the table stands there once.
+    publish(run.directory, folder, written)
+    assert (folder / "README.md").read_text() == written
+
+
+def test_a_run_without_scores_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"must have evaluation\.json: `python -m trainer evaluate` makes it\."):
+        publish(run.directory, tmp_path / "published", CARD.read_text())
+    assert not (tmp_path / "published").exists()
