@@ -21,6 +21,8 @@ from tqdm import tqdm
 
 from beam_jobs.assign import digest
 from beam_jobs.drawing import draw_photo
+from beam_jobs.glyphs import STROKE_FACES
+from beam_jobs.look import LOOKS
 from beam_jobs.matlab import DigitBox, write_digit_struct
 from tfrecords._version import __version__
 from tfrecords.errors import UserError
@@ -38,7 +40,7 @@ _PICTURES_PER_TASK = 50  # about 0.3 s of work: far above a task's cost, and the
 _PNG_LEVEL = 1  # noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes
 
 Boxes = tuple[DigitBox, ...]
-Task = tuple[Path, str, int, tuple[str, ...], int, int]  # folder, subset, seed, faces, first and end index
+Task = tuple[Path, str, "SampleConfig", tuple[str, ...], int, int]  # folder, subset, faces, first and end index
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,13 @@ class SampleConfig:
       count: pictures in both subsets together, at least 2.
       test_fraction: share of them in test, above 0 and below 1; each subset gets one picture at least.
       seed: at least 0.
+      look: how hard they are to read, one of `LOOKS`.
     """
 
     count: int = 4000
     test_fraction: float = 0.1
     seed: int = 0
+    look: str = "clear"
 
     def __post_init__(self) -> None:
         if self.count < 2:
@@ -62,6 +66,8 @@ class SampleConfig:
             raise UserError("--test-fraction must be above 0 and below 1.", self.test_fraction)
         if self.seed < 0:
             raise UserError("--seed must be 0 or more.", self.seed)
+        if self.look not in LOOKS:
+            raise UserError(f"--look must be one of {', '.join(LOOKS)}.", self.look)
 
     @property
     def subset_counts(self) -> dict[str, int]:
@@ -75,6 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=SampleConfig.count, help="pictures, train and test together")
     parser.add_argument("--test-fraction", type=float, default=SampleConfig.test_fraction, help="share in test")
     parser.add_argument("--seed", type=int, default=SampleConfig.seed, help="the same seed draws the same bytes")
+    parser.add_argument(
+        "--look",
+        choices=LOOKS,
+        default=SampleConfig.look,
+        help="clear: easy to read; street: faint, blurred, bent, as real photos are, to train for those",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
     parser.add_argument("--overwrite", action="store_true", help="replace what sample drew in DIR before")
 
@@ -86,12 +98,12 @@ def run(args: argparse.Namespace) -> int:
       UserError: an option is out of range, matplotlib's typefaces are missing, or DIR holds train
         or test already.
     """
-    config = SampleConfig(count=args.count, test_fraction=args.test_fraction, seed=args.seed)
+    config = SampleConfig(args.count, args.test_fraction, args.seed, args.look)
     output: Path = args.output
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
     _check_free(output, config, args.overwrite)
-    faces = find_faces()
+    faces = find_faces() + (STROKE_FACES if LOOKS[config.look].drawn_faces else ())
     output.mkdir(parents=True, exist_ok=True)
     _draw(output, config, faces, args.jobs)
     _publish(output, config)
@@ -163,7 +175,7 @@ def _tasks(output: Path, config: SampleConfig, faces: tuple[str, ...], subset: s
     folder, stop, step = _partial(output, subset), config.subset_counts[subset] + 1, _PICTURES_PER_TASK
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    return [(folder, subset, config.seed, faces, i, min(i + step, stop)) for i in range(1, stop, step)]
+    return [(folder, subset, config, faces, i, min(i + step, stop)) for i in range(1, stop, step)]
 
 
 def _map(tasks: list[Task], jobs: int) -> Generator[list[Boxes], None, None]:
@@ -181,11 +193,11 @@ def _map(tasks: list[Task], jobs: int) -> Generator[list[Boxes], None, None]:
 
 
 def _draw_range(task: Task) -> list[Boxes]:
-    folder, subset, seed, faces, start, stop = task
+    folder, subset, config, faces, start, stop = task
     boxes = []
     for index in range(start, stop):
-        rng = picture_rng(seed, subset, index)
-        photo = draw_photo(rng, faces, draw_number(rng))
+        rng = picture_rng(config.seed, subset, index)
+        photo = draw_photo(rng, faces, draw_number(rng), LOOKS[config.look])
         Image.fromarray(photo.pixels).save(folder / f"{index}.png", compress_level=_PNG_LEVEL)
         boxes.append(photo.boxes)
     return boxes

@@ -1,13 +1,10 @@
-"""A number's plane in a picture: glyphs as masks, and the homographies that place them."""
+"""A number's plane in a picture, and the homographies that place masks in it."""
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image
 
-_GLYPH_PX = 96  # larger than any digit drawn, so glyphs are only ever made smaller
-BORDER_PX = 2  # empty pixels round a glyph, for its edge to be interpolated against
 OVERSAMPLING = 2
 
 
@@ -24,15 +21,6 @@ class Scene:
     matrix: np.ndarray
     low: np.ndarray
     high: np.ndarray
-
-
-@cache
-def glyph_mask(face: str, digit: int, stroke: int) -> Image.Image:
-    """Coverage (L) of one digit, tight but for `BORDER_PX` on every side; `stroke` pixels bolder."""
-    font = ImageFont.truetype(face, _GLYPH_PX, layout_engine=ImageFont.Layout.BASIC)
-    image = Image.new("L", (2 * _GLYPH_PX, 2 * _GLYPH_PX))
-    ImageDraw.Draw(image).text((40, 20), str(digit), fill=255, font=font, stroke_width=stroke)
-    return ImageOps.expand(image.crop(image.getbbox()), BORDER_PX)
 
 
 def similarity(angle: float, x: float, y: float) -> np.ndarray:

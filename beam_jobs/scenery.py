@@ -1,9 +1,14 @@
 """What stands round and over a drawn number: wall, plate, distractors, and the camera's blur and noise."""
 
+import io
+
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from beam_jobs.scene import OVERSAMPLING, Scene, glyph_mask, project, similarity, warp
+from beam_jobs.glyphs import glyph_mask
+from beam_jobs.look import Look
+from beam_jobs.scene import OVERSAMPLING, Scene, project, similarity, warp
 
 
 def _color(rng: np.random.Generator, lightness: float) -> np.ndarray:
@@ -50,11 +55,11 @@ def add_plate(rng: np.random.Generator, canvas: np.ndarray, scene: Scene) -> np.
     return canvas
 
 
-def ink_color(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
-    """(3,) RGB that stands out from `ground` by 55 to 150 of 255 in lightness, to the side with room."""
+def ink_color(rng: np.random.Generator, ground: np.ndarray, contrast: tuple[float, float]) -> np.ndarray:
+    """(3,) RGB that stands out from `ground` by `contrast` of 255 in lightness, to the side with room."""
     lightness = ground.mean()
     lighter = lightness < 110 or (lightness < 145 and rng.random() < 0.5)
-    return _color(rng, np.clip(lightness + rng.uniform(55, 150) * (1 if lighter else -1), 12, 243))
+    return _color(rng, np.clip(lightness + rng.uniform(*contrast) * (1 if lighter else -1), 12, 243))
 
 
 def add_distractors(
@@ -81,10 +86,38 @@ def blend(canvas: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray
     return canvas + (color.astype(np.float32) - canvas) * share
 
 
-def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float) -> np.ndarray:
-    """(height, width, 3) uint8: out of focus by up to 1/20 of a digit's height, with the sensor's noise."""
-    image = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
-    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.01, 0.05) * digit_height))
+def add_shade(rng: np.random.Generator, canvas: np.ndarray, scene: Scene, share: float) -> np.ndarray:
+    """Darkens what lies to one side of a straight line through the number, in a `share` of pictures."""
+    if not share or rng.random() > share:
+        return canvas
+    angle, middle = rng.uniform(0, 2 * np.pi), rng.uniform(scene.low, scene.high)
+    across = np.arange(scene.size[0], dtype=np.float32) - middle[0]
+    down = np.arange(scene.size[1], dtype=np.float32)[:, np.newaxis] - middle[1]
+    # Soft over a few pixels, as a shadow's edge is.
+    depth = np.clip((np.cos(angle) * across + np.sin(angle) * down) / (0.1 * scene.digit_height) + 0.5, 0, 1)
+    return canvas * (1 - rng.uniform(0.2, 0.6) * depth)[..., np.newaxis]
+
+
+def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float, look: Look) -> np.ndarray:
+    """(height, width, 3) uint8: out of focus, smeared, with the sensor's noise, and compressed, as `look` has it."""
+    image = np.asarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    least, most, power = look.blur
+    sigma = (least + (most - least) * rng.uniform() ** power) * digit_height
+    image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))
+    if look.smear and rng.random() < look.smear:
+        image = _smear(rng, image, digit_height)
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(0.7)
     noise += rng.standard_normal((*canvas.shape[:2], 1), np.float32) * np.float32(rng.uniform(0.5, 5))
-    return np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
+    pixels = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if look.jpeg and rng.random() < look.jpeg:
+        quality = int(rng.integers(25, 91))
+        encoded = cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
+        pixels = np.array(Image.open(io.BytesIO(encoded.tobytes())))
+    return pixels
+
+
+def _smear(rng: np.random.Generator, image: np.ndarray, digit_height: float) -> np.ndarray:
+    """(height, width, 3) uint8: a camera that moved by up to a fifth of a digit's height, mostly sideways."""
+    length = max(2, round(rng.uniform(0.05, 0.2) * digit_height))
+    shape = (length, 1) if rng.random() < 0.7 else (1, length)
+    return np.asarray(cv2.blur(image, shape, borderType=cv2.BORDER_REPLICATE))

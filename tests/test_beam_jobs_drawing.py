@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from beam_jobs.drawing import INK_THRESHOLD, Photo, draw_photo
+from beam_jobs.look import LOOKS
 from beam_jobs.sample import find_faces
 
 NUMBERS = [(7,), (1, 1), (4, 0, 8), (9, 2, 7, 5), (1, 2, 3, 4, 5)]
 
 
 def draw(index: int, digits: tuple[int, ...]) -> Photo:
-    return draw_photo(np.random.default_rng(index), find_faces(), digits)
+    return draw_photo(np.random.default_rng(index), find_faces(), digits, LOOKS["clear"])
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,7 @@ def test_other_generators_draw_other_photos() -> None:
 @pytest.mark.parametrize("index", range(15))
 def test_every_face_draws_ten_different_digits_of_about_one_height(index: int) -> None:
     faces = find_faces()[index : index + 1]
-    photos = [draw_photo(np.random.default_rng(5), faces, (digit,)) for digit in range(10)]
+    photos = [draw_photo(np.random.default_rng(5), faces, (digit,), LOOKS["clear"]) for digit in range(10)]
     heights = [photo.boxes[0].height for photo in photos]
     assert max(heights) <= 1.25 * min(heights)
     assert len({photo.ink.tobytes() for photo in photos}) == 10
