@@ -6,6 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfrecords.errors import UserError
+from trainer import augment as module
 from trainer.augment import augment, centre_window, numbers_needed, random_window, warped_window, window_places
 from trainer.config import AugmentConfig
 
@@ -65,6 +66,28 @@ def test_behind_the_edge_the_edge_goes_on() -> None:
     images = np.full((1, 54, 54, 3), 90, np.uint8)
     uniform = np.random.default_rng(0).random((1, 6), np.float32)
     np.testing.assert_allclose(_warp(images, 54, WARPED, uniform), 90.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (54, 54, 3), (60, 70, 1)])
+def test_warps_without_tensorflow_s_own_operation_are_the_same(
+    shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    images, uniform = rng.integers(0, 256, (3, *shape), np.uint8), rng.random((3, 6), np.float32)
+    expected = _warp(images, 54, WARPED, uniform)
+    monkeypatch.setattr(module, "_resample_in_tensorflow", module.resample_by_gathers)
+    np.testing.assert_allclose(_warp(images, 54, WARPED, uniform), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("config", [AugmentConfig(), WARPED], ids=["plain", "warped"])
+def test_pictures_are_changed_alike_in_a_graph_that_does_not_know_their_size(config: AugmentConfig) -> None:
+    spec = [tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None, numbers_needed(3)), tf.float32)]
+    graph = tf.function(lambda images, uniform: augment(images, 54, config, uniform), input_signature=spec)
+    images = np.random.default_rng(0).integers(0, 256, (3, 60, 70, 3), np.uint8)
+    uniform = np.random.default_rng(1).random((3, numbers_needed(3)), np.float32)
+    expected = augment(tf.constant(images), 54, config, tf.constant(uniform))
+    np.testing.assert_allclose(graph(images, uniform), expected, atol=1e-3)
+    assert graph.get_concrete_function().output_shapes.as_list() == [None, 54, 54, 3]
 
 
 def test_a_picture_s_warp_is_of_its_own_numbers_alone() -> None:

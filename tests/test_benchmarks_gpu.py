@@ -1,0 +1,196 @@
+"""The benchmark of GPUs: without TensorFlow, on every backend that is installed; counts, input and choice by hand."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import tfrecords
+from benchmarks import gpu_backends
+from benchmarks.gpu import main
+from benchmarks.gpu_backends import Choice, choose
+from benchmarks.gpu_flops import forward_flops, peak_flops, step_flops
+from benchmarks.gpu_input import Source, device_batches
+from benchmarks.gpu_report import report
+from benchmarks.gpu_run import Job, Pace, Result
+from tests import on_backend
+from tfrecords.errors import UserError
+from trainer.config import TrainConfig
+from trainer.metrics import score
+from trainer.models import MODELS
+
+ROOT = Path(__file__).parents[1]
+BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
+
+
+class OnBackend:
+    """What `tests.on_backend` computed and printed."""
+
+    def __init__(self, backend: str, records: Path, folder: Path) -> None:
+        result = folder / "result.npz"
+        # One thread: PyTorch's wait for each other where the machine is busy, thirty times as long as they work.
+        environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"}
+        # Keras's variables do not know NumPy 2's copy keyword (3.15).
+        warnings = ["-W", "error", "-W", "ignore:__array__ implementation:DeprecationWarning"]
+        command = [sys.executable, *warnings, "-m", "tests.on_backend", str(records), str(result)]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        self.backend, self.printed, self.arrays = backend, done.stdout.splitlines(), dict(np.load(result))
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def there(request: pytest.FixtureRequest, records: Path, tmp_path_factory: pytest.TempPathFactory) -> OnBackend:
+    return OnBackend(request.param, records, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_answers_alike_on_every_backend(name: str, there: OnBackend) -> None:
+    for head, expected in on_backend.outputs(name, on_backend.build(name)).items():
+        assert np.abs(expected).max() > 0.1
+        np.testing.assert_allclose(there.arrays[head], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", on_backend.AUGMENT)
+def test_pictures_are_augmented_alike_on_every_backend(name: str, there: OnBackend) -> None:
+    expected = on_backend.augmented(name)
+    assert expected.shape == (5, 18, 18, 3) and expected.std() > 10
+    np.testing.assert_allclose(there.arrays[f"{name}/augmented"], expected, atol=1e-3)
+
+
+def test_the_loss_falls_and_the_average_of_the_weights_learns_too(there: OnBackend) -> None:
+    losses = there.arrays["losses"]
+    assert losses[-2] < losses[0] - 1 and losses[-1] < losses[0] - 1
+    assert losses[-1] != losses[-2]
+
+
+def test_the_command_trains_scores_and_measures_without_tensorflow(there: OnBackend, records: Path) -> None:
+    assert there.printed[0] == f"Backend: {there.backend}, as asked for, on CPU."
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in there.printed if line.startswith("|")]
+    scored = {row[1]: int(row[2]) for row in rows if row[0] == str(records)}
+    assert scored == {split: len(tfrecords.open(records, split)) for split in ("validation", "test")}
+    values = {row[0]: row[1] for row in rows}
+    assert values["steps after those"].startswith("3 in ") and float(values["images/s on real input"]) > 0
+    assert values["operations a picture and step"].startswith("0.229 GFLOP")
+    assert there.printed[-1].startswith("compact after ")
+
+
+def test_operations_are_as_many_as_pytorch_counts(there: OnBackend) -> None:
+    if there.backend != "torch":
+        pytest.skip("PyTorch's own count")
+    for name in MODELS:
+        forward, step, torch_forward, torch_step = there.arrays[f"{name}/flops"]
+        assert forward == torch_forward > 0, name
+        # Of the first layer PyTorch leaves out the gradient of the pictures.
+        assert torch_step <= step < 1.05 * torch_step, name
+
+
+def test_operations_are_counted_as_by_hand() -> None:
+    layers = keras.layers
+    images = keras.Input((10, 12, 3))
+    values = layers.Conv2D(8, (3, 5), strides=2, padding="same")(images)
+    values = layers.Conv2D(4, 1, groups=2)(layers.BatchNormalization()(values))
+    model = keras.Model(images, layers.Dense(7)(layers.Flatten()(layers.Dense(6)(values))))
+    places = 5 * 6
+    products = places * (3 * 5 * 3) * 8 + places * (8 // 2) * 4 + places * 4 * 6 + (places * 6) * 7
+    assert forward_flops(model) == 2 * products and step_flops(model) == 6 * products
+    with pytest.raises(TypeError, match="counted"):
+        forward_flops(keras.Model(images, layers.SeparableConv2D(4, 3)(images)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_chip_s_peak_is_a_speed(dtype: str) -> None:
+    assert 1e6 < peak_flops(dtype, 64) < 1e16
+
+
+@pytest.mark.parametrize("readers", [0, 1])
+def test_an_epoch_has_every_example_of_all_datasets_once(readers: int, records: Path) -> None:
+    examples = tfrecords.open(records, "train")
+    stored = sorted(example.image.tobytes() for example in examples)
+    source = Source((records, records), len(examples) // 4, 14, seed=1)
+    with device_batches(source, readers, lambda batch: batch) as batches:
+        epochs = [[next(batches) for _ in range(8)] for _ in range(2)]
+    assert len(examples) % 4 == 0
+    for epoch in epochs:
+        assert sorted(image.tobytes() for batch in epoch for image in batch["image"]) == sorted(stored * 2)
+    assert epochs[0][0]["image"].tobytes() != epochs[1][0]["image"].tobytes()
+    for place, batch in enumerate(epochs[0]):
+        assert batch["digits"].dtype == batch["length"].dtype == np.int32
+        np.testing.assert_equal(batch, source.read(place))
+    assert epochs[0][0]["uniform"].shape == (len(examples) // 4, 14)
+    assert not np.array_equal(epochs[0][0]["uniform"], epochs[0][1]["uniform"])
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, gpus: dict[str, str]) -> None:
+    """Has the packages in `gpus` be installed and see a GPU of that name, or none."""
+    monkeypatch.setattr(gpu_backends.importlib.util, "find_spec", lambda name: name if name in gpus else None)
+    monkeypatch.setattr(gpu_backends, "find_gpu", lambda name: gpus[name])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wish", "expected"),
+    [
+        ({"jax": "", "torch": "G1"}, "auto", ("torch", "G1", "torch, which sees a GPU: G1.")),
+        ({"jax": "G1", "torch": "G1"}, "auto", ("jax", "G1", "jax, which sees a GPU: G1.")),
+        (
+            {"torch": "", "tensorflow": ""},
+            "auto",
+            ("torch", "CPU", "torch on the CPU: of torch, tensorflow none sees a GPU."),
+        ),
+        ({"jax": "G1", "torch": ""}, "torch", ("torch", "CPU", "torch, as asked for, on CPU.")),
+    ],
+)
+def test_the_backend_is_the_one_with_a_gpu(
+    gpus: dict[str, str], wish: str, expected: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _pretend(monkeypatch, gpus)
+    assert choose(wish) == Choice(*expected)
+
+
+def test_a_backend_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _pretend(monkeypatch, {"torch": ""})
+    with pytest.raises(SystemExit) as end:
+        main(["--data", "nowhere", "--backend", "jax"])
+    said = "error: --backend must be a package that is installed here: torch. Received: jax\n"
+    assert end.value.code == 1 and capsys.readouterr().err == said
+    _pretend(monkeypatch, {})
+    with pytest.raises(UserError, match="One of jax, torch, tensorflow must be installed"):
+        choose("auto")
+
+
+def test_a_batch_larger_than_the_data_is_refused(records: Path) -> None:
+    with pytest.raises(UserError, match=r"at most the \d+ training examples. Received: 100000"):
+        Source((records,), 100_000, 14, 0).read(0)
+
+
+def test_the_report_s_figures_are_those_of_the_numbers(tmp_path: Path) -> None:
+    scores = {**_scores(right=90, total=100)}
+    job = Job((tmp_path,), TrainConfig(global_batch_size=100), "tf32", 10.0, 0, 1, 8192)
+    # 100 steps of 100 pictures in 2 s: 5,000 a second; resident 6,250, of 2 GFLOP each: 12.5 of 50 TFLOP/s.
+    result = Result(
+        1234, 2 * 10**9, 3.0, Pace(100, 2.0, (1.5,)), Pace(50, 0.8, (1.0,)), 50e12, ((tmp_path, "test", scores),)
+    )
+    lines = report(job, Choice("jax", "G1", ""), result)
+    text = "\n".join(lines)
+    for part in ("90.00%", "82.56% to 94.48%", "5,000", "6,250", "12.500 TFLOP/s", "50.000 TFLOP/s", "25.0%", "1,234"):
+        assert part in text, part
+    assert lines[-2].startswith("FAIL  real input: 0.800 of the speed")
+    assert lines[-1] == f"compact after 0.03 min on G1: 90.00% of {tmp_path}'s test."
+    assert "Without a GPU" not in text and "Without a GPU" in "\n".join(report(job, Choice("jax", "CPU", ""), result))
+
+
+def _scores(right: int, total: int) -> dict:
+    from trainer.decode import decode_numbers
+
+    logits = np.zeros((total, 7)), np.zeros((total, 5, 10))
+    logits[0][:, 1] = 9.0
+    logits[1][:, :, 3] = 9.0
+    digits = np.full((total, 5), 10)
+    digits[:right, 0], digits[right:, 0] = 3, 4
+    return score(decode_numbers(*logits), np.ones(total, np.int64), digits)
