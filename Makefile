@@ -9,8 +9,9 @@ export PYTHONUNBUFFERED := 1
 PRETRAINED ?= $(DEMO)/pretrained
 PRETRAINED_COUNT ?= 60000
 PRETRAINED_SEED ?= 11
-PRETRAINED_EPOCHS ?= 12
-PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.5 --average 0.998
+PRETRAINED_EPOCHS ?= 3
+PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --average 0.999 \
+	--zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
 
 .PHONY: help demo pretrained test lint unit lock clean
 
@@ -56,9 +57,9 @@ demo: $(VENV)/installed
 
 pretrained: $(VENV)/installed
 	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/svhn --count $(PRETRAINED_COUNT) --seed $(PRETRAINED_SEED) \
-		--overwrite
+		--look street --test-fraction 0.01 --overwrite
 	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/svhn --output $(PRETRAINED)/records --jitters 0 \
-		--overwrite
+		--validation-fraction 0.01 --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED)/records --run-dir $(PRETRAINED)/run --epochs $(PRETRAINED_EPOCHS) \
 		--patience $(PRETRAINED_EPOCHS) $(PRETRAINED_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
