@@ -1,11 +1,14 @@
 """Losses of two epochs of the same global batches on the hosts of TF_CONFIG, as JSON: python -m tests.host_losses.
 
+The first list is of the usual step, the second of one that XLA compiles.
+
 The last batch of an epoch is short: the last host's part of it is empty.
 """
 
 import json
 import os
 import sys
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -17,6 +20,7 @@ import tensorflow as tf
 from trainer.augment import numbers_needed
 from trainer.cluster import Cluster
 from trainer.config import AugmentConfig, TrainConfig
+from trainer.precision import computing_in
 from trainer.step import make_train_step, read_totals
 from trainer.strategy import make_strategy
 
@@ -31,15 +35,17 @@ def _model() -> keras.Model:
     return keras.Model(images, {"length_logits": length, "digit_logits": keras.layers.Reshape((5, 10))(digits)})
 
 
-def losses(cluster: Cluster, strategy: tf.distribute.Strategy) -> list[float]:
-    """Returns the mean losses of the steps."""
+def losses(cluster: Cluster, strategy: tf.distribute.Strategy, **settings: Any) -> list[float]:
+    """Returns the mean losses of the steps; `settings` are `TrainConfig`'s."""
+    config = TrainConfig(augment=AugmentConfig(gain=0.2, shift=10.0), **settings)
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = _model()
+        with computing_in(config.precision):
+            model = _model()
         # Clipped at a norm that is exceeded: that of the global batch's gradients, not of each replica's.
         optimizer = keras.optimizers.SGD(0.05, global_clipnorm=1.0)
         optimizer.build(model.trainable_variables)
-    step = make_train_step(strategy, model, optimizer, TrainConfig(augment=AugmentConfig(gain=0.2, shift=10.0)))
+    step = make_train_step(strategy, model, optimizer, config)
     rng, found = np.random.default_rng(0), []
     for size in SIZES * 2:
         whole = {
@@ -58,4 +64,5 @@ def losses(cluster: Cluster, strategy: tf.distribute.Strategy) -> list[float]:
 
 if __name__ == "__main__":
     place = Cluster.from_environment(os.environ)
-    print(json.dumps(losses(place, make_strategy(place, "cpu", float(sys.argv[1])))))
+    hosts = make_strategy(place, "cpu", float(sys.argv[1]))
+    print(json.dumps([losses(place, hosts, jit_compile=jit_compile) for jit_compile in (False, True)]))

@@ -76,6 +76,7 @@ def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
         ("epochs = ", r"train\.toml must be TOML, or a run's config\.json\. Received: "),
         ("augment = 3", r"train\.toml must be TOML, or a run's config\.json\. Received: "),
         ("epochs = 0", r"epochs must be at least 1\. Received: 0$"),
+        ('precision = "mixed_float16"', r"precision must be one of float32, mixed_bfloat16\. Received: mixed_float16$"),
         ('device = "tpu"', r"device must be one of auto, cpu, gpu\. Received: tpu$"),
         ("keep_checkpoints = 0", r"keep_checkpoints must be at least 1\. Received: 0$"),
         ("host_minutes = 0", r"host_minutes must be above 0\. Received: 0\.0$"),

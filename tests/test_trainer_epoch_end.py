@@ -23,6 +23,11 @@ def test_the_best_epoch_is_kept_and_the_last_one_finishes() -> None:
     assert progress.best["epoch"] == 2 and [line["epoch"] for line in progress.history] == [1, 2, 3]
 
 
+def test_where_the_last_is_kept_every_epoch_replaces_the_one_before_it() -> None:
+    best, finished, progress = _judged([2.0, 3.0, 4.0, 5.0], TrainConfig(epochs=4, patience=2, keep="last"))
+    assert best == [True] * 4 and finished == [False, False, False, True] and progress.best["epoch"] == 4
+
+
 def test_patience_counts_from_the_best_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     best, finished, _ = _judged([3.0, 2.0, 2.5, 2.6], TrainConfig(epochs=9, patience=2))
     assert best == [True, True, False, False] and finished == [False, False, False, True]

@@ -6,6 +6,13 @@ from typing import Any
 from tfrecords.errors import UserError
 
 DEVICES = ("auto", "cpu", "gpu")
+KEEPS = ("best", "last")
+PRECISIONS = ("float32", "mixed_bfloat16")
+"""What layers compute in; weights are float32 in any case.
+
+Not mixed_float16: its small exponents want the loss scaled up, and down again where gradients overflow. Our loop does
+not do that, and bfloat16, with float32's range, needs none of it.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class TrainConfig:
       learning_rate: at its highest, after the warm-up; falls along a cosine to 0.
       warmup_epochs: in which the learning rate rises from 0.
       weight_decay: AdamW's.
+      keep: which epoch's weights are kept: the best by validation, or the last; then training never stops early.
       patience: epochs without a better validation score after which training stops.
       label_smoothing: share of each target that is spread evenly over all classes, 0 to below 1.
       average: of the weights, how much of the running average each step keeps; 0 keeps no average. The
@@ -54,6 +62,8 @@ class TrainConfig:
       init: run directory whose best weights training starts from; None starts at random.
       augment: what is done to training pictures.
       deterministic: only operations whose results repeat to the bit.
+      precision: what layers compute in, one of `PRECISIONS`.
+      jit_compile: whether XLA compiles forward and backward pass of each replica.
       seed: of weights, order, windows, augmentation and dropout.
     """
 
@@ -63,12 +73,15 @@ class TrainConfig:
     learning_rate: float = 1.5e-3
     warmup_epochs: float = 2.0
     weight_decay: float = 0.05
+    keep: str = "best"
     patience: int = 15
     label_smoothing: float = 0.0
     average: float = 0.0
     init: str | None = None
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     deterministic: bool = False
+    precision: str = "float32"
+    jit_compile: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +91,8 @@ class TrainConfig:
 
         for name in ("epochs", "global_batch_size", "patience"):
             check(getattr(self, name) >= 1, f"{name} must be at least 1.", getattr(self, name))
+        check(self.keep in KEEPS, f"keep must be one of {', '.join(KEEPS)}.", self.keep)
+        check(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}.", self.precision)
         check(self.learning_rate > 0, "learning_rate must be above 0.", self.learning_rate)
         check(self.warmup_epochs >= 0, "warmup_epochs must be at least 0.", self.warmup_epochs)
         check(self.weight_decay >= 0, "weight_decay must be at least 0.", self.weight_decay)

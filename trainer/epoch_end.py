@@ -34,14 +34,14 @@ def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapp
 
 
 def judge(progress: Progress, line: dict[str, Any], config: TrainConfig) -> bool:
-    """Adds an epoch's line to the progress, and finishes it after the last; returns whether the epoch is the best."""
+    """Adds an epoch's line to the progress, and finishes it after the last; returns whether its weights are kept."""
     progress.history.append(line)
-    is_best = is_better(line, progress.best)
-    if is_best:
+    is_kept = config.keep == "last" or is_better(line, progress.best)
+    if is_kept:
         progress.best = line
     is_last = line["epoch"] == config.epochs
     is_stale = line["epoch"] - progress.best["epoch"] >= config.patience
     if is_stale and not is_last:
         tqdm.write(f"No better validation score in {config.patience} epochs: stopped early.")
     progress.finished = is_last or is_stale
-    return is_best
+    return is_kept

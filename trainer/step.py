@@ -92,30 +92,48 @@ def _make_replica_gradients(
 
     def replica_gradients(batch: Batch, wishes: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         images = augment(batch["image"], size, config.augment, batch["uniform"])
-        examples = tf.shape(images)[0]
+        count = tf.cast(tf.shape(images)[0], tf.float32)
         if several:
             # Batch normalisation of nothing is not a number: a picture that counts nothing stands in.
-            images = tf.pad(images, [[0, tf.maximum(1 - examples, 0)], [0, 0], [0, 0], [0, 0]])
-        with tf.GradientTape() as tape:
-            outputs = {name: value[:examples] for name, value in model(images, training=True).items()}
-            losses = number_loss(outputs["length_logits"], outputs["digit_logits"], batch["length"], batch["digits"])
-            loss = mixed = tf.reduce_sum(losses)
-            if config.label_smoothing:
-                even = evenness_loss(outputs["length_logits"], outputs["digit_logits"], batch["digits"])
-                mixed = loss + config.label_smoothing * (tf.reduce_sum(even) - loss)
-        gradients = tape.gradient(mixed, model.trainable_variables)
-        count = tf.cast(examples, tf.float32)
-        totals = tf.concat([[loss, _count_right(outputs, batch), count], wishes], 0)
+            images = tf.pad(images, [[0, tf.maximum(1 - tf.shape(images)[0], 0)], [0, 0], [0, 0], [0, 0]])
+        # XLA compiles anew for each shape: those of a full batch and of a short one. What is above it, on uint8, and
+        # the sums over replicas stay outside. A function of its own for each replica, whose variables it holds.
+        learn = tf.function(_learn, jit_compile=True, autograph=False) if config.jit_compile else _learn
+        # Where there are others, the examples of the global batch are not known yet.
+        gradients, sums = learn(
+            model, config.label_smoothing, images, batch["length"], batch["digits"], 1.0 if several else count
+        )
+        totals = tf.concat([sums, [count], wishes], 0)
         if several:
             weighted = [tf.convert_to_tensor(variable) * count for variable in statistics]
             context = tf.distribute.get_replica_context()
             gradients, totals, weighted = context.all_reduce(tf.distribute.ReduceOp.SUM, (gradients, totals, weighted))
             for variable, value in zip(statistics, weighted, strict=True):
                 variable.assign(value / totals[2])
-        gradients = [gradient / totals[2] for gradient in gradients]
+            gradients = [gradient / totals[2] for gradient in gradients]
         return gradients, tf.concat([totals[:3], [tf.linalg.global_norm(gradients)], totals[3:]], 0)
 
     return replica_gradients
+
+
+def _learn(
+    model: keras.Model, smoothing: float, images: tf.Tensor, length: tf.Tensor, digits: tf.Tensor, divisor: tf.Tensor
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Returns the gradients of the summed loss over `divisor`, and two sums: of the losses, and of right numbers.
+
+    There may be more images than labels: what the model says to them does not count.
+    """
+    with tf.GradientTape() as tape:
+        outputs = model(images, training=True)
+        outputs = {name: tf.cast(value, tf.float32)[: tf.shape(length)[0]] for name, value in outputs.items()}
+        losses = number_loss(outputs["length_logits"], outputs["digit_logits"], length, digits)
+        loss = mixed = tf.reduce_sum(losses)
+        if smoothing:
+            even = evenness_loss(outputs["length_logits"], outputs["digit_logits"], digits)
+            mixed = loss + smoothing * (tf.reduce_sum(even) - loss)
+        mixed /= divisor
+    gradients = tape.gradient(mixed, model.trainable_variables)
+    return gradients, tf.stack([loss, _count_right(outputs, length, digits)])
 
 
 def _split(strategy: tf.distribute.Strategy, batch: Batch) -> Any:
@@ -138,8 +156,8 @@ def _nothing(_: object) -> int:
     return 0
 
 
-def _count_right(outputs: dict[str, tf.Tensor], batch: dict[str, tf.Tensor]) -> tf.Tensor:
-    length = tf.argmax(outputs["length_logits"], -1) == batch["length"]
-    digits = tf.argmax(outputs["digit_logits"], -1) == batch["digits"]
-    right = length & tf.reduce_all(digits | (batch["digits"] == PAD), -1)
+def _count_right(outputs: dict[str, tf.Tensor], length: tf.Tensor, digits: tf.Tensor) -> tf.Tensor:
+    right = tf.argmax(outputs["length_logits"], -1) == length
+    right_digits = tf.argmax(outputs["digit_logits"], -1) == digits
+    right = right & tf.reduce_all(right_digits | (digits == PAD), -1)
     return tf.reduce_sum(tf.cast(right, tf.float32))

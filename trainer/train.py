@@ -15,11 +15,13 @@ from tfrecords.errors import UserError
 from tfrecords.manifest import Manifest
 from trainer.checkpoint import start_from
 from trainer.cluster import Cluster
-from trainer.config import DEVICES
+from trainer.config import DEVICES, KEEPS, PRECISIONS
 from trainer.config_file import Settings, add_flags, defaults
 from trainer.faults import HostLostError, host_errors
 from trainer.models import MODELS, build_model
-from trainer.resume import check_run, open_run
+from trainer.precision import computing_in
+from trainer.pretrained import run_directory
+from trainer.resume import check_run, has_checkpoint, open_run
 from trainer.run_dir import Run, describe_run, model_input_shape
 from trainer.stopping import Stopped, StopRequest
 from trainer.strategy import HOST_LOST, Place, make_strategy
@@ -35,6 +37,8 @@ examples:
     python -m trainer train --config runs/first/config.json --run-dir runs/second
   a model that has learned from drawn pictures first, and whose pictures are warped:
     python -m trainer train --data svhn-records --init runs/drawn --zoom 0.15 --rotate 8 --run-dir runs/third
+  your own pictures, from the weights that come with the package, which learned from drawn numbers:
+    python -m trainer train --data my-records --init pretrained --run-dir runs/fine
   watch it: tensorboard --logdir runs
 
 The split train is learned from; validation, where there is one, decides which weights are kept and when to stop.
@@ -51,10 +55,11 @@ HELP = {
     "learning_rate": "at its highest",
     "warmup_epochs": "in which it rises from 0",
     "weight_decay": "AdamW's",
+    "keep": "epoch whose weights are kept: the best by validation accuracy, or the last (see docs/accuracy.md)",
     "patience": "epochs without a better validation score before a stop",
     "label_smoothing": "share of targets spread evenly over all classes",
     "average": "part of the weights' running average that a step keeps; 0: no average",
-    "init": "run directory whose best weights to start from",
+    "init": "run directory whose best weights to start from; pretrained: those that come with the package",
     "gain": "how much contrast varies",
     "shift": "how much brightness varies, of 255",
     "invert": "share of pictures inverted",
@@ -63,6 +68,8 @@ HELP = {
     "rotate": "most degrees that pictures are turned",
     "shear": "most slant, sideways over height",
     "deterministic": "only operations that repeat to the bit",
+    "precision": "what layers compute in, weights staying float32; mixed_float16 would need its loss scaled",
+    "jit_compile": "have XLA compile the step: a slower start, often faster steps",
     "seed": "of everything random",
     "device": "to train on; auto takes GPUs where there are any",
     "checkpoint_minutes": "between checkpoints; one is made at each epoch's end too",
@@ -80,7 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="dataset directory that prepare made")
     parser.add_argument("--run-dir", help="folder for everything that training makes")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that stands in --run-dir")
-    add_flags(parser, HELP, {"model": sorted(MODELS), "device": list(DEVICES)})
+    add_flags(
+        parser,
+        HELP,
+        {"model": sorted(MODELS), "device": list(DEVICES), "keep": list(KEEPS), "precision": list(PRECISIONS)},
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,12 +123,13 @@ def _train(settings: Settings, overwrite: bool, place: Place, stop: StopRequest)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
-    with place.strategy.scope():
+    with place.strategy.scope(), computing_in(config.precision):
         model = build_model(config.model, model_input_shape(Manifest.load(settings.data)))
-    if config.init is not None:
-        if Path(config.init).resolve() == settings.run_dir.resolve():
+    # Tried before anything is written. A run that goes on has weights of its own and needs its source no more.
+    if config.init is not None and (overwrite or not has_checkpoint(settings.run_dir)):
+        if run_directory(config.init).resolve() == settings.run_dir.resolve():
             raise UserError("--init must be another run than --run-dir.", config.init)
-        start_from(model, Path(config.init))
+        start_from(model, config.init)
     run_ = _open_run(settings, overwrite, place, model)
     training = Training(run_, model, place, settings.options, stop)
     if training.progress.finished:

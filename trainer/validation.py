@@ -43,9 +43,8 @@ def is_better(line: dict[str, Any], best: dict[str, Any]) -> bool:
     return not best or _rank(line) > _rank(best)
 
 
-def _rank(line: dict[str, Any]) -> float:
-    """Returns what the best epoch has most of; without validation the last epoch is the best.
-
-    Not the accuracy: of a few hundred pictures, the best of many epochs by it is one that chance favoured.
-    """
-    return -line["validation_loss"] if "validation_loss" in line else line["epoch"]
+def _rank(line: dict[str, Any]) -> tuple[float, ...]:
+    """Returns what the best epoch has most of; without validation the last epoch is the best."""
+    if "validation_loss" in line:
+        return line["validation_whole_number_accuracy"], -line["validation_loss"]
+    return (line["epoch"],)

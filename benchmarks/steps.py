@@ -1,0 +1,191 @@
+"""What a training step costs: ours beside a bare one, under strategies, compiled by XLA, and in mixed precision.
+
+    python -m benchmarks.steps
+    python -m benchmarks.steps --only bare,one-device,mirrored --batch-size 64 --steps 200
+
+All ways train a model of their own in this process, on all cores or the first GPU, on the same few batches in memory,
+a step of each in turn: what else the machine does slows all alike. A step is waited for. The bare step is what one
+would write without strategies: augmentation, loss, gradients, optimizer. Medians count; of processor time (of all
+cores, GPUs not) and of time on the clock. The first step is told by itself: it traces and compiles.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from benchmarks.own_process import choose
+from benchmarks.table import markdown, verdict
+from tfrecords.errors import UserError
+
+WAYS = {
+    "bare": "bare step",
+    "one-device": "ours, one device",
+    "mirrored": "ours, MirroredStrategy over one device",
+    "jit": "ours, --jit-compile",
+    "mixed": "ours, --precision mixed_bfloat16",
+    "mixed-jit": "ours, both",
+}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "jit": {"jit_compile": True},
+    "mixed": {"precision": "mixed_bfloat16"},
+    "mixed-jit": {"jit_compile": True, "precision": "mixed_bfloat16"},
+}
+_HEAD = ("way", "first step s", "processor ms", "of bare", "clock ms", "of bare")
+_SIZE = 54
+_KEPT = 8
+_MOST = 1.03
+Step = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds: of the first step, and medians of the others' on the clock and on the processors."""
+
+    first: float
+    clock: float
+    processor: float
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(WAYS)}")
+    parser.add_argument("--model", default="compact", help="whose steps (default: compact)")
+    parser.add_argument("--batch-size", type=int, default=16, help="examples a step (default: 16)")
+    parser.add_argument("--steps", type=int, default=100, help="of each way (default: 100)")
+    args = parser.parse_args(argv)
+    if args.steps < 1 or args.batch_size < 1:
+        parser.error(f"--steps and --batch-size must be at least 1. Received: {args.steps} and {args.batch_size}")
+    try:
+        rows = measure(choose(args.only, WAYS), args.model, args.batch_size, args.steps)
+    except UserError as error:
+        parser.error(str(error))
+    print(*report(rows), sep="\n")
+    return 0
+
+
+def measure(names: Sequence[str], model: str, batch_size: int, steps: int) -> dict[str, Cost]:
+    """Returns what a step of each way costs."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from trainer.startup import start_tensorflow
+
+    start_tensorflow()
+
+    batches = _batches(batch_size)
+    made = {name: _make_step(name, model, batch_size) for name in names}
+    first = {name: _timed(step, batches[0])[0] for name, step in made.items()}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for place in range(steps):
+        # Each comes first in its turn, or what one leaves behind would always fall on the same other.
+        turn = place % len(names)
+        for name in (*names[turn:], *names[:turn]):
+            times[name].append(_timed(made[name], batches[place % _KEPT]))
+    return {name: Cost(first[name], *map(median, zip(*times[name], strict=True))) for name in names}
+
+
+def _timed(step: Step, batch: Any) -> tuple[float, float]:
+    """Returns the seconds of a step: on the clock, and on the processors."""
+    start, used = time.perf_counter(), time.process_time()
+    step(batch).numpy()
+    return time.perf_counter() - start, time.process_time() - used
+
+
+def _batches(batch_size: int) -> list[dict[str, Any]]:
+    """Returns batches of noise, as of `training_dataset`."""
+    import numpy as np
+    import tensorflow as tf
+
+    from trainer.augment import numbers_needed
+
+    rng = np.random.default_rng(0)
+    arrays = (
+        {
+            "image": rng.integers(0, 256, (batch_size, _SIZE, _SIZE, 3), np.uint8),
+            "length": rng.integers(1, 6, batch_size),
+            "digits": rng.integers(0, 10, (batch_size, 5)),
+            "uniform": rng.random((batch_size, numbers_needed(3)), np.float32),
+        }
+        for _ in range(_KEPT)
+    )
+    return [{name: tf.constant(value) for name, value in batch.items()} for batch in arrays]
+
+
+def _make_step(way: str, model_name: str, batch_size: int) -> Step:
+    import keras
+    import tensorflow as tf
+
+    from trainer.config import TrainConfig
+    from trainer.models import build_model
+    from trainer.optimizer import make_optimizer, make_schedule
+    from trainer.precision import computing_in
+    from trainer.step import make_train_step
+
+    config = TrainConfig(model=model_name, global_batch_size=batch_size, **_SETTINGS.get(way, {}))
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    name = devices[0].name
+    strategy = tf.distribute.MirroredStrategy([name]) if way == "mirrored" else tf.distribute.OneDeviceStrategy(name)
+    keras.utils.set_random_seed(0)
+    with tf.distribute.get_strategy().scope() if way == "bare" else strategy.scope():
+        with computing_in(config.precision):
+            model = build_model(model_name, (_SIZE, _SIZE, 3))
+        optimizer = make_optimizer(config, make_schedule(config, 1000))
+        optimizer.build(model.trainable_variables)
+    if way == "bare":
+        return _bare(model, optimizer, config)
+    return make_train_step(strategy, model, optimizer, config)
+
+
+def _bare(model: Any, optimizer: Any, config: Any) -> Step:
+    """Returns a step as one would write it for one device."""
+    import tensorflow as tf
+
+    from trainer.augment import augment
+    from trainer.losses import number_loss
+
+    @tf.function
+    def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
+        images = augment(batch["image"], _SIZE, config.augment, batch["uniform"])
+        with tf.GradientTape() as tape:
+            outputs = model(images, training=True)
+            losses = number_loss(outputs["length_logits"], outputs["digit_logits"], batch["length"], batch["digits"])
+            loss = tf.reduce_mean(losses)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    made: Step = step
+    return made
+
+
+def report(rows: dict[str, Cost]) -> list[str]:
+    """Returns the rows as a Markdown table, and whether the target is met."""
+    bare = rows.get("bare")
+
+    def ratio(name: str, kind: str) -> str:
+        return f"{getattr(rows[name], kind) / getattr(bare, kind):.3f}" if bare else "-"
+
+    cells = (
+        (
+            WAYS[name],
+            f"{cost.first:.1f}",
+            f"{cost.processor * 1e3:.1f}",
+            ratio(name, "processor"),
+            f"{cost.clock * 1e3:.1f}",
+            ratio(name, "clock"),
+        )
+        for name, cost in rows.items()
+    )
+    lines = [markdown(_HEAD, cells, words=1), ""]
+    if bare and "mirrored" in rows:
+        found = rows["mirrored"].processor / bare.processor
+        text = f"MirroredStrategy over one device against a bare step: {found:.3f}, at most {_MOST:g}"
+        lines.append(verdict(found <= _MOST, text))
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())
