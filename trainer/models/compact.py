@@ -26,7 +26,7 @@ _LAYOUT_UNITS = 128
 def build(image_shape: tuple[int, int, int]) -> keras.Model:
     """Returns the untrained model for pictures of `image_shape` (height, width, channels), 0..255."""
     images = keras.Input(image_shape, name="image")
-    values = Standardise(scale=True, name="standardise")(images)
+    values = Standardise(scale=True, dtype="float32", name="standardise")(images)
     values = layers.ReLU(name="stem_relu")(_conv(values, _WIDTHS[0], "stem", size=5, stride=2))
     for stage, (units, blocks) in enumerate(zip(_WIDTHS, _BLOCKS, strict=True), start=1):
         for block in range(1, blocks + 1):

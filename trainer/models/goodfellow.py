@@ -87,7 +87,7 @@ class LocallyConnected(layers.Layer):
 def build(image_shape: tuple[int, int, int]) -> keras.Model:
     """Returns the untrained model for pictures of `image_shape` (height, width, channels), 0..255."""
     images = keras.Input(image_shape, name="image")
-    values = Standardise(scale=False, name="standardise")(images)
+    values = Standardise(scale=False, dtype="float32", name="standardise")(images)
     for index, units in enumerate(_UNITS):
         if index == 0:
             values = layers.Conv2D(units * _MAXOUT_PIECES, 5, padding="same", name="conv1")(values)

@@ -10,7 +10,8 @@ from keras import layers, ops
 class Standardise(layers.Layer):
     """Makes each picture's mean 0 and, with `scale`, its standard deviation 1, over all pixels and channels.
 
-    It is part of the model, so that no caller can forget it or do it otherwise.
+    It is part of the model, so that no caller can forget it or do it otherwise. Models give it float32, also where
+    the other layers compute in bfloat16, whose eight bits round a picture's mean to whole grey values.
     """
 
     def __init__(self, scale: bool, **options: Any) -> None:

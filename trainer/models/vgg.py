@@ -24,7 +24,7 @@ _DROPOUT = 0.2
 def build(image_shape: tuple[int, int, int]) -> keras.Model:
     """Returns the untrained model for pictures of `image_shape` (height, width, channels), 0..255."""
     images = keras.Input(image_shape, name="image")
-    values = Standardise(scale=True, name="standardise")(images)
+    values = Standardise(scale=True, dtype="float32", name="standardise")(images)
     for index, units in enumerate(_UNITS, start=1):
         values = _layer(values, units, 2 if index % 2 else 1, index)
     values = layers.Flatten(name="flatten")(values)
