@@ -84,7 +84,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         cut = self.server.cuts.pop(0) if self.server.cuts else None
         self.wfile.write(body[:cut])
         if cut is not None and self.server.stalls:
-            self.server.release.wait(20)
+            self.server.release.wait(100)
         if cut is not None and self.server.resets:
             time.sleep(0.02)  # so that what was sent is read before the reset throws it away
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
