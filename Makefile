@@ -17,7 +17,7 @@ PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
-	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there"
+	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
 	@echo "make test   ruff, mypy and every test"
 	@echo "make lock   resolve setup.py's ranges anew into requirements.lock and requirements-test.lock"
 	@echo "make clean  remove the environment and the demo"
@@ -61,7 +61,7 @@ pretrained: $(VENV)/installed
 	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/svhn --output $(PRETRAINED)/records --jitters 0 \
 		--validation-fraction 0.01 --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED)/records --run-dir $(PRETRAINED)/run --epochs $(PRETRAINED_EPOCHS) \
-		--patience $(PRETRAINED_EPOCHS) $(PRETRAINED_FLAGS)
+		$(PRETRAINED_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
 

@@ -12,8 +12,9 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "tfrecords" / "_version.py").read_text())[1]
 
+OPENCV = "opencv-python-headless>=4.10,<6"
 # What decodes and cuts pictures: for preparing and predicting, not for reading records.
-PICTURES = ["imagecodecs>=2024.9.22,<2027", "opencv-python-headless>=4.10,<6"]
+PICTURES = ["imagecodecs>=2024.9.22,<2027", OPENCV]
 BEAM = ["apache-beam>=2.76,<3", "filelock>=3.16,<4", *PICTURES]
 DRAW = ["matplotlib>=3.9,<4"]
 TRAIN = [
@@ -65,7 +66,7 @@ setup(
     ],
     extras_require={
         "beam": BEAM,
-        "sample": DRAW,
+        "sample": [*DRAW, OPENCV],
         "train": TRAIN,
         "export": EXPORT,
         "tfds": TFDS,

@@ -36,11 +36,12 @@ _FACE_NAMES = (
     *("STIXGeneralBolIta", "cmb10", "cmr10", "cmss10", "cmtt10"),
 )
 _CONFIG_NAME = "sample.json"
+_PACKAGES = ("numpy", "pillow", "h5py", "matplotlib", "opencv-python-headless")
 _PICTURES_PER_TASK = 50  # about 0.3 s of work: far above a task's cost, and the bar still moves
 _PNG_LEVEL = 1  # noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes
 
 Boxes = tuple[DigitBox, ...]
-Task = tuple[Path, str, "SampleConfig", tuple[str, ...], int, int]  # folder, subset, faces, first and end index
+Task = tuple[Path, str, "SampleConfig", tuple[str, ...], int, int]  # folder, subset, config, faces, first, end
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def _draw_range(task: Task) -> list[Boxes]:
 
 def _publish(output: Path, config: SampleConfig) -> None:
     """Names the whole subsets. sample.json comes first: with it, --overwrite can mend a broken publication."""
-    versions = {package: version(package) for package in ("numpy", "pillow", "h5py", "matplotlib")}
+    versions = {package: version(package) for package in _PACKAGES}
     saved = {**asdict(config), "streetdigits": __version__, "versions": versions}
     partial = _partial(output, _CONFIG_NAME)
     partial.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")

@@ -100,7 +100,7 @@ def add_shade(rng: np.random.Generator, canvas: np.ndarray, scene: Scene, share:
 
 def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float, look: Look) -> np.ndarray:
     """(height, width, 3) uint8: out of focus, smeared, with the sensor's noise, and compressed, as `look` has it."""
-    image = np.asarray(np.clip(canvas, 0, 255).astype(np.uint8))
+    image = np.clip(canvas, 0, 255).astype(np.uint8)
     least, most, power = look.blur
     sigma = (least + (most - least) * rng.uniform() ** power) * digit_height
     image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))

@@ -32,7 +32,7 @@ from trainer.startup import start_tensorflow
 _MATRIX = {True: 8192, False: 1024}
 """Size of the products that the peak is measured with, on a GPU and on a CPU."""
 _MOST_READERS = 8
-# Warp, smoothing and average as docs/accuracy.md found them for the photos.
+# Warp and smoothing as docs/accuracy.md has them for the photos; the average lies between its two trainings'.
 _DEFAULT = TrainConfig(
     global_batch_size=256,
     label_smoothing=0.05,

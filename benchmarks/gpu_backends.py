@@ -68,6 +68,10 @@ def choose(wish: str) -> Choice:
 
 
 def find_gpu(name: str) -> str:
-    """Returns the name of the GPU that a backend sees; nothing where it sees none, or cannot be imported."""
-    done = subprocess.run([sys.executable, "-c", PROBES[name]], capture_output=True, text=True, timeout=_SECONDS)
+    """Returns the name of the GPU that a backend sees; nothing where it sees none, fails, or is too slow."""
+    command = [sys.executable, "-c", PROBES[name]]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""

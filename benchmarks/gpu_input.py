@@ -4,6 +4,8 @@ with device_batches(source, readers=4, place=put_on_device) as batches:
     step(next(batches))
 """
 
+import operator
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -83,8 +85,10 @@ class Joined(Sequence[DigitExample]):
         return self._ends[-1]
 
     def __getitem__(self, index: Any) -> Any:
-        part = next(part for part, end in enumerate(self._ends) if index < end)
-        return self._parts[part][index - self._ends[part]]
+        place = range(len(self))[operator.index(index)]
+        part = bisect_right(self._ends, place)
+        # Counted from the part's end: below 0.
+        return self._parts[part][place - self._ends[part]]
 
 
 # Cached for the process: a source is sent to readers with each number.

@@ -114,7 +114,7 @@ def test_names_and_boxes_of_digit_struct_fit_the_pictures(drawn: Path) -> None:
 def test_the_configuration_is_saved_with_the_pictures(drawn: Path) -> None:
     saved = json.loads((drawn / "sample.json").read_text())
     assert (saved["count"], saved["test_fraction"], saved["seed"]) == (70, 0.1, 3)
-    assert set(saved["versions"]) == {"h5py", "matplotlib", "numpy", "pillow"}
+    assert set(saved["versions"]) == {"h5py", "matplotlib", "numpy", "opencv-python-headless", "pillow"}
 
 
 def test_two_processes_draw_the_same_bytes_as_one(drawn: Path, tmp_path: Path) -> None:

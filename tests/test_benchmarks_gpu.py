@@ -15,7 +15,7 @@ from benchmarks import gpu_backends
 from benchmarks.gpu import main
 from benchmarks.gpu_backends import Choice, choose
 from benchmarks.gpu_flops import forward_flops, peak_flops, step_flops
-from benchmarks.gpu_input import Source, device_batches
+from benchmarks.gpu_input import Joined, Source, device_batches
 from benchmarks.gpu_report import report
 from benchmarks.gpu_run import Job, Pace, Result
 from tests import on_backend
@@ -125,6 +125,19 @@ def test_an_epoch_has_every_example_of_all_datasets_once(readers: int, records: 
     assert not np.array_equal(epochs[0][0]["uniform"], epochs[0][1]["uniform"])
 
 
+def test_joined_examples_are_a_sequence() -> None:
+    joined = Joined([[10, 11], [], [12]])  # type: ignore[list-item]  # any sequences will do
+    assert list(joined) == [10, 11, 12] and len(joined) == 3 and joined[-1] == 12
+    with pytest.raises(IndexError):
+        joined[3]
+
+
+def test_a_backend_that_does_not_answer_sees_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(gpu_backends.PROBES, "jax", "import time; time.sleep(60)")
+    monkeypatch.setattr(gpu_backends, "_SECONDS", 0.2)
+    assert gpu_backends.find_gpu("jax") == ""
+
+
 def _pretend(monkeypatch: pytest.MonkeyPatch, gpus: dict[str, str]) -> None:
     """Has the packages in `gpus` be installed and see a GPU of that name, or none."""
     monkeypatch.setattr(gpu_backends.importlib.util, "find_spec", lambda name: name if name in gpus else None)
@@ -170,7 +183,7 @@ def test_a_batch_larger_than_the_data_is_refused(records: Path) -> None:
 
 
 def test_the_report_s_figures_are_those_of_the_numbers(tmp_path: Path) -> None:
-    scores = {**_scores(right=90, total=100)}
+    scores = _scores(right=90, total=100)
     job = Job((tmp_path,), TrainConfig(global_batch_size=100), "tf32", 10.0, 0, 1, 8192)
     # 100 steps of 100 pictures in 2 s: 5,000 a second; resident 6,250, of 2 GFLOP each: 12.5 of 50 TFLOP/s.
     result = Result(

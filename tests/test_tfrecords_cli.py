@@ -41,6 +41,15 @@ def test_help_goes_quietly_too() -> None:
     assert done.returncode == 141 and not done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
+def test_a_full_disk_is_told_in_one_line(records: Path) -> None:
+    command = [sys.executable, "-m", "tfrecords", "inspect", str(records)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+
+
 def test_a_pipe_that_is_not_the_output_s_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

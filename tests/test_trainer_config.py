@@ -77,6 +77,7 @@ def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
         ("augment = 3", r"train\.toml must be TOML, or a run's config\.json\. Received: "),
         ("epochs = 0", r"epochs must be at least 1\. Received: 0$"),
         ('precision = "mixed_float16"', r"precision must be one of float32, mixed_bfloat16\. Received: mixed_float16$"),
+        ('keep = "first"', r"keep must be one of best, last\. Received: first$"),
         ('device = "tpu"', r"device must be one of auto, cpu, gpu\. Received: tpu$"),
         ("keep_checkpoints = 0", r"keep_checkpoints must be at least 1\. Received: 0$"),
         ("host_minutes = 0", r"host_minutes must be above 0\. Received: 0\.0$"),

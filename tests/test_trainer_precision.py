@@ -19,6 +19,7 @@ from trainer.__main__ import COMMANDS
 from trainer.cluster import Cluster
 from trainer.config import TrainConfig
 from trainer.models import MODELS, build_model
+from trainer.models.layers import Standardise
 from trainer.precision import computing_in
 from trainer.resume import check_run
 from trainer.run_dir import CONFIG, HISTORY, WEIGHTS, Run, describe_run, write_json
@@ -52,6 +53,15 @@ def test_a_model_in_mixed_precision_has_float32_weights_and_answers() -> None:
     for output, expected in zip(mixed(images).values(), plain(images).values(), strict=True):
         assert output.dtype == tf.float32
         np.testing.assert_allclose(output, expected, atol=0.1 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_pictures_are_standardised_in_float32_in_mixed_precision_too(name: str) -> None:
+    images = np.random.default_rng(0).random((2, 54, 54, 3), np.float32) * 4 + 127.3
+    with computing_in("mixed_bfloat16"):
+        model = build_model(name, (54, 54, 3))
+        found = keras.Model(model.input, model.get_layer("standardise").output)(images)
+    np.testing.assert_allclose(found, Standardise(model.get_layer("standardise").scale)(images), atol=1e-6)
 
 
 def _train(records: Path, run_dir: Path, *options: str) -> int:

@@ -46,11 +46,15 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
         try:
             return _run(_parse(prog, description, commands, argv))
         finally:
-            # Here, and not when Python ends, which would complain of a closed pipe.
+            # Here, and not when Python ends, which would complain of a closed pipe or a full disk.
             sys.stdout.flush()
     except BrokenPipeError:
         _leave_closed_pipes()
         return _CLOSED_PIPE
+    except OSError as error:
+        _send_nowhere(1)
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _parse(prog: str, description: str, commands: Sequence[Command], argv: Sequence[str]) -> argparse.Namespace:
@@ -104,10 +108,14 @@ def _leave_closed_pipes() -> bool:
         poll.register(descriptor, 0)
     closed = [descriptor for descriptor, event in poll.poll(0) if event & (select.POLLERR | select.POLLHUP)]
     for descriptor in closed:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, descriptor)
-        os.close(nowhere)
+        _send_nowhere(descriptor)
     return bool(closed)
+
+
+def _send_nowhere(descriptor: int) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):

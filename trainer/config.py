@@ -125,7 +125,7 @@ class RunOptions:
       checkpoint_steps: between checkpoints; 0 leaves it to the minutes.
       keep_checkpoints: the newest that are kept.
       host_minutes: in which all hosts must have come.
-      profile: whether some steps of the first epoch are profiled for TensorBoard.
+      profile: whether steps 11 to 20 of a start are profiled for TensorBoard.
     """
 
     device: str = "auto"

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     stored = next(iter(batches))["image"].shape[1]
     if args.crops > 1 and stored == run_.image_shape[0]:
         rule = f"--crops must be 1 where pictures are stored in the model's own size: {args.split} of {args.data}"
-        raise UserError(f"{rule} holds one window of each, its middle.", f"--crops {args.crops}")
+        raise UserError(f"{rule} has one window of each (`prepare --whole-crops` keeps more).", f"--crops {args.crops}")
     bar = tqdm(batches, desc=f"evaluate {args.split}", unit=" batches", leave=False, mininterval=1.0)
     answers = answer(make_forward(load_model(run_), args.crops), bar)
     scores = score(answers.numbers, answers.length, answers.digits)

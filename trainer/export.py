@@ -117,9 +117,7 @@ FORMATS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument(
-        "--run-dir", type=Path, help="of a trained model; without it, the weights that come with the package"
-    )
+    parser.add_argument("--run-dir", help="of a trained model; without it, the weights that come with the package")
     parser.add_argument(
         "--format", choices=list(FORMATS), help="of the export; by default as --output ends, else a SavedModel"
     )

@@ -48,9 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PHOTO",
         help="picture files, in any usual format; folders; or - for paths from standard input, one a line",
     )
-    parser.add_argument(
-        "--run-dir", type=Path, help="of a trained model; without it, the weights that come with the package"
-    )
+    parser.add_argument("--run-dir", help="of a trained model; without it, the weights that come with the package")
     parser.add_argument(
         "--box",
         action="append",

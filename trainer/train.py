@@ -143,7 +143,8 @@ def _train(settings: Settings, overwrite: bool, place: Place, stop: StopRequest)
     if cluster.is_chief:
         minutes = (time.monotonic() - start) / 60
         scores = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name.startswith("validation"))
-        print(f"Trained {config.model} in {minutes:.1f} min; best weights of epoch {best['epoch']}: {scores}")
+        kept = f"the weights of epoch {best['epoch']} are kept{': ' if scores else ''}{scores}"
+        print(f"Trained {config.model} in {minutes:.1f} min; {kept}")
         evaluate = f"python -m trainer evaluate --run-dir {run_.directory} --data {settings.data}"
         print(f"The run is in {run_.directory}. Next: {evaluate}")
     return 0

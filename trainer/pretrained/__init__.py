@@ -15,13 +15,13 @@ def run_directory(name: str) -> Path:
     return DIRECTORY if name == NAME else Path(name)
 
 
-def chosen_run(directory: Path | None) -> Run:
-    """Returns a user's run, or for None the package's own, of which standard error tells.
+def chosen_run(name: str | None) -> Run:
+    """Returns the run that a user names, or for None the package's own, of which standard error tells.
 
     Raises:
       UserError: the directory is not a run's.
     """
-    if directory is None:
+    if name is None:
         told = f"Using the weights that come with streetdigits (drawn numbers only; see {CARD})"
         print(f"{told}: --run-dir takes your own.", file=sys.stderr)
-    return Run.load(directory or DIRECTORY)
+    return Run.load(run_directory(name or NAME))

@@ -3,12 +3,12 @@
 import argparse
 import json
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.shards import atomic_write
 from trainer.pretrained import CARD, DIRECTORY
 from trainer.run_dir import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 
@@ -45,8 +45,9 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
     if places != 1:
         raise UserError("The model card must have one place for scores.", places)
     write_json(folder / CONFIG, portable(run.content))
-    shutil.copyfile(run.weights, folder / WEIGHTS)
-    (folder / CARD.name).write_text(written, encoding="utf-8")
+    for name, content in ((WEIGHTS, run.weights.read_bytes()), (CARD.name, written.encode())):
+        with atomic_write(folder / name) as stream:
+            stream.write(content)
 
 
 def portable(content: dict[str, Any]) -> dict[str, Any]:
