@@ -164,10 +164,10 @@ def test_a_split_may_have_more_shards_than_a_process_may_open_files(
     monkeypatch.setattr(reader, "_OPEN_FILES", 5)
     examples = tfrecords.open(tmp_path, "train")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # The lowest that is free, and a dozen more.
-    with (tmp_path / MANIFEST).open() as stream:
-        free = stream.fileno()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 12, hard))
+    # A dozen that are free, wherever they lie among those that other tests left open.
+    used = {int(name) for name in os.listdir("/dev/fd")}
+    free = itertools.islice((number for number in itertools.count() if number not in used), 12)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
     try:
         assert _keys(examples) == _keys(examples) == keys
         monkeypatch.setattr(reader, "_OPEN_FILES", 500)

@@ -125,6 +125,7 @@ def test_training_starts_from_them_by_their_name() -> None:
         np.testing.assert_array_equal(mine, theirs)
     # A folder of that name is reached as one reaches files whose names mean something else.
     assert run_directory("./pretrained") == Path("pretrained") != run_directory("pretrained") == DIRECTORY
+    assert chosen_run("pretrained").directory == chosen_run(None).directory == DIRECTORY
 
 
 def test_another_architecture_does_not_start_from_them(
