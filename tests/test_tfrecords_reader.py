@@ -165,7 +165,7 @@ def test_a_split_may_have_more_shards_than_a_process_may_open_files(
     examples = tfrecords.open(tmp_path, "train")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # A dozen that are free, wherever they lie among those that other tests left open.
-    used = {int(name) for name in os.listdir("/dev/fd")}
+    used = {int(path.name) for path in Path("/dev/fd").iterdir()}
     free = itertools.islice((number for number in itertools.count() if number not in used), 12)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
     try:
