@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,18 @@ import pytest
 
 from tests import tiny
 from tfrecords.cli import main
+from tfrecords.crop import CropSpec
+from tfrecords.errors import UserError
 from trainer import training
 from trainer.__main__ import COMMANDS
 from trainer.checkpoint import load_model
+from trainer.config import TrainConfig
 from trainer.masks import make_masks_stateless
 from trainer.models import MODELS
 from trainer.optimizer import make_optimizer, make_schedule
 from trainer.progress import Checkpoints, Progress
-from trainer.run_dir import CHECKPOINTS, HISTORY, WEIGHTS, Run
+from trainer.resume import open_run
+from trainer.run_dir import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run
 from trainer.step import StepTotals, read_totals
 from trainer.stopping import StopRequest
 
@@ -275,6 +280,17 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogC
         assert caplog.messages == [f"{newest} is damaged and passed over."]
     for found, saved in zip(fresh[0].weights, first[0].weights, strict=True):
         np.testing.assert_array_equal(found.numpy(), saved.numpy())
+
+
+def test_checkpoints_of_a_run_that_nobody_knows_are_not_gone_on_from(tmp_path: Path) -> None:
+    content = {**TrainConfig().to_dict(), "image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
+    (tmp_path / CHECKPOINTS).mkdir()
+    (tmp_path / CHECKPOINTS / "step-0000000039.npz").touch()
+    with pytest.raises(UserError, match=r"config\.json beside its checkpoints: .* Received: step-0000000039\.npz$"):
+        open_run(tmp_path, content, overwrite=False)
+    assert not (tmp_path / CONFIG).exists()
+    open_run(tmp_path, content, overwrite=True)
+    assert (tmp_path / CONFIG).is_file() and not (tmp_path / CHECKPOINTS).exists()
 
 
 def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:

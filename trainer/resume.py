@@ -31,21 +31,28 @@ def open_run(directory: Path, content: dict[str, Any], overwrite: bool) -> Run:
       overwrite: whether what stands there is deleted first.
 
     Raises:
-      UserError: another run stands there.
+      UserError: another run stands there, or checkpoints of one whose config.json is gone.
     """
     if overwrite:
         for name in (CONFIG, HISTORY, WEIGHTS, EVALUATION, PREDICTIONS, REPORT):
             (directory / name).unlink(missing_ok=True)
         for name in (TENSORBOARD, CHECKPOINTS):
             shutil.rmtree(directory / name, ignore_errors=True)
-    if not (directory / CONFIG).exists():
-        return Run.create(directory, content)
-    return check_run(directory, content)
+    if (directory / CONFIG).exists():
+        return check_run(directory, content)
+    if left := [path.name for path in _checkpoints(directory)]:
+        rule = f"{directory} must hold {CONFIG} beside its checkpoints: give --overwrite to begin anew."
+        raise UserError(rule, ", ".join(left))
+    return Run.create(directory, content)
 
 
 def has_checkpoint(directory: Path) -> bool:
     """Returns whether a run stands in a directory that can go on, if a checkpoint of it is whole."""
-    return (directory / CONFIG).is_file() and any((directory / CHECKPOINTS).glob("step-*.npz"))
+    return (directory / CONFIG).is_file() and any(_checkpoints(directory))
+
+
+def _checkpoints(directory: Path) -> list[Path]:
+    return sorted((directory / CHECKPOINTS).glob("step-*.npz"))
 
 
 def check_run(directory: Path, content: dict[str, Any]) -> Run:
