@@ -10,6 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+TAKE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""First line of a process that a test interrupts: a shell starts what runs in the background with SIGINT ignored."""
+
 
 class Server(http.server.ThreadingHTTPServer):
     """Serves files; what it does wrong is set on its attributes."""

@@ -20,7 +20,7 @@ from beam_jobs import download as download_module
 from beam_jobs.download import DownloadConfig, add_arguments, download, run
 from beam_jobs.fetch import FetchPolicy, bytes_at_hand
 from beam_jobs.svhn_archives import ARCHIVES, Archive
-from tests.loopback import Server, serving
+from tests.loopback import TAKE_INTERRUPTS, Server, serving
 from tfrecords.errors import UserError
 
 POLICY = FetchPolicy(timeout_s=5.0, attempts=2, first_pause_s=0.001)
@@ -136,6 +136,7 @@ def test_a_killed_process_is_resumed_with_a_range_for_exactly_the_rest(
     server.cuts, server.stalls = [250_000], True
     code = (
         "import sys; from argparse import Namespace; from pathlib import Path\n"
+        f"{TAKE_INTERRUPTS}\n"
         "from beam_jobs import download; from beam_jobs.svhn_archives import Archive\n"
         "download.ARCHIVES = {'train': Archive(int(sys.argv[3]), sys.argv[4], 3)}\n"
         "download.run(Namespace(output=Path(sys.argv[1]), subset='train', base_url=sys.argv[2], keep_archives=False))"

@@ -15,7 +15,7 @@ import pytest
 
 from beam_jobs.fetch import FetchPolicy, bytes_at_hand, fetch
 from beam_jobs.http_range import RemoteFile
-from tests.loopback import Server, serving
+from tests.loopback import TAKE_INTERRUPTS, Server, serving
 from tfrecords.errors import UserError
 
 PATH = "/train.tar.gz"
@@ -110,6 +110,7 @@ def test_an_interrupted_process_leaves_what_a_new_one_goes_on_from(server: Serve
     server.cuts, server.stalls = [300_000], True
     code = (
         "import sys; from pathlib import Path; from beam_jobs.fetch import fetch\n"
+        f"{TAKE_INTERRUPTS}\n"
         "from beam_jobs.http_range import RemoteFile\n"
         "fetch(RemoteFile(sys.argv[1], int(sys.argv[2]), sys.argv[3]), Path(sys.argv[4]))"
     )
