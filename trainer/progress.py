@@ -98,13 +98,13 @@ class Checkpoints:
         arrays[_PROGRESS] = np.array(json.dumps(asdict(progress)))
         with atomic_write(self._folder / f"step-{step:010d}.npz") as stream:
             np.savez(stream, **arrays)
-        for path in self._newest_first()[self._keep :]:
+        for path in checkpoint_files(self._folder)[self._keep :]:
             path.unlink()
 
     def restore(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Progress | None:
         """Gives model and optimizer the newest whole checkpoint's variables; returns its progress, or None."""
         variables = _variables(model, optimizer)
-        for path in self._newest_first():
+        for path in checkpoint_files(self._folder):
             arrays = _read(path)
             if arrays is None:
                 _log.warning("%s is damaged and passed over.", path)
@@ -118,9 +118,10 @@ class Checkpoints:
             return _progress(arrays)
         return None
 
-    def _newest_first(self) -> list[Path]:
-        found = (path for path in self._folder.glob("step-*.npz") if _NAME.fullmatch(path.name))
-        return sorted(found, reverse=True)
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Returns the checkpoints in a folder, whole or damaged, the newest first; none where there is no folder."""
+    return sorted((path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def _variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:

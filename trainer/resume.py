@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from trainer.progress import checkpoint_files
 from trainer.run_dir import (
     CHECKPOINTS,
     CONFIG,
@@ -40,7 +41,7 @@ def open_run(directory: Path, content: dict[str, Any], overwrite: bool) -> Run:
             shutil.rmtree(directory / name, ignore_errors=True)
     if (directory / CONFIG).exists():
         return check_run(directory, content)
-    if left := [path.name for path in _checkpoints(directory)]:
+    if left := [path.name for path in reversed(checkpoint_files(directory / CHECKPOINTS))]:
         rule = f"{directory} must hold {CONFIG} beside its checkpoints: give --overwrite to begin anew."
         raise UserError(rule, ", ".join(left))
     return Run.create(directory, content)
@@ -48,11 +49,7 @@ def open_run(directory: Path, content: dict[str, Any], overwrite: bool) -> Run:
 
 def has_checkpoint(directory: Path) -> bool:
     """Returns whether a run stands in a directory that can go on, if a checkpoint of it is whole."""
-    return (directory / CONFIG).is_file() and any(_checkpoints(directory))
-
-
-def _checkpoints(directory: Path) -> list[Path]:
-    return sorted((directory / CHECKPOINTS).glob("step-*.npz"))
+    return (directory / CONFIG).is_file() and bool(checkpoint_files(directory / CHECKPOINTS))
 
 
 def check_run(directory: Path, content: dict[str, Any]) -> Run:
