@@ -23,7 +23,7 @@ from benchmarks.input_steps import Steps, compare_steps
 from benchmarks.input_ways import ARRAYS, MODULE, WAYS
 from benchmarks.own_process import choose, fastest
 from benchmarks.readers_job import Job
-from benchmarks.readers_ways import Measured, core, measure, missing
+from benchmarks.readers_ways import Measured, conditions, measure, missing
 from benchmarks.table import markdown, verdict
 from tfrecords.errors import UserError
 
@@ -49,10 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(steps_line(compare_steps(args.data, args.model, args.steps, args.batch_size)))
     except (OSError, UserError) as error:
         parser.error(str(error))
-    chosen = core()
-    print("Several cores: this system does not let one be chosen." if chosen is None else f"Core {chosen} alone.")
-    for name in absent:
-        print(f"Left out: {WAYS[name].title}. {missing(name, WAYS)}")
+    print(*conditions(absent, WAYS), sep="\n")
     return 0
 
 

@@ -19,7 +19,7 @@ from benchmarks.own_process import choose, fastest
 from benchmarks.readers_files import make
 from benchmarks.readers_job import Job
 from benchmarks.readers_report import Rows, table, targets
-from benchmarks.readers_ways import WAYS, core, measure, missing
+from benchmarks.readers_ways import WAYS, conditions, measure, missing
 from tfrecords.errors import UserError
 
 
@@ -40,10 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     if rows:
         print(table(rows), *targets(rows), sep="\n")
-    chosen = core()
-    print("Several cores: this system does not let one be chosen." if chosen is None else f"Core {chosen} alone.")
-    for name in absent:
-        print(f"Left out: {WAYS[name].title}. {missing(name)}")
+    print(*conditions(absent), sep="\n")
     return 0
 
 

@@ -115,6 +115,13 @@ def missing(name: str, ways: Mapping[str, Way] = WAYS) -> str:
     return f"It needs {needs}: pip install 'streetdigits[{_EXTRAS[needs]}]'."
 
 
+def conditions(absent: Iterable[str], ways: Mapping[str, Way] = WAYS) -> list[str]:
+    """Returns the lines that tell on which core the ways ran, and which were left out and why."""
+    chosen = core()
+    where = "Several cores: this system does not let one be chosen." if chosen is None else f"Core {chosen} alone."
+    return [where, *(f"Left out: {ways[name].title}. {missing(name, ways)}" for name in absent)]
+
+
 def measure(name: str, job: Job, folder: Path, module: str = "benchmarks.readers_ways") -> Measured:
     """Runs a way; `folder` is for its log and result, `module` the one that `serve` answers for.
 
