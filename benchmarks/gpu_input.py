@@ -4,8 +4,6 @@ with device_batches(source, readers=4, place=put_on_device) as batches:
     step(next(batches))
 """
 
-import operator
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -15,14 +13,15 @@ from functools import lru_cache
 from itertools import accumulate, count
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 import tfrecords
 from tfrecords.batches import Batches
+from tfrecords.columns import Batch
 from tfrecords.errors import UserError
-from tfrecords.schema import DigitExample
+from tfrecords.reader import Examples
 from trainer.order import seed_of
 
 _ON_DEVICE = 4
@@ -33,6 +32,7 @@ _PER_READER = 2
 HostBatch = dict[str, np.ndarray]
 """`image` (batch, height, width, channels) uint8; `length` (batch,) and `digits` (batch, 5) int32, which every backend
 has; `uniform` (batch, numbers) float32, 0 to below 1."""
+_NAMES = ("image", "length", "digits")
 T = TypeVar("T")
 
 
@@ -74,21 +74,24 @@ class Source:
         }
 
 
-class Joined(Sequence[DigitExample]):
-    """Several sequences of examples, one behind the other."""
+class Joined:
+    """The examples of several sequences, one sequence behind the other."""
 
-    def __init__(self, parts: Sequence[Sequence[DigitExample]]) -> None:
+    def __init__(self, parts: Sequence[Examples]) -> None:
         self._parts = parts
-        self._ends = list(accumulate(map(len, parts)))
+        self._starts = np.array([0, *accumulate(map(len, parts))])
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return int(self._starts[-1])
 
-    def __getitem__(self, index: Any) -> Any:
-        place = range(len(self))[operator.index(index)]
-        part = bisect_right(self._ends, place)
-        # Counted from the part's end: below 0.
-        return self._parts[part][place - self._ends[part]]
+    def batch(self, numbers: Sequence[int], names: Sequence[str]) -> Batch:
+        """Returns what `Examples.batch` does, and raises what it raises."""
+        places = np.array(numbers)
+        parts = np.searchsorted(self._starts, places, "right") - 1
+        own = places - self._starts[parts]
+        batches = [self._parts[part].batch(own[parts == part].tolist(), names) for part in np.unique(parts)]
+        back = np.argsort(np.argsort(parts, kind="stable"))
+        return {name: np.concatenate([batch[name] for batch in batches])[back] for name in names}
 
 
 # Cached for the process: a source is sent to readers with each number.
@@ -100,7 +103,7 @@ def _examples(directories: tuple[Path, ...]) -> Joined:
 @lru_cache(maxsize=3)
 def _epoch(source: Source, epoch: int) -> Batches:
     examples = _examples(source.directories)
-    return Batches(examples, source.batch_size, seed=source.seed, epoch=epoch, drop_remainder=True)
+    return Batches(examples, source.batch_size, source.seed, epoch, drop_remainder=True, names=_NAMES)
 
 
 @contextmanager

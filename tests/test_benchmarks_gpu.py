@@ -125,11 +125,18 @@ def test_an_epoch_has_every_example_of_all_datasets_once(readers: int, records: 
     assert not np.array_equal(epochs[0][0]["uniform"], epochs[0][1]["uniform"])
 
 
-def test_joined_examples_are_a_sequence() -> None:
-    joined = Joined([[10, 11], [], [12]])  # type: ignore[list-item]  # any sequences will do
-    assert list(joined) == [10, 11, 12] and len(joined) == 3 and joined[-1] == 12
+def test_joined_examples_are_taken_from_all_parts_in_the_order_asked_for(records: Path) -> None:
+    train, test = tfrecords.open(records, "train"), tfrecords.open(records, "test")
+    joined = Joined([train[:3], test[:0], test])
+    assert len(joined) == 3 + len(test)
+    numbers = [4, 0, len(joined) - 1, 2, 3, 0]
+    batch = joined.batch(numbers, ("key", "image"))
+    whole = [*train[:3], *test]
+    assert batch["key"].tolist() == [whole[number].key for number in numbers]
+    np.testing.assert_array_equal(batch["image"], [whole[number].image for number in numbers])
+    assert joined.batch([2], ("key",))["key"].tolist() == [whole[2].key]
     with pytest.raises(IndexError):
-        joined[3]
+        joined.batch([len(joined)], ("key",))
 
 
 def test_a_backend_that_does_not_answer_sees_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 
 import tfrecords
+from beam_jobs.__main__ import COMMANDS
 from tests.examples import make_example
 from tfrecords import Batches, Examples, UserError
-from tfrecords.batches import epoch_order, stack
+from tfrecords.batches import epoch_order
+from tfrecords.cli import main
+from tfrecords.codec import encode
+from tfrecords.columns import stack, stack_by_layout
+from tfrecords.layout import OtherwiseError
 
 ATTRIBUTES = {"key", "image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes", "text"}
 
@@ -182,3 +187,44 @@ def test_a_damaged_record_is_named_also_where_iterating_would_skip_it(records: P
     with pytest.raises(UserError, match=rf"^{shard}: record 0 at byte 0: the record's checksum is wrong"):
         batches[0]
     assert len(batches[1]["key"]) == 16
+
+
+def test_fewer_attributes_are_the_same_as_among_all(examples: Examples) -> None:
+    whole = Batches(examples, 50, seed=4)
+    names = ("length", "image", "text")
+    for batch, other in zip(Batches(examples, 50, seed=4, names=names), whole, strict=True):
+        assert tuple(batch) == names
+        for name in names:
+            np.testing.assert_array_equal(batch[name], other[name])
+
+
+def test_an_attribute_that_there_is_not_is_named(examples: Examples) -> None:
+    rule = r"^names must be of key, image, .*, boxes, text\. Received: label, colour$"
+    with pytest.raises(UserError, match=rule):
+        Batches(examples, 50, names=("image", "label", "colour"))
+    with pytest.raises(UserError, match=rule):
+        examples.batch([0], ("label", "colour"))
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_a_batch_of_examples_is_what_they_are_one_by_one(encoding: str, drawn: Path, tmp_path: Path) -> None:
+    options = ["--source", "svhn", "--input", str(drawn), "--output", str(tmp_path / "svhn"), "--encoding", encoding]
+    assert main("beam_jobs", "", COMMANDS, ["prepare", *options]) == 0
+    examples = tfrecords.open(tmp_path / "svhn", "train")
+    numbers = [7, -1, 0, 7]
+    batch, stacked = examples.batch(numbers), stack([examples[number] for number in numbers])
+    assert list(batch) == list(stacked)
+    for name, array in batch.items():
+        assert array.dtype == stacked[name].dtype and array.flags.writeable
+        np.testing.assert_array_equal(array, stacked[name])
+    with pytest.raises(IndexError):
+        examples.batch([0, len(examples)])
+    with pytest.raises(UserError, match=r"^A batch must hold at least one example\. Received: 0$"):
+        examples.batch([])
+
+
+def test_a_batch_of_raw_and_png_records_is_read_one_by_one() -> None:
+    data = [encode(make_example()), encode(make_example(), "png")]
+    for records in (data, data[::-1], [encode(make_example()), encode(make_example(size=5))]):
+        with pytest.raises(OtherwiseError):
+            stack_by_layout(records, 2)

@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 from tests.examples import assert_equal_examples, make_example
-from tfrecords.codec import decode_with_protobuf, encode
+from tfrecords.codec import decode, decode_with_protobuf, encode
 from tfrecords.errors import UserError
-from tfrecords.layout import decode_by_layout
+from tfrecords.layout import OtherwiseError, decode_by_layout, take_apart
 
 
 @pytest.mark.parametrize("dynamic_shape", [False, True])
@@ -74,3 +74,25 @@ def test_a_record_that_is_cut_off_anywhere_is_left_to_protobuf() -> None:
     data = encode(make_example())
     assert decode_by_layout(data) is not None
     assert all(decode_by_layout(data[:size]) is None for size in range(len(data)))
+
+
+@pytest.mark.parametrize("count", [19, 21, 40])
+def test_boxes_of_another_number_are_left_to_protobuf(count: int) -> None:
+    record = tf.train.Example.FromString(encode(make_example()))
+    record.features.feature["boxes"].float_list.value[:] = [0.0] * count
+    with pytest.raises(OtherwiseError):
+        take_apart(record.SerializeToString(deterministic=True))
+    with pytest.raises(UserError, match=f"feature boxes must hold 20 float values.*Received: {count}"):
+        decode(record.SerializeToString(deterministic=True))
+
+
+def test_a_png_s_place_is_known_too() -> None:
+    for size in (3, 60):
+        data = encode(make_example(size=size), "png")
+        layout, (key, *_) = take_apart(data)
+        assert (layout.is_raw, layout.shape, key) == (False, (size, size, 3), b"train/1.png#0")
+        np.testing.assert_array_equal(tf.io.decode_png(data[layout.pixels]), make_example(size=size).image)
+    record = tf.train.Example.FromString(data)
+    record.features.feature["image"].bytes_list.value[0] = b""
+    with pytest.raises(OtherwiseError):
+        take_apart(record.SerializeToString(deterministic=True))

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.columns import NAMES, Batch, check_names
 from tfrecords.errors import UserError
 from tfrecords.reader import Examples
-from tfrecords.schema import DigitExample
-
-Batch = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,7 @@ class Batches(Sequence[Batch]):
         with that of its rank: together all, and none twice.
       drop_remainder: all batches are full, and every process has as many: up to `batch_size * world_size - 1`
         examples are left out, others in each epoch.
+      names: of a batch's arrays: attributes of `DigitExample`, and `text`. Fewer are read faster.
       order: which of the examples are this process's, in its order: (its examples,) int64.
 
     Raises:
@@ -45,6 +44,7 @@ class Batches(Sequence[Batch]):
     rank: int = 0
     world_size: int = 1
     drop_remainder: bool = False
+    names: Sequence[str] = NAMES
     order: NDArray[np.int64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -52,6 +52,7 @@ class Batches(Sequence[Batch]):
             raise UserError("batch_size must be at least 1.", self.batch_size)
         if not 0 <= self.rank < self.world_size:
             raise UserError("rank must be 0..world_size - 1.", f"rank {self.rank} of {self.world_size}")
+        check_names(self.names)
         order = epoch_order(len(self.examples), self.seed, self.epoch)
         object.__setattr__(self, "order", order[self.rank :: self.world_size])
 
@@ -65,37 +66,18 @@ class Batches(Sequence[Batch]):
         if isinstance(index, slice):
             return [self[number] for number in range(len(self))[index]]
         start = range(len(self))[operator.index(index)] * self.batch_size
-        return stack([self.examples[int(place)] for place in self.order[start : start + self.batch_size]])
+        return self.examples.batch(self.order[start : start + self.batch_size].tolist(), self.names)
 
 
 def epoch_order(count: int, seed: int | None, epoch: int) -> NDArray[np.int64]:
-    """Returns the numbers 0..count-1 in an epoch's order: (count,) int64.
+    """Returns the numbers 0..count-1 in an epoch's order, or in their own where there is no seed: (count,) int64."""
+    return np.arange(count) if seed is None else permutation(count, f"{seed}/epoch/{epoch}")
+
+
+def permutation(count: int, key: str) -> NDArray[np.int64]:
+    """Returns the numbers 0..count-1 in an order that follows from the key: (count,) int64.
 
     The same on every machine and with every NumPy: it promises equal raw numbers from a bit generator (NEP 19).
     """
-    if seed is None:
-        return np.arange(count)
-    digest = hashlib.blake2b(f"{seed}/epoch/{epoch}".encode(), digest_size=16).digest()
-    keys = np.random.PCG64(int.from_bytes(digest, "big")).random_raw(count)
-    return np.argsort(keys, kind="stable")
-
-
-def stack(examples: Sequence[DigitExample]) -> Batch:
-    """Returns examples as one array an attribute.
-
-    Raises:
-      UserError: pictures of several sizes.
-    """
-    shapes = {example.image.shape for example in examples}
-    if len(shapes) > 1:
-        rule = f"{examples[0].key}: pictures must be of one size to be in one batch."
-        raise UserError(rule, " and ".join(map(str, sorted(shapes))))
-    batch: Batch = {}
-    for name, first in examples[0].to_dict().items():
-        values = [getattr(example, name) for example in examples]
-        if isinstance(first, np.ndarray):
-            # Twice as fast as np.stack.
-            batch[name] = np.concatenate(values).reshape(len(values), *first.shape)
-        else:
-            batch[name] = np.array(values)
-    return batch
+    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    return np.argsort(np.random.PCG64(int.from_bytes(digest, "big")).random_raw(count), kind="stable")

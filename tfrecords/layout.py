@@ -25,37 +25,66 @@ _SHORTEST = 200
 """Bytes: every feature's name and framing are longer, so that no place looked at below can be missing."""
 _CROP_BOX_SIZE = 102
 """Where records of 128 bytes to 16 kB state how long the crop box is."""
-_VALUES = ("key", "image", "text", "length", "digits", "crop_box", "jitter_offset", "source_size", "boxes")
+VALUES = ("key", "text", "length", "digits", "crop_box", "jitter_offset", "source_size", "boxes")
 _KEY = b"\x0a\x03key\x12"
 
 
-class _OtherwiseError(Exception):
+class OtherwiseError(Exception):
     """The record is not as `encode` writes it, which need not mean that it is wrong."""
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Where records hold their values.
 
     Attributes:
-      parts: unpacks a record into what stands before the first value, the first value, and so on.
+      parts: unpacks a record into what stands before the first value, the first value, and so on; of the pixels
+        nothing, to copy them no more than once.
       between: what stands before, between and behind the values.
-      values: takes the values of `_VALUES` from the parts.
+      values: takes those of `VALUES` from the parts.
+      pixels: where they, or a PNG file of them, stand.
       shape: of the image.
+      is_raw: whether the pixels stand there as they are.
     """
 
     parts: struct.Struct
     between: tuple[bytes, ...]
     values: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    pixels: slice
     shape: tuple[int, ...]
+    is_raw: bool
 
 
-_layouts: dict[tuple[int, ...], _Layout] = {}
+_layouts: dict[tuple[int, ...], Layout] = {}
 
 
 def decode_by_layout(data: bytes) -> DigitExample | None:
     """Returns the example of one record, its arrays read-only; None where protobuf must see to it."""
-    if len(data) < _SHORTEST:
+    try:
+        layout, values = take_apart(data)
+        if not layout.is_raw:
+            return None
+        key, text, length, digits, crop_box, jitter_offset, source_size, boxes = values
+        return DigitExample(
+            key.decode(),
+            np.frombuffer(memoryview(data)[layout.pixels], np.uint8).reshape(layout.shape),
+            *number_of(digits, length, text),
+            int64s(crop_box, 4),
+            int64s(jitter_offset, 2),
+            int64s(source_size, 2),
+            np.frombuffer(boxes, "<f4").reshape(FEATURES["boxes"].shape),
+        )
+    except (OtherwiseError, ValueError):
         return None
+
+
+def take_apart(data: bytes) -> tuple[Layout, tuple[bytes, ...]]:
+    """Returns where a record holds its values, and them, in the order of `VALUES`.
+
+    Raises:
+      OtherwiseError: protobuf must see to it.
+    """
+    if len(data) < _SHORTEST:
+        raise OtherwiseError
     try:
         # What tells layouts apart; were two to share it, they would be learned in turn.
         key_at = data.rfind(_KEY)
@@ -68,35 +97,27 @@ def decode_by_layout(data: bytes) -> DigitExample | None:
             parts = layout.parts.unpack(data)
             if len(_layouts) > _MAX_LAYOUTS:
                 _layouts.clear()
-        return _example(layout.values(parts), layout.shape)
-    except (_OtherwiseError, IndexError, KeyError, ValueError):
-        return None
-
-
-def _example(values: tuple[bytes, ...], shape: tuple[int, ...]) -> DigitExample:
-    key, image, text, length, digits, crop_box, jitter_offset, source_size, boxes = values
-    return DigitExample(
-        key.decode(),
-        np.frombuffer(image, np.uint8).reshape(shape),
-        *_number(digits, length, text),
-        _int64s(crop_box, 4),
-        _int64s(jitter_offset, 2),
-        _int64s(source_size, 2),
-        np.frombuffer(boxes, "<f4").reshape(FEATURES["boxes"].shape),
-    )
+        return layout, layout.values(parts)
+    except (IndexError, KeyError, ValueError) as error:
+        raise OtherwiseError from error
 
 
 @lru_cache(1 << 14)
-def _number(digits: bytes, length: bytes, text: bytes) -> tuple[NDArray[np.int64], int]:
-    values, count = _int64s(digits, FEATURES["digits"].shape[0]), int(_int64s(length, 1)[0])
+def number_of(digits: bytes, length: bytes, text: bytes) -> tuple[NDArray[np.int64], int]:
+    """Returns the digits, (5,) int64, read-only, and how many there are; OtherwiseError where `text` is another."""
+    values, count = int64s(digits, FEATURES["digits"].shape[0]), int(int64s(length, 1)[0])
     if "".join(map(str, values[:count].tolist())).encode() != text:
-        raise _OtherwiseError
+        raise OtherwiseError
     return values, count
 
 
 @lru_cache(1 << 14)
-def _int64s(data: bytes, count: int) -> NDArray[np.int64]:
-    """Returns `count` packed integers (https://protobuf.dev/programming-guides/encoding/#varints), read-only."""
+def int64s(data: bytes, count: int) -> NDArray[np.int64]:
+    """Returns `count` packed integers (https://protobuf.dev/programming-guides/encoding/#varints), read-only.
+
+    Raises:
+      OtherwiseError: they are others, or more or fewer.
+    """
     numbers, number, shift = [], 0, 0
     for byte in data:
         number |= (byte & 127) << shift
@@ -105,18 +126,18 @@ def _int64s(data: bytes, count: int) -> NDArray[np.int64]:
             numbers.append(number)
             number = shift = 0
     if shift or len(numbers) != count or max(numbers) >= 1 << 63:
-        raise _OtherwiseError
+        raise OtherwiseError
     array = np.array(numbers, np.int64)
     array.flags.writeable = False
     return array
 
 
-def _learn(data: bytes) -> _Layout:
+def _learn(data: bytes) -> Layout:
     """Walks through a record as `encode` writes it: every feature once, lists packed, nothing unknown."""
     places = {}
     start, stop = _field(data, 0, 0x0A)
     if stop != len(data):
-        raise _OtherwiseError
+        raise OtherwiseError
     count = 0
     while start < stop:
         start, end = _field(data, start, 0x0A)
@@ -125,22 +146,21 @@ def _learn(data: bytes) -> _Layout:
         count += 1
         start = end
     if start != stop or not count == len(places) == len(FEATURES):
-        raise _OtherwiseError
-    shape = _shape(data[slice(*places.pop("image/shape"))], places["image"])
-    if data[slice(*places.pop("image/format"))] != b"raw":
-        raise _OtherwiseError
+        raise OtherwiseError
+    shape = tuple(int64s(data[slice(*places.pop("image/shape"))], 3).tolist())
+    pixels, encoding = slice(*places["image"]), data[slice(*places.pop("image/format"))]
+    is_raw, size = encoding == b"raw", pixels.stop - pixels.start
+    if min(shape) < 1 or not (size == math.prod(shape) if is_raw else size and encoding == b"png"):
+        raise OtherwiseError
+    start, stop = places["boxes"]
+    if stop - start != 4 * math.prod(FEATURES["boxes"].shape):
+        raise OtherwiseError
     names = sorted(places, key=places.__getitem__)
     ends = [0, *(end for name in names for end in places[name]), len(data)]
-    parts = struct.Struct("".join(f"{end - start}s" for start, end in pairwise(ends)))
-    values = itemgetter(*(2 * names.index(name) + 1 for name in _VALUES))
-    return _Layout(parts, parts.unpack(data)[::2], values, shape)
-
-
-def _shape(data: bytes, image: tuple[int, int]) -> tuple[int, ...]:
-    shape = tuple(_int64s(data, 3).tolist())
-    if min(shape) < 1 or math.prod(shape) != image[1] - image[0]:
-        raise _OtherwiseError
-    return shape
+    sizes = ((start, end - start) for start, end in pairwise(ends))
+    parts = struct.Struct("".join(f"0s{size}x" if start == pixels.start else f"{size}s" for start, size in sizes))
+    values = itemgetter(*(2 * names.index(name) + 1 for name in VALUES))
+    return Layout(parts, parts.unpack(data)[::2], values, pixels, shape, is_raw)
 
 
 def _feature(data: bytes, start: int, stop: int) -> tuple[str, tuple[int, int]]:
@@ -150,18 +170,18 @@ def _feature(data: bytes, start: int, stop: int) -> tuple[str, tuple[int, int]]:
     kind = FEATURES["image" if name == DYNAMIC_IMAGE else name].kind
     start, end = _field(data, end, 0x12)
     if _KINDS[data[start]] != kind:
-        raise _OtherwiseError
+        raise OtherwiseError
     start, listed = _field(data, start, data[start])
     start, last = _field(data, start, 0x0A)
     if not last == listed == end == stop:
-        raise _OtherwiseError
+        raise OtherwiseError
     return name, (start, last)
 
 
 def _field(data: bytes, start: int, tag: int) -> tuple[int, int]:
     """Returns where a field's bytes start and stop."""
     if data[start] != tag:
-        raise _OtherwiseError
+        raise OtherwiseError
     start += 1
     size = shift = 0
     while True:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from tfrecords.codec import decode_with_protobuf
+from tfrecords.columns import NAMES, Batch, check_names, stack, stack_by_layout
 from tfrecords.errors import UserError
-from tfrecords.framing import Place, Record, read_frames
-from tfrecords.layout import decode_by_layout
-from tfrecords.manifest import MANIFEST, Manifest, ShardInfo
-from tfrecords.record_file import RecordFile
+from tfrecords.framing import Record, read_frames
+from tfrecords.layout import OtherwiseError, decode_by_layout
+from tfrecords.manifest import MANIFEST, Manifest
+from tfrecords.record_file import RecordFile, cut_error, open_shard
 from tfrecords.schema import DigitExample
 from tfrecords.storage import join
 
@@ -92,19 +93,57 @@ class Examples(Sequence[DigitExample]):
                 continue
             yield example
 
+    def batch(self, numbers: Sequence[int], names: Sequence[str] = NAMES) -> Batch:
+        """Returns several examples as one array an attribute, faster than one by one.
+
+        Args:
+          numbers: of the examples, in the arrays' order; at least one.
+          names: of the arrays: attributes of `DigitExample`, and `text`. Fewer are read faster.
+
+        Raises:
+          IndexError: there is no example of one of these numbers.
+          UserError: a file or a record is damaged, also with `on_error="skip"`; pictures are of several sizes; no
+            number is given; no attribute is called so.
+        """
+        check_names(names)
+        own = [self._numbers[number] for number in numbers]
+        if not own:
+            raise UserError("A batch must hold at least one example.", 0)
+        try:
+            return stack_by_layout((self.record(number)[0] for number in own), len(own), names)
+        except OtherwiseError:
+            return stack([self._read(number) for number in own], names)
+
     def _read(self, number: int) -> DigitExample:
+        data, file, place = self.record(number)
+        # As `decode` does, without making up what an error would say.
+        return decode_by_layout(data) or decode_with_protobuf(data, file.place(place))
+
+    def record(self, number: int) -> tuple[bytes, RecordFile, int]:
+        """Returns a record of the split, its file, and its number there.
+
+        Raises:
+          UserError: the file or the record is damaged.
+        """
         shard = bisect_right(self._starts, number) - 1
+        file = self.file(shard)
+        number -= self._starts[shard]
+        if number >= len(file):
+            raise (file.damage or cut_error(file, self._shards[shard])).with_traceback(None)
+        return file.read(number), file, number
+
+    def file(self, shard: int) -> RecordFile:
+        """Returns the records of the split's shard of this number.
+
+        Raises:
+          UserError: it is missing, or not the one that the manifest describes.
+        """
         file = self._files.get(shard)
         if file is None:
             file = self._open(shard)
         if isinstance(file, UserError):
             raise file.with_traceback(None)
-        number -= self._starts[shard]
-        if number >= len(file):
-            raise (file.damage or _cut(file, self._shards[shard])).with_traceback(None)
-        data = file.read(number)
-        # As `decode` does, without making up what an error would say.
-        return decode_by_layout(data) or decode_with_protobuf(data, file.place(number))
+        return file
 
     def _open(self, shard: int) -> RecordFile | UserError:
         file: RecordFile | UserError
@@ -120,30 +159,6 @@ class Examples(Sequence[DigitExample]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}
-
-
-def open_shard(directory: str, shard: ShardInfo, verify: bool = True) -> RecordFile:
-    """Opens one shard of a dataset.
-
-    Raises:
-      UserError: it is missing, or it or its index is not the one that the manifest describes.
-    """
-    file = RecordFile(join(directory, shard.file), verify)
-    described = f"{shard.examples} records in {shard.bytes} bytes, as the manifest states"
-    if file.index_file and (len(file), file.end) != (shard.examples, shard.bytes):
-        rule = f"{file.index_file} must be of {described}; `python -m tfrecords index --overwrite` makes it anew."
-        raise UserError(rule, f"{len(file)} records in {file.end} bytes")
-    # Where it is cut or damaged, the records before and, with an index, behind can be read.
-    short = file.index_file or (len(file) < shard.examples and (file.damage or file.size < shard.bytes))
-    if (len(file), file.size) != (shard.examples, shard.bytes) and not (short and file.size <= shard.bytes):
-        raise UserError(f"{file.path} must hold {described}.", f"{len(file)} records in {file.size} bytes")
-    return file
-
-
-def _cut(file: RecordFile, shard: ShardInfo) -> UserError:
-    """Returns the error of records behind the end of a file that ends between two records."""
-    place = Place(file.path, len(file), file.end)
-    return UserError(f"{place}: the file ends before its last record, of {shard.examples}.", f"{file.size} bytes")
 
 
 def open(directory: Path | str, split: str, *, verify: bool = True, on_error: OnError = "raise") -> Examples:

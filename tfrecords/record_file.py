@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tfrecords.errors import UserError
 from tfrecords.framing import HEADER_BYTES, Place, frame_size, unframe, unframe_whole
 from tfrecords.index import index_path, parse_index
-from tfrecords.storage import Blob, open_blob, read_bytes
+from tfrecords.manifest import ShardInfo
+from tfrecords.storage import Blob, join, open_blob, read_bytes
 
 _COMPRESSED = (b"\x1f\x8b\x08", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 """How gzip (RFC 1952) and zlib (RFC 1950) files begin."""
@@ -90,6 +91,18 @@ class RecordFile(Sequence[bytes]):
         record = unframe_whole(framed, self._verify)
         return self._explain(framed, number) if record is None else record
 
+    def start(self, number: int) -> int:
+        """Returns where a record's own bytes start in the file."""
+        return self._starts[number] + HEADER_BYTES
+
+    def view(self, start: int, stop: int) -> memoryview:
+        """Returns these of the file's bytes; of a local file without a copy."""
+        return self._blob.view(start, stop)
+
+    def read_ahead(self) -> None:
+        """Tells the system that all of the file will be read soon."""
+        self._blob.read_ahead()
+
     def place(self, number: int) -> Place:
         """Returns where a record stands."""
         return Place(self.path, number, self._starts[number])
@@ -132,3 +145,27 @@ def scan(blob: Blob, name: str) -> tuple[NDArray[np.int64], UserError | None]:
             raise UserError(rule) from error
         return np.array(starts, np.int64), error
     return np.array(starts, np.int64), None
+
+
+def open_shard(directory: str, shard: ShardInfo, verify: bool = True) -> RecordFile:
+    """Opens one shard of a dataset.
+
+    Raises:
+      UserError: it is missing, or it or its index is not the one that the manifest describes.
+    """
+    file = RecordFile(join(directory, shard.file), verify)
+    described = f"{shard.examples} records in {shard.bytes} bytes, as the manifest states"
+    if file.index_file and (len(file), file.end) != (shard.examples, shard.bytes):
+        rule = f"{file.index_file} must be of {described}; `python -m tfrecords index --overwrite` makes it anew."
+        raise UserError(rule, f"{len(file)} records in {file.end} bytes")
+    # Where it is cut or damaged, the records before and, with an index, behind can be read.
+    short = file.index_file or (len(file) < shard.examples and (file.damage or file.size < shard.bytes))
+    if (len(file), file.size) != (shard.examples, shard.bytes) and not (short and file.size <= shard.bytes):
+        raise UserError(f"{file.path} must hold {described}.", f"{len(file)} records in {file.size} bytes")
+    return file
+
+
+def cut_error(file: RecordFile, shard: ShardInfo) -> UserError:
+    """Returns the error of records behind the end of a file that ends between two records."""
+    place = Place(file.path, len(file), file.end)
+    return UserError(f"{place}: the file ends before its last record, of {shard.examples}.", f"{file.size} bytes")

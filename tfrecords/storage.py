@@ -25,6 +25,12 @@ class Blob(Protocol):
     def read(self, start: int, stop: int) -> bytes:
         """Returns the bytes from `start` to `stop`, fewer where the file ends before."""
 
+    def view(self, start: int, stop: int) -> memoryview:
+        """Returns what `read` does, without a copy where it can."""
+
+    def read_ahead(self) -> None:
+        """Has the system read the whole file into its memory in the background, where it can and has not yet."""
+
 
 def is_remote(path: str) -> bool:
     """True for what fsspec opens: a URL, as gs://bucket/folder."""
@@ -65,8 +71,17 @@ class _LocalBlob:
                 mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
             )
 
+        self._view = memoryview(self._bytes)
+
     def read(self, start: int, stop: int) -> bytes:
         return self._bytes[start:stop]
+
+    def view(self, start: int, stop: int) -> memoryview:
+        return self._view[start:stop]
+
+    def read_ahead(self) -> None:
+        if hasattr(mmap, "MADV_WILLNEED") and isinstance(self._bytes, mmap.mmap):
+            self._bytes.madvise(mmap.MADV_WILLNEED)
 
 
 class _RemoteBlob:
@@ -88,6 +103,12 @@ class _RemoteBlob:
             self._ahead = first, data
         self._last = stop
         return data[start - first : stop - first]
+
+    def view(self, start: int, stop: int) -> memoryview:
+        return memoryview(self.read(start, stop))
+
+    def read_ahead(self) -> None:
+        """Does nothing: in order, `read` reads ahead by itself."""
 
 
 def _fsspec(path: str) -> Any:
