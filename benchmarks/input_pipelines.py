@@ -3,6 +3,7 @@
 Each function opens what it needs and returns what reads a shuffled epoch, each time it is called.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,17 +49,31 @@ def memory_map(job: Job) -> Pass:
     return read
 
 
-def training(job: Job) -> Pass:
-    """What a training step gets, random numbers included."""
+def first_epoch(job: Job) -> Pass:
+    """What a training step gets, random numbers included, when no record was looked at before."""
     from trainer.startup import start_tensorflow
 
     start_tensorflow()  # as `python -m trainer` does: it has the C library keep freed memory
 
     from trainer.config import TrainConfig
-    from trainer.dataset import training_dataset
+    from trainer.dataset import open_pictures, training_dataset
 
-    batches = training_dataset(Path(job.data), TrainConfig(global_batch_size=BATCH, seed=SEED), 0)
-    return lambda: iter(batches)
+    config = TrainConfig(global_batch_size=BATCH, seed=SEED)
+    return lambda: iter(training_dataset(open_pictures(Path(job.data), "train"), config, 0))
+
+
+def training(job: Job) -> Pass:
+    """What a training step gets in all epochs behind the first."""
+    from trainer.startup import start_tensorflow
+
+    start_tensorflow()
+
+    from trainer.config import TrainConfig
+    from trainer.dataset import open_pictures, training_dataset
+
+    pictures, config = open_pictures(Path(job.data), "train"), TrainConfig(global_batch_size=BATCH, seed=SEED)
+    deque(training_dataset(pictures, config, 0), maxlen=0)
+    return lambda: iter(training_dataset(pictures, config, 1))
 
 
 def as_usual(job: Job) -> Pass:

@@ -45,7 +45,7 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
 
     from tfrecords.manifest import Manifest
     from trainer.config import TrainConfig
-    from trainer.dataset import training_dataset
+    from trainer.dataset import open_pictures, training_dataset
     from trainer.models import build_model
     from trainer.run_dir import model_input_shape
     from trainer.step import make_train_step
@@ -59,9 +59,11 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
         optimizer.build(model.trainable_variables)
     step = make_train_step(strategy, model, optimizer, config)
 
+    pictures = open_pictures(data, "train")
+
     def epochs() -> Iterator[Any]:
         for epoch in count():
-            yield from training_dataset(data, config, epoch)
+            yield from training_dataset(pictures, config, epoch)
 
     real = epochs()
     in_memory = cycle(list(islice(real, _KEPT)))

@@ -14,7 +14,8 @@ ARRAYS = "arrays"
 """The files of `memory-map`, which `input_pipelines.write_arrays` makes."""
 WAYS = {
     "memory-map": Way("NumPy memory map, shuffled", f"{_OURS}:memory_map", "batches", "none", files=ARRAYS),
-    "training": Way("training_dataset", f"{_OURS}:training", "batches", "records", "tensorflow"),
+    "training": Way("training_dataset, later epochs", f"{_OURS}:training", "batches", "lengths", "tensorflow"),
+    "first-epoch": Way("training_dataset, first epoch", f"{_OURS}:first_epoch", "batches", "records", "tensorflow"),
     "as-usual": Way("tf.data, record by record, AUTOTUNE", f"{_OURS}:as_usual", "batches", "records", "tensorflow"),
     **{name: READERS[name] for name in ("grain", "torch-dataset", "torch-batches")},
 }

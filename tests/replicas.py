@@ -8,13 +8,14 @@ import keras
 import tensorflow as tf
 
 from trainer.config import AugmentConfig, TrainConfig
-from trainer.dataset import training_dataset
+from trainer.dataset import open_pictures, training_dataset
 from trainer.step import make_train_step, read_totals
 
 
 def _losses(records: Path, replicas: int, batch: int) -> list[float]:
     """Returns the losses of two epochs of a model without dropout and batch normalisation."""
     devices = [device.name for device in tf.config.list_logical_devices("CPU")][:replicas]
+    pictures = open_pictures(records, "train")
     config = TrainConfig(global_batch_size=batch, augment=AugmentConfig(0.2, 10.0, 0.5))
     strategy = tf.distribute.MirroredStrategy(devices)
     keras.utils.set_random_seed(0)
@@ -32,7 +33,7 @@ def _losses(records: Path, replicas: int, batch: int) -> list[float]:
     step = make_train_step(strategy, model, optimizer, config)
     losses = []
     for epoch in range(2):
-        for batch in training_dataset(records, config, epoch):
+        for batch in training_dataset(pictures, config, epoch):
             totals = read_totals(step(batch))
             losses.append(totals.loss / totals.examples)
     return losses

@@ -18,7 +18,7 @@ from tfrecords.manifest import ANNOTATIONS, Manifest
 from tfrecords.picture import evaluation_view
 from tfrecords.schema import PAD, pad_digits
 from trainer.config import TrainConfig
-from trainer.dataset import split_dataset, training_dataset
+from trainer.dataset import open_pictures, split_dataset, training_dataset
 from trainer.decode import decode_numbers
 from trainer.loop import answer, make_forward
 from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
@@ -67,7 +67,11 @@ def test_trap_dense_layers_without_activation(name: str) -> None:
 
 def test_trap_data_in_file_order(records: Path) -> None:
     """Training meets pictures in an order that is neither the source's nor that of the shards."""
-    keys = [key.decode() for batch in training_dataset(records, TrainConfig(), 0) for key in batch["key"].numpy()]
+    keys = [
+        key.decode()
+        for batch in training_dataset(open_pictures(records, "train"), TrainConfig(), 0)
+        for key in batch["key"].numpy()
+    ]
     numbers = [int(key.split("/")[1].split(".")[0]) for key in keys]
     stored = {example.key: index for index, example in enumerate(tfrecords.open(records, "train"))}
     for order in (numbers, [stored[key] for key in keys]):
@@ -111,5 +115,5 @@ def test_trap_float64_arrays_of_everything_in_memory(records: Path) -> None:
     for shard in Manifest.load(records).split("train").shards:
         for record in read_records(records / shard.file):
             assert len(record.data) < 1.06 * 54 * 54 * 3
-    for batch in training_dataset(records, TrainConfig(global_batch_size=32), 0):
+    for batch in training_dataset(open_pictures(records, "train"), TrainConfig(global_batch_size=32), 0):
         assert batch["image"].dtype == tf.uint8 and len(batch["image"]) <= 32

@@ -15,11 +15,14 @@ from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.examples import make_example
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.framing import frame
 from tfrecords.manifest import Manifest, ShardInfo
+from tfrecords.record_file import RecordFile
 from trainer import order
 from trainer.augment import augment, centre_window, numbers_needed, random_window, recolour
 from trainer.config import AugmentConfig, TrainConfig
-from trainer.dataset import split_dataset, steps_per_epoch, training_dataset
+from trainer.dataset import open_pictures, split_dataset, training_dataset
+from trainer.faults import readable
 
 STILL = AugmentConfig(gain=0.0, shift=0.0, invert=0.0)
 
@@ -70,16 +73,20 @@ def test_batches_hold_the_records_in_stored_order_each_once(records: Path) -> No
 
 def test_an_epoch_holds_every_training_record_once_in_an_order_of_its_own(records: Path) -> None:
     stored = [example.key for example in tfrecords.open(records, "train")]
-    first, again, second = (_keys(training_dataset(records, CONFIG, epoch)) for epoch in (0, 0, 1))
+    first, again, second = (
+        _keys(training_dataset(open_pictures(records, "train"), CONFIG, epoch)) for epoch in (0, 0, 1)
+    )
     assert first == again
     assert first != second != stored
     assert sorted(first) == sorted(second) == sorted(stored)
-    assert _keys(training_dataset(records, TrainConfig(global_batch_size=32, seed=1), 0)) != first
+    assert (
+        _keys(training_dataset(open_pictures(records, "train"), TrainConfig(global_batch_size=32, seed=1), 0)) != first
+    )
 
 
 def test_training_batches_hold_what_the_records_hold(records: Path) -> None:
     stored = {example.key: example for example in tfrecords.open(records, "train")}
-    for batch in training_dataset(records, CONFIG, 0):
+    for batch in training_dataset(open_pictures(records, "train"), CONFIG, 0):
         examples = [stored[key.decode()] for key in batch["key"].numpy()]
         assert batch["image"].dtype == tf.uint8
         for name in ("image", "digits", "length"):
@@ -89,46 +96,70 @@ def test_training_batches_hold_what_the_records_hold(records: Path) -> None:
 @pytest.mark.usefixtures("small_windows")
 @pytest.mark.parametrize("hosts", [1, 2])
 def test_from_any_step_on_an_epoch_gives_the_same_bytes(many_shards: Path, hosts: int) -> None:
-    steps = steps_per_epoch(Manifest.load(many_shards), CONFIG, hosts)
-    whole = list(training_dataset(many_shards, CONFIG, 3, host=hosts - 1, hosts=hosts))
+    steps = order.steps_per_epoch(tuple(Manifest.load(many_shards).split("train").shards), CONFIG, hosts)
+    whole = list(training_dataset(open_pictures(many_shards, "train"), CONFIG, 3, host=hosts - 1, hosts=hosts))
     assert len(whole) == steps > 4
     for start in range(steps + 1):
-        rest = list(training_dataset(many_shards, CONFIG, 3, start, hosts - 1, hosts))
+        rest = list(training_dataset(open_pictures(many_shards, "train"), CONFIG, 3, start, hosts - 1, hosts))
         assert len(rest) == steps - start
         assert all(map(_same, rest, whole[start:]))
 
 
 @pytest.mark.usefixtures("small_windows")
 def test_the_windows_before_a_step_are_not_read(many_shards: Path, tmp_path: Path) -> None:
-    shards = order.epoch_order(Manifest.load(many_shards).split("train").shards, CONFIG.seed, 0)
-    (first, *_, last) = order.make_windows(shards, 0, 0)
-    examples = order.count_examples(shards[: last.start])
+    shards = Manifest.load(many_shards).split("train").shards
+    starts = np.cumsum([0] + [shard.examples for shard in shards])
+    files = np.searchsorted(starts, order.epoch_numbers(tuple(shards), CONFIG.seed, 0), "right") - 1
+    # The ninth shard is a window of its own.
+    last = files[-1]
+    before = int(np.argmax(files == last))
+    assert (files[before:] == last).all() and before == len(files) - shards[last].examples > 0
     copy = shutil.copytree(many_shards, tmp_path / "copy")
-    for shard in shards[: last.start]:
+    for shard in (*shards[:last], *shards[last + 1 :]):
         (copy / shard.file).write_bytes(bytes(shard.bytes))
     config = TrainConfig(global_batch_size=1)
-    found = _keys(training_dataset(copy, config, 0, examples))
-    assert found == _keys(training_dataset(many_shards, config, 0))[examples:]
-    assert first.stop < last.start and len(found) == order.count_examples(shards[last.start : last.stop])
-    with pytest.raises(tf.errors.DataLossError):
-        next(iter(training_dataset(copy, config, 0, examples - 1)))
+    found = _keys(training_dataset(open_pictures(copy, "train"), config, 0, before))
+    assert found == _keys(training_dataset(open_pictures(many_shards, "train"), config, 0))[before:]
+    with pytest.raises(tf.errors.OpError, match=shards[files[before - 1]].file):
+        next(iter(training_dataset(open_pictures(copy, "train"), config, 0, before - 1)))
 
 
-def test_windows_hold_all_examples_after_those_left_out() -> None:
-    shards = [ShardInfo(f"{n}", 10 + n, (10 + n) * 20_000_000, "") for n in range(12)]
-    sizes = [shard.examples for shard in shards]
-    for first in range(sum(sizes) + 1):
-        windows = order.make_windows(shards, 5, first)
-        assert sum(sum(sizes[window.start : window.stop]) - window.skip for window in windows) == sum(sizes) - first
-        assert all(window.skip == 0 for window in windows[1:])
-    windows = order.make_windows(shards, 5, 0)
-    # Two files at least, but no more than 128 MiB of their 20 MB records are held.
-    assert [(window.start, window.stop, window.buffer) for window in windows] == [
-        (n, n + 2, 6) for n in range(0, 12, 2)
-    ]
-    assert len({window.seed for window in windows}) == 6
-    (one,) = order.make_windows([ShardInfo(f"{n}", 10, 90_000, "") for n in range(12)], 5, 0)
-    assert (one.start, one.stop, one.buffer) == (0, 12, 120)
+def test_windows_are_of_two_files_at_least_and_else_of_128_mib() -> None:
+    def sizes(count: int, size: int) -> list[int]:
+        return [len(window) for window in order.windows([ShardInfo(f"{n}", 10, size, "") for n in range(count)])]
+
+    assert sizes(7, 200 << 20) == [2, 2, 2, 1]
+    assert sizes(7, 40 << 20) == [3, 3, 1]
+    assert sizes(12, 90_000) == [12]
+    assert sizes(0, 1) == []
+
+
+def test_an_epoch_s_numbers_are_those_of_one_window_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "WINDOW_BYTES", 1)
+    shards = tuple(ShardInfo(f"numbers-{n}", 10 + n, 1000, "") for n in range(12))
+    first, second, other = (order.epoch_numbers(shards, seed, epoch) for seed, epoch in ((5, 0), (5, 1), (6, 0)))
+    total = sum(shard.examples for shard in shards)
+    for numbers in (first, second, other):
+        assert numbers.dtype == np.int64 and sorted(numbers.tolist()) == list(range(total))
+        files = np.searchsorted(np.cumsum([shard.examples for shard in shards]), numbers, "right")
+        windows = [set(files[start:stop].tolist()) for start, stop in _runs(files)]
+        assert len(windows) == 6 and all(len(window) == 2 for window in windows)
+    assert not np.array_equal(first, second) and not np.array_equal(first, other)
+    np.testing.assert_array_equal(first, order.epoch_numbers(shards, 5, 0))
+    parts = [order.epoch_numbers(shards, 5, 0, host, 3) for host in range(3)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(total))
+
+
+def _runs(files: np.ndarray) -> list[tuple[int, int]]:
+    """Returns where the examples of two files begin and end that are mixed with each other."""
+    runs, start = [], 0
+    while start < len(files):
+        pair = list(dict.fromkeys(files[start:].tolist()))[:2]
+        stop = start + int(np.isin(files[start:], pair).sum())
+        assert np.isin(files[start:stop], pair).all() and len(set(files[start : start + 8].tolist())) == 2
+        runs.append((start, stop))
+        start = stop
+    return runs
 
 
 @pytest.mark.usefixtures("small_windows")
@@ -138,7 +169,7 @@ def test_shuffling_mixes_shards_and_the_places_within_them(many_shards: Path) ->
         for record in tf.data.TFRecordDataset(str(many_shards / shard.file)).enumerate():
             key = tfrecords.decode(record[1].numpy()).key
             place[key] = shard.file, int(record[0]) / shard.examples
-    batches = list(training_dataset(many_shards, TrainConfig(global_batch_size=10), 0))
+    batches = list(training_dataset(open_pictures(many_shards, "train"), TrainConfig(global_batch_size=10), 0))
     # The ninth shard is a window of its own.
     mixed = [len({place[key][0] for key in _keys([batch])}) > 1 for batch in batches]
     assert all(mixed[:-3])
@@ -149,31 +180,39 @@ def test_shuffling_mixes_shards_and_the_places_within_them(many_shards: Path) ->
 
 
 def test_the_order_does_not_depend_on_the_seed_of_the_process(records: Path) -> None:
-    first = _keys(training_dataset(records, CONFIG, 0))
+    first = _keys(training_dataset(open_pictures(records, "train"), CONFIG, 0))
     tf.random.set_seed(123)
     try:
-        assert _keys(training_dataset(records, CONFIG, 0)) == first
+        assert _keys(training_dataset(open_pictures(records, "train"), CONFIG, 0)) == first
     finally:
         tf.random.set_seed(None)
 
 
 def test_the_augmentation_s_numbers_are_of_epoch_step_and_place_alone(records: Path) -> None:
     first, again, second = (
-        np.concatenate([batch["uniform"].numpy() for batch in training_dataset(records, CONFIG, epoch)])
+        np.concatenate(
+            [batch["uniform"].numpy() for batch in training_dataset(open_pictures(records, "train"), CONFIG, epoch)]
+        )
         for epoch in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert first.shape == (len(tfrecords.open(records, "train")), numbers_needed(3))
     assert (first != second).all() and 0 <= first.min() < first.max() < 1
     assert len(np.unique(first[:, 0])) > 0.95 * len(first)
-    parts = [next(iter(training_dataset(records, CONFIG, 0, host=host, hosts=2)))["uniform"] for host in (0, 1)]
+    parts = [
+        next(iter(training_dataset(open_pictures(records, "train"), CONFIG, 0, host=host, hosts=2)))["uniform"]
+        for host in (0, 1)
+    ]
     np.testing.assert_array_equal(np.concatenate(parts), first[:32])
 
 
 @pytest.mark.parametrize("hosts", [2, 4, 16])
 def test_hosts_share_every_example_once_in_as_many_steps(many_shards: Path, hosts: int) -> None:
-    steps = steps_per_epoch(Manifest.load(many_shards), CONFIG, hosts)
-    parts = [list(training_dataset(many_shards, CONFIG, 1, host=host, hosts=hosts)) for host in range(hosts)]
+    steps = order.steps_per_epoch(tuple(Manifest.load(many_shards).split("train").shards), CONFIG, hosts)
+    parts = [
+        list(training_dataset(open_pictures(many_shards, "train"), CONFIG, 1, host=host, hosts=hosts))
+        for host in range(hosts)
+    ]
     assert {len(part) for part in parts} == {steps}
     stored = [example.key for example in tfrecords.open(many_shards, "train")]
     assert sorted(key for part in parts for key in _keys(part)) == sorted(stored)
@@ -192,7 +231,7 @@ def test_hosts_with_unequal_work_are_told_so_once(caplog: pytest.LogCaptureFixtu
     shards = tuple(ShardInfo(f"told-{n}", count, 100, "") for n, count in enumerate((50, 40, 30, 30, 20, 10)))
     with caplog.at_level(logging.WARNING):
         parts = order.host_shards(shards, 2)
-        assert [order.count_examples(part) for part in parts] == [90, 90]
+        assert [sum(shard.examples for shard in part) for part in parts] == [90, 90]
         assert not caplog.records
         order.host_shards(shards, 8)
         order.host_shards(shards, 8)
@@ -205,7 +244,7 @@ def test_hosts_with_unequal_work_are_told_so_once(caplog: pytest.LogCaptureFixtu
 
 def test_a_batch_that_hosts_cannot_divide_is_refused(records: Path) -> None:
     with pytest.raises(UserError, match=r"a multiple of the 3 hosts\. Received: 32"):
-        training_dataset(records, CONFIG, 0, hosts=3)
+        training_dataset(open_pictures(records, "train"), CONFIG, 0, hosts=3)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +258,10 @@ def test_whole_crops_and_png_are_read_as_well(drawn: Path, tmp_path: Path, optio
     size = 64 if "--jitters" in options else 54
     seen = 0
     # The second of two hosts runs out of examples: there is one shard.
-    for batch in (*training_dataset(folder, CONFIG, 0, host=0, hosts=2), *training_dataset(folder, CONFIG, 0, 0, 1, 2)):
+    for batch in (
+        *training_dataset(open_pictures(folder, "train"), CONFIG, 0, host=0, hosts=2),
+        *training_dataset(open_pictures(folder, "train"), CONFIG, 0, 0, 1, 2),
+    ):
         assert batch["image"].shape[1:] == (size, size, 3)
         for key, image in zip(batch["key"].numpy(), batch["image"].numpy(), strict=True):
             np.testing.assert_array_equal(image, stored[key.decode()])
@@ -235,20 +277,35 @@ def test_missing_and_cut_shards_are_told_before_training(records: Path, tmp_path
     data = path.read_bytes()
     path.write_bytes(data[:-1])
     with pytest.raises(UserError, match=f"{path.name} must be of {len(data)} bytes.*Received: {len(data) - 1}"):
-        training_dataset(copy, CONFIG, 0)
+        training_dataset(open_pictures(copy, "train"), CONFIG, 0)
     path.unlink()
     with pytest.raises(UserError, match=f"{path.name}: there is no such shard"):
-        training_dataset(copy, CONFIG, 0)
+        training_dataset(open_pictures(copy, "train"), CONFIG, 0)
 
 
-def test_a_flipped_bit_stops_the_epoch(records: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_stops_the_epoch_and_is_named(records: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(records, tmp_path / "copy")
     path = next(copy.glob("*-train.tfrecord-00001-*"))
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[100] ^= 1
     path.write_bytes(data)
-    with pytest.raises(tf.errors.DataLossError):
-        list(training_dataset(copy, CONFIG, 0))
+    batches = training_dataset(open_pictures(copy, "train"), CONFIG, 0)
+    rule = f"^The split train cannot be read: `python -m tfrecords validate {copy}` names every fault. Received: "
+    fault = f"{path}: record 0 at byte 0: the record's checksum is wrong: damaged. Received: crc 0x[0-9a-f]+$"
+    with pytest.raises(UserError, match=rule + fault):
+        list(readable(batches, copy, "train"))
+
+
+def test_a_png_that_is_none_stops_the_epoch(drawn: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "png"
+    given = ["--source", "svhn", "--input", str(drawn), "--output", str(folder), "--encoding", "png"]
+    assert main("beam_jobs", "", BEAM_COMMANDS, ["prepare", *given]) == 0
+    path = next(folder.glob("*-train.tfrecord-00000-*"))
+    records = [record.replace(b"\x89PNG", b"\x89GIF") for record in RecordFile(str(path))]
+    path.write_bytes(b"".join(map(frame, records)))
+    batches = training_dataset(open_pictures(folder, "train"), CONFIG, 0)
+    with pytest.raises(UserError, match=r"^The split train cannot be read: .* Received: Unknown image file format\."):
+        list(readable(batches, folder, "train"))
 
 
 def test_a_split_that_is_not_there_or_empty_is_refused(records: Path, tmp_path: Path) -> None:
@@ -258,7 +315,7 @@ def test_a_split_that_is_not_there_or_empty_is_refused(records: Path, tmp_path: 
     content["splits"]["train"].update(examples=0, shards=[])
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"must hold at least one example\. Received: 0"):
-        training_dataset(tmp_path, CONFIG, 0)
+        training_dataset(open_pictures(tmp_path, "train"), CONFIG, 0)
 
 
 def test_windows_are_taken_at_every_place_and_nowhere_else() -> None:

@@ -160,6 +160,16 @@ def decode_with_protobuf(data: bytes, where: object) -> DigitExample:
     return example
 
 
+def find_pixels(data: bytes) -> tuple[slice, bool]:
+    """Returns where the pixels stand in a record that `decode_with_protobuf` can, and whether they are raw."""
+    features = _Example.FromString(data).features.feature
+    name = DYNAMIC_IMAGE if DYNAMIC_IMAGE in features else "image"
+    pixels = features[name].bytes_list.value[0]
+    # Should the same bytes stand in another feature before, they are the same pixels still.
+    start = data.index(pixels)
+    return slice(start, start + len(pixels)), features["image/format"].bytes_list.value[0] == b"raw"
+
+
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
     """Returns `image` (height, width, 1 or 3; uint8) as a PNG file."""
     buffer = io.BytesIO()

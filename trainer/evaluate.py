@@ -12,6 +12,7 @@ from tfrecords.errors import UserError
 from tfrecords.shards import atomic_write
 from trainer.checkpoint import load_model
 from trainer.dataset import split_dataset
+from trainer.faults import readable
 from trainer.loop import Answers, answer, make_forward
 from trainer.metrics import correct_numbers, score
 from trainer.run_dir import EVALUATION, PREDICTIONS, Run, write_json
@@ -43,11 +44,12 @@ def run(args: argparse.Namespace) -> int:
     run_ = Run.load(args.run_dir)
     batches = split_dataset(args.data, args.split, args.batch_size)
     # Of the records themselves: the manifest tells no size where the splits differ, as after --jitters 0.
-    stored = next(iter(batches))["image"].shape[1]
+    stored = batches.element_spec["image"].shape[1]
     if args.crops > 1 and stored == run_.image_shape[0]:
         rule = f"--crops must be 1 where pictures are stored in the model's own size: {args.split} of {args.data}"
         raise UserError(f"{rule} has one window of each (`prepare --whole-crops` keeps more).", f"--crops {args.crops}")
-    bar = tqdm(batches, desc=f"evaluate {args.split}", unit=" batches", leave=False, mininterval=1.0)
+    whole = readable(batches, args.data, args.split)
+    bar = tqdm(whole, total=len(batches), desc=f"evaluate {args.split}", unit=" batches", leave=False, mininterval=1.0)
     answers = answer(make_forward(load_model(run_), args.crops), bar)
     scores = score(answers.numbers, answers.length, answers.digits)
     content = {"split": args.split, "data": str(args.data), "crops": args.crops, "loss": answers.loss, **scores}

@@ -1,18 +1,18 @@
 """TensorFlow's errors during training, in words that help."""
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
 from tfrecords.errors import UserError
-from tfrecords.framing import read_frames
-from tfrecords.manifest import Manifest
 from trainer.dataset import Batch
 from trainer.step import StepTotals
 
 _KEYS_NAMED = 5
+_USER_ERROR = re.compile(r"^[\w.]*UserError: (.+)$", re.MULTILINE)
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 
 
@@ -24,12 +24,13 @@ def readable(batches: Iterable[Batch], directory: Path, split: str) -> Iterator[
     """Yields a split's batches.
 
     Raises:
-      UserError: TensorFlow cannot read them; it names the file, which TensorFlow does not.
+      UserError: they cannot be read.
     """
     try:
         yield from batches
-    except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
-        fault = find_damage(directory, split) or str(error).splitlines()[0]
+    except tf.errors.OpError as error:
+        # Those of Python functions come with a trace, at whose end they stand.
+        *_, fault = _USER_ERROR.findall(str(error)) or [str(error).splitlines()[0].rpartition(": ")[2]]
         rule = f"The split {split} cannot be read: `python -m tfrecords validate {directory}` names every fault."
         raise UserError(rule, fault) from error
 
@@ -46,19 +47,6 @@ def host_errors(hosts: int) -> Iterator[None]:
             f"one of the {hosts} hosts no longer answers; start the same command on all of them, "
             "and the run goes on from its last checkpoint."
         ) from error
-
-
-def find_damage(directory: Path, split: str) -> str | None:
-    """Returns what is wrong with a split's first damaged shard, with its name, or None where all frames are whole."""
-    for shard in Manifest.load(directory).split(split).shards:
-        path = directory / shard.file
-        try:
-            with path.open("rb") as stream:
-                for _ in read_frames(stream, str(path)):
-                    pass
-        except (UserError, OSError) as error:
-            return str(error)
-    return None
 
 
 def not_finite(step: int, directory: Path, keys: Sequence[str], totals: StepTotals) -> UserError:

@@ -1,47 +1,32 @@
 """Which examples a step takes: an epoch's order over files and hosts, from the manifest alone.
 
-Files come in an order of their own in each epoch, a few at a time: the records of such a window are shuffled
-together. So any step can be gone to: the windows before it are not read.
+Files come in an order of their own in each epoch, a few at a time: the examples of such a window are shuffled
+together. So a disk reads whole files, one window after the other, and any step can be gone to.
 """
 
 import hashlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tfrecords.batches import permutation
 from tfrecords.errors import UserError
-from tfrecords.manifest import Manifest, ShardInfo
+from tfrecords.manifest import ShardInfo
 from trainer.config import TrainConfig
 
 WINDOW_FILES = 2
 """A window has at least so many files, so that its batches are of several."""
 WINDOW_BYTES = 128 << 20
-"""A window takes in further files up to this size, and its shuffle buffer holds no more: memory of a host.
+"""A window takes in further files up to this size: what the system is to keep of them while it is read in random order.
 
-That is two or three shards of prepare's usual 4,096 examples. With 256 MiB a core read a fifth fewer examples of
-54x54, with 64 MiB not more.
+That is two or three shards of prepare's usual 4,096 examples.
 """
 _UNEVEN = 1.1
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Window:
-    """Files whose records are shuffled together.
-
-    Attributes:
-      start, stop: which of the epoch's files these are, half-open.
-      buffer: records in the shuffle buffer; all of the window's, unless they are more than `WINDOW_BYTES`.
-      seed: of the shuffling, 0..2**31 - 2.
-      skip: how many shuffled records to pass over.
-    """
-
-    start: int
-    stop: int
-    buffer: int
-    seed: int
-    skip: int
 
 
 def seed_of(key: str) -> int:
@@ -49,35 +34,38 @@ def seed_of(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") >> 2
 
 
-def epoch_order(shards: Sequence[ShardInfo], seed: int, epoch: int) -> list[ShardInfo]:
-    """Returns the shards in an epoch's order."""
-    return sorted(shards, key=lambda shard: seed_of(f"{seed}/epoch/{epoch}/{shard.file}"))
-
-
-def make_windows(shards: Sequence[ShardInfo], seed: int, first: int) -> list[Window]:
-    """Returns the windows to read, those that lie wholly before the first example left out.
+def epoch_numbers(
+    shards: tuple[ShardInfo, ...], seed: int, epoch: int, host: int = 0, hosts: int = 1
+) -> NDArray[np.int64]:
+    """Returns which examples of a split a host takes in an epoch, in its order: (its examples,) int64.
 
     Args:
-      shards: in the epoch's order.
-      seed: of the epoch.
-      first: how many of the epoch's examples to pass over.
+      shards: of the split, in stored order.
+      seed: of the run.
+      epoch: from 0.
+      host: from 0.
+      hosts: that share the split by its files.
     """
-    windows = []
+    ends = accumulate(shard.examples for shard in shards)
+    starts = {shard.file: end - shard.examples for shard, end in zip(shards, ends, strict=True)}
+    own = sorted(host_shards(shards, hosts)[host], key=lambda shard: seed_of(f"{seed}/epoch/{epoch}/{shard.file}"))
+    parts = [np.empty(0, np.int64)]
+    for window in windows(own):
+        stored = np.concatenate([np.arange(shard.examples) + starts[shard.file] for shard in window])
+        parts.append(stored[permutation(len(stored), f"{seed}/epoch/{epoch}/{window[0].file}")])
+    return np.concatenate(parts)
+
+
+def windows(shards: Sequence[ShardInfo]) -> Iterator[Sequence[ShardInfo]]:
+    """Yields the files that are shuffled together, in the epoch's order."""
     start = 0
     while start < len(shards):
         stop, size = start, 0
         while stop < len(shards) and (stop < start + WINDOW_FILES or size + shards[stop].bytes <= WINDOW_BYTES):
             size += shards[stop].bytes
             stop += 1
-        examples = sum(shard.examples for shard in shards[start:stop])
-        if first < examples:
-            buffer = min(examples, max(1, WINDOW_BYTES * examples // size))
-            # TensorFlow takes seeds modulo 2**31 - 1.
-            window_seed = seed_of(f"{seed}/window/{start}") % (2**31 - 1)
-            windows.append(Window(start, stop, buffer, window_seed, first))
-        first = max(0, first - examples)
+        yield shards[start:stop]
         start = stop
-    return windows
 
 
 def host_batch_size(config: TrainConfig, hosts: int) -> int:
@@ -91,19 +79,14 @@ def host_batch_size(config: TrainConfig, hosts: int) -> int:
     return config.global_batch_size // hosts
 
 
-def steps_per_epoch(manifest: Manifest, config: TrainConfig, hosts: int = 1) -> int:
+def steps_per_epoch(shards: tuple[ShardInfo, ...], config: TrainConfig, hosts: int = 1) -> int:
     """Returns the steps of every epoch and host: as many as the host with the most examples needs.
 
     Raises:
-      UserError: the dataset has no training split, or the global batch cannot be divided evenly.
+      UserError: the global batch cannot be divided evenly.
     """
-    most = max(count_examples(shards) for shards in host_shards(tuple(manifest.split("train").shards), hosts))
+    most = max(sum(shard.examples for shard in own) for own in host_shards(shards, hosts))
     return -(-most // host_batch_size(config, hosts))
-
-
-def count_examples(shards: Sequence[ShardInfo]) -> int:
-    """Returns the examples of all shards."""
-    return sum(shard.examples for shard in shards)
 
 
 @lru_cache

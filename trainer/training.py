@@ -8,16 +8,16 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.manifest import Manifest
 from trainer.averaging import averaged_weights
 from trainer.checkpoint import save_weights, start_from
 from trainer.config import RunOptions
-from trainer.dataset import steps_per_epoch, training_dataset
+from trainer.dataset import open_pictures, training_dataset
 from trainer.epoch_end import epoch_line, judge
 from trainer.faults import not_finite, readable
 from trainer.history import History, holds
 from trainer.masks import make_masks_stateless
 from trainer.optimizer import make_optimizer, make_schedule
+from trainer.order import steps_per_epoch
 from trainer.profile import Profile
 from trainer.progress import Checkpoints, Clock, Progress
 from trainer.run_dir import CHECKPOINTS, HISTORY, TENSORBOARD, Run
@@ -51,7 +51,8 @@ class Training:
         """
         self._run, self._place, self._options, self._stop = run, place, options, stop
         config = run.config
-        self._steps = steps_per_epoch(Manifest.load(place.data), config, place.cluster.hosts)
+        self._pictures = open_pictures(place.data, "train")
+        self._steps = steps_per_epoch(self._pictures.shards, config, place.cluster.hosts)
         self._schedule = make_schedule(config, self._steps)
         with place.strategy.scope():
             self._optimizer = make_optimizer(config, self._schedule)
@@ -152,7 +153,7 @@ class Training:
         """Returns this host's part of the epoch's steps that are not done yet."""
         progress, cluster = self._progress, self._place.cluster
         return training_dataset(
-            self._place.data, self._run.config, progress.epoch, progress.step, cluster.host, cluster.hosts
+            self._pictures, self._run.config, progress.epoch, progress.step, cluster.host, cluster.hosts
         )
 
     def _wishes(self) -> tuple[float, float]:

@@ -1,0 +1,149 @@
+"""A split's pictures and labels for several passes: each record is read once, and then taken from where it stands."""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfrecords.codec import decode_with_protobuf, find_pixels
+from tfrecords.columns import empty_images
+from tfrecords.errors import UserError
+from tfrecords.layout import OtherwiseError, number_of, take_apart
+from tfrecords.reader import open as open_split
+from tfrecords.record_file import RecordFile
+from tfrecords.schema import MAX_LENGTH
+
+_NEAR = 8
+"""Shards that pictures were taken from of late: these are in the system's memory, or on their way."""
+_FORMATS = {True: "raw", False: "png"}
+
+
+class Labelled(NamedTuple):
+    """Pictures with their labels.
+
+    Attributes:
+      images: (pictures, height, width, channels) uint8; of a dataset of PNGs (pictures,) object, each file's bytes.
+      length: (pictures,) int64.
+      digits: (pictures, 5) int64, `PAD` behind the last.
+      keys: (pictures,) object, UTF-8.
+    """
+
+    images: NDArray[Any]
+    length: NDArray[np.int64]
+    digits: NDArray[np.int64]
+    keys: NDArray[np.object_]
+
+
+class Pictures:
+    """The pictures and labels of one split, any of them at once.
+
+    When the first picture of a shard is asked for, all its records are read, their checksums and features checked.
+    Where its pictures stand is kept from then on, and their labels: some 80 bytes an example. A picture is then no
+    more than a copy from the file, which is mapped into memory. To look into shards here and there, take `Examples`.
+
+    Attributes:
+      shards: of the split.
+      is_raw: whether the dataset holds pixels as they are, not PNG files.
+      shape: of the pictures: height, width, channels.
+    """
+
+    def __init__(self, directory: Path | str, split: str) -> None:
+        """Opens a split.
+
+        Raises:
+          UserError: not a dataset directory, no such split, or there is nothing in it.
+        """
+        self._examples = open_split(directory, split)
+        count = len(self._examples)
+        if not count:
+            raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)
+        manifest = self._examples.manifest
+        self.shards = tuple(manifest.split(split).shards)
+        self.is_raw = manifest.image.encoding == "raw"
+        # The splits' pictures may differ in size; those of one split are of one size.
+        known = manifest.image.shape
+        self.shape: tuple[int, ...] = self._examples[0].image.shape if None in known else known
+        # Where each shard's examples begin.
+        self._firsts = np.array([0, *accumulate(shard.examples for shard in self.shards)])
+        # Memory that is not written to costs nothing: of several hosts each fills its part.
+        self._starts, self._sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        self._length, self._digits = np.zeros(count, np.uint8), np.zeros((count, MAX_LENGTH), np.uint8)
+        self._keys: dict[int, list[bytes]] = {}
+        self._near: deque[int] = deque(maxlen=_NEAR)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def take(self, numbers: NDArray[np.int64]) -> Labelled:
+        """Returns the pictures of these numbers, (pictures,) int64, in their order.
+
+        Raises:
+          UserError: a shard is missing or another, a record is damaged or has a picture of another size.
+        """
+        shards = np.searchsorted(self._firsts, numbers, "right") - 1
+        known = {shard: self._look_through(shard) for shard in np.unique(shards).tolist()}
+        places = (shards, numbers - self._firsts[shards], self._starts[numbers], self._sizes[numbers])
+        views, keys = [], np.empty(len(numbers), object)
+        for row, (shard, number, start, size) in enumerate(zip(*(place.tolist() for place in places), strict=True)):
+            file, of_shard = known[shard]
+            views.append(file.view(start, start + size))
+            keys[row] = of_shard[number]
+        images = self._pixels(views) if self.is_raw else _objects([bytes(view) for view in views])
+        return Labelled(images, self._length[numbers].astype(np.int64), self._digits[numbers].astype(np.int64), keys)
+
+    def _pixels(self, views: Sequence[memoryview]) -> NDArray[np.uint8]:
+        images = empty_images((len(views), *self.shape))
+        pixels, start = images.reshape(-1).data, 0
+        for view in views:
+            pixels[start : start + len(view)] = view
+            start += len(view)
+        return images
+
+    def _look_through(self, shard: int) -> tuple[RecordFile, list[bytes]]:
+        """Returns a shard's file and keys, after all its records have been looked at once."""
+        file = self._examples.file(shard)
+        with self._lock:
+            if shard not in self._near:
+                # Page by page, in random order, a disk would take far longer.
+                file.read_ahead()
+                self._near.append(shard)
+            if shard not in self._keys:
+                first, stop = self._firsts[shard : shard + 2].tolist()
+                rows = [self._locate(*self._examples.record(number)) for number in range(first, stop)]
+                starts, sizes, keys, numbers = zip(*rows, strict=True)
+                digits, lengths = zip(*numbers, strict=True)
+                self._starts[first:stop], self._sizes[first:stop] = starts, sizes
+                self._digits[first:stop], self._length[first:stop] = np.stack(digits), lengths
+                self._keys[shard] = list(keys)
+            return file, self._keys[shard]
+
+    def _locate(
+        self, data: bytes, file: RecordFile, number: int
+    ) -> tuple[int, int, bytes, tuple[NDArray[np.int64], int]]:
+        """Returns where a record's picture starts in its file, its size in bytes, the key, and digits and length."""
+        try:
+            layout, (key, text, length, digits, *_) = take_apart(data)
+            pixels, shape, is_raw = layout.pixels, layout.shape, layout.is_raw
+            label = number_of(digits, length, text)
+        except OtherwiseError:
+            example = decode_with_protobuf(data, file.place(number))
+            shape, key, label = example.image.shape, example.key.encode(), (example.digits, example.length)
+            pixels, is_raw = find_pixels(data)
+        if shape != self.shape or is_raw != self.is_raw:
+            rule = f"image must be {_FORMATS[self.is_raw]} of shape {self.shape}, as all of the split"
+            place = f"{file.place(number)} ({key.decode(errors='replace')})"
+            raise UserError(f"{place}: {rule}.", f"{_FORMATS[is_raw]} of shape {shape}")
+        return file.start(number) + pixels.start, pixels.stop - pixels.start, key, label
+
+
+def _objects(values: list[bytes]) -> NDArray[np.object_]:
+    """Returns them as they are; NumPy's own strings would lose zeros at their ends."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
