@@ -19,7 +19,7 @@ from tfrecords.manifest import ANNOTATIONS
 from trainer.__main__ import COMMANDS
 from trainer.augment import numbers_needed
 from trainer.config import AugmentConfig, TrainConfig
-from trainer.dataset import split_dataset
+from trainer.dataset import open_pictures, split_dataset
 from trainer.loop import answer, make_forward
 from trainer.models import build_model
 from trainer.run_dir import EVALUATION, HISTORY, PREDICTIONS, Run
@@ -206,11 +206,11 @@ def test_a_model_learns_twenty_pictures_by_heart(records: Path) -> None:
     strategy = tf.distribute.get_strategy()
     config = TrainConfig(augment=AugmentConfig(0.0, 0.0, 0.0))
     step = make_train_step(strategy, model, optimizer, config)
-    (batch,) = split_dataset(records, "test", 20)
+    (batch,) = split_dataset(open_pictures(records, "test"), 20)
     for _ in range(60):
         step({**batch, "uniform": tf.fill((20, numbers_needed(3)), 0.5)})
     # Batch normalisation's averages follow a few steps behind.
-    answers = answer(make_forward(model), split_dataset(records, "test", 20))
+    answers = answer(make_forward(model), split_dataset(open_pictures(records, "test"), 20))
     right = (answers.numbers.length == answers.length).mean()
     texts = [example.text for example in tfrecords.open(records, "test")]
     assert right >= 0.95

@@ -32,7 +32,7 @@ def _loss(length_logits: np.ndarray, digit_logits: np.ndarray, number: tuple[int
 
 def test_trap_labels_of_the_wrong_kind_for_the_loss(records: Path) -> None:
     """Class numbers, as the records hold them, are what the loss takes: not one-hot rows, not floats."""
-    batch = next(iter(split_dataset(records, "test", 20)))
+    batch = next(iter(split_dataset(open_pictures(records, "test"), 20)))
     assert batch["length"].dtype == batch["digits"].dtype == tf.int64
     outputs = np.zeros((20, LENGTH_CLASSES)), np.zeros((20, 5, DIGIT_CLASSES))
     # Logits that know nothing cost log 7 for the length and log 10 for each digit that is there.
@@ -84,7 +84,7 @@ def test_trap_an_accuracy_count_that_is_overwritten_instead_of_summed(records: P
     model = build_model("compact", (54, 54, 3))
     truth = {example.key: example for example in tfrecords.open(records, "train")}
     for batch_size in (13, 1000):
-        answers = answer(make_forward(model), split_dataset(records, "train", batch_size))
+        answers = answer(make_forward(model), split_dataset(open_pictures(records, "train"), batch_size))
         assert sorted(answers.keys) == sorted(truth)
         right = sum(truth[key].text == text for key, text in zip(answers.keys, answers.numbers.texts, strict=True))
         scores = score(answers.numbers, answers.length, answers.digits)

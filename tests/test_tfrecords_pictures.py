@@ -2,9 +2,11 @@
 
 import re
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import fsspec
@@ -15,11 +17,12 @@ import tensorflow as tf
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
 from tests.examples import make_example
-from tfrecords import UserError
+from tfrecords import UserError, reader
 from tfrecords.cli import main
 from tfrecords.codec import encode
 from tfrecords.framing import frame
 from tfrecords.index import format_index, index_path
+from tfrecords.manifest import ShardInfo
 from tfrecords.pictures import Labelled, Pictures
 from tfrecords.reader import Examples
 from tfrecords.record_file import RecordFile
@@ -124,6 +127,10 @@ def test_records_of_another_writer_are_read_too(records: Path, tmp_path: Path) -
     _assert_same(Pictures(copy, "train").take(numbers), examples[:10], is_raw=True)
 
 
+def _labelled(digits: tuple[int, ...], length: int) -> bytes:
+    return encode(replace(make_example(size=54), digits=np.array(digits), length=length))
+
+
 @pytest.mark.parametrize(
     ("record", "fault"),
     [
@@ -135,6 +142,11 @@ def test_records_of_another_writer_are_read_too(records: Path, tmp_path: Path) -
             encode(make_example(size=53)),
             r"image must be raw of shape \(54, 54, 3\).*Received: raw of shape \(53, 53, 3\)",
         ),
+        (
+            _labelled((263, 10, 10, 10, 10), 1),
+            "train/1.png#0: digits must be 5 values, 0..9 for the first 1 and 10 behind",
+        ),
+        (_labelled((1, 9, 10, 10, 10), 261), r"train/1\.png#0: length must be 1\.\.5\. Received: 261"),
         (b"", r"feature key must hold 1 bytes values\. Received: 0"),
         (b"no record at all", r"not a tf\.train\.Example\."),
     ],
@@ -148,6 +160,56 @@ def test_a_record_that_is_not_as_the_others_is_named(records: Path, tmp_path: Pa
             pictures.take(np.array([0]))
     # Other shards can be read still.
     pictures.take(np.array([len(pictures) - 1]))
+
+
+def _few_open_files(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(reader, "_OPEN_FILES", most)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the process's open files")
+def test_a_batch_of_many_shards_opens_few_files_at_once(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _few_open_files(monkeypatch, 1)
+    counts = []
+    open_shard = reader.open_shard
+
+    def counted(directory: str, shard: ShardInfo, verify: bool) -> RecordFile:
+        counts.append(len(list(Path("/proc/self/fd").iterdir())))
+        return open_shard(directory, shard, verify)
+
+    monkeypatch.setattr(reader, "open_shard", counted)
+    pictures = Pictures(dataset, "train")
+    for _ in range(2):
+        pictures.take(np.arange(len(pictures)))
+    assert len(counts) >= 2 * len(pictures.shards) > 4 and max(counts) - counts[0] <= 2
+
+
+def test_a_shard_that_is_replaced_meanwhile_is_told(
+    records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _few_open_files(monkeypatch, 1)
+    copy = Path(shutil.copytree(records, tmp_path / "copy"))
+    pictures = Pictures(copy, "train")
+    first, last = np.array([0]), np.array([len(pictures) - 1])
+    pictures.take(first)
+    pictures.take(last)
+    shard = copy / pictures.shards[0].file
+    shutil.copyfile(shard, tmp_path / "another")
+    (tmp_path / "another").replace(shard)
+    with pytest.raises(UserError, match=f"^{re.escape(str(shard))} must stay as it is while it is read"):
+        pictures.take(first)
+
+
+def test_what_leaves_the_system_s_memory_is_read_ahead_in_every_pass(
+    records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(RecordFile, "read_ahead", lambda file: asked.append(file.path))
+    pictures = Pictures(records, "train")
+    for passes in (1, 2):
+        pictures.read_ahead_anew()
+        for number in range(len(pictures)):
+            pictures.take(np.array([number]))
+        assert len(asked) == passes * len(pictures.shards)
 
 
 def test_a_split_that_is_empty_or_missing_is_refused(records: Path, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """Shards to batches, and what is done to pictures on the device."""
 
+import gc
 import json
 import logging
 import shutil
+import weakref
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from tfrecords.errors import UserError
 from tfrecords.framing import frame
 from tfrecords.manifest import Manifest, ShardInfo
 from tfrecords.record_file import RecordFile
-from trainer import order
+from trainer import dataset, order
 from trainer.augment import augment, centre_window, numbers_needed, random_window, recolour
 from trainer.config import AugmentConfig, TrainConfig
 from trainer.dataset import open_pictures, split_dataset, training_dataset
@@ -59,7 +62,7 @@ def _same(first: dict[str, tf.Tensor], second: dict[str, tf.Tensor]) -> bool:
 
 
 def test_batches_hold_the_records_in_stored_order_each_once(records: Path) -> None:
-    batches = list(split_dataset(records, "test", batch_size=7))
+    batches = list(split_dataset(open_pictures(records, "test"), batch_size=7))
     assert [len(batch["length"]) for batch in batches] == [7, 7, 6]
     examples = list(tfrecords.open(records, "test"))
     images = np.concatenate([batch["image"].numpy() for batch in batches])
@@ -267,7 +270,7 @@ def test_whole_crops_and_png_are_read_as_well(drawn: Path, tmp_path: Path, optio
             np.testing.assert_array_equal(image, stored[key.decode()])
             seen += 1
     assert seen == len(stored)
-    (batch,) = split_dataset(folder, "test", 20)
+    (batch,) = split_dataset(open_pictures(folder, "test"), 20)
     np.testing.assert_array_equal(batch["image"], [example.image for example in tfrecords.open(folder, "test")])
 
 
@@ -296,21 +299,51 @@ def test_a_flipped_bit_stops_the_epoch_and_is_named(records: Path, tmp_path: Pat
         list(readable(batches, copy, "train"))
 
 
-def test_a_png_that_is_none_stops_the_epoch(drawn: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        (
+            b"\x89PNG",
+            b"\x89GIF",
+            r"/svhn-train\S+: record 0 at byte 0 .*must be png of shape \(54, 54, 3\).* Received: png of",
+        ),
+        (b"IDAT", b"IDAU", r"Invalid PNG"),
+    ],
+)
+def test_a_png_that_cannot_be_read_stops_the_epoch(
+    old: bytes, new: bytes, fault: str, drawn: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "png"
     given = ["--source", "svhn", "--input", str(drawn), "--output", str(folder), "--encoding", "png"]
     assert main("beam_jobs", "", BEAM_COMMANDS, ["prepare", *given]) == 0
     path = next(folder.glob("*-train.tfrecord-00000-*"))
-    records = [record.replace(b"\x89PNG", b"\x89GIF") for record in RecordFile(str(path))]
+    records = [record.replace(old, new) for record in RecordFile(str(path))]
     path.write_bytes(b"".join(map(frame, records)))
     batches = training_dataset(open_pictures(folder, "train"), CONFIG, 0)
-    with pytest.raises(UserError, match=r"^The split train cannot be read: .* Received: Unknown image file format\."):
+    with pytest.raises(UserError, match=rf"^The split train cannot be read: .* Received: .*{fault}"):
         list(readable(batches, folder, "train"))
+
+
+def test_passes_leave_nothing_in_memory(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[np.ndarray]] = []
+    epoch_numbers = order.epoch_numbers
+
+    def remembered(*arguments: Any) -> np.ndarray:
+        numbers = epoch_numbers(*arguments)
+        made.append(weakref.ref(numbers))
+        return numbers
+
+    monkeypatch.setattr(dataset, "epoch_numbers", remembered)
+    pictures = open_pictures(records, "train")
+    for epoch in range(3):
+        assert sum(len(batch["key"]) for batch in training_dataset(pictures, CONFIG, epoch)) == len(pictures)
+    gc.collect()
+    assert [reference() for reference in made] == [None] * 3
 
 
 def test_a_split_that_is_not_there_or_empty_is_refused(records: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the splits"):
-        split_dataset(records, "extra", 8)
+        split_dataset(open_pictures(records, "extra"), 8)
     content = json.loads((records / "manifest.json").read_text())
     content["splits"]["train"].update(examples=0, shards=[])
     (tmp_path / "manifest.json").write_text(json.dumps(content))

@@ -19,7 +19,7 @@ from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
 from trainer.checkpoint import load_model, start_from
-from trainer.dataset import split_dataset
+from trainer.dataset import open_pictures, split_dataset
 from trainer.loop import answer, make_forward
 from trainer.metrics import score
 from trainer.models import build_model
@@ -113,7 +113,7 @@ def test_export_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_they_read_drawn_numbers_that_they_have_not_seen(records: Path) -> None:
-    answers = answer(make_forward(load_model(chosen_run(None))), split_dataset(records, "test", 20))
+    answers = answer(make_forward(load_model(chosen_run(None))), split_dataset(open_pictures(records, "test"), 20))
     assert score(answers.numbers, answers.length, answers.digits)["whole_number_accuracy"] >= 0.5
 
 

@@ -5,6 +5,7 @@ The features are tabled in `tfrecords.features`.
 
 import io
 import math
+import struct
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +20,8 @@ from tfrecords.features import DYNAMIC_IMAGE, FEATURES
 from tfrecords.layout import decode_by_layout
 from tfrecords.schema import DigitExample
 
+_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PNG_HEAD = struct.Struct(">16sIIBB")
 _PNG_END = b"IEND\xaeB`\x82"
 ENCODINGS = ("raw", "png")
 """How a record holds its pixels: as they are (fast, twice as large) or as a PNG file."""
@@ -168,6 +171,18 @@ def find_pixels(data: bytes) -> tuple[slice, bool]:
     # Should the same bytes stand in another feature before, they are the same pixels still.
     start = data.index(pixels)
     return slice(start, start + len(pixels)), features["image/format"].bytes_list.value[0] == b"raw"
+
+
+def png_shape(data: bytes) -> tuple[int, ...] | None:
+    """Returns the shape that a PNG file of 8 bits states, or None where it is none of grey or RGB, or has no end.
+
+    Its header is https://www.w3.org/TR/png/#11IHDR.
+    """
+    if len(data) < _PNG_HEAD.size or not data.endswith(_PNG_END):
+        return None
+    start, width, height, depth, colour = _PNG_HEAD.unpack_from(data)
+    channels = {0: 1, 2: 3}.get(colour)
+    return (height, width, channels) if channels and start == _PNG_START and depth == 8 else None
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:

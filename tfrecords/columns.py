@@ -1,5 +1,6 @@
 """Examples side by side: one array an attribute."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from typing import Any
@@ -34,7 +35,7 @@ def stack(examples: Sequence[DigitExample], names: Sequence[str] = NAMES) -> Bat
       UserError: pictures of several sizes.
     """
     shapes = {example.image.shape for example in examples}
-    if len(shapes) > 1:
+    if len(shapes) > 1 and "image" in names:
         rule = f"{examples[0].key}: pictures must be of one size to be in one batch."
         raise UserError(rule, " and ".join(map(str, sorted(shapes))))
     return {name: _stack([getattr(example, name) for example in examples]) for name in names}
@@ -51,20 +52,22 @@ def stack_by_layout(records: Iterable[bytes], count: int, names: Sequence[str] =
     Raises:
       OtherwiseError: one has to be decoded by itself, or they cannot be in one batch.
     """
+    wanted = "image" in names
     shape: tuple[int, ...] = ()
     start = 0
     flat: list[bytes] = []
     for data in records:
         layout, values = take_apart(data)
+        flat += values
         if layout.shape != shape or not layout.is_raw:
-            if shape or not layout.is_raw:
+            if (shape and wanted) or not layout.is_raw:
                 raise OtherwiseError
             shape = layout.shape
-            images = empty_images((count, *shape))
-            pixels, size = images.reshape(-1).data, images[0].size
-        pixels[start : start + size] = memoryview(data)[layout.pixels]
-        start += size
-        flat += values
+            images = empty_images((count if wanted else 0, *shape))
+            pixels, size = images.reshape(-1).data, math.prod(shape)
+        if wanted:
+            pixels[start : start + size] = memoryview(data)[layout.pixels]
+            start += size
     columns = to_columns(flat, [name for name in names if name != "image"])
     return {name: images if name == "image" else columns[name] for name in names}
 
@@ -121,7 +124,7 @@ def _stack(values: Sequence[Any]) -> NDArray[Any]:
 
 def empty_images(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Returns an array whose first byte stands at a multiple of `_ALIGNMENT`."""
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     data = np.empty(size + _ALIGNMENT, np.uint8)
     start = -data.ctypes.data % _ALIGNMENT
     return data[start : start + size].reshape(shape)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.features import DYNAMIC_IMAGE, FEATURES
-from tfrecords.schema import DigitExample
+from tfrecords.schema import MAX_LENGTH, PAD, DigitExample
 
 _KINDS = {0x0A: "bytes", 0x12: "float", 0x1A: "int64"}
 _MAX_LAYOUTS = 4096
@@ -104,9 +104,15 @@ def take_apart(data: bytes) -> tuple[Layout, tuple[bytes, ...]]:
 
 @lru_cache(1 << 14)
 def number_of(digits: bytes, length: bytes, text: bytes) -> tuple[NDArray[np.int64], int]:
-    """Returns the digits, (5,) int64, read-only, and how many there are; OtherwiseError where `text` is another."""
-    values, count = int64s(digits, FEATURES["digits"].shape[0]), int(int64s(length, 1)[0])
-    if "".join(map(str, values[:count].tolist())).encode() != text:
+    """Returns the digits, (5,) int64, read-only, and how many there are.
+
+    Raises:
+      OtherwiseError: they are no number that `check_example` would pass, or `text` is another.
+    """
+    values, count = int64s(digits, MAX_LENGTH), int(int64s(length, 1)[0])
+    numbers, padding = values[:count].tolist(), values[count:].tolist()
+    is_number = 1 <= count <= MAX_LENGTH and max(numbers) <= 9 and all(value == PAD for value in padding)
+    if not is_number or "".join(map(str, numbers)).encode() != text:
         raise OtherwiseError
     return values, count
 

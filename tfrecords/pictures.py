@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.codec import decode_with_protobuf, find_pixels
+from tfrecords.codec import decode_with_protobuf, find_pixels, png_shape
 from tfrecords.columns import empty_images
 from tfrecords.errors import UserError
 from tfrecords.layout import OtherwiseError, number_of, take_apart
 from tfrecords.reader import open as open_split
 from tfrecords.record_file import RecordFile
-from tfrecords.schema import MAX_LENGTH
+from tfrecords.schema import MAX_LENGTH, DigitExample, check_example
 
 _NEAR = 8
 """Shards that pictures were taken from of late: these are in the system's memory, or on their way."""
@@ -73,7 +73,8 @@ class Pictures:
         # Memory that is not written to costs nothing: of several hosts each fills its part.
         self._starts, self._sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._length, self._digits = np.zeros(count, np.uint8), np.zeros((count, MAX_LENGTH), np.uint8)
-        self._keys: dict[int, list[bytes]] = {}
+        # By shard: the file's version, and the keys.
+        self._known: dict[int, tuple[tuple[int, ...], list[bytes]]] = {}
         self._near: deque[int] = deque(maxlen=_NEAR)
         self._lock = threading.Lock()
 
@@ -87,41 +88,53 @@ class Pictures:
           UserError: a shard is missing or another, a record is damaged or has a picture of another size.
         """
         shards = np.searchsorted(self._firsts, numbers, "right") - 1
-        known = {shard: self._look_through(shard) for shard in np.unique(shards).tolist()}
-        places = (shards, numbers - self._firsts[shards], self._starts[numbers], self._sizes[numbers])
-        views, keys = [], np.empty(len(numbers), object)
-        for row, (shard, number, start, size) in enumerate(zip(*(place.tolist() for place in places), strict=True)):
-            file, of_shard = known[shard]
-            views.append(file.view(start, start + size))
-            keys[row] = of_shard[number]
-        images = self._pixels(views) if self.is_raw else _objects([bytes(view) for view in views])
+        images = empty_images((len(numbers), *self.shape)) if self.is_raw else np.empty(len(numbers), object)
+        keys = np.empty(len(numbers), object)
+        # A shard at a time: there may be more in a batch than files can be open.
+        for shard in np.unique(shards).tolist():
+            file, keys_there = self._shard(shard)
+            rows = np.flatnonzero(shards == shard)
+            there = numbers[rows]
+            keys[rows] = [keys_there[place] for place in (there - self._firsts[shard]).tolist()]
+            stops = (self._starts[there] + self._sizes[there]).tolist()
+            views = map(file.view, self._starts[there].tolist(), stops)
+            if self.is_raw:
+                _copy(views, images, rows.tolist())
+            else:
+                images[rows] = _objects([bytes(view) for view in views])
         return Labelled(images, self._length[numbers].astype(np.int64), self._digits[numbers].astype(np.int64), keys)
 
-    def _pixels(self, views: Sequence[memoryview]) -> NDArray[np.uint8]:
-        images = empty_images((len(views), *self.shape))
-        pixels, start = images.reshape(-1).data, 0
-        for view in views:
-            pixels[start : start + len(view)] = view
-            start += len(view)
-        return images
+    def read_ahead_anew(self) -> None:
+        """Tells that a new pass begins: what it needs of the files may have left the system's memory."""
+        with self._lock:
+            self._near.clear()
 
-    def _look_through(self, shard: int) -> tuple[RecordFile, list[bytes]]:
-        """Returns a shard's file and keys, after all its records have been looked at once."""
+    def _shard(self, shard: int) -> tuple[RecordFile, list[bytes]]:
+        """Returns a shard's file and keys, after all its records have been looked through once."""
         file = self._examples.file(shard)
         with self._lock:
             if shard not in self._near:
                 # Page by page, in random order, a disk would take far longer.
                 file.read_ahead()
                 self._near.append(shard)
-            if shard not in self._keys:
-                first, stop = self._firsts[shard : shard + 2].tolist()
-                rows = [self._locate(*self._examples.record(number)) for number in range(first, stop)]
-                starts, sizes, keys, numbers = zip(*rows, strict=True)
-                digits, lengths = zip(*numbers, strict=True)
-                self._starts[first:stop], self._sizes[first:stop] = starts, sizes
-                self._digits[first:stop], self._length[first:stop] = np.stack(digits), lengths
-                self._keys[shard] = list(keys)
-            return file, self._keys[shard]
+            if shard not in self._known:
+                self._known[shard] = file.version, self._look_through(shard)
+            version, keys = self._known[shard]
+            if file.version != version:
+                raise UserError(f"{file.path} must stay as it is while it is read.", "another file")
+            return file, keys
+
+    def _look_through(self, shard: int) -> list[bytes]:
+        """Keeps where a shard's pictures stand and their labels, and returns the keys."""
+        first, stop = self._firsts[shard : shard + 2].tolist()
+        if first == stop:
+            return []
+        rows = [self._locate(*self._examples.record(number)) for number in range(first, stop)]
+        starts, sizes, keys, labels = zip(*rows, strict=True)
+        digits, lengths = zip(*labels, strict=True)
+        self._starts[first:stop], self._sizes[first:stop] = starts, sizes
+        self._digits[first:stop], self._length[first:stop] = np.stack(digits), lengths
+        return list(keys)
 
     def _locate(
         self, data: bytes, file: RecordFile, number: int
@@ -129,17 +142,36 @@ class Pictures:
         """Returns where a record's picture starts in its file, its size in bytes, the key, and digits and length."""
         try:
             layout, (key, text, length, digits, *_) = take_apart(data)
-            pixels, shape, is_raw = layout.pixels, layout.shape, layout.is_raw
+            pixels, is_raw = layout.pixels, layout.is_raw
+            shape: tuple[int, ...] | None = layout.shape
             label = number_of(digits, length, text)
-        except OtherwiseError:
+            key.decode()
+        except (OtherwiseError, UnicodeDecodeError):
             example = decode_with_protobuf(data, file.place(number))
+            _check(example, file.place(number))
             shape, key, label = example.image.shape, example.key.encode(), (example.digits, example.length)
             pixels, is_raw = find_pixels(data)
+        if not is_raw:
+            # What the file says itself.
+            shape = png_shape(data[pixels]) if shape == self.shape else shape
         if shape != self.shape or is_raw != self.is_raw:
             rule = f"image must be {_FORMATS[self.is_raw]} of shape {self.shape}, as all of the split"
-            place = f"{file.place(number)} ({key.decode(errors='replace')})"
-            raise UserError(f"{place}: {rule}.", f"{_FORMATS[is_raw]} of shape {shape}")
+            found = f"{_FORMATS[is_raw]} of shape {shape or 'unknown'}"
+            raise UserError(f"{file.place(number)} ({key.decode()}): {rule}.", found)
         return file.start(number) + pixels.start, pixels.stop - pixels.start, key, label
+
+
+def _check(example: DigitExample, place: object) -> None:
+    try:
+        check_example(example)
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from error
+
+
+def _copy(views: Iterable[memoryview], images: NDArray[np.uint8], rows: Sequence[int]) -> None:
+    pixels, size = images.reshape(-1).data, images[0].size
+    for row, view in zip(rows, views, strict=True):
+        pixels[row * size : (row + 1) * size] = view
 
 
 def _objects(values: list[bytes]) -> NDArray[np.object_]:

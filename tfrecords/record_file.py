@@ -26,6 +26,7 @@ class RecordFile(Sequence[bytes]):
     Attributes:
       path: of the file.
       size: of the file, bytes.
+      version: another one when the file is changed or replaced, as far as can be seen.
       index_file: path of the index that was used; None where there is none.
       end: where the last record stops, bytes from the file's beginning.
       damage: that the sequence ends at, before the file does; None where it comes to the file's end. Iterating
@@ -44,7 +45,7 @@ class RecordFile(Sequence[bytes]):
         """
         self.path, self._verify = path, verify
         self._blob = open_blob(path)
-        self.size = self._blob.size
+        self.size, self.version = self._blob.size, self._blob.version
         self.index_file: str | None = index_path(path)
         self.damage: UserError | None = None
         index = read_bytes(index_path(path))

@@ -18,9 +18,11 @@ class Blob(Protocol):
 
     Attributes:
       size: of the file, bytes.
+      version: another one when the file is changed or replaced, as far as can be seen.
     """
 
     size: int
+    version: tuple[int, ...]
 
     def read(self, start: int, stop: int) -> bytes:
         """Returns the bytes from `start` to `stop`, fewer where the file ends before."""
@@ -60,12 +62,16 @@ def open_blob(path: str) -> Blob:
         return _RemoteBlob(path) if is_remote(path) else _LocalBlob(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise UserError(f"{path}: there is no such file.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be opened.", error.strerror or error) from error
 
 
 class _LocalBlob:
     def __init__(self, path: str) -> None:
         with Path(path).open("rb") as stream:
-            self.size = os.fstat(stream.fileno()).st_size
+            status = os.fstat(stream.fileno())
+            self.size = status.st_size
+            self.version: tuple[int, ...] = status.st_size, status.st_ino, status.st_mtime_ns
             # An empty file cannot be mapped.
             self._bytes: mmap.mmap | bytes = (
                 mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
@@ -90,6 +96,7 @@ class _RemoteBlob:
     def __init__(self, path: str) -> None:
         self._path = path
         self.size = int(_fsspec(path).size(path))
+        self.version: tuple[int, ...] = (self.size,)
         self._ahead = 0, b""
         self._last = 0
 

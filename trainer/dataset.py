@@ -38,22 +38,17 @@ def open_pictures(directory: Path, split: str) -> Pictures:
     return pictures
 
 
-def split_dataset(directory: Path, split: str, batch_size: int) -> tf.data.Dataset:
+def split_dataset(pictures: Pictures, batch_size: int) -> tf.data.Dataset:
     """Returns one pass over a split as batches, in stored order.
 
     Args:
-      directory: of the dataset.
-      split: to read.
+      pictures: of the split.
       batch_size: examples a batch, over all replicas.
 
     Returns:
       Batches of `image` (batch, height, width, channels) uint8, `length` (batch,) int64,
       `digits` (batch, 5) int64 and `key` (batch,) string.
-
-    Raises:
-      UserError: as of `open_pictures`.
     """
-    pictures = open_pictures(directory, split)
     numbers = np.arange(len(pictures))
     return _batches(pictures, numbers, batch_size, range(-(-len(numbers) // batch_size))).prefetch(2)
 
@@ -63,7 +58,7 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Returns one epoch of the training split, shuffled, with the random numbers of its augmentation.
 
-    From a later step on it gives to the byte what it gives there from the beginning, and reads nothing that came
+    From a later step on it gives to the byte what it gives there from the beginning, and reads nothing of the windows
     before. Each host reads files of its own; one that runs out of examples before the others gets empty batches until
     all are done.
 
@@ -92,6 +87,7 @@ def training_dataset(
         uniform = tf.random.stateless_uniform(shape, tf.stack([tf.constant(epoch_seed, tf.int64), step]))
         return {**batch, "uniform": uniform[host * size :][: tf.size(batch["length"])]}
 
+    pictures.read_ahead_anew()
     batches = _batches(pictures, numbers, size, range(start_step, steps))
     made = tf.data.Dataset.zip(tf.data.Dataset.range(start_step, steps), batches).map(add_uniform)
     batch_bytes = size * int(np.prod(pictures.shape))
@@ -100,13 +96,13 @@ def training_dataset(
 
 def _batches(pictures: Pictures, numbers: NDArray[np.int64], size: int, steps: range) -> tf.data.Dataset:
     """Returns the batches of these steps: each of the next `size` of `numbers`, of fewer or none where they end."""
-
-    def read(step: np.int64) -> tuple[NDArray[np.generic], ...]:
-        return pictures.take(numbers[step * size :][:size])
+    # As data: TensorFlow never lets go of a Python function, nor of what that holds (2.21).
+    order = tf.constant(numbers)
+    kinds = (tf.uint8 if pictures.is_raw else tf.string, tf.int64, tf.int64, tf.string)
 
     def make(step: tf.Tensor) -> Batch:
-        kinds = (tf.uint8 if pictures.is_raw else tf.string, tf.int64, tf.int64, tf.string)
-        image, length, digits, key = tf.numpy_function(read, [step], kinds, stateful=False)
+        here = order[step * size : (step + 1) * size]
+        image, length, digits, key = tf.numpy_function(pictures.take, [here], kinds, stateful=False)
         if not pictures.is_raw:
             decode = partial(tf.io.decode_png, channels=pictures.shape[-1])
             image = tf.map_fn(

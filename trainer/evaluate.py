@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfrecords.shards import atomic_write
 from trainer.checkpoint import load_model
-from trainer.dataset import split_dataset
+from trainer.dataset import open_pictures, split_dataset
 from trainer.faults import readable
 from trainer.loop import Answers, answer, make_forward
 from trainer.metrics import correct_numbers, score
@@ -42,10 +42,9 @@ def run(args: argparse.Namespace) -> int:
     if args.crops < 1:
         raise UserError("--crops must be at least 1.", args.crops)
     run_ = Run.load(args.run_dir)
-    batches = split_dataset(args.data, args.split, args.batch_size)
-    # Of the records themselves: the manifest tells no size where the splits differ, as after --jitters 0.
-    stored = batches.element_spec["image"].shape[1]
-    if args.crops > 1 and stored == run_.image_shape[0]:
+    pictures = open_pictures(args.data, args.split)
+    batches = split_dataset(pictures, args.batch_size)
+    if args.crops > 1 and pictures.shape[0] == run_.image_shape[0]:
         rule = f"--crops must be 1 where pictures are stored in the model's own size: {args.split} of {args.data}"
         raise UserError(f"{rule} has one window of each (`prepare --whole-crops` keeps more).", f"--crops {args.crops}")
     whole = readable(batches, args.data, args.split)

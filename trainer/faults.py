@@ -12,7 +12,8 @@ from trainer.dataset import Batch
 from trainer.step import StepTotals
 
 _KEYS_NAMED = 5
-_USER_ERROR = re.compile(r"^[\w.]*UserError: (.+)$", re.MULTILINE)
+_PYTHON_ERROR = re.compile(r"^[\w.]*(?:Error|Exception): (.+)$", re.MULTILINE)
+_WHERE_IN_TENSORFLOW = re.compile(r"^.* transformation with iterator: \S+: ")
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
 
 
@@ -30,7 +31,7 @@ def readable(batches: Iterable[Batch], directory: Path, split: str) -> Iterator[
         yield from batches
     except tf.errors.OpError as error:
         # Those of Python functions come with a trace, at whose end they stand.
-        *_, fault = _USER_ERROR.findall(str(error)) or [str(error).splitlines()[0].rpartition(": ")[2]]
+        *_, fault = _PYTHON_ERROR.findall(str(error)) or [_WHERE_IN_TENSORFLOW.sub("", str(error).splitlines()[0])]
         rule = f"The split {split} cannot be read: `python -m tfrecords validate {directory}` names every fault."
         raise UserError(rule, fault) from error
 

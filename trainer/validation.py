@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from tfrecords.manifest import Manifest
-from trainer.dataset import split_dataset
+from trainer.dataset import open_pictures, split_dataset
 from trainer.faults import readable
 from trainer.loop import answer, make_forward
 from trainer.metrics import score
@@ -24,15 +24,15 @@ class Validation:
         data: dataset directory.
         """
         split = Manifest.load(data).splits.get("validation")
-        self._is_there = split is not None and split.examples > 0
+        self._pictures = open_pictures(data, "validation") if split and split.examples else None
         self._forward = make_forward(model)
         self._data = data
 
     def scores(self) -> dict[str, float]:
         """Returns loss and accuracies by their names in the history; nothing where there is no such split."""
-        if not self._is_there:
+        if not self._pictures:
             return {}
-        batches = split_dataset(self._data, "validation", _BATCH)
+        batches = split_dataset(self._pictures, _BATCH)
         answers = answer(self._forward, readable(batches, self._data, "validation"))
         scores = score(answers.numbers, answers.length, answers.digits)
         return {"validation_loss": answers.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
