@@ -62,8 +62,6 @@ def open_blob(path: str) -> Blob:
         return _RemoteBlob(path) if is_remote(path) else _LocalBlob(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise UserError(f"{path}: there is no such file.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be opened.", error.strerror or error) from error
 
 
 class _LocalBlob:
