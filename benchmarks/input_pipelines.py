@@ -4,8 +4,9 @@ Each function opens what it needs and returns what reads a shuffled epoch, each 
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,6 +52,19 @@ def memory_map(job: Job) -> Pass:
 
 def first_epoch(job: Job) -> Pass:
     """What a training step gets, random numbers included, when no record was looked at before."""
+    open_training = _start_training(job)
+    return lambda: open_training()(0)
+
+
+def training(job: Job) -> Pass:
+    """What a training step gets in all epochs behind the first."""
+    epoch = _start_training(job)()
+    deque(epoch(0), maxlen=0)
+    return lambda: epoch(1)
+
+
+def _start_training(job: Job) -> Callable[[], Callable[[int], Iterator[Any]]]:
+    """Returns what opens the training split, and then reads an epoch of it by its number."""
     from trainer.startup import start_tensorflow
 
     start_tensorflow()  # as `python -m trainer` does: it has the C library keep freed memory
@@ -59,21 +73,12 @@ def first_epoch(job: Job) -> Pass:
     from trainer.dataset import open_pictures, training_dataset
 
     config = TrainConfig(global_batch_size=BATCH, seed=SEED)
-    return lambda: iter(training_dataset(open_pictures(Path(job.data), "train"), config, 0))
 
+    def open_training() -> Callable[[int], Iterator[Any]]:
+        pictures = open_pictures(Path(job.data), "train")
+        return lambda epoch: iter(training_dataset(pictures, config, epoch))
 
-def training(job: Job) -> Pass:
-    """What a training step gets in all epochs behind the first."""
-    from trainer.startup import start_tensorflow
-
-    start_tensorflow()
-
-    from trainer.config import TrainConfig
-    from trainer.dataset import open_pictures, training_dataset
-
-    pictures, config = open_pictures(Path(job.data), "train"), TrainConfig(global_batch_size=BATCH, seed=SEED)
-    deque(training_dataset(pictures, config, 0), maxlen=0)
-    return lambda: iter(training_dataset(pictures, config, 1))
+    return open_training
 
 
 def as_usual(job: Job) -> Pass:

@@ -20,7 +20,8 @@ from tfrecords.features import DYNAMIC_IMAGE, FEATURES
 from tfrecords.layout import decode_by_layout
 from tfrecords.schema import DigitExample
 
-_PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+"""A PNG's signature, and the length and name of its first chunk (PNG specification, 5.2 and 11.2.2)."""
 _PNG_HEAD = struct.Struct(">16sIIBB")
 _PNG_END = b"IEND\xaeB`\x82"
 ENCODINGS = ("raw", "png")
@@ -182,7 +183,7 @@ def png_shape(data: bytes) -> tuple[int, ...] | None:
         return None
     start, width, height, depth, colour = _PNG_HEAD.unpack_from(data)
     channels = {0: 1, 2: 3}.get(colour)
-    return (height, width, channels) if channels and start == _PNG_START and depth == 8 else None
+    return (height, width, channels) if channels and start == PNG_START and depth == 8 else None
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:

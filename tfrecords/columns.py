@@ -52,20 +52,22 @@ def stack_by_layout(records: Iterable[bytes], count: int, names: Sequence[str] =
     Raises:
       OtherwiseError: one has to be decoded by itself, or they cannot be in one batch.
     """
-    wanted = "image" in names
+    with_images = "image" in names
     shape: tuple[int, ...] = ()
     start = 0
     flat: list[bytes] = []
     for data in records:
         layout, values = take_apart(data)
+        if not layout.is_raw:
+            raise OtherwiseError
         flat += values
-        if layout.shape != shape or not layout.is_raw:
-            if (shape and wanted) or not layout.is_raw:
-                raise OtherwiseError
-            shape = layout.shape
-            images = empty_images((count if wanted else 0, *shape))
-            pixels, size = images.reshape(-1).data, math.prod(shape)
-        if wanted:
+        if with_images:
+            if layout.shape != shape:
+                if shape:
+                    raise OtherwiseError
+                shape = layout.shape
+                images = empty_images((count, *shape))
+                pixels, size = images.reshape(-1).data, math.prod(shape)
             pixels[start : start + size] = memoryview(data)[layout.pixels]
             start += size
     columns = to_columns(flat, [name for name in names if name != "image"])

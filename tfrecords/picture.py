@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tfrecords.boxes import BoundingBox
+from tfrecords.codec import PNG_START
 from tfrecords.crop import CropSpec, crop_box, window
 from tfrecords.errors import UserError
 
@@ -28,7 +29,6 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What pictures come in, of all that Pillow reads: EPS would start Ghostscript on data from anywhere, and TGA, which
 has no signature, can be anything."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-_SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _PLAIN_RGB = bytes([8, 2, 0, 0, 0])
 """The end of a PNG header (PNG specification, 11.2.2): 8 bits, RGB, not interlaced."""
 _COMPRESSED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
@@ -59,7 +59,7 @@ def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
       PictureError: `not_a_picture`, `unreadable_picture` (damaged), `too_large`, or `bad_mode` (of a
         kind that has no plain 8-bit colours).
     """
-    if data[:16] != _SIGNATURE:
+    if data[:16] != PNG_START:
         return _decode_any(data, name)
     # Before Pillow, which refuses the largest itself, and does not say how large they are.
     width, height = struct.unpack_from(">II", data.ljust(24, b"\0"), 16)
@@ -139,7 +139,7 @@ def _has_every_row(data: bytes) -> bool:
     libpng would tell too, but also writes warnings of good files to stderr, and refuses widths above a million.
     """
     width, height, depth, colour, interlaced = struct.unpack_from(">IIBB2xB", data, 16)
-    if data[:16] != _SIGNATURE or colour not in _CHANNELS:
+    if data[:16] != PNG_START or colour not in _CHANNELS:
         return False  # Pillow looks for a header further on too
     bits = depth * _CHANNELS[colour]
     missing = 0

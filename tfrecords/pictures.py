@@ -96,12 +96,12 @@ class Pictures:
             rows = np.flatnonzero(shards == shard)
             there = numbers[rows]
             keys[rows] = [keys_there[place] for place in (there - self._firsts[shard]).tolist()]
-            stops = (self._starts[there] + self._sizes[there]).tolist()
-            views = map(file.view, self._starts[there].tolist(), stops)
+            starts = self._starts[there]
+            views = map(file.view, starts.tolist(), (starts + self._sizes[there]).tolist())
             if self.is_raw:
                 _copy(views, images, rows.tolist())
             else:
-                images[rows] = _objects([bytes(view) for view in views])
+                images[rows] = list(map(bytes, views))
         return Labelled(images, self._length[numbers].astype(np.int64), self._digits[numbers].astype(np.int64), keys)
 
     def read_ahead_anew(self) -> None:
@@ -172,10 +172,3 @@ def _copy(views: Iterable[memoryview], images: NDArray[np.uint8], rows: Sequence
     pixels, size = images.reshape(-1).data, images[0].size
     for row, view in zip(rows, views, strict=True):
         pixels[row * size : (row + 1) * size] = view
-
-
-def _objects(values: list[bytes]) -> NDArray[np.object_]:
-    """Returns them as they are; NumPy's own strings would lose zeros at their ends."""
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
