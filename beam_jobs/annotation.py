@@ -4,8 +4,8 @@ import pickle
 import zlib
 from dataclasses import dataclass
 
-from tfrecords.boxes import BoundingBox
 from tfrecords.errors import UserError
+from tfrecords.images.crop import BoundingBox
 
 
 @dataclass(frozen=True)

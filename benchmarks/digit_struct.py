@@ -15,8 +15,8 @@ from pathlib import Path
 
 import h5py
 
-from beam_jobs.sources.digit_struct import FIELDS, count_entries, read_annotations
-from beam_jobs.sources.digit_struct_entry import read_entry
+from beam_jobs.sources.svhn.digit_struct import FIELDS, count_entries, read_annotations
+from beam_jobs.sources.svhn.entry import read_entry
 
 
 def read_as_usual(path: Path, count: int) -> int:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from benchmarks.own_process import choose
-from benchmarks.table import markdown, verdict
+from benchmarks.common.own_process import choose
+from benchmarks.common.table import markdown, verdict
 from tfrecords.errors import UserError
 
 WAYS = {
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def measure(names: Sequence[str], model: str, batch_size: int, steps: int) -> dict[str, Cost]:
     """Returns what a step of each way costs."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from trainer.startup import start_tensorflow
+    from trainer.distribute.startup import start_tensorflow
 
     start_tensorflow()
 
@@ -101,7 +101,7 @@ def _batches(batch_size: int) -> list[dict[str, Any]]:
     import numpy as np
     import tensorflow as tf
 
-    from trainer.augment import numbers_needed
+    from trainer.input.augment import numbers_needed
 
     rng = np.random.default_rng(0)
     arrays = (
@@ -120,11 +120,11 @@ def _make_step(way: str, model_name: str, batch_size: int) -> Step:
     import keras
     import tensorflow as tf
 
-    from trainer.config import TrainConfig
+    from trainer.fit.optimizer import make_optimizer, make_schedule
+    from trainer.fit.step import make_train_step
     from trainer.models import build_model
-    from trainer.optimizer import make_optimizer, make_schedule
-    from trainer.precision import computing_in
-    from trainer.step import make_train_step
+    from trainer.models.build import computing_in
+    from trainer.run.config import TrainConfig
 
     config = TrainConfig(model=model_name, global_batch_size=batch_size, **_SETTINGS.get(way, {}))
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -145,8 +145,8 @@ def _bare(model: Any, optimizer: Any, config: Any) -> Step:
     """Returns a step as one would write it for one device."""
     import tensorflow as tf
 
-    from trainer.augment import augment
-    from trainer.losses import number_loss
+    from trainer.input.augment import augment
+    from trainer.scoring.losses import number_loss
 
     @tf.function
     def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:

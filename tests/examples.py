@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.schema import DigitExample, pad_digits
+from tfrecords.record.schema import DigitExample, pad_digits
 
 
 def make_example(key: str = "train/1.png#0", digits: tuple[int, ...] = (1, 9), size: int = 6) -> DigitExample:

@@ -17,12 +17,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.augment import numbers_needed
-from trainer.cluster import Cluster
-from trainer.config import AugmentConfig, TrainConfig
-from trainer.precision import computing_in
-from trainer.step import make_train_step, read_totals
-from trainer.strategy import make_strategy
+from trainer.distribute.cluster import Cluster
+from trainer.distribute.strategy import make_strategy
+from trainer.fit.step import make_train_step, read_totals
+from trainer.input.augment import numbers_needed
+from trainer.models.build import computing_in
+from trainer.run.config import AugmentConfig, TrainConfig
 
 SIZES = (8, 8, 3)
 

@@ -15,9 +15,9 @@ if __name__ == "__main__":
 import keras
 from keras import ops
 
-from trainer.augment import augment, numbers_needed
-from trainer.config import AugmentConfig, TrainConfig
+from trainer.input.augment import augment, numbers_needed
 from trainer.models import MODELS, build_model
+from trainer.run.config import AugmentConfig, TrainConfig
 
 SIZE = 24
 """Of the pictures that the models answer: large enough for all layers."""
@@ -58,10 +58,9 @@ def pictures(count: int, size: int) -> np.ndarray:
 
 def losses(records: Path, steps: int) -> np.ndarray:
     """Returns the loss of each of some steps on one batch, and last that of the weights' average."""
-    from benchmarks.gpu_input import Source
-    from benchmarks.gpu_step import make_step, mean_loss, put_on_device
-    from trainer.averaging import averaged_weights
-    from trainer.optimizer import make_optimizer
+    from benchmarks.gpu.input import Source
+    from benchmarks.gpu.step import make_step, mean_loss, put_on_device
+    from trainer.fit.optimizer import averaged_weights, make_optimizer
 
     keras.utils.set_random_seed(0)
     config = TrainConfig(average=0.5, label_smoothing=0.05, augment=AUGMENT["warped"])
@@ -82,7 +81,7 @@ def counted_flops(model: keras.Model) -> np.ndarray:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from benchmarks.gpu_flops import forward_flops, step_flops
+    from benchmarks.gpu.flops import forward_flops, step_flops
 
     images = torch.from_numpy(pictures(1, SIZE).astype(np.float32))
     with FlopCounterMode(display=False) as forward, torch.no_grad():
@@ -94,7 +93,7 @@ def counted_flops(model: keras.Model) -> np.ndarray:
 
 
 def main(records: Path, result: Path) -> int:
-    from benchmarks.gpu import main as gpu
+    from benchmarks.gpu.__main__ import main as gpu
 
     found = {f"{name}/augmented": augmented(name) for name in AUGMENT}
     for name in MODELS:

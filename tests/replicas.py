@@ -7,9 +7,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from trainer.config import AugmentConfig, TrainConfig
-from trainer.dataset import open_pictures, training_dataset
-from trainer.step import make_train_step, read_totals
+from trainer.fit.step import make_train_step, read_totals
+from trainer.input.dataset import open_pictures, training_dataset
+from trainer.run.config import AugmentConfig, TrainConfig
 
 
 def _losses(records: Path, replicas: int, batch: int) -> list[float]:

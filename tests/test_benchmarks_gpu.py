@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 import tfrecords
-from benchmarks import gpu_backends
-from benchmarks.gpu import main
-from benchmarks.gpu_backends import Choice, choose
-from benchmarks.gpu_flops import forward_flops, peak_flops, step_flops
-from benchmarks.gpu_input import Joined, Source, device_batches
-from benchmarks.gpu_report import report
-from benchmarks.gpu_run import Job, Pace, Result
+from benchmarks.gpu import backends as gpu_backends
+from benchmarks.gpu.__main__ import main
+from benchmarks.gpu.backends import Choice, choose
+from benchmarks.gpu.flops import forward_flops, peak_flops, step_flops
+from benchmarks.gpu.input import Joined, Source, device_batches
+from benchmarks.gpu.report import report
+from benchmarks.gpu.run import Job, Pace, Result
 from tests import on_backend
 from tfrecords.errors import UserError
-from trainer.config import TrainConfig
-from trainer.metrics import score
 from trainer.models import MODELS
+from trainer.run.config import TrainConfig
+from trainer.scoring.metrics import score
 
 ROOT = Path(__file__).parents[1]
 BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
@@ -206,7 +206,7 @@ def test_the_report_s_figures_are_those_of_the_numbers(tmp_path: Path) -> None:
 
 
 def _scores(right: int, total: int) -> dict:
-    from trainer.decode import decode_numbers
+    from trainer.scoring.decode import decode_numbers
 
     logits = np.zeros((total, 7)), np.zeros((total, 5, 10))
     logits[0][:, 1] = 9.0

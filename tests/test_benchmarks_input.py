@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import tfrecords
-from benchmarks.input import main, report, steps_line
-from benchmarks.input_pipelines import write_arrays
-from benchmarks.input_steps import Steps, compare_steps
-from benchmarks.input_ways import WAYS
-from benchmarks.readers_job import Job
-from benchmarks.readers_ways import Measured, missing
+from benchmarks.input.__main__ import main, report, steps_line
+from benchmarks.input.pipelines import write_arrays
+from benchmarks.input.steps import Steps, compare_steps
+from benchmarks.input.ways import WAYS
+from benchmarks.readers.job import Job
+from benchmarks.readers.ways import Measured, missing
 
 OWN = ("memory-map", "training", "as-usual")
 """The others are `benchmarks.readers`', and tested there."""

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import own_process, prepare_ways
-from benchmarks.prepare import main
-from benchmarks.prepare_job import Job
-from benchmarks.prepare_ways import WAYS
+from benchmarks.common import own_process
+from benchmarks.prepare import ways as prepare_ways
+from benchmarks.prepare.__main__ import main
+from benchmarks.prepare.job import Job
+from benchmarks.prepare.ways import WAYS
 
 TOO_SLOW = {"tfds"}  # more than 10 s for TensorFlow alone
 WITH_WORKERS = {"processes", "prepare-processes"}

@@ -14,15 +14,15 @@ import pytest
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
-from benchmarks.readers import main
-from benchmarks.readers_files import make
-from benchmarks.readers_job import Job
-from benchmarks.readers_report import table, targets
-from benchmarks.readers_ways import WAYS, Measured, missing, read
+from benchmarks.readers.__main__ import main
+from benchmarks.readers.files import make
+from benchmarks.readers.job import Job
+from benchmarks.readers.report import table, targets
+from benchmarks.readers.ways import WAYS, Measured, missing, read
 from tfrecords import Manifest
 from tfrecords.cli import main as run_command
-from tfrecords.codec import png_bytes
-from tfrecords.schema import DigitExample
+from tfrecords.record.codec import png_bytes
+from tfrecords.record.schema import DigitExample
 
 ROOT = Path(__file__).parents[1]
 

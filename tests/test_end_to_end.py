@@ -13,17 +13,17 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrecords
-from tfrecords.boxes import BoundingBox, union
 from tfrecords.cli import main
-from tfrecords.manifest import ANNOTATIONS
+from tfrecords.dataset.manifest import ANNOTATIONS
+from tfrecords.images.crop import BoundingBox, union
 from trainer.__main__ import COMMANDS
-from trainer.augment import numbers_needed
-from trainer.config import AugmentConfig, TrainConfig
-from trainer.dataset import open_pictures, split_dataset
-from trainer.loop import answer, make_forward
+from trainer.fit.step import make_train_step
+from trainer.input.augment import numbers_needed
+from trainer.input.dataset import open_pictures, split_dataset
 from trainer.models import build_model
-from trainer.run_dir import EVALUATION, HISTORY, PREDICTIONS, Run
-from trainer.step import make_train_step
+from trainer.run.config import AugmentConfig, TrainConfig
+from trainer.run.directory import EVALUATION, HISTORY, PREDICTIONS, Run
+from trainer.scoring.inference import answer, make_forward
 
 
 def trainer(*arguments: object) -> int:

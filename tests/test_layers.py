@@ -42,7 +42,7 @@ for name in ("tensorflow", "apache_beam", "keras", "h5py"):
 from pathlib import Path
 import tfrecords
 from tfrecords import decode, encode
-from tfrecords.framing import frame
+from tfrecords.files.framing import frame
 examples = list(tfrecords.open({str(records)!r}, "test"))
 assert len(examples) == 20
 Path({str(tmp_path / "copy")!r}).write_bytes(b"".join(frame(encode(example)) for example in examples))
@@ -71,7 +71,7 @@ assert not heavy, heavy
 def test_tensorflow_starts_without_lines_about_gpus_that_are_not_there() -> None:
     program = """
 import os
-from trainer.startup import start_tensorflow
+from trainer.distribute.startup import start_tensorflow
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 start_tensorflow()
 """

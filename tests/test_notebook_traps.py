@@ -12,18 +12,17 @@ from PIL import Image
 
 import tfrecords
 from tfrecords import read_records
-from tfrecords.boxes import BoundingBox
-from tfrecords.crop import CropSpec
-from tfrecords.manifest import ANNOTATIONS, Manifest
-from tfrecords.picture import evaluation_view
-from tfrecords.schema import PAD, pad_digits
-from trainer.config import TrainConfig
-from trainer.dataset import open_pictures, split_dataset, training_dataset
-from trainer.decode import decode_numbers
-from trainer.loop import answer, make_forward
-from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
-from trainer.metrics import score
+from tfrecords.dataset.manifest import ANNOTATIONS, Manifest
+from tfrecords.images.crop import BoundingBox, CropSpec
+from tfrecords.images.decode import evaluation_view
+from tfrecords.record.schema import PAD, pad_digits
+from trainer.input.dataset import open_pictures, split_dataset, training_dataset
 from trainer.models import MODELS, build_model
+from trainer.run.config import TrainConfig
+from trainer.scoring.decode import decode_numbers
+from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
+from trainer.scoring.metrics import score
 
 
 def _loss(length_logits: np.ndarray, digit_logits: np.ndarray, number: tuple[int, ...]) -> float:

@@ -17,8 +17,7 @@ from tests.every_door import digest
 from tfrecords import Manifest
 from tfrecords.__main__ import COMMANDS as EXPORTS
 from tfrecords.cli import main
-from tfrecords.features import FEATURES
-from tfrecords.schema import DigitExample
+from tfrecords.record.schema import FEATURES, DigitExample
 
 ROOT = Path(__file__).parents[1]
 ARRAYS = ("image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes")

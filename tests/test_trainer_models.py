@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from trainer.export_files import write_h5
+from trainer.export.files import write_h5
 from trainer.models import MODELS, build_model
 from trainer.models.goodfellow import LocallyConnected, Maxout, SubtractiveNormalisation
 

@@ -18,14 +18,14 @@ from tests.untrained import make_run
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
-from trainer.checkpoint import load_model, start_from
-from trainer.dataset import open_pictures, split_dataset
-from trainer.loop import answer, make_forward
-from trainer.metrics import score
+from trainer.input.dataset import open_pictures, split_dataset
 from trainer.models import build_model
 from trainer.pretrained import CARD, DIRECTORY, chosen_run, run_directory
 from trainer.pretrained.__main__ import publish
-from trainer.run_dir import CONFIG, EVALUATION, WEIGHTS, Run, write_json
+from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
+from trainer.run.weights import load_model, start_from
+from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.metrics import score
 
 ROOT = Path(__file__).parents[1]
 

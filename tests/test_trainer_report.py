@@ -18,10 +18,11 @@ import pytest
 from PIL import Image
 
 from tfrecords.errors import UserError
-from trainer.metrics import coverage_at, coverage_curve
-from trainer.report import charts, command, gallery, load_run, page, render, write_report
+from trainer.commands import report as command
+from trainer.report import charts, gallery, load_run, page, render, write_report
 from trainer.report.charts import Axis, Series
 from trainer.report.gallery import Prediction
+from trainer.scoring.metrics import coverage_at, coverage_curve
 
 HOSTILE = '<script>alert("1")</script>&"\'.png#0'
 SECTIONS = {"scores", "training", "coverage", "lengths", "digits", "gallery", "data", "configuration"}

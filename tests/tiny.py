@@ -15,8 +15,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 
 from tfrecords.cli import main
-from trainer import training
 from trainer.__main__ import COMMANDS
+from trainer.fit import loop as training
 from trainer.models import MODELS
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfrecords.crop import CropSpec
-from trainer.checkpoint import save_weights
-from trainer.config import TrainConfig
+from tfrecords.images.crop import CropSpec
 from trainer.models import build_model
-from trainer.run_dir import CONFIG, Run, write_json
+from trainer.run.config import TrainConfig
+from trainer.run.directory import CONFIG, Run, write_json
+from trainer.run.weights import save_weights
 
 
 def make_run(directory: Path) -> Run:

@@ -1,16 +1,15 @@
 """The records: their schema, bytes, shards, manifest and readers. Light: NumPy, protobuf, Pillow."""
 
 from tfrecords._version import __version__
-from tfrecords.batches import Batches
-from tfrecords.boxes import BoundingBox
-from tfrecords.codec import decode, encode
-from tfrecords.crop import CropSpec
+from tfrecords.dataset.batches import Batches
+from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.reader import Examples, open, read_records
 from tfrecords.errors import UserError
-from tfrecords.manifest import Manifest
-from tfrecords.reader import Examples, open, read_records
-from tfrecords.record_file import RecordFile
-from tfrecords.schema import MAX_LENGTH, PAD, SCHEMA_VERSION, DigitExample
-from tfrecords.shards import ShardName, atomic_write
+from tfrecords.files.record_file import RecordFile
+from tfrecords.files.shards import ShardName, atomic_write
+from tfrecords.images.crop import BoundingBox, CropSpec
+from tfrecords.record.codec import decode, encode
+from tfrecords.record.schema import MAX_LENGTH, PAD, SCHEMA_VERSION, DigitExample
 
 __all__ = [
     "MAX_LENGTH",

@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfrecords.codec import png_bytes
-from tfrecords.schema import DigitExample
+from tfrecords.record.codec import png_bytes
+from tfrecords.record.schema import DigitExample
 
 _ROWS = 1000
 """Rows a batch, which is a Parquet file's row group: a reader holds one at least in memory."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.reader import Examples
+from tfrecords.dataset.reader import Examples
 
 
 class DigitSource:

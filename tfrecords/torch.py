@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from tfrecords.batches import Batches
+from tfrecords.dataset.batches import Batches
+from tfrecords.dataset.reader import Examples
 from tfrecords.errors import UserError
-from tfrecords.reader import Examples
 
 Tensors = dict[str, Any]
 """Tensors by the names of `DigitExample`'s attributes; `key` and `text` are strings, or a list of them in a batch."""

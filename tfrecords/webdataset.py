@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tfrecords.codec import png_bytes
-from tfrecords.schema import DigitExample
+from tfrecords.record.codec import png_bytes
+from tfrecords.record.schema import DigitExample
 
 
 def sample_name(key: str) -> str:

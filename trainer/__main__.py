@@ -4,18 +4,18 @@ import os
 import sys
 
 from tfrecords.cli import Command, main
-from trainer.startup import start_tensorflow
+from trainer.distribute.startup import start_tensorflow
 
 # TensorFlow's start-up lines about its CPU build say nothing to a user; errors stay.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 COMMANDS = (
-    Command("train", "train a model on a dataset's records", "trainer.train"),
-    Command("evaluate", "score a trained model on a split", "trainer.evaluate"),
-    Command("predict", "read the numbers in your own pictures", "trainer.predict"),
-    Command("export", "write a trained model for serving", "trainer.export"),
-    Command("report", "make one page of a run: curves, scores, pictures", "trainer.report.command"),
+    Command("train", "train a model on a dataset's records", "trainer.commands.train"),
+    Command("evaluate", "score a trained model on a split", "trainer.commands.evaluate"),
+    Command("predict", "read the numbers in your own pictures", "trainer.commands.predict"),
+    Command("export", "write a trained model for serving", "trainer.commands.export"),
+    Command("report", "make one page of a run: curves, scores, pictures", "trainer.commands.report"),
 )
 
 _WITH_TENSORFLOW = ("train", "evaluate", "predict", "export")

@@ -13,9 +13,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfrecords.schema import MAX_LENGTH
-from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES
+from tfrecords.record.schema import MAX_LENGTH
 from trainer.models.layers import Standardise
+from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES
 
 _WIDTHS = (32, 64, 128)
 _BLOCKS = (1, 1, 1)

@@ -12,9 +12,9 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfrecords.schema import MAX_LENGTH
-from trainer.losses import DIGIT_CLASSES, LENGTH_CLASSES
+from tfrecords.record.schema import MAX_LENGTH
 from trainer.models.layers import Standardise
+from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES
 
 _UNITS = (48, 64, 128, 160, 192, 192, 192, 192)
 _DENSE_UNITS = 3072

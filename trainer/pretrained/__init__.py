@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from trainer.run_dir import Run
+from trainer.run.directory import Run
 
 NAME = "pretrained"
 DIRECTORY = Path(__file__).parent

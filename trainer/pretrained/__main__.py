@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.shards import atomic_write
+from tfrecords.files.shards import atomic_write
 from trainer.pretrained import CARD, DIRECTORY
-from trainer.run_dir import CONFIG, EVALUATION, WEIGHTS, Run, write_json
+from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 
 _SCORES = re.compile(r"(<!-- scores [^\n]*-->\n).*?(<!-- end of scores -->)", re.DOTALL)
 _LOCAL = ("data", "options")

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfrecords.codec import png_bytes
 from tfrecords.errors import UserError
+from tfrecords.record.codec import png_bytes
 
 COLUMNS = ("key", "number", "answer", "confidence", "correct")
 MOST_WRONG, MOST_UNSURE, MOST_RIGHT = 24, 12, 24

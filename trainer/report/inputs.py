@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
-from tfrecords.manifest import MANIFEST
 from trainer.report.gallery import Prediction, read_predictions
-from trainer.run_dir import CONFIG, EVALUATION, HISTORY, PREDICTIONS
+from trainer.run.directory import CONFIG, EVALUATION, HISTORY, PREDICTIONS
 
 TRAIN = "python -m trainer train --data DATA --run-dir RUN"
 EVALUATE = "python -m trainer evaluate --run-dir RUN"

@@ -9,11 +9,11 @@ from typing import Any
 import jinja2
 
 from tfrecords.errors import UserError
-from tfrecords.shards import atomic_write
-from trainer.metrics import COVERAGE_ACCURACY, coverage_at, coverage_curve
+from tfrecords.files.shards import atomic_write
 from trainer.report import charts, gallery
 from trainer.report.charts import Axis, Series
 from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, RunFiles, load_run
+from trainer.scoring.metrics import COVERAGE_ACCURACY, coverage_at, coverage_curve
 
 # The share of right answers among fewer examples jumps too much to be drawn.
 LEAST_ANSWERED = 10

@@ -1,0 +1,1 @@
+"""Published archives to folders: fetched, checked and unpacked."""

@@ -1,0 +1,1 @@
+"""Annotations to a dataset directory of TFRecords, on Apache Beam."""

@@ -1,0 +1,112 @@
+"""The annotations of one shard to its records: crop, jitter, encode, order. Plain Python, no Beam."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beam_jobs.annotation import Annotation, RejectedError
+from beam_jobs.prepare.assign import order_of
+from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.load_picture import PictureRow, load
+from tfrecords.errors import UserError
+from tfrecords.files.framing import frame
+from tfrecords.images.crop import Offset, boxes_in_windows, crop_box, window
+from tfrecords.images.decode import cut
+from tfrecords.record.codec import encode_in_parts
+from tfrecords.record.schema import DigitExample, pad_digits
+
+
+def make_shard(
+    annotations: Iterable[Annotation],
+    split: str,
+    shard: int,
+    dynamic_shape: bool,
+    config: PrepareConfig,
+    read: Callable[[str], bytes],
+) -> tuple[list[bytes], list[PictureRow]]:
+    """Returns a shard's framed records, in their final order, and a row for each of its pictures.
+
+    Args:
+      annotations: of the pictures assigned to the shard, in any order; all of one name are among them.
+      split: of the shard.
+      shard: its number, for the rows.
+      dynamic_shape: see `tfrecords.record.codec.encode`.
+      config: how the dataset is made.
+      read: returns the bytes of the picture of a key; raises OSError where it cannot.
+
+    Raises:
+      UserError: the machine is short of something, so that no picture can be read.
+    """
+    placed: list[tuple[tuple[int, str], bytes, PictureRow]] = []
+    rows = []
+    for row, picture in load((PictureRow(annotation, split, shard) for annotation in annotations), read):
+        try:
+            for example in _examples(row, picture, config):
+                record = frame(*encode_in_parts(example, config.encoding, dynamic_shape))
+                placed.append((order_of(example.key, config.seed), record, row))
+        except RejectedError as error:
+            row.dead = error.letter
+        rows.append(row)
+    rows.sort(key=lambda row: (row.annotation.subset, row.annotation.index))
+    _reject_duplicates(rows)
+    placed.sort(key=lambda item: item[0])
+    return [record for _, record, row in placed if not row.dead], rows
+
+
+def _reject_duplicates(rows: list[PictureRow]) -> None:
+    """Rejects of each picture's rows, in the order of the source, all but the first.
+
+    Only now, not when they are met: which is the first must not depend on the order in which a runner brings them.
+    Those whose annotation was rejected do not count: another one of the same picture may be right.
+    """
+    named = set()
+    for row in rows:
+        annotation = row.annotation
+        if annotation.dead:
+            continue
+        if annotation.key in named:
+            rule = f"{annotation.key}: A picture must be named once."
+            row.dead = RejectedError("annotation", "duplicate_name", rule, f"entry {annotation.index + 1}").letter
+        named.add(annotation.key)
+
+
+def _examples(row: PictureRow, picture: NDArray[np.uint8] | None, config: PrepareConfig) -> Iterator[DigitExample]:
+    """Yields the examples of one picture, none of one that was rejected before; notes the crop in `row`.
+
+    Raises:
+      RejectedError: the picture cannot be used; nothing was yielded.
+    """
+    annotation = row.annotation
+    if picture is None:
+        return
+    height, width, _ = picture.shape
+    try:
+        box = row.crop_box = crop_box(annotation.boxes, config.crop.growth, height, width)
+    except UserError as error:
+        raise RejectedError("crop", "box_outside", f"{annotation.key}: {error}") from error
+    crop = cut(picture, box, config.crop.crop_size)
+    windows = _windows(annotation.key, row.split, config)
+    boxes = boxes_in_windows(annotation.boxes, box, config.crop.crop_size, [offset for _, offset in windows])
+    size = config.image_size(row.split)
+    digits = pad_digits(annotation.digits)
+    where, source_size = np.array(box, np.int64), np.array((height, width), np.int64)
+    for (key, offset), window_boxes in zip(windows, boxes, strict=True):
+        yield DigitExample(
+            key=key,
+            image=window(crop, offset, size),
+            digits=digits,
+            length=len(annotation.digits),
+            crop_box=where,
+            jitter_offset=np.array(offset, np.int64),
+            source_size=source_size,
+            boxes=window_boxes,
+        )
+
+
+def _windows(key: str, split: str, config: PrepareConfig) -> list[tuple[str, Offset]]:
+    """Returns key and offset of each example of a picture."""
+    jitters = config.jitters(split)
+    if jitters:
+        return [(k := f"{key}#{jitter}", config.crop.jitter(config.seed, k)) for jitter in range(jitters)]
+    return [(f"{key}#0", (0, 0) if config.image_size(split) == config.crop.crop_size else config.crop.centre)]

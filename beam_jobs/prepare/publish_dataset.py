@@ -1,0 +1,91 @@
+"""What stands beside the shards: annotations.parquet, dead letters, TFDS's files, and the manifest last."""
+
+import hashlib
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from beam_jobs import filesystem
+from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
+from beam_jobs.prepare.memory import settle
+from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, versions
+from beam_jobs.prepare.plan import Plan, Subset
+from beam_jobs.prepare.publish_shard import ShardResult
+from tfrecords.dataset.manifest import (
+    ANNOTATIONS,
+    DEAD_LETTERS,
+    MANIFEST,
+    Manifest,
+    ShardInfo,
+    SourceInfo,
+    SplitInfo,
+)
+from tfrecords.dataset.tfds_metadata import dataset_info_json, features_json
+
+_ROWS_AT_A_TIME = 10_000
+_COUNTED = ["key", "subset", "split", "source_bytes", "source_crc32c", "reason"]
+
+
+def finish(plan: Plan) -> None:
+    """Writes what stands beside the shards, once all are written.
+
+    The manifest comes last, so that it alone makes a dataset.
+    """
+    settle()
+    results = [ShardResult.load(plan, str(plan.shard_name(*key))) for key in plan.shard_keys]
+    shards, table = [result.info for result in results], pa.concat_tables([result.table for result in results])
+    beside = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}
+    manifest = _manifest(shards, table.select(_COUNTED), plan)
+    beside["features.json"] = features_json(manifest.image).encode()
+    beside["dataset_info.json"] = dataset_info_json(manifest).encode()
+    for name, data in beside.items():
+        filesystem.publish(plan.path(name), [data], plan.scratch)
+        manifest.files[name] = hashlib.sha256(data).hexdigest()
+    rejected = sum(manifest.dead_letters.values()) > plan.config.max_dead_fraction * plan.pictures
+    name = REJECTED_MANIFEST if rejected else MANIFEST
+    filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
+
+
+def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
+    accepted = table.filter(pc.field("reason").is_null())
+    pictures = _counts(accepted, "split")
+    splits = {}
+    for split, count in plan.shards.items():
+        of_split, shards = shards[:count], shards[count:]
+        splits[split] = SplitInfo(pictures.get(split, 0), sum(shard.examples for shard in of_split), of_split)
+    return Manifest(
+        name=plan.config.name,
+        image=plan.config.image_info(list(plan.shards)),
+        config=plan.config.to_dict(),
+        seed=plan.config.seed,
+        versions=versions(),
+        sources=[_source(subset, table.filter(pc.field("subset") == subset.name)) for subset in plan.subsets],
+        splits=splits,
+        dead_letters=_counts(table.filter(pc.field("reason").is_valid()), "reason"),
+    )
+
+
+def _source(subset: Subset, rows: pa.Table) -> SourceInfo:
+    """Describes a subset from its rows: this is where pictures read are held against pictures named."""
+    if rows.num_rows != subset.entries:
+        raise AssertionError(f"{subset.name}: {subset.entries} pictures named, {rows.num_rows} came out")
+    digest = hashlib.sha256()
+    read = rows.filter(pc.field("source_bytes").is_valid()).sort_by("key")
+    for batch in read.select(["key", "source_bytes", "source_crc32c"]).to_batches(_ROWS_AT_A_TIME):
+        for key, size, crc32c in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            digest.update(f"{key} {size} {crc32c}\n".encode())
+    accepted = rows.column("reason").null_count
+    return SourceInfo(
+        subset=subset.name,
+        pictures=rows.num_rows,
+        accepted=accepted,
+        rejected=rows.num_rows - accepted,
+        annotations_sha256=subset.annotations_sha256,
+        pictures_sha256=digest.hexdigest(),
+    )
+
+
+def _counts(table: pa.Table, column: str) -> dict[str, int]:
+    """Returns how many rows have each value of a column, in the order of the values."""
+    counts = table.group_by(column).aggregate([([], "count_all")]).sort_by(column)
+    return dict(zip(counts.column(column).to_pylist(), counts.column("count_all").to_pylist(), strict=True))

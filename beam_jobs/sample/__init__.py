@@ -1,0 +1,1 @@
+"""Synthetic pictures of house numbers, in SVHN's layout."""

@@ -1,0 +1,1 @@
+"""HDF5 objects read in bulk, over a memory map."""

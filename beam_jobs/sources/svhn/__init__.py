@@ -1,0 +1,1 @@
+"""SVHN Format 1: digitStruct.mat and its pictures."""

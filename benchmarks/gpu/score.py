@@ -1,0 +1,74 @@
+"""How well a model reads the splits of datasets that it did not learn from. Import it last, as `step`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+import tfrecords
+from benchmarks.gpu.step import Tensor
+from tfrecords.dataset.batches import Batches
+from tfrecords.dataset.manifest import Manifest
+from trainer.input.augment import centre_window
+from trainer.scoring.decode import decode_numbers
+from trainer.scoring.metrics import score
+
+_SPLITS = ("validation", "test")
+
+
+def split_scores(
+    model: keras.Model, directories: Sequence[Path], batch_size: int
+) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """Yields directory, split and scores of each dataset's splits that are there."""
+    forward = make_forward(model)
+    for directory in dict.fromkeys(directories):
+        for split in _SPLITS:
+            info = Manifest.load(directory).splits.get(split)
+            if info is not None and info.examples:
+                yield directory, split, _score(forward, model.input_shape[1], directory, split, batch_size)
+
+
+def make_forward(model: keras.Model) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Returns a function from pictures, (batch, size, size, channels), to the model's outputs, compiled if it can be.
+
+    Keras's own, `predict_on_batch`, is wrong under JAX where weights are averaged: it gives their memory away (3.15),
+    which is the optimizer's average too.
+    """
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        compiled = jax.jit(lambda weights, rest, images: model.stateless_call(weights, rest, images, training=False)[0])
+
+        def forward(images: Tensor) -> dict[str, Tensor]:
+            parts = model.trainable_variables, model.non_trainable_variables
+            return compiled(*([variable.value for variable in part] for part in parts), images)
+
+        return forward
+    if backend == "torch":
+        import torch
+
+        return torch.no_grad()(lambda images: model(images, training=False))
+    import tensorflow as tf
+
+    return tf.function(lambda images: model(images, training=False))
+
+
+def _score(
+    forward: Callable[[Tensor], dict[str, Tensor]], size: int, directory: Path, split: str, batch_size: int
+) -> dict[str, Any]:
+    """Returns the scores on the middle of each picture of a split."""
+    parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}
+    for batch in Batches(tfrecords.open(directory, split), batch_size):
+        count = len(batch["image"])
+        # A short batch would be compiled anew.
+        images = np.pad(batch["image"], [(0, batch_size - count), (0, 0), (0, 0), (0, 0)])
+        outputs = forward(centre_window(ops.convert_to_tensor(images), size))
+        for name, part in parts.items():
+            part.append(ops.convert_to_numpy(outputs[name])[:count] if name in outputs else batch[name])
+    whole = {name: np.concatenate(part) for name, part in parts.items()}
+    numbers = decode_numbers(whole["length_logits"], whole["digit_logits"])
+    return score(numbers, whole["length"], whole["digits"])

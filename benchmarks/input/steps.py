@@ -1,0 +1,81 @@
+"""Training steps on real input beside steps on batches that are in memory already.
+
+print(compare_steps(Path("svhn-records"), "compact", steps=200, batch_size=16))
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, cycle, islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+_KEPT = 8
+"""Batches in memory: the same few again and again."""
+_WARM_UP = 5
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Steps a second: on batches in memory, and on real input."""
+
+    in_memory: float
+    real: float
+
+    @property
+    def ratio(self) -> float:
+        return self.real / self.in_memory
+
+
+def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> Steps:
+    """Trains a model from `data`, a step on each kind of batch in turn, and returns the speeds of the median steps.
+
+    In turn, since a busy machine slows both kinds alike then. What reading costs in the background it costs while a
+    step on real input runs, or shortly after.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from trainer.distribute.startup import start_tensorflow
+
+    start_tensorflow()
+
+    import keras
+    import tensorflow as tf
+
+    from tfrecords.dataset.manifest import Manifest
+    from trainer.fit.step import make_train_step
+    from trainer.input.dataset import open_pictures, training_dataset
+    from trainer.models import build_model
+    from trainer.run.config import TrainConfig
+    from trainer.run.directory import model_input_shape
+
+    config = TrainConfig(model=model_name, global_batch_size=batch_size)
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    strategy = tf.distribute.OneDeviceStrategy(devices[0].name)
+    with strategy.scope():
+        model = build_model(model_name, model_input_shape(Manifest.load(data)))
+        optimizer = keras.optimizers.AdamW(1e-3)
+        optimizer.build(model.trainable_variables)
+    step = make_train_step(strategy, model, optimizer, config)
+
+    pictures = open_pictures(data, "train")
+
+    def epochs() -> Iterator[Any]:
+        for epoch in count():
+            yield from training_dataset(pictures, config, epoch)
+
+    real = epochs()
+    in_memory = cycle(list(islice(real, _KEPT)))
+    for batch in islice(real, _WARM_UP):
+        step(batch).numpy()
+    seconds: dict[str, list[float]] = {"in_memory": [], "real": []}
+    kinds = [("in_memory", in_memory), ("real", real)]
+    for _ in range(steps):
+        kinds.reverse()  # or what one leaves behind would always fall on the other
+        for name, batches in kinds:
+            start = time.perf_counter()
+            # Each step's result is waited for, as training does.
+            step(next(batches)).numpy()
+            seconds[name].append(time.perf_counter() - start)
+    return Steps(**{name: 1 / median(values) for name, values in seconds.items()})

@@ -1,0 +1,99 @@
+"""What every way of preparing the same pictures shares: what to read, where to write, who goes where.
+
+    job = Job("svhn", "out", pictures=1000, workers=2)
+    for (split, shard), annotations in job.gather().items(): ...
+
+goes through the shards that prepare would write.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from beam_jobs import filesystem
+from beam_jobs.annotation import Annotation
+from beam_jobs.prepare.assign import shard_of, split_of
+from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.plan import Plan, Subset, find_subsets, make_plan
+from beam_jobs.sources.svhn.digit_struct import read_annotations
+from tfrecords.files.framing import FRAMING_BYTES
+
+_HEADER_BYTES = 12
+
+
+@dataclass(frozen=True)
+class Job:
+    """One way's work.
+
+    Attributes:
+      input: folder as SVHN unpacks.
+      output: folder to write to; there is none yet.
+      pictures: how many to prepare, the first of the input.
+      workers: of the ways that have several.
+    """
+
+    input: str
+    output: str
+    pictures: int
+    workers: int
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan that prepare makes of these pictures."""
+        return make_plan(PrepareConfig(), tuple(self._subsets()), self.output)
+
+    def _subsets(self) -> Iterator[Subset]:
+        left = self.pictures
+        for subset in find_subsets(Path(self.input), ()):
+            if left:
+                yield replace(subset, entries=min(subset.entries, left))
+            left -= min(subset.entries, left)
+
+    def annotations(self) -> Iterator[Annotation]:
+        """Yields all pictures' annotations."""
+        for subset in self.plan.subsets:
+            order = self.plan.config.digit_order
+            yield from read_annotations(subset.annotation_file, subset.name, 0, subset.entries, order)
+
+    def split_of(self, annotation: Annotation) -> str:
+        """Returns where prepare puts a picture."""
+        config = self.plan.config
+        return split_of(annotation.subset, annotation.key, config.seed, config.fractions)
+
+    def gather(self) -> dict[tuple[str, int], list[Annotation]]:
+        """Returns the annotations of each shard, which prepare's GroupByKey gathers."""
+        plan = self.plan
+        shards: dict[tuple[str, int], list[Annotation]] = {key: [] for key in plan.shard_keys}
+        for annotation in self.annotations():
+            split = self.split_of(annotation)
+            shards[split, shard_of(annotation.key, plan.config.seed, plan.shards[split])].append(annotation)
+        return shards
+
+    def read(self, key: str) -> bytes:
+        """Returns the bytes of the picture of a key, as prepare reads them."""
+        subset, picture = key.split("/", 1)
+        return filesystem.read_local(f"{self._folders[subset]}/{picture}")
+
+    @cached_property
+    def _folders(self) -> dict[str, str]:
+        return {subset.name: subset.folder for subset in self.plan.subsets}
+
+    def write(self, key: tuple[str, int], records: list[bytes]) -> None:
+        """Writes a shard's framed records with one open and one call."""
+        folder = Path(self.output)
+        folder.mkdir(exist_ok=True)
+        with (folder / str(self.plan.shard_name(*key))).open("wb", buffering=1 << 20) as stream:
+            stream.writelines(records)
+
+
+def count_records(folder: Path) -> int:
+    """Returns how many records all TFRecord files in a folder hold; no checksum is looked at."""
+    count = 0
+    for path in folder.rglob("*tfrecord*"):
+        with path.open("rb") as stream:
+            while header := stream.read(_HEADER_BYTES):
+                stream.seek(struct.unpack_from("<Q", header)[0] + FRAMING_BYTES - _HEADER_BYTES, 1)
+                count += 1
+    return count

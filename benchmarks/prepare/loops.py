@@ -1,0 +1,119 @@
+"""Ways without a pipeline: a bare loop, the same with the usual libraries, and the loop in several processes.
+
+    python -m benchmarks.prepare --input svhn --only loop,pillow,processes
+
+runs them: what prepare costs beyond its kernel, what the kernel gains, and what two processors could do.
+"""
+
+import io
+import multiprocessing
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from beam_jobs.annotation import Annotation
+from beam_jobs.prepare.assign import order_of
+from beam_jobs.prepare.make_shard import make_shard
+from benchmarks.prepare.job import Job
+from tfrecords.errors import UserError
+from tfrecords.files.framing import frame
+from tfrecords.images.crop import boxes_in_windows, crop_box, window
+from tfrecords.record.codec import _Example
+from tfrecords.record.schema import FEATURES, DigitExample, pad_digits
+
+ShardKey = tuple[str, int]
+
+
+def loop(job: Job) -> None:
+    """prepare's kernel, shard after shard; nothing else."""
+    for key, annotations in job.gather().items():
+        _make(job, key, annotations)
+
+
+def _make(job: Job, key: ShardKey, annotations: list[Annotation]) -> None:
+    dynamic = job.plan.config.image_info(list(job.plan.shards)).dynamic
+    records, _ = make_shard(annotations, *key, dynamic, job.plan.config, job.read)
+    job.write(key, records)
+
+
+_Work = tuple[Job, dict[ShardKey, list[Annotation]]]
+_forked: _Work | None = None
+"""What the processes find in the memory that they were forked with, so that nothing is sent to them."""
+
+
+def processes(job: Job) -> None:
+    """The loop in several processes, each taking the next shard: as fast as the processors can be."""
+    global _forked
+    shards = job.gather()
+    _forked = job, shards
+    largest_first = sorted(shards, key=lambda key: -len(shards[key]))
+    with multiprocessing.get_context("fork").Pool(job.workers) as pool:
+        pool.map(_make_forked, largest_first, chunksize=1)
+
+
+def _make_forked(key: ShardKey) -> None:
+    assert _forked is not None
+    job, shards = _forked
+    _make(job, key, shards[key])
+
+
+def pillow(job: Job) -> None:
+    """The loop with Pillow and protobuf's classes; without the rows that prepare keeps of each picture."""
+    config = job.plan.config
+    for key, annotations in job.gather().items():
+        placed = [
+            (order_of(example.key, config.seed), frame(encode_with_protobuf(example)))
+            for annotation in annotations
+            if not annotation.dead
+            for example in _examples(annotation, key[0], job)
+        ]
+        placed.sort(key=lambda item: item[0])
+        job.write(key, [record for _, record in placed])
+
+
+def _examples(annotation: Annotation, split: str, job: Job) -> Iterator[DigitExample]:
+    """What `beam_jobs.prepare.make_shard` does with a picture, with Pillow alone."""
+    config, spec = job.plan.config, job.plan.config.crop
+    try:
+        picture = Image.open(io.BytesIO(job.read(annotation.key))).convert("RGB")
+        box = crop_box(annotation.boxes, spec.growth, picture.height, picture.width)
+    except (OSError, UserError):
+        return
+    part = picture.crop((int(box.xmin), int(box.ymin), int(box.xmax), int(box.ymax)))
+    crop = np.asarray(part.resize((spec.crop_size, spec.crop_size), Image.Resampling.BILINEAR))
+    keys = [f"{annotation.key}#{number}" for number in range(config.jitters(split) or 1)]
+    offsets = [spec.jitter(config.seed, key) if config.jitters(split) else spec.centre for key in keys]
+    boxes = boxes_in_windows(annotation.boxes, box, spec.crop_size, offsets)
+    for key, offset, window_boxes in zip(keys, offsets, boxes, strict=True):
+        yield DigitExample(
+            key=key,
+            image=window(crop, offset, spec.record_size),
+            digits=pad_digits(annotation.digits),
+            length=len(annotation.digits),
+            crop_box=np.array(box, np.int64),
+            jitter_offset=np.array(offset, np.int64),
+            source_size=np.array((picture.height, picture.width), np.int64),
+            boxes=window_boxes,
+        )
+
+
+def encode_with_protobuf(example: DigitExample) -> bytes:
+    """Returns the record as protobuf's classes make it, feature by feature."""
+    values = {
+        "key": [example.key.encode()],
+        "image": [example.image.tobytes()],
+        "image/format": [b"raw"],
+        "image/shape": example.image.shape,
+        "text": [example.text.encode()],
+        "length": [example.length],
+        "digits": example.digits.tolist(),
+        "crop_box": example.crop_box.tolist(),
+        "jitter_offset": example.jitter_offset.tolist(),
+        "source_size": example.source_size.tolist(),
+        "boxes": example.boxes.ravel().tolist(),
+    }
+    record = _Example()
+    for name, items in values.items():
+        getattr(record.features.feature[name], f"{FEATURES[name].kind}_list").value.extend(items)
+    return bytes(record.SerializeToString())

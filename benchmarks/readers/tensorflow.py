@@ -1,0 +1,66 @@
+"""TensorFlow's readers: tf.data, which all others are held against, and TensorFlow Datasets.
+
+Each function opens what it needs and returns what reads all examples once, each time it is called.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+import tensorflow as tf
+
+from benchmarks.readers.job import BATCH, Job
+from benchmarks.readers.ours import Pass
+from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES
+
+_TYPES = {"int64": tf.int64, "bytes": tf.string, "float": tf.float32}
+
+
+def tf_data(job: Job) -> Pass:
+    """Whole batches are parsed at once, into tensors."""
+    records = tf.data.TFRecordDataset([str(path) for path in job.paths]).take(job.examples)
+    dataset = records.batch(BATCH).map(parser(job)).with_options(_one_thread())
+    return lambda: iter(dataset)
+
+
+def parser(job: Job, names: Collection[str] = tuple(FEATURES)) -> Any:
+    """Returns a function from (batch,) serialized records to a batch of these features."""
+    examples = job.open()
+    image = examples.manifest.image
+    source = DYNAMIC_IMAGE if image.dynamic else "image"
+    shape = examples[0].image.shape
+    spec = {
+        source if name == "image" else name: tf.io.FixedLenFeature(feature.shape, _TYPES[feature.kind])
+        for name, feature in FEATURES.items()
+        if name in names
+    }
+
+    def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = tf.io.parse_example(records, spec)
+        encoded = features.pop(source)
+        if image.encoding == "raw":
+            pixels = tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (-1, *shape))
+        else:
+            decode = lambda data: tf.ensure_shape(tf.io.decode_png(data, shape[2]), shape)  # noqa: E731
+            pixels = tf.map_fn(decode, encoded, fn_output_signature=tf.uint8)
+        return {**features, "image": pixels}
+
+    return parse
+
+
+def _one_thread() -> tf.data.Options:
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = 1
+    options.threading.max_intra_op_parallelism = 1
+    return options
+
+
+def tensorflow_datasets(job: Job) -> Pass:
+    """As NumPy, in batches: one by one it takes several times as long."""
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder_from_directory(job.data)
+    # Small datasets would be kept in memory, decoded.
+    config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, options=_one_thread())
+    split = f"{job.split}[:{job.examples}]"
+    dataset = tfds.as_numpy(builder.as_dataset(split=split, batch_size=BATCH, read_config=config))
+    return lambda: iter(dataset)

@@ -1,0 +1,83 @@
+"""Shards' names, whole files, and the manifest."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tfrecords.dataset.manifest import MANIFEST, Manifest
+from tfrecords.errors import UserError
+from tfrecords.files.shards import ShardName, atomic_write
+
+
+def test_a_shard_s_name_is_the_one_that_tfds_reads() -> None:
+    name = ShardName("svhn", "train", 3, 64)
+    assert str(name) == "svhn-train.tfrecord-00003-of-00064"
+    assert ShardName.parse(str(name)) == name
+
+
+@pytest.mark.parametrize("text", ["svhn-train.tfrecord", "svhn.tfrecord-00000-of-00001", "A-b.tfrecord-00000-of-00001"])
+def test_other_names_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match=rf"Received: {text}$"):
+        ShardName.parse(text)
+
+
+def test_a_shard_behind_the_last_is_refused() -> None:
+    with pytest.raises(UserError, match="INDEX below COUNT"):
+        ShardName("svhn", "train", 4, 4)
+
+
+def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "new" / "file") as stream:
+        stream.write(b"whole")
+        assert not (tmp_path / "new" / "file").exists()
+    assert (tmp_path / "new" / "file").read_bytes() == b"whole"
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="broken"), atomic_write(tmp_path / "file") as stream:
+        stream.write(b"half")
+        raise RuntimeError("broken")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_manifest_comes_back_equal(records: Path) -> None:
+    manifest = Manifest.load(records)
+    assert Manifest.parse(manifest.to_json().encode(), "again") == manifest
+    assert manifest.to_json() == (records / MANIFEST).read_text()
+
+
+def test_a_directory_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not a dataset directory: it has no manifest\.json"):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, r"reads schema version 1\. Received: 2"),
+        ({"surprise": 1}, "lacks a field of a manifest, or has one too many.*surprise"),
+        ({"splits": 5}, "lacks a field"),
+    ],
+)
+def test_a_manifest_of_another_kind_is_refused(
+    records: Path, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    content = json.loads((records / MANIFEST).read_text())
+    (tmp_path / MANIFEST).write_text(json.dumps({**content, **change}))
+    with pytest.raises(UserError, match=message):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[]", "{}"])
+def test_a_manifest_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_text(text)
+    with pytest.raises(UserError, match=r"must be a JSON object with a schema_version\. Received: "):
+        Manifest.load(tmp_path)
+
+
+def test_an_unknown_split_is_named(records: Path) -> None:
+    with pytest.raises(UserError, match=r"has the splits test, validation, train\. Received: extra|Received: extra"):
+        Manifest.load(records).split("extra")

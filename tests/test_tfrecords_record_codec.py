@@ -1,0 +1,156 @@
+"""Records, against TensorFlow's own tf.train.Example."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.examples import assert_equal_examples, make_example
+from tfrecords.errors import UserError
+from tfrecords.record import wire
+from tfrecords.record.codec import ENCODINGS, decode, encode
+from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES, PAD, check_example, pad_digits
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_an_example_comes_back_equal(encoding: str, dynamic: bool) -> None:
+    example = make_example()
+    assert_equal_examples(decode(encode(example, encoding, dynamic)), example)
+
+
+def test_a_grey_picture_comes_back_equal_from_a_png() -> None:
+    example = make_example()
+    example = dataclasses.replace(example, image=example.image[:, :, :1])
+    assert_equal_examples(decode(encode(example, "png")), example)
+
+
+def test_tensorflow_parses_the_same_values() -> None:
+    example = make_example(digits=(7, 0, 4))
+    features = tf.train.Example.FromString(encode(example)).features.feature
+    assert set(features) == set(FEATURES)
+    assert features["image"].bytes_list.value[0] == example.image.tobytes()
+    assert list(features["digits"].int64_list.value) == [7, 0, 4, PAD, PAD]
+    assert features["text"].bytes_list.value[0] == b"704"
+    assert list(features["boxes"].float_list.value) == example.boxes.ravel().tolist()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("dynamic_shape", [False, True])
+@pytest.mark.parametrize("digits", [(7,), (1, 2, 3, 4, 5)])
+def test_records_are_what_protobuf_would_write(encoding: str, dynamic_shape: bool, digits: tuple[int, ...]) -> None:
+    ours = encode(make_example(digits=digits), encoding, dynamic_shape)
+    parsed = tf.train.Example.FromString(ours)
+    assert sorted(parsed.SerializeToString()) == sorted(ours), "the same bytes, but for the order of the features"
+    names = sorted(parsed.features.feature)
+    places = [ours.index(b"\x0a" + bytes([len(name)]) + name.encode() + b"\x12") for name in names]
+    assert places == sorted(places), "the features stand in the order of their names"
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**31, 2**63 - 1, -1, -(2**63)])
+def test_integers_are_written_as_protobuf_writes_them(value: int) -> None:
+    feature = wire.int64_feature("x", (value, 5))
+    ours = wire.example_head(len(feature)) + feature
+    parsed = tf.train.Example.FromString(ours)
+    assert list(parsed.features.feature["x"].int64_list.value) == [value, 5]
+    assert parsed.SerializeToString() == ours
+
+
+def test_a_record_that_tensorflow_serialised_is_read() -> None:
+    example = make_example()
+    theirs = tf.train.Example.FromString(encode(example)).SerializeToString()
+    assert_equal_examples(decode(theirs), example)
+
+
+def test_records_are_these_bytes_until_the_schema_version_changes() -> None:
+    digest = hashlib.sha256(encode(make_example())).hexdigest()
+    assert digest == "d816794768db35ce8a53a8a6c8a0c496dd93ecacf5a190a3acb7745e7321a80b"
+
+
+def test_a_record_that_is_no_example_is_named() -> None:
+    with pytest.raises(UserError, match=r"^shard 3: not a tf\.train\.Example\. Received: 4 bytes"):
+        decode(b"\xff\xff\xff\xff", "shard 3")
+
+
+def _without(name: str) -> bytes:
+    record = tf.train.Example.FromString(encode(make_example()))
+    del record.features.feature[name]
+    return record.SerializeToString()
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_each_missing_feature_is_named(name: str) -> None:
+    with pytest.raises(UserError, match=rf"feature {name} must hold \d+ (bytes|int64|float) values\. Received: 0"):
+        decode(_without(name))
+
+
+def _with(name: str, kind: str, values: list[object]) -> bytes:
+    record = tf.train.Example.FromString(encode(make_example()))
+    feature = record.features.feature[name]
+    feature.Clear()
+    getattr(feature, f"{kind}_list").value.extend(values)
+    return record.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "values", "message"),
+    [
+        ("digits", "int64", [1, 2], "feature digits must hold 5 int64 values"),
+        ("length", "float", [2.0], "feature length must hold 1 int64 values"),
+        ("image/shape", "int64", [6, 6, 4], "image must hold .6, 6, 4. bytes"),
+        ("image/format", "bytes", [b"jpeg"], "image/format must be one of .*Received: jpeg"),
+        ("text", "bytes", [b"91"], "text must be the digits, '19'. Received: 91"),
+    ],
+)
+def test_a_wrong_feature_is_named(name: str, kind: str, values: list[object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        decode(_with(name, kind, values))
+
+
+def test_a_png_of_another_shape_is_refused() -> None:
+    small = encode(make_example(size=5), "png")
+    png = tf.train.Example.FromString(small).features.feature["image"].bytes_list.value[0]
+    record = tf.train.Example.FromString(encode(make_example(size=6), "png"))
+    record.features.feature["image"].bytes_list.value[0] = png
+    with pytest.raises(UserError, match=r"must have the shape that image/shape states, \(6, 6, 3\)"):
+        decode(record.SerializeToString())
+
+
+def test_raw_pictures_of_several_sizes_stand_where_tfds_looks_for_them() -> None:
+    features = tf.train.Example.FromString(encode(make_example(), dynamic_shape=True)).features.feature
+    assert DYNAMIC_IMAGE in features and "image" not in features
+
+
+@pytest.mark.parametrize("digits", [(), (1, 2, 3, 4, 5, 6), (10,), (-1,)])
+def test_numbers_that_no_record_holds_are_refused(digits: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match=r"A number must have 1\.\.5 digits, each 0\.\.9\. Received: "):
+        pad_digits(digits)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("image", np.zeros((6, 6, 3), np.float32), "image must be uint8"),
+        ("image", np.zeros((0, 6, 3), np.uint8), "image must be uint8"),
+        ("length", 0, r"length must be 1\.\.5"),
+        ("length", 3, "digits must be 5 values, 0..9 for the first 3"),
+        ("digits", np.array([1, 9, 0, 10, 10]), "digits must be 5 values, 0..9 for the first 2 and 10 behind"),
+        ("boxes", np.zeros((4, 4), np.float32), "boxes must have shape"),
+        ("crop_box", np.array([0, 0, 61, 10]), "crop_box must lie inside the source picture"),
+    ],
+)
+def test_an_example_that_breaks_the_schema_is_named(field: str, value: object, message: str) -> None:
+    check_example(make_example())
+    with pytest.raises(UserError, match=rf"^train/1\.png#0: {message}"):
+        check_example(dataclasses.replace(make_example(), **{field: value}))
+
+
+@pytest.mark.parametrize("size", [0, 1, 8, 20, 30, 60])
+def test_a_png_that_is_cut_off_is_named(size: int) -> None:
+    record = tf.train.Example.FromString(encode(make_example(), "png"))
+    picture = record.features.feature["image"].bytes_list
+    picture.value[0] = picture.value[0][:size]
+    with pytest.raises(UserError, match=rf"shard 1 .*: image must be a PNG file\. Received: {size} bytes"):
+        decode(record.SerializeToString(), "shard 1")

@@ -1,0 +1,98 @@
+"""Decoding by layout, without protobuf: it gives what protobuf gives, or leaves the record to it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.examples import assert_equal_examples, make_example
+from tfrecords.errors import UserError
+from tfrecords.record.codec import decode, decode_with_protobuf, encode
+from tfrecords.record.fast_decode import OtherwiseError, decode_by_layout, take_apart
+
+
+@pytest.mark.parametrize("dynamic_shape", [False, True])
+@pytest.mark.parametrize("size", [1, 3, 6, 7, 54, 200])
+@pytest.mark.parametrize("digits", [(7,), (1, 2, 3, 4, 5)])
+def test_a_raw_record_is_decoded_as_protobuf_decodes_it(
+    size: int, dynamic_shape: bool, digits: tuple[int, ...]
+) -> None:
+    data = encode(make_example("train/1.png#3", digits, size), dynamic_shape=dynamic_shape)
+    example = decode_by_layout(data)
+    assert example is not None
+    assert_equal_examples(example, decode_with_protobuf(data, "record"))
+
+
+def test_its_arrays_cannot_be_written_to() -> None:
+    example = decode_by_layout(encode(make_example()))
+    assert example is not None
+    for array in (example.image, example.digits, example.boxes, example.crop_box, example.source_size):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = 1
+
+
+def test_what_is_written_otherwise_is_left_to_protobuf() -> None:
+    record = tf.train.Example.FromString(encode(make_example()))
+    record.features.feature["another"].int64_list.value.append(1)
+    assert decode_by_layout(record.SerializeToString()) is None
+    assert decode_by_layout(encode(make_example(), "png")) is None
+    assert decode_by_layout(b"") is None
+
+
+def test_a_damaged_record_is_decoded_as_protobuf_decodes_it_or_not_at_all() -> None:
+    generator = np.random.default_rng(0)
+    data = encode(make_example(size=3))
+    decoded = 0
+    for _ in range(5000):
+        damaged = bytearray(data)
+        for place in generator.integers(0, len(data), generator.integers(1, 4)):
+            damaged[place] = generator.choice([0, 1, 10, 18, 26, 127, 128, 255, generator.integers(256)])
+        if generator.integers(10) == 0:
+            del damaged[int(generator.integers(len(damaged))) :]
+        example = decode_by_layout(bytes(damaged))
+        if example is not None:
+            decoded += 1
+            assert_equal_examples(example, decode_with_protobuf(bytes(damaged), "record"))
+    assert 100 < decoded < 4900
+
+
+def test_a_negative_number_is_left_to_protobuf() -> None:
+    record = tf.train.Example.FromString(encode(make_example()))
+    record.features.feature["crop_box"].int64_list.value[0] = -5
+    data = record.SerializeToString(deterministic=True)
+    assert decode_by_layout(data) is None
+    assert decode_with_protobuf(data, "record").crop_box[0] == -5
+
+
+def test_a_wrong_text_is_named() -> None:
+    data = encode(make_example(digits=(1, 9))).replace(b"\x0a\x0219", b"\x0a\x0218")
+    assert decode_by_layout(data) is None
+    with pytest.raises(UserError, match=r"text must be the digits, '19'\. Received: 18"):
+        decode_with_protobuf(data, "record")
+
+
+def test_a_record_that_is_cut_off_anywhere_is_left_to_protobuf() -> None:
+    data = encode(make_example())
+    assert decode_by_layout(data) is not None
+    assert all(decode_by_layout(data[:size]) is None for size in range(len(data)))
+
+
+@pytest.mark.parametrize("count", [19, 21, 40])
+def test_boxes_of_another_number_are_left_to_protobuf(count: int) -> None:
+    record = tf.train.Example.FromString(encode(make_example()))
+    record.features.feature["boxes"].float_list.value[:] = [0.0] * count
+    with pytest.raises(OtherwiseError):
+        take_apart(record.SerializeToString(deterministic=True))
+    with pytest.raises(UserError, match=f"feature boxes must hold 20 float values.*Received: {count}"):
+        decode(record.SerializeToString(deterministic=True))
+
+
+def test_a_png_s_place_is_known_too() -> None:
+    for size in (3, 60):
+        data = encode(make_example(size=size), "png")
+        layout, (key, *_) = take_apart(data)
+        assert (layout.is_raw, layout.shape, key) == (False, (size, size, 3), b"train/1.png#0")
+        np.testing.assert_array_equal(tf.io.decode_png(data[layout.pixels]), make_example(size=size).image)
+    record = tf.train.Example.FromString(data)
+    record.features.feature["image"].bytes_list.value[0] = b""
+    with pytest.raises(OtherwiseError):
+        take_apart(record.SerializeToString(deterministic=True))

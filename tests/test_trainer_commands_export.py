@@ -1,0 +1,275 @@
+"""Exports: each loaded by its own runtime in a process of its own, and whole or not at all."""
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tests.untrained import make_run
+from tfrecords.cli import main
+from tfrecords.images.crop import CropSpec
+from trainer.__main__ import COMMANDS
+from trainer.commands.export import FORMATS, TOLERANCE
+from trainer.export.files import answers_of
+from trainer.export.saved_model import write_saved_model
+from trainer.run.directory import Run
+from trainer.run.weights import load_model
+from trainer.scoring.decode import Numbers, decode_numbers
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "serving.md").read_text()
+NAMES = ("length", "digits", "confidence", "length_probabilities", "digit_probabilities")
+ASK_KERAS = """
+from trainer.scoring.decode import decode_numbers
+outputs = reader(pictures.astype("float32"), training=False)
+numbers = decode_numbers(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+answers = {name: getattr(numbers, name) for name in names}
+"""
+ASK = {
+    "savedmodel": "answers = reader(pictures=tf.stack([tf.io.encode_png(picture) for picture in pictures]))",
+    "keras": ASK_KERAS,
+    "h5": ASK_KERAS,
+    "tflite": "answers = reader(image=pictures)",
+    "onnx": "answers = dict(zip(names, reader.run(names, {'image': pictures})))",
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("export") / "run")
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (7, 54, 54, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(run: Run, pictures: np.ndarray) -> Numbers:
+    outputs = load_model(run)(pictures.astype(np.float32), training=False)
+    return decode_numbers(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+
+
+def export(*arguments: object) -> int:
+    return main("trainer", "", COMMANDS, ["export", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_answers_as_the_model_does_in_a_process_of_its_own(
+    run: Run, pictures: np.ndarray, expected: Numbers, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    output = tmp_path / f"reader{FORMATS[name].ending}"
+    assert export("--run-dir", run.directory, "--output", output) == 0
+    made, loading = capsys.readouterr().out.splitlines()
+    size = sum(path.stat().st_size for path in (output, *output.rglob("*")) if path.is_file())
+    assert made.startswith(f"{FORMATS[name].title} of compact ({size / 1e6:.1f} MB) in {output}")
+    assert list(tmp_path.iterdir()) == [output]
+    # Loaded by the very line that the command prints.
+    np.save(tmp_path / "pictures.npy", pictures)
+    program = f"""
+import sys
+import numpy as np
+names, pictures = {NAMES}, np.load("pictures.npy")
+{loading.removeprefix("Load it with: ")}
+{ASK[name]}
+assert {name not in ("tflite", "onnx")} == ("tensorflow" in sys.modules)
+np.savez("answers.npz", **{{name: np.asarray(answers[name]) for name in names}})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    answers = np.load(tmp_path / "answers.npz")
+    assert np.ptp(expected.length_probabilities, axis=0).max() > 100 * TOLERANCE, "the answers are all the same"
+    for one in ("confidence", "length_probabilities", "digit_probabilities"):
+        np.testing.assert_allclose(answers[one], getattr(expected, one), atol=1e-5)
+    np.testing.assert_array_equal(answers["length"], expected.length)
+    np.testing.assert_array_equal(answers["digits"], expected.digits)
+
+
+def test_a_saved_model_holds_each_weight_once(run: Run, tmp_path: Path) -> None:
+    model = load_model(run)
+    write_saved_model(model, run.crop, tmp_path / "reader")
+    written = (tmp_path / "reader" / "variables" / "variables.data-00000-of-00001").stat().st_size
+    assert 4 * model.count_params() < written < 4.4 * model.count_params()
+
+
+def _block(number: int) -> dict[str, Any]:
+    """A JSON block of docs/serving.md, by its place."""
+    block: dict[str, Any] = json.loads(re.findall(r"^```json\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)[number])
+    return block
+
+
+def _served(reader: Any, body: str) -> dict[str, Any]:
+    """What TensorFlow Serving makes of a request in row format, down to the signature and back to JSON."""
+    request = json.loads(body)
+    signature = reader.signatures[request.get("signature_name", "serving_default")]
+    _, inputs = signature.structured_input_signature
+    columns: dict[str, list[Any]] = {name: [] for name in inputs}
+    for instance in request["instances"]:
+        # One input without a name, or every input by name.
+        named = {next(iter(inputs)): instance} if set(instance) == {"b64"} else instance
+        assert set(named) == set(inputs)
+        for name, value in named.items():
+            is_bytes = isinstance(value, dict) and set(value) == {"b64"}
+            columns[name].append(base64.b64decode(value["b64"], validate=True) if is_bytes else value)
+    tensors = {name: tf.constant(values, inputs[name].dtype) for name, values in columns.items()}
+    outputs = {name: value.numpy() for name, value in signature(**tensors).items()}
+    rows = [{name: value[row] for name, value in outputs.items()} for row in range(len(request["instances"]))]
+    return {
+        "predictions": [
+            {name: value.decode() if isinstance(value, bytes) else value.tolist() for name, value in row.items()}
+            for row in rows
+        ]
+    }
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_documented_request_is_answered_as_documented(
+    run: Run, pictures: np.ndarray, expected: Numbers, tmp_path: Path, number: int
+) -> None:
+    write_saved_model(load_model(run), CropSpec(growth=0.0, crop_size=54, record_size=54), tmp_path / "reader")
+    request = _block(number)
+    shapes = [(4, 4, 3), (60, 70, 3)]
+    # The second request's box is 40 wide and 30 high at 10, 5: in it, a picture of even colour.
+    even = np.full(shapes[1], 77, np.uint8)
+    even[5:35, 10:50] = 200
+    sent = [_png(even)] if number else [_png(picture) for picture in pictures[:2]]
+    for instance, data in zip(request["instances"], sent, strict=True):
+        place = instance if "b64" in instance else instance["pictures"]
+        assert place["b64"] == "PICTURE"
+        place["b64"] = base64.b64encode(data).decode()
+    answer = json.loads(json.dumps(_served(tf.saved_model.load(str(tmp_path / "reader")), json.dumps(request))))
+    documented = _block(2)
+    assert set(answer) == set(documented)
+    for row in answer["predictions"]:
+        assert {name: type(value) for name, value in row.items()} == {
+            name: type(value) for name, value in documented["predictions"][0].items()
+        }
+        assert len(row["digits"]) == 5 and len(row["length_probabilities"]) == 7
+        assert [len(place) for place in row["digit_probabilities"]] == [10] * 5
+    if number:
+        flat = answers_of(load_model(run), np.full((1, 54, 54, 3), 200, np.uint8))
+        np.testing.assert_allclose(answer["predictions"][0]["confidence"], flat["confidence"][0], atol=1e-5)
+    else:
+        assert [row["number"] for row in answer["predictions"]] == expected.texts[:2]
+        np.testing.assert_allclose(
+            [row["confidence"] for row in answer["predictions"]], expected.confidence[:2], atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_documents_tell_each_format_s_output(name: str) -> None:
+    assert f"| `--output reader{FORMATS[name].ending}` |" in DOCUMENT
+
+
+def _failing(run: Run, output: Path, monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> int:
+    monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], **changes))
+    return export("--run-dir", run.directory, "--format", name, "--output", output, "--overwrite")
+
+
+def _half(_: Any, __: Any, output: Path) -> None:
+    if output.suffix:
+        output.write_bytes(b"half")
+    else:
+        (output / "variables").mkdir(parents=True)
+    raise OSError("No space left on device")
+
+
+@pytest.mark.parametrize("name", ["savedmodel", "keras"])
+def test_an_export_that_fails_leaves_nothing_and_what_stood_there(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    output = tmp_path / f"reader{FORMATS[name].ending}"
+    assert _failing(run, output, monkeypatch, name, write=_half) == 1
+    assert capsys.readouterr().err == "error: No space left on device\n"
+    assert list(tmp_path.iterdir()) == []
+    if name == "savedmodel":
+        output.mkdir()
+        (output / "saved_model.pb").write_text("old")
+    else:
+        output.write_text("old")
+    assert _failing(run, output, monkeypatch, name, write=_half) == 1
+    assert list(tmp_path.iterdir()) == [output]
+    assert (output / "saved_model.pb" if name == "savedmodel" else output).read_text() == "old"
+
+
+@pytest.mark.parametrize("wrong", [0.25, float("nan")])
+def test_an_export_that_answers_otherwise_is_refused(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wrong: float
+) -> None:
+    def ask(_: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        right = answers_of(load_model(run), pictures)
+        return {name: value + wrong if name == "confidence" else value for name, value in right.items()}
+
+    assert _failing(run, tmp_path / "reader.keras", monkeypatch, "keras", ask=ask) == 1
+    assert re.fullmatch(
+        r"error: Keras file must answer as the model does, within 0\.0001: compact cannot be exported in this format\. "
+        r"Received: a difference of (0\.25|nan)\n",
+        capsys.readouterr().err,
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_replaces_only_an_export_and_only_when_asked(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again = ("--run-dir", run.directory, "--output"), ("--overwrite",)
+    assert export(*first, tmp_path / "reader.keras") == 0 == export(*first, tmp_path / "reader.keras", *again)
+    assert export(*first, tmp_path / "reader.keras") == 1
+    assert "give --overwrite to replace it" in capsys.readouterr().err
+    assert export(*first, tmp_path / "reader") == 0
+    (tmp_path / "reader" / "old").touch()
+    assert export(*first, tmp_path / "reader", *again) == 0
+    assert not (tmp_path / "reader" / "old").exists()
+    photos = tmp_path / "photos.keras"
+    photos.mkdir()
+    (photos / "mine.jpg").touch()
+    capsys.readouterr()
+    for options in (("--format", "savedmodel"), ()):
+        assert export(*first, photos, *options, *again) == 1
+        assert (
+            capsys.readouterr().err
+            == f"error: --overwrite replaces an export, never another folder. Received: {photos}\n"
+        )
+    assert (photos / "mine.jpg").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photos.keras", "reader", "reader.keras"]
+
+
+def test_a_file_s_ending_names_its_format(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert export("--run-dir", run.directory, "--format", "onnx", "--output", tmp_path / "reader.h5") == 1
+    expected = f"error: --output of an export as ONNX file must end in .onnx. Received: {tmp_path / 'reader.h5'}\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(("name", "module"), [(name, module) for name in FORMATS for module in FORMATS[name].needs])
+def test_a_module_that_is_not_there_is_named_before_anything_is_written(
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    module: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(FORMATS, name, dataclasses.replace(FORMATS[name], write=_half))
+    assert export("--run-dir", run.directory, "--output", tmp_path / f"reader.{name}") == 1
+    error = capsys.readouterr().err
+    assert f"needs the module {module}: pip install 'streetdigits[export]'. Received: import of {module}" in error
+    assert error.count("\n") == 1 and list(tmp_path.iterdir()) == []

@@ -1,0 +1,205 @@
+"""Predict: whatever names pictures, in batches, as they come, and none lost for another's fault."""
+
+import io
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.untrained import make_run
+from tfrecords.cli import main
+from tfrecords.errors import UserError
+from trainer.__main__ import COMMANDS
+from trainer.input.photos import find_photos
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("predict") / "run").directory
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five pictures in folders, and what is none."""
+    folder = tmp_path_factory.mktemp("album")
+    rng = np.random.default_rng(0)
+    for name in ("b/2.png", "b/10.JPG", "a.webp", "c/d/e.tiff", "c/f.png", ".hidden/g.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)).save(folder / name)
+    for name in ("notes.txt", "b/.2.png", "b/noending"):
+        (folder / name).write_text("no picture")
+    (folder / "empty").mkdir()
+    return folder
+
+
+IN_ORDER = ["a.webp", "b/10.JPG", "b/2.png", "c/f.png", "c/d/e.tiff"]
+Predict = Callable[..., int]
+
+
+@pytest.fixture
+def predict(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
+    def call(*arguments: object, stdin: bytes = b"") -> int:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        return main("trainer", "", COMMANDS, ["predict", "--run-dir", str(run_dir), *map(str, arguments)])
+
+    return call
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_folder_is_read_with_all_below_it_in_the_order_of_names(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(album, "--json-lines") == 0
+    printed = capsys.readouterr()
+    answers = [json.loads(line) for line in printed.out.splitlines()]
+    assert [answer["photo"] for answer in answers] == [str(album / name) for name in IN_ORDER]
+    assert printed.err == "Read 5 of 5 pictures.\n"
+    assert len({answer["confidence"] for answer in answers}) == 5
+
+
+def test_no_answer_depends_on_the_batch_or_on_the_form(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(album, "--json-lines") == 0
+    together = _lines(capsys)
+    assert predict(album, "--json-lines", "--batch-size", 2) == 0
+    for one, other in zip(_lines(capsys), together, strict=True):
+        assert one["number"] == other["number"]
+        np.testing.assert_allclose(one["length_probabilities"], other["length_probabilities"], atol=1e-6)
+    for size in (2, 64):
+        assert predict(album, "--json", "--batch-size", size) == 0
+        array = json.loads(capsys.readouterr().out)
+        assert [answer["number"] for answer in array] == [answer["number"] for answer in together]
+    assert predict(album, "--batch-size", 2) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["photo", "number", "confidence", "digits"]
+    assert [row.split()[:2] for row in rows] == [[answer["photo"], answer["number"] or "-"] for answer in together]
+
+
+@pytest.mark.parametrize(("separator", "options"), [(b"\n", []), (b"\0", ["--null"])])
+def test_standard_input_names_files_and_folders(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str], separator: bytes, options: list[str]
+) -> None:
+    # The last path may go without its separator, and empty lines name nothing.
+    names = [album / "c", album / "a.webp"]
+    stdin = separator.join([os.fsencode(names[0]), b"", os.fsencode(names[1])])
+    assert predict("-", album / "b" / "2.png", "--json-lines", *options, stdin=stdin) == 0
+    expected = ["c/f.png", "c/d/e.tiff", "a.webp", "b/2.png"]
+    assert [answer["photo"] for answer in _lines(capsys)] == [str(album / name) for name in expected]
+
+
+def test_a_name_with_a_line_break_comes_through_with_null(
+    album: Path, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(album / "a.webp", tmp_path / "two\nlines.webp")
+    stdin = os.fsencode(tmp_path / "two\nlines.webp") + b"\0"
+    assert predict("-", "--null", "--json-lines", stdin=stdin) == 0
+    assert [answer["photo"] for answer in _lines(capsys)] == [str(tmp_path / "two\nlines.webp")]
+
+
+def test_a_name_that_is_no_text_is_read_and_shown(
+    album: Path, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(album / "a.webp", os.fsencode(tmp_path) + b"/\xff.webp")
+    assert predict(tmp_path, "--json-lines") == 0
+    assert [answer["photo"] for answer in _lines(capsys)] == [f"{tmp_path}/\\udcff.webp"]
+
+
+def test_an_answer_is_written_before_the_next_path_is_waited_for(
+    album: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = []
+
+    class Slow(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            waiting.append(capsys.readouterr().out.count("\n"))
+            return super().readline(size)
+
+    names = [os.fsencode(album / name) + b"\n" for name in IN_ORDER[:3]]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Slow(b"".join(names))))
+    options = ["--run-dir", str(run_dir), "-", "--json-lines", "--batch-size", "1"]
+    assert main("trainer", "", COMMANDS, ["predict", *options]) == 0
+    # Before the first path nothing, then one answer each.
+    assert waiting == [0, 1, 1, 1]
+
+
+def test_bad_pictures_are_counted_and_lose_no_other(
+    album: Path, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cut.png").write_bytes((album / "c" / "f.png").read_bytes()[:900])
+    names = [album / "a.webp", tmp_path / "cut.png", album / "empty", "x" * 300, album / "b" / "noending", album / "c"]
+    assert predict(*names, "--json-lines", "--batch-size", 2) == 1
+    printed = capsys.readouterr()
+    assert [Path(json.loads(line)["photo"]).name for line in printed.out.splitlines()] == ["a.webp", "f.png", "e.tiff"]
+    *errors, last = printed.err.splitlines()
+    assert [error.startswith("error: ") for error in errors] == [True] * 4
+    for name, error in zip(names[1:5], errors, strict=True):
+        assert str(name) in error
+    assert f"{album / 'empty'}: The folder must hold pictures (.bmp " in errors[1]
+    assert last == "Read 3 of 7 pictures; 4 could not be read."
+
+
+def test_where_nothing_can_be_read_no_model_is_loaded(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.commands.predict.load_model", None)
+    assert predict(tmp_path / "gone.png", "--json") == 1
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == []
+    assert printed.err.endswith("Read 0 of 1 pictures; 1 could not be read.\n")
+
+
+def test_a_picture_on_standard_input_is_no_path(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict("-", stdin=b"\0\1" + (album / "c" / "f.png").read_bytes()) == 1
+    rule = "error: Standard input must hold one path a line, or with --null one before each NUL. Received: b'\\x00\\x01"
+    error = capsys.readouterr().err
+    assert error.startswith(rule) and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["-", "folder"])
+def test_boxes_are_for_files(predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    photo = name if name == "-" else tmp_path / name
+    assert predict(photo, "--box", "1,2,3,4") == 1
+    expected = f"error: --box must be given for files, not for folders or standard input. Received: {photo}\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_batch_of_none_is_refused(album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict(album, "--batch-size", 0) == 1
+    assert capsys.readouterr().err == "error: --batch-size must be at least 1. Received: 0\n"
+
+
+def test_paths_are_taken_one_at_a_time_from_an_endless_input() -> None:
+    class Endless(io.BytesIO):
+        read = 0
+
+        def readline(self, size: int | None = -1) -> bytes:
+            self.read += 1
+            return b"%d.png\n" % self.read
+
+    stdin = Endless()
+    photos = find_photos(["first.png", "-"], stdin, b"\n")
+    names = [path.name for path in itertools.islice(photos, 1000)]
+    assert names == ["first.png", *(f"{number}.png" for number in range(1, 1000))] and stdin.read == 999
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
+    class Zeros(io.BytesIO):
+        def readline(self, size: int | None = -1) -> bytes:
+            assert size and size > 0
+            return b"0" * size
+
+    with pytest.raises(UserError, match=r"Standard input must hold one path a line.* Received: b'0000"):
+        list(find_photos(["-"], Zeros(), b"\n"))

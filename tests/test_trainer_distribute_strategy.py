@@ -1,0 +1,178 @@
+"""Hosts and devices: TF_CONFIG, two real processes, replicas and their dropout masks."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests import host_losses
+from tests.test_trainer_fit_resume import OPTIONS, saved_state
+from tfrecords.cli import main
+from tfrecords.errors import UserError
+from trainer.__main__ import COMMANDS
+from trainer.distribute.cluster import TF_CONFIG, Cluster
+from trainer.distribute.strategy import HOST_LOST, make_strategy
+from trainer.fit.step import make_masks_stateless
+
+ROOT = Path(__file__).parents[1]
+TWO = {"worker": ["a:1", "b:1"]}
+
+
+def _cluster(content: object) -> Cluster:
+    return Cluster.from_environment({TF_CONFIG: content if isinstance(content, str) else json.dumps(content)})
+
+
+def test_without_other_hosts_there_is_one() -> None:
+    assert Cluster.from_environment({}) == _cluster("") == _cluster({}) == Cluster()
+    assert Cluster().hosts == 1 and Cluster().is_chief
+    alone = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+    assert _cluster(alone).hosts == 1
+
+
+def test_the_chief_comes_first_and_an_evaluator_does_not_count() -> None:
+    jobs = {"worker": ["a:1", "b:1"], "chief": ["c:1"], "evaluator": ["d:1"]}
+    found = [_cluster({"cluster": jobs, "task": {"type": "worker", "index": index}}) for index in (0, "1")]
+    assert found == [Cluster(("c:1", "a:1", "b:1"), 1), Cluster(("c:1", "a:1", "b:1"), 2)]
+    assert _cluster({"cluster": jobs, "task": {"type": "chief", "index": 0}}).is_chief
+    assert _cluster({"cluster": TWO, "task": {"type": "worker", "index": 0}}).is_chief
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"TF_CONFIG must be JSON \(.*\)\. Received: {$"),
+        ("[]", r"TF_CONFIG must be a JSON object\. Received: \[\]$"),
+        ({"cluster": {"worker": "a:1"}}, r'"cluster" must list the addresses HOST:PORT .* Received: '),
+        ({"cluster": {"worker": ["a"]}}, r'"cluster" must list the addresses HOST:PORT .* Received: '),
+        ({"cluster": {**TWO, "ps": ["c:1"]}}, r"no parameter servers here\. Received: ps$"),
+        ({"cluster": {"chief": ["a:1", "b:1"]}}, r"there must be one chief\. Received: "),
+        ({"cluster": TWO}, r'"task" must have a type and an index\.$'),
+        ({"cluster": TWO, "task": {"type": "worker"}}, r'"task" must have a type and an index\. Received: '),
+        ({"cluster": TWO, "task": {"type": "chief", "index": 0}}, r"one of the cluster's: worker\. Received: chief$"),
+        ({"cluster": TWO, "task": {"type": "worker", "index": 2}}, r"a worker must be 0 to 1\. Received: 2$"),
+        ({"cluster": TWO, "task": {"type": "worker", "index": -1}}, r"a worker must be 0 to 1\. Received: -1$"),
+        (
+            {"cluster": {**TWO, "evaluator": ["c:1"]}, "task": {"type": "evaluator", "index": 0}},
+            r"an evaluator has nothing to do, since the chief validates\. Received: ",
+        ),
+    ],
+)
+def test_a_wrong_tf_config_is_refused(content: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _cluster(content)
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_one_line(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "--data", str(records), "--run-dir", str(tmp_path / "run"), "--device", "gpu"]
+    assert main("trainer", "", COMMANDS, command) == 1
+    line = "error: --device gpu needs a GPU that TensorFlow sees; auto takes what there is. Received: no GPU\n"
+    assert capsys.readouterr().err == line
+    assert not (tmp_path / "run").exists()
+
+
+def test_replicas_drop_different_units_and_the_same_ones_when_a_step_is_done_again() -> None:
+    strategy = make_strategy(Cluster(), "cpu", 1.0)
+    if strategy.num_replicas_in_sync < 2:
+        pytest.skip("TensorFlow has started with one device")
+    with strategy.scope():
+        step = keras.Variable(5, dtype="int64")
+        model = keras.Sequential([keras.Input((64,)), keras.layers.Dropout(0.5)])
+    make_masks_stateless(model, 0, step)
+
+    @tf.function
+    def draw() -> tuple[tf.Tensor, ...]:
+        values = strategy.run(lambda: model(tf.ones((1, 64)), training=True))
+        return strategy.experimental_local_results(values)
+
+    first, second = (value.numpy() for value in draw())
+    assert (first != second).any()
+    np.testing.assert_array_equal([value.numpy() for value in draw()], [first, second])
+    step.assign(6)
+    assert (draw()[0].numpy() != first).any() and (draw()[0].numpy() != second).any()
+
+
+def _hosts(count: int) -> list[dict[str, str]]:
+    """Returns the environments of hosts on free ports of this machine."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
+    for server in sockets:
+        server.close()
+    return [
+        {
+            **os.environ,
+            TF_CONFIG: json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}),
+            # TensorFlow logs each lost connection.
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        }
+        for index in range(count)
+    ]
+
+
+def _start(environment: dict[str, str], *command: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_hosts_have_the_losses_of_one_device_and_of_two_replicas() -> None:
+    processes = [_start(environment, "tests.host_losses", "5") for environment in _hosts(2)]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    found = [json.loads(output.splitlines()[-1]) for output, _ in outputs]
+    assert found[0] == found[1]
+    one = host_losses.losses(Cluster(), tf.distribute.get_strategy())
+    np.testing.assert_allclose(found[0][0], one, atol=1e-5)
+    np.testing.assert_allclose(found[0][1], one, rtol=1e-4)
+    np.testing.assert_allclose(host_losses.losses(Cluster(), make_strategy(Cluster(), "cpu", 1.0)), one, atol=1e-5)
+    assert one[3] < one[0]
+
+
+def test_a_host_that_never_comes_ends_the_run_at_the_deadline(records: Path, tmp_path: Path) -> None:
+    command = ["train", "--data", str(records), "--run-dir", str(tmp_path / "run"), "--host-minutes", "0.02"]
+    chief, worker = (_start(environment, "tests.tiny", *command) for environment in (_hosts(2)[0], _hosts(2)[1]))
+    for process in (chief, worker):
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode in (-signal.SIGUSR1, HOST_LOST)
+        (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+        assert line.startswith("error: all 2 hosts must come within 0.02 minutes (--host-minutes). Received: not all")
+
+
+def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp_path: Path) -> None:
+    def start(run_dir: Path, kill: str = "") -> list[subprocess.Popen[str]]:
+        command = ["train", "--data", str(records), "--run-dir", str(run_dir), *OPTIONS, "--checkpoint-steps", "2"]
+        chief, worker = _hosts(2)
+        return [
+            _start(environment, "tests.tiny", *command, "--deterministic")
+            for environment in (chief, {**worker, "TINY_KILL": kill})
+        ]
+
+    whole = start(tmp_path / "whole")
+    chief, worker = start(tmp_path / "killed", "steps:4")
+    worker.communicate(timeout=180)
+    assert worker.returncode == -signal.SIGKILL
+    began = time.monotonic()
+    _, errors = chief.communicate(timeout=120)
+    assert time.monotonic() - began < 30
+    assert chief.returncode == HOST_LOST
+    (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: one of the 2 hosts no longer answers; start the same command on all of them")
+    again = start(tmp_path / "killed")
+    outputs = [process.communicate(timeout=180) for process in (*again, *whole)]
+    assert [process.returncode for process in (*again, *whole)] == [0] * 4, outputs
+    assert "Going on after step " in outputs[0][0] and "Going on" not in outputs[2][0]
+    assert saved_state(tmp_path / "killed") == saved_state(tmp_path / "whole")

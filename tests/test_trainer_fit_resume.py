@@ -1,0 +1,315 @@
+"""A run goes on exactly where it stopped: killed, asked to stop, or with a damaged checkpoint."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from tests import tiny
+from tfrecords.cli import main
+from tfrecords.errors import UserError
+from tfrecords.images.crop import CropSpec
+from trainer.__main__ import COMMANDS
+from trainer.fit import loop as training
+from trainer.fit.checkpoint import Checkpoints, Progress
+from trainer.fit.optimizer import make_optimizer, make_schedule
+from trainer.fit.resume import open_run
+from trainer.fit.signals import StopRequest
+from trainer.fit.step import StepTotals, make_masks_stateless, read_totals
+from trainer.models import MODELS
+from trainer.run.config import TrainConfig
+from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run
+from trainer.run.weights import load_model
+
+ROOT = Path(__file__).parents[1]
+OPTIONS = [
+    "--model",
+    "tiny",
+    "--epochs",
+    "2",
+    "--global-batch-size",
+    "36",
+    "--learning-rate",
+    "0.02",
+    "--average",
+    "0.9",
+]
+
+
+def _command(records: Path, run_dir: Path, *options: str) -> list[str]:
+    return ["train", "--data", str(records), "--run-dir", str(run_dir), *OPTIONS, *options]
+
+
+def _process(records: Path, run_dir: Path, kill: str, *options: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.tiny", *_command(records, run_dir, "--deterministic", *options)],
+        cwd=ROOT,
+        env={**os.environ, "TINY_KILL": kill},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def saved_state(run_dir: Path) -> dict[str, bytes]:
+    """Returns the bytes of every variable: of the last checkpoint and of the best weights."""
+    with np.load(sorted((run_dir / CHECKPOINTS).iterdir())[-1]) as file:
+        state = {name: file[name].tobytes() for name in file.files if name != "progress"}
+    with h5py.File(run_dir / WEIGHTS) as weights:
+        weights.visititems(
+            lambda name, item: state.update({f"best/{name}": item[()].tobytes()} if hasattr(item, "dtype") else {})
+        )
+    return state
+
+
+def _history(run_dir: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run_dir / HISTORY).read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed, of seven steps an epoch."""
+    run_dir = tmp_path_factory.mktemp("whole") / "run"
+    process = _process(records, run_dir, "")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return run_dir
+
+
+def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp_path: Path, whole: Path) -> None:
+    run_dir = tmp_path / "run"
+    often = ["--checkpoint-steps", "3", "--keep-checkpoints", "2"]
+    # Before the first checkpoint; when the first epoch's weights are saved, but the checkpoint that knows of them is
+    # not; in the midst of an epoch; and to the end.
+    for kill in ("steps:2", "weights", "steps:6", ""):
+        process = _process(records, run_dir, kill, *often)
+        output, errors = process.communicate()
+        assert process.returncode == (-signal.SIGKILL if kill else 0), errors
+    assert "Going on after step " in output
+    assert saved_state(run_dir) == saved_state(whole)
+    assert _history(run_dir) == _history(whole)
+    assert len(list((run_dir / CHECKPOINTS).iterdir())) == 2
+    assert len(list((run_dir / "tensorboard").iterdir())) == 1
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(MODELS, "tiny", tiny.build)
+    yield
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_at_once_and_the_same_command_goes_on(
+    records: Path,
+    tmp_path: Path,
+    own: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    code: int,
+) -> None:
+    def read(result: Any) -> StepTotals:
+        monkeypatch.setattr(training, "read_totals", read_totals)
+        os.kill(os.getpid(), number)
+        return read_totals(result)
+
+    monkeypatch.setattr(training, "read_totals", read)
+    handler = signal.getsignal(number)
+    assert main("trainer", "", COMMANDS, _command(records, tmp_path / "run")) == code
+    # Step 1 was read while step 2 ran; step 3 carried the wish, step 4 ran when it was read.
+    assert capsys.readouterr().err.endswith(
+        "stopped after step 4, which is saved: the same command goes on from there\n"
+    )
+    assert [path.name for path in (tmp_path / "run" / CHECKPOINTS).iterdir()] == ["step-0000000004.npz"]
+    assert signal.getsignal(number) == handler
+
+
+def test_a_second_interrupt_stops_at_once() -> None:
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_finished_run_is_left_alone_and_another_configuration_refused(
+    records: Path, whole: Path, own: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import tensorflow as tf
+
+    replicas = len(tf.config.list_logical_devices("CPU"))
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
+    assert main("trainer", "", COMMANDS, _command(records, whole, "--seed", "1")) == 1
+    message = capsys.readouterr().err
+    assert "holds a run already: give --overwrite to replace it, another --run-dir" in message
+    differs = "deterministic False instead of True; " + (f"replicas {replicas} instead of 1; " if replicas > 1 else "")
+    assert message.endswith(f"Received: {differs}seed 1 instead of 0\n")
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
+    records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = tmp_path / "run"
+    save = training.save_weights
+
+    def fail(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "save_weights", fail)
+    assert main("trainer", "", COMMANDS, _command(records, run_dir, "--checkpoint-steps", "2")) == 130
+    monkeypatch.setattr(training, "save_weights", save)
+    assert main("trainer", "", COMMANDS, _command(records, run_dir)) == 0
+    assert "Going on after step 6, in epoch 1." in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*") if path.is_file()}
+    assert main("trainer", "", COMMANDS, _command(records, run_dir)) == 0
+    assert "is finished: nothing is done" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*") if path.is_file()} == before
+    for path in (run_dir / CHECKPOINTS).iterdir():
+        path.unlink()
+    assert main("trainer", "", COMMANDS, _command(records, run_dir)) == 1
+    assert "since no checkpoint of it is left" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
+    records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    def command(name: str) -> list[str]:
+        options = ["--init", str(tmp_path / "source"), "--epochs", "1", "--checkpoint-steps", "2"]
+        return _command(records, tmp_path / name, *options)
+
+    save = training.save_weights
+    options = ["--epochs", "1", "--seed", "5", "--profile"]
+    assert main("trainer", "", COMMANDS, _command(records, tmp_path / "source", *options)) == 0
+    told = "--profile recorded nothing: it begins at step 11 of a start, and there were 7.\n"
+    assert told in capsys.readouterr().out
+    assert not (tmp_path / "source" / "tensorboard" / "plugins").exists()
+    monkeypatch.setattr(training, "save_weights", fail)
+    assert main("trainer", "", COMMANDS, command("killed")) == 130
+    monkeypatch.setattr(training, "save_weights", save)
+    # Where no checkpoint is whole, it starts as it did at first.
+    shutil.copytree(tmp_path / "killed", tmp_path / "damaged")
+    for path in (tmp_path / "damaged" / CHECKPOINTS).iterdir():
+        path.write_bytes(b"damaged")
+    assert main("trainer", "", COMMANDS, command("damaged")) == 0
+    shutil.rmtree(tmp_path / "source")
+    capsys.readouterr()
+    assert main("trainer", "", COMMANDS, command("killed")) == 0
+    assert "Going on after step 6, in epoch 1." in capsys.readouterr().out
+    for found, expected in zip(_best(tmp_path / "killed"), _best(tmp_path / "damaged"), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    # What starts anew needs it, and says so before it deletes anything.
+    before = saved_state(tmp_path / "killed")
+    assert main("trainer", "", COMMANDS, [*command("killed"), "--overwrite"]) == 1
+    assert main("trainer", "", COMMANDS, command("new")) == 1
+    assert capsys.readouterr().err.count(f"error: {tmp_path / 'source'} is not a run directory: it has no config") == 2
+    assert saved_state(tmp_path / "killed") == before and not (tmp_path / "new").exists()
+
+
+def _best(run_dir: Path) -> list[np.ndarray]:
+    return [weights for weights in load_model(Run.load(run_dir)).get_weights() if weights.dtype == np.float32]
+
+
+def test_numbers_that_blow_up_stop_the_run_with_step_and_keys(
+    records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = tmp_path / "run"
+    options = ["--learning-rate", "1e30", "--warmup-epochs", "0"]
+    assert main("trainer", "", COMMANDS, _command(records, run_dir, *options)) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: Step 2 gave a loss or gradients that are not finite: no weight was changed")
+    assert "train/" in line and "and 31 more" in line and line.endswith("Received: loss nan")
+    assert not (run_dir / WEIGHTS).exists()
+
+
+def test_a_damaged_shard_is_named(records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in records.iterdir():
+        (data / path.name).write_bytes(path.read_bytes())
+    shard = sorted(data.glob("*-train.tfrecord-*"))[1]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert main("trainer", "", COMMANDS, _command(data, tmp_path / "run")) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert f"The split train cannot be read: `python -m tfrecords validate {data}` names every fault." in line
+    assert f"Received: {shard}" in line
+
+
+def _built(seed: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    from trainer.run.config import TrainConfig
+
+    keras.utils.set_random_seed(seed)
+    model = tiny.build((54, 54, 3))
+    optimizer = make_optimizer(TrainConfig(), make_schedule(TrainConfig(), 10))
+    optimizer.build(model.trainable_variables)
+    return model, optimizer
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, fresh = (_built(seed) for seed in range(3))
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    checkpoints.save(5, Progress(step=5), *first)
+    checkpoints.save(7, Progress(step=7, best={"epoch": 1}), *second)
+    newest = tmp_path / "step-0000000007.npz"
+    whole = newest.read_bytes()
+    assert checkpoints.restore(*fresh) == Progress(step=7, best={"epoch": 1})
+    for found, saved in zip(fresh[0].weights, second[0].weights, strict=True):
+        np.testing.assert_array_equal(found.numpy(), saved.numpy())
+    for damaged in (b"", whole[: len(whole) // 2], whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]):
+        newest.write_bytes(damaged)
+        caplog.clear()
+        assert checkpoints.restore(*fresh) == Progress(step=5)
+        assert caplog.messages == [f"{newest} is damaged and passed over."]
+    for found, saved in zip(fresh[0].weights, first[0].weights, strict=True):
+        np.testing.assert_array_equal(found.numpy(), saved.numpy())
+
+
+def test_checkpoints_of_a_run_that_nobody_knows_are_not_gone_on_from(tmp_path: Path) -> None:
+    content = {**TrainConfig().to_dict(), "image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
+    (tmp_path / CHECKPOINTS).mkdir()
+    (tmp_path / CHECKPOINTS / "step-0000000039.npz").touch()
+    with pytest.raises(UserError, match=r"config\.json beside its checkpoints: .* Received: step-0000000039\.npz$"):
+        open_run(tmp_path, content, overwrite=False)
+    assert not (tmp_path / CONFIG).exists()
+    open_run(tmp_path, content, overwrite=True)
+    assert (tmp_path / CONFIG).is_file() and not (tmp_path / CHECKPOINTS).exists()
+
+
+def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    model, optimizer = _built(0)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (1, 9, 10):
+        checkpoints.save(step, Progress(step=step), model, optimizer)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-0000000009.npz", "step-0000000010.npz"]
+
+
+def test_masks_follow_from_seed_and_step_alone() -> None:
+    step = keras.Variable(3, dtype="int64")
+
+    def mask(seed: int) -> np.ndarray:
+        model = keras.Sequential([keras.Input((64,)), keras.layers.Dropout(0.5)])
+        make_masks_stateless(model, seed, step)
+        return np.asarray(model(np.ones((2, 64), np.float32), training=True))
+
+    first = mask(1)
+    np.testing.assert_array_equal(mask(1), first)
+    assert (mask(2) != first).any()
+    step.assign(4)
+    assert (mask(1) != first).any()

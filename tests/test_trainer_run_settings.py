@@ -1,0 +1,99 @@
+"""Settings: from a file, from flags, and back to a file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfrecords.cli import main
+from tfrecords.errors import UserError
+from trainer.__main__ import COMMANDS
+from trainer.commands.train import HELP
+from trainer.run.config import AugmentConfig, RunOptions, TrainConfig
+from trainer.run.settings import Settings, defaults
+
+PATHS = {"data": "records", "run_dir": "run"}
+
+
+def _file(folder: Path, text: str, name: str = "train.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_the_defaults_hold_below_the_flags() -> None:
+    settings = Settings.read(None, {**PATHS, "epochs": 7, "gain": 0.25, "seed": None, "device": "cpu"})
+    assert settings.config == TrainConfig(epochs=7, augment=AugmentConfig(gain=0.25))
+    assert settings.options == RunOptions(device="cpu")
+    assert (settings.data, settings.run_dir) == (Path("records"), Path("run"))
+
+
+def test_flags_win_over_the_file(tmp_path: Path) -> None:
+    path = _file(tmp_path, 'data = "a"\nrun_dir = "b"\nepochs = 5\nlearning_rate = 1\n[augment]\nshift = 3.5\n')
+    settings = Settings.read(path, {"run_dir": "c", "epochs": 6, "data": None})
+    assert (settings.data, settings.run_dir) == (Path("a"), Path("c"))
+    assert settings.config == TrainConfig(epochs=6, learning_rate=1.0, augment=AugmentConfig(shift=3.5))
+
+
+def test_the_settings_come_back_from_their_toml(tmp_path: Path) -> None:
+    flags: dict[str, Any] = {**PATHS, "data": 'a "quoted" folder\\x', "learning_rate": 1e-05, "deterministic": True}
+    settings = Settings.read(None, {**flags, "invert": 0.0, "profile": True, "checkpoint_minutes": 0.5})
+    assert Settings.read(_file(tmp_path, settings.to_toml()), {}) == settings
+
+
+def test_print_config_prints_what_config_reads_and_does_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", "records", "--run-dir", str(tmp_path / "run"), "--epochs", "4", "--no-deterministic"]
+    assert main("trainer", "", COMMANDS, ["train", *options, "--print-config"]) == 0
+    printed = capsys.readouterr().out
+    assert "epochs = 4\n" in printed and "\n[augment]\n" in printed
+    path = _file(tmp_path, printed)
+    assert main("trainer", "", COMMANDS, ["train", "--config", str(path), "--print-config"]) == 0
+    assert capsys.readouterr().out == printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
+    config = TrainConfig(epochs=3, seed=9, augment=AugmentConfig(gain=0.1))
+    content = {**config.to_dict(), "data": "records", "parameters": 5, "hosts": 1, "options": {"device": "gpu"}}
+    settings = Settings.read(_file(tmp_path, json.dumps(content), "config.json"), {"run_dir": "again"})
+    assert settings.config == config
+    assert settings.options == RunOptions()
+    assert (settings.data, settings.run_dir) == (Path("records"), Path("again"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rte = 1", r"train\.toml: the keys may be .*checkpoint_minutes, .*\. Received: learning_rte$"),
+        ("gain = 0.5", r"and in \[augment\] gain, invert, .*\. Received: gain$"),
+        ("[augment]\nepochs = 1", r"the keys may be .*\. Received: epochs$"),
+        ('epochs = "3"', r"train\.toml: epochs must be of type int\. Received: '3'$"),
+        ("epochs = true", r"epochs must be of type int\. Received: True$"),
+        ("seed = 1.0", r"seed must be of type int\. Received: 1\.0$"),
+        ("epochs = ", r"train\.toml must be TOML, or a run's config\.json\. Received: "),
+        ("augment = 3", r"train\.toml must be TOML, or a run's config\.json\. Received: "),
+        ("epochs = 0", r"epochs must be at least 1\. Received: 0$"),
+        ('precision = "mixed_float16"', r"precision must be one of float32, mixed_bfloat16\. Received: mixed_float16$"),
+        ('keep = "first"', r"keep must be one of best, last\. Received: first$"),
+        ('device = "tpu"', r"device must be one of auto, cpu, gpu\. Received: tpu$"),
+        ("keep_checkpoints = 0", r"keep_checkpoints must be at least 1\. Received: 0$"),
+        ("host_minutes = 0", r"host_minutes must be above 0\. Received: 0\.0$"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Settings.read(_file(tmp_path, text), PATHS)
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--run-dir must be given, as a flag or in the file of --config\."):
+        Settings.read(_file(tmp_path, 'data = "a"'), {})
+    with pytest.raises(UserError, match=r"--config must be a file\. Received: .*gone\.toml"):
+        Settings.read(tmp_path / "gone.toml", PATHS)
+
+
+def test_each_setting_has_a_flag_with_its_help() -> None:
+    assert set(HELP) == set(defaults())

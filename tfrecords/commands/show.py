@@ -1,0 +1,91 @@
+"""python -m tfrecords show: a sheet of a split's pictures with their labels."""
+
+import argparse
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tfrecords.dataset import reader
+from tfrecords.errors import UserError
+from tfrecords.files.shards import atomic_write
+from tfrecords.record.schema import DigitExample
+
+EPILOG = """\
+example:
+  python -m tfrecords show svhn-records --split train --count 40 --output sheet.png
+"""
+_MARGIN = 8
+_LABEL_HEIGHT = 22
+_BACKGROUND, _INK, _FAINT = (250, 250, 248), (20, 20, 20), (120, 120, 120)
+_BOX_COLOURS = ((230, 60, 60), (240, 160, 30), (60, 180, 75), (30, 130, 230), (170, 80, 220))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare made")
+    parser.add_argument("--split", default="train", help="to show")
+    parser.add_argument("--count", type=int, default=40, help="pictures, the first of the split")
+    parser.add_argument("--output", type=Path, required=True, help="PNG file to write")
+    parser.add_argument("--scale", type=int, default=2, help="how much to enlarge the pictures")
+    parser.add_argument("--boxes", action="store_true", help="draw the digits' boxes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws the sheet."""
+    for name in ("count", "scale"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} must be at least 1.", getattr(args, name))
+    examples = list(itertools.islice(reader.open(args.directory, args.split), args.count))
+    if not examples:
+        raise UserError(f"The split {args.split} must hold at least one example.", 0)
+    picture = draw_sheet(examples, args.scale, args.boxes)
+    with atomic_write(args.output) as stream:
+        picture.save(stream, "PNG")
+    print(f"{len(examples)} pictures of {args.split} in {args.output} ({picture.width} x {picture.height})")
+    return 0
+
+
+def draw_sheet(examples: Sequence[DigitExample], scale: int, boxes: bool) -> Image.Image:
+    """Returns the pictures side by side, in an RGB picture, each above its number and its source's key.
+
+    Args:
+      examples: at least one.
+      scale: how many pixels of the sheet a pixel of the pictures gets, each way.
+      boxes: draw the digits' boxes, in the colours red, orange, green, blue, violet by place.
+    """
+    columns = min(len(examples), max(4, math.ceil(math.sqrt(len(examples) * 1.6))))
+    width = scale * max(example.image.shape[1] for example in examples) + _MARGIN
+    height = scale * max(example.image.shape[0] for example in examples) + _MARGIN + _LABEL_HEIGHT + 10
+    rows = math.ceil(len(examples) / columns)
+    sheet = Image.new("RGB", (columns * width + _MARGIN, rows * height + _MARGIN), _BACKGROUND)
+    for index, example in enumerate(examples):
+        row, column = divmod(index, columns)
+        _draw_example(sheet, example, (column * width + _MARGIN, row * height + _MARGIN), scale, boxes)
+    return sheet
+
+
+def _draw_example(sheet: Image.Image, example: DigitExample, corner: tuple[int, int], scale: int, boxes: bool) -> None:
+    pixels = example.image[:, :, 0] if example.image.shape[2] == 1 else example.image
+    tile = Image.fromarray(pixels).convert("RGB")
+    tile = tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.NEAREST)
+    if boxes:
+        pen = ImageDraw.Draw(tile)
+        for box, colour in zip(example.boxes[: example.length], _BOX_COLOURS, strict=False):
+            ymin, xmin, ymax, xmax = (float(edge) * scale for edge in box)
+            pen.rectangle((xmin, ymin, xmax, ymax), outline=colour)
+    sheet.paste(tile, corner)
+    pen = ImageDraw.Draw(sheet)
+    x, y = corner[0], corner[1] + tile.height + 2
+    pen.text((x, y), example.text, fill=_INK, font=ImageFont.load_default(18))
+    pen.text((x, y + 19), _fitting(example.key, tile.width), fill=_FAINT, font=ImageFont.load_default(9))
+
+
+def _fitting(text: str, width: int) -> str:
+    """Returns the end of `text` that fits into `width` pixels: the picture's name tells more than its subset's."""
+    font = ImageFont.load_default(9)
+    while len(text) > 1 and font.getlength(text) > width:
+        text = text[1:]
+    return text

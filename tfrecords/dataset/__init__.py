@@ -1,0 +1,1 @@
+"""A dataset directory: its manifest, and its splits as sequences and batches."""

@@ -1,0 +1,1 @@
+"""TFRecord files anywhere: framing, names, indexes, storage."""

@@ -1,0 +1,1 @@
+"""One example and its bytes."""

@@ -1,0 +1,1 @@
+"""Shards to batches, and pictures to what a model takes."""

@@ -1,0 +1,1 @@
+"""What a run is: its configuration, settings, directory and weights."""

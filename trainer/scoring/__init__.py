@@ -1,0 +1,1 @@
+"""Losses, decoding, inference and metrics."""
