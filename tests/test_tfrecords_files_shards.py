@@ -7,7 +7,8 @@ import pytest
 
 from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.errors import UserError
-from tfrecords.files.shards import ShardName, atomic_write
+from tfrecords.files.publish import atomic_write
+from tfrecords.files.shards import ShardName
 
 
 def test_a_shard_s_name_is_the_one_that_tfds_reads() -> None:

@@ -5,8 +5,9 @@ from tfrecords.dataset.batches import Batches
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.reader import Examples, open, read_records
 from tfrecords.errors import UserError
+from tfrecords.files.publish import atomic_write
 from tfrecords.files.record_file import RecordFile
-from tfrecords.files.shards import ShardName, atomic_write
+from tfrecords.files.shards import ShardName
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.record.codec import decode, encode
 from tfrecords.record.schema import MAX_LENGTH, PAD, SCHEMA_VERSION, DigitExample

@@ -4,14 +4,14 @@ A picture's place depends on nothing but its key, the seed and the number of sha
 so a picture that is added later moves no other to another split.
 """
 
-import hashlib
 from dataclasses import dataclass
+
+from tfrecords.digests import stable_digest
 
 
 def digest(seed: int, purpose: str, key: str) -> int:
     """Returns 64 uniform bits that are the same on every machine, and independent for each purpose."""
-    data = f"{seed}/{purpose}/{key}".encode()
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
+    return stable_digest(f"{seed}/{purpose}/{key}")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.files.index import format_index, index_path
+from tfrecords.files.publish import atomic_write
 from tfrecords.files.record_file import scan
-from tfrecords.files.shards import atomic_write
 from tfrecords.files.storage import open_blob
 
 EPILOG = """\

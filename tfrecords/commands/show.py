@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tfrecords.dataset import reader
 from tfrecords.errors import UserError
-from tfrecords.files.shards import atomic_write
+from tfrecords.files.publish import atomic_write
 from tfrecords.record.schema import DigitExample
 
 EPILOG = """\

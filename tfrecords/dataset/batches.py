@@ -1,6 +1,5 @@
 """A split in batches of NumPy arrays, shuffled anew for each epoch, dealt out to any number of processes."""
 
-import hashlib
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.dataset.reader import Examples
+from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
 from tfrecords.record.collate import NAMES, Batch, check_names
 
@@ -79,5 +79,4 @@ def permutation(count: int, key: str) -> NDArray[np.int64]:
 
     The same on every machine and with every NumPy: it promises equal raw numbers from a bit generator (NEP 19).
     """
-    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
-    return np.argsort(np.random.PCG64(int.from_bytes(digest, "big")).random_raw(count), kind="stable")
+    return np.argsort(np.random.PCG64(stable_digest(key, 16)).random_raw(count), kind="stable")

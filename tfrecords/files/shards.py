@@ -1,13 +1,9 @@
-"""Names of shards, and files that appear whole or not at all."""
+"""Names and digests of shards."""
 
-import contextlib
 import hashlib
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from tfrecords.errors import UserError
 
@@ -53,23 +49,6 @@ class ShardName:
         if not match:
             raise UserError("A shard's name must be NAME-SPLIT.tfrecord-INDEX-of-COUNT.", text)
         return cls(match["name"], match["split"], int(match["index"]), int(match["count"]))
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file beside `path` and renames it to `path` when the block ends well.
-
-    When the block raises, the temporary file is removed and `path` stays as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def file_sha256(path: Path) -> str:

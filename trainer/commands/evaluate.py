@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from tfrecords.files.shards import atomic_write
+from tfrecords.files.publish import atomic_write
 from trainer.fit.errors import readable
 from trainer.input.dataset import open_pictures, split_dataset
 from trainer.run.directory import EVALUATION, PREDICTIONS, Run, write_json

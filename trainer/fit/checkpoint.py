@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrecords.files.shards import atomic_write
+from tfrecords.files.publish import atomic_write
 
 _NAME = re.compile(r"step-(\d{10})\.npz")
 _PROGRESS = "progress"

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfrecords.files.shards import atomic_write
+from tfrecords.files.publish import atomic_write
 from trainer.run.directory import HISTORY, TENSORBOARD
 
 

@@ -4,7 +4,6 @@ Files come in an order of their own in each epoch, a few at a time: the examples
 together. So a disk reads whole files, one window after the other, and any step can be gone to.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from tfrecords.dataset.batches import permutation
 from tfrecords.dataset.manifest import ShardInfo
+from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
 from trainer.run.config import TrainConfig
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 def seed_of(key: str) -> int:
     """Returns a stable seed of 62 bits."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") >> 2
+    return stable_digest(key) >> 2
 
 
 def epoch_numbers(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.files.shards import atomic_write
+from tfrecords.files.publish import atomic_write
 from trainer.pretrained import CARD, DIRECTORY
 from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 

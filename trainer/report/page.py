@@ -9,7 +9,7 @@ from typing import Any
 import jinja2
 
 from tfrecords.errors import UserError
-from tfrecords.files.shards import atomic_write
+from tfrecords.files.publish import atomic_write
 from trainer.report import charts, gallery
 from trainer.report.charts import Axis, Series
 from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, RunFiles, load_run

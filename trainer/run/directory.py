@@ -8,7 +8,7 @@ from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.errors import UserError
-from tfrecords.files.shards import atomic_write
+from tfrecords.files.publish import atomic_write
 from tfrecords.images.crop import CropSpec
 from trainer.run.config import TrainConfig
 

@@ -1,0 +1,46 @@
+"""Files and folders that appear complete or not at all."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path next to `path`, and renames what the block made there to `path` when it ends well.
+
+    The temporary name keeps the suffix, by which some libraries choose a format. Where the block raises, what it made
+    is removed and `path` stays as it was. A folder at `path` is moved aside first, since no rename replaces one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".partial.{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        if path.is_dir():
+            old = path.with_name(f".old.{os.getpid()}.{path.name}")
+            path.rename(old)
+            temporary.replace(path)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file next to `path` for writing and renames it to `path` when the block ends well."""
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        yield stream
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder with all that is in it, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
