@@ -1,4 +1,4 @@
-"""Labelled pictures of numbers to TFRecords: get or draw the pictures, then prepare them on Apache Beam."""
+"""Pictures of numbers to TFRecords: download or draw the pictures, then prepare them on Apache Beam."""
 
 import sys
 
@@ -6,7 +6,7 @@ from tfrecords.cli import Command, main
 
 COMMANDS = (
     Command("sample", "draw house numbers, laid out as SVHN Format 1", "beam_jobs.sample.command"),
-    Command("download", "fetch SVHN's published archives, checked and unpacked", "beam_jobs.download.command"),
+    Command("download", "download SVHN's published archives, check and unpack them", "beam_jobs.download.command"),
     Command("prepare", "crop, jitter and write a source's pictures as TFRecords", "beam_jobs.prepare.command", True),
 )
 

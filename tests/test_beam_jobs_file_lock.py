@@ -25,6 +25,13 @@ def test_a_second_lock_is_refused_with_the_given_error_until_the_first_is_releas
         pass
 
 
+def test_the_lock_file_of_a_killed_process_neither_hinders_nor_goes(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch()
+    with lock_folder(tmp_path, UserError("busy")):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
 def test_a_block_may_delete_the_folder_and_errors_pass_through(tmp_path: Path) -> None:
     with lock_folder(tmp_path / "output", UserError("busy")):
         shutil.rmtree(tmp_path / "output")
