@@ -1,13 +1,10 @@
 """python -m tfrecords export: a dataset as Parquet, Arrow or WebDataset files."""
 
 import argparse
-import multiprocessing
 import os
 import re
 import shutil
-import signal
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +19,7 @@ from tfrecords.dataset.reader import Examples, OnError
 from tfrecords.errors import UserError
 from tfrecords.files.storage import is_remote
 from tfrecords.record.schema import DigitExample
+from tfrecords.spawn import spawn_map
 
 EPILOG = """\
 examples:
@@ -86,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         tasks = list(_tasks(args.directory, dict.fromkeys(splits), args.to, args.on_error, folder))
         examples = sum(len(task.examples) for task in tasks)
         bar = tqdm(total=examples, unit=" examples", desc="export", mininterval=0.5, leave=False)
-        with bar, closing(_map(tasks, args.jobs)) as counts:
+        with bar, closing(spawn_map(_write, tasks, args.jobs)) as counts:
             for task, (count, bad) in zip(tasks, counts, strict=True):
                 written[task.examples.split] = written.get(task.examples.split, 0) + count
                 skipped += bad
@@ -123,24 +121,6 @@ def _tasks(directory: str, splits: Iterable[str], kind: str, on_error: OnError, 
             empty = False
     if empty:
         raise UserError(f"{directory} must hold an example at least in the splits to export.", ", ".join(splits))
-
-
-def _map(tasks: list[_Task], jobs: int) -> Generator[tuple[int, int], None, None]:
-    """Runs `_write` on each task, in worker processes where there is work for two; keeps the order."""
-    jobs = min(jobs, len(tasks))
-    if jobs == 1:
-        yield from map(_write, tasks)
-        return
-    # Spawned, not forked: a fork copies the locks of Arrow's threads as they happen to stand. Ctrl-C reaches every
-    # process; the parent answers for all.
-    context = multiprocessing.get_context("spawn")
-    ignore = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=signal.signal, initargs=ignore) as pool:
-        try:
-            yield from pool.map(_write, tasks)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _write(task: _Task) -> tuple[int, int]:
