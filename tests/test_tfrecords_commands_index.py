@@ -130,7 +130,7 @@ def test_a_compressed_file_is_named_as_such(
     else:
         path.write_bytes(gzip.compress(frame(b"record")))
     assert _index(path) == 1
-    assert f"error: {path} is compressed: records can be read by number from uncomp" in capsys.readouterr().err
+    assert f"error: {path} is compressed: only uncompressed TFRecords have random access" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"some\.tfrecord is compressed"):
         RecordFile(str(path))
 

@@ -165,15 +165,15 @@ def test_validate_names_every_fault_of_the_manifest(
     [
         (
             2,
-            "was made by a newer streetdigits: upgrade streetdigits; this one reads schema version 1. Received: 2",
+            "was made by a newer streetdigits: upgrade streetdigits; this version reads schema version 1. Received: 2",
         ),
         (
             0,
-            "was made by an older streetdigits: read it with that, or prepare it anew; this one reads schema version",
+            "was made by an older streetdigits: read it with that version, or prepare the dataset again; this v",
         ),
-        ("1", "must have a schema_version that is a whole number. Received: '1'"),
-        (True, "must have a schema_version that is a whole number. Received: True"),
-        (None, "must have a schema_version that is a whole number. Received: None"),
+        ("1", "must have an integer as its schema_version. Received: '1'"),
+        (True, "must have an integer as its schema_version. Received: True"),
+        (None, "must have an integer as its schema_version. Received: None"),
     ],
 )
 def test_another_schema_version_is_one_clear_line_to_everyone(

@@ -58,9 +58,9 @@ def test_a_directory_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, r"reads schema version 1\. Received: 2"),
-        ({"surprise": 1}, "lacks a field of a manifest, or has one too many.*surprise"),
-        ({"splits": 5}, "lacks a field"),
+        ({"schema_version": 2}, r"version reads schema version 1\. Received: 2"),
+        ({"surprise": 1}, "must have exactly the fields of a manifest.*surprise"),
+        ({"splits": 5}, "must have exactly the fields"),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(

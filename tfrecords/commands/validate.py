@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content, read_manifest
 from tfrecords.dataset.reader import read_records
 from tfrecords.errors import UserError
-from tfrecords.files.framing import FRAMING_BYTES, Place
+from tfrecords.files.framing import FRAMING_BYTES, RecordLocation
 from tfrecords.files.index import format_index, index_path
 from tfrecords.files.shards import file_sha256
 from tfrecords.record.codec import decode
@@ -151,7 +151,7 @@ def _shard_faults(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[s
         for record in read_records(path):
             count += 1
             sizes.append(len(record.data) + FRAMING_BYTES)
-            yield from _record_faults(record.data, Place(str(path), record.number, record.offset), manifest, keys)
+            yield from _record_faults(record.data, record.location, manifest, keys)
     except UserError as error:
         # What follows a broken frame cannot be found.
         yield str(error)
@@ -163,7 +163,7 @@ def _shard_faults(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[s
         yield f"{index}: not the index of {path.name}; `python -m tfrecords index --overwrite` makes it anew"
 
 
-def _record_faults(data: bytes, where: Place, manifest: Manifest, keys: list[str]) -> Iterator[str]:
+def _record_faults(data: bytes, where: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:
     try:
         example = decode(data, where)
         keys.append(example.key)
