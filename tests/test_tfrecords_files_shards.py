@@ -1,4 +1,4 @@
-"""Shards' names, whole files, and the manifest."""
+"""Shard names and the manifest."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 
 from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.errors import UserError
-from tfrecords.files.publish import atomic_write
 from tfrecords.files.shards import ShardName
 
 
@@ -23,25 +22,9 @@ def test_other_names_are_refused(text: str) -> None:
         ShardName.parse(text)
 
 
-def test_a_shard_behind_the_last_is_refused() -> None:
+def test_a_shard_after_the_last_is_refused() -> None:
     with pytest.raises(UserError, match="INDEX below COUNT"):
         ShardName("svhn", "train", 4, 4)
-
-
-def test_a_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
-    with atomic_write(tmp_path / "new" / "file") as stream:
-        stream.write(b"whole")
-        assert not (tmp_path / "new" / "file").exists()
-    assert (tmp_path / "new" / "file").read_bytes() == b"whole"
-
-
-def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="broken"), atomic_write(tmp_path / "file") as stream:
-        stream.write(b"half")
-        raise RuntimeError("broken")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_a_manifest_comes_back_equal(records: Path) -> None:
