@@ -51,7 +51,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     # An SPDX expression takes the place of a licence classifier (PEP 639).
-    license="Apache-2.0",
+    license_expression="Apache-2.0",
     keywords=["SVHN", "TFRecord", "Apache Beam", "TensorFlow", "Keras", "digit recognition", "dataset"],
     classifiers=[
         "Development Status :: 4 - Beta",
