@@ -77,12 +77,9 @@ lint: $(VENV)/installed-for-tests
 unit: $(VENV)/installed-for-tests
 	$(RUN) -m pytest
 
-# pdoc warns of an annotation that it cannot resolve and of a module that it cannot import: here both are errors.
 docs: $(VENV)/installed-for-tests
 	rm -rf build/docs
-	TF_CPP_MIN_LOG_LEVEL=2 KERAS_BACKEND=tensorflow $(RUN) -W error::UserWarning -m pdoc --docformat google \
-		--output-directory build/docs streetdigits beam_jobs tfrecords trainer
-	@echo "Open build/docs/index.html in a browser."
+	$(RUN) -m docs.reference build/docs
 
 wheel: $(VENV)/installed
 	rm -rf dist
