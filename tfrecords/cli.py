@@ -6,8 +6,9 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 from tfrecords._version import __version__
 from tfrecords.errors import UserError
@@ -26,15 +27,23 @@ class Command:
       module: Name of the module with `add_arguments(parser)`, `run(args) -> exit code` and, optionally, `EPILOG`, which
         is printed below the help.
       passes_through: Whether `run` has a second argument, for the options that the parser does not know (Beam's own).
+      extra: Extra of the distribution that installs the command's libraries; None if the base has them.
     """
 
     name: str
     help: str
     module: str
     passes_through: bool = False
+    extra: str | None = None
 
 
-def main(prog: str, description: str, commands: Sequence[Command], argv: Sequence[str] | None = None) -> int:
+def main(
+    prog: str,
+    description: str,
+    commands: Sequence[Command],
+    argv: Sequence[str] | None = None,
+    start: Callable[[Command], None] | None = None,
+) -> int:
     """Parses `argv`, runs the command and returns its exit code.
 
     A `UserError` or an `OSError` becomes one line on standard error and exit code 1 (`--verbose` adds the traceback);
@@ -42,28 +51,38 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
     silently with exit code 141.
 
     Args:
-      prog: Name of the program in the help.
-      description: Description of the program in the help.
-      commands: Subcommands.
-      argv: Arguments; None takes those of the process.
+      prog: Name of the program in usage lines.
+      description: Text above the list of commands in `--help`.
+      commands: Subcommands, in the order of `--help`.
+      argv: Arguments after the program's name; None takes those of the process.
+      start: Function to call with the named command before its module is imported.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         try:
-            return _run(_parse(prog, description, commands, argv))
+            return _run(_parse(prog, description, commands, argv, start))
         finally:
             # Flushed here, because Python would print a traceback for a closed pipe or a full disk at exit.
             sys.stdout.flush()
     except BrokenPipeError:
         _discard_closed_pipes()
         return _CLOSED_PIPE
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
         _redirect_to_null(1)
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _parse(prog: str, description: str, commands: Sequence[Command], argv: Sequence[str]) -> argparse.Namespace:
+def _parse(
+    prog: str,
+    description: str,
+    commands: Sequence[Command],
+    argv: Sequence[str],
+    start: Callable[[Command], None] | None,
+) -> argparse.Namespace:
     """Returns the options of the named command, and in `unknown` the options that it passes through."""
     named = next((word for word in argv if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
@@ -79,7 +98,7 @@ def _parse(prog: str, description: str, commands: Sequence[Command], argv: Seque
         )
         sub.add_argument("--verbose", action="store_true", help="print a traceback with an error")
         if command.name == named:
-            module = importlib.import_module(command.module)
+            module = _load(command, start)
             sub.epilog = getattr(module, "EPILOG", None)
             module.add_arguments(sub)
             sub.set_defaults(command=command, run=module.run)
@@ -88,6 +107,24 @@ def _parse(prog: str, description: str, commands: Sequence[Command], argv: Seque
         parser.error(f"unknown arguments for {named}: {' '.join(unknown)}")
     args.unknown = unknown
     return args
+
+
+def _load(command: Command, start: Callable[[Command], None] | None) -> ModuleType:
+    """Returns the module of `command`, imported after `start`.
+
+    Raises:
+      UserError: A library of the command's extra is not installed.
+    """
+    try:
+        if start:
+            start(command)
+        return importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if command.extra is None or missing in ("", command.module.partition(".")[0], __package__):
+            raise
+        rule = f"{command.name} needs {missing}, which is not installed: pip install 'streetdigits[{command.extra}]'."
+        raise UserError(rule) from error
 
 
 def _run(args: argparse.Namespace) -> int:
