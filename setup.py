@@ -63,6 +63,7 @@ setup(
         "pyarrow>=17,<26",
         "tqdm>=4.66,<5",
         "jsonschema>=4.23,<5",
+        "filelock>=3.16,<4",
     ],
     extras_require={
         "beam": BEAM,

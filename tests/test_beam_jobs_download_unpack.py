@@ -75,37 +75,37 @@ def test_names_that_begin_with_a_dot_and_a_missing_folder_entry_are_sound(tmp_pa
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (member("../evil", b"x"), "every member's path must stay inside the folder. Received: ../evil"),
+        (member("../evil", b"x"), "the path of every member must stay inside the folder. Received: ../evil"),
         (
             member("train/../../evil", b"x"),
-            "every member's path must stay inside the folder. Received: train/../../evil",
+            "the path of every member must stay inside the folder. Received: train/../../evil",
         ),
-        (member("/evil", b"x"), "every member's path must stay inside the folder. Received: /evil"),
-        (member("..\\evil", b"x"), "every member's path must stay inside the folder. Received: ..\\evil"),
-        (member("C:evil", b"x"), "every member's path must stay inside the folder. Received: C:evil"),
+        (member("/evil", b"x"), "the path of every member must stay inside the folder. Received: /evil"),
+        (member("..\\evil", b"x"), "the path of every member must stay inside the folder. Received: ..\\evil"),
+        (member("C:evil", b"x"), "the path of every member must stay inside the folder. Received: C:evil"),
         (
             member("../evil/", kind=tarfile.DIRTYPE),
-            "every member's path must stay inside the folder. Received: ../evil",
+            "the path of every member must stay inside the folder. Received: ../evil",
         ),
         (
             member("train/link", kind=tarfile.SYMTYPE, link="/etc/passwd"),
-            "the member train/link must be a file or a folder. Received: a symbolic link to /etc/passwd",
+            "the member train/link must be a file or a folder. Received: a link to /etc/passwd",
         ),
         (
             member("train/link", kind=tarfile.LNKTYPE, link="train/1.png"),
-            "the member train/link must be a file or a folder. Received: a hard link to train/1.png",
+            "the member train/link must be a file or a folder. Received: a link to train/1.png",
         ),
         (
             member("train/null", kind=tarfile.CHRTYPE),
-            "the member train/null must be a file or a folder. Received: a character device",
+            "the member train/null must be a file or a folder. Received: a special file of tar type b'3'",
         ),
         (
             member("train/pipe", kind=tarfile.FIFOTYPE),
-            "the member train/pipe must be a file or a folder. Received: a named pipe",
+            "the member train/pipe must be a file or a folder. Received: a special file of tar type b'6'",
         ),
         (
             member("train/odd", kind=b"Z"),
-            "the member train/odd must be a file or a folder. Received: type b'Z'",
+            "the member train/odd must be a file or a folder. Received: a special file of tar type b'Z'",
         ),
     ],
     ids=lambda value: f"{value[0].type.decode()} {value[0].name}" if isinstance(value, tuple) else "",
@@ -134,7 +134,7 @@ def test_a_truncated_archive_is_an_error_at_every_length(tmp_path: Path) -> None
     archive = tmp_path / "short.tar.gz"
     for length in range(0, len(whole), 5):
         archive.write_bytes(whole[:length])
-        with pytest.raises(UserError, match=r"short\.tar\.gz: must be a whole tar\.gz archive\. Received: \S"):
+        with pytest.raises(UserError, match=r"short\.tar\.gz: must be a complete tar\.gz archive\. Received: \S"):
             unpack(archive, tmp_path / "train")
         assert sorted(path.name for path in tmp_path.iterdir()) == ["short.tar.gz", "train.tar.gz"]
 
@@ -147,7 +147,7 @@ def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         unpack(tmp_path / "train.tar.gz", tmp_path / "train")
     assert str(caught.value) == (
-        f"{tmp_path}/train.tar.gz: must be a whole tar.gz archive. "
+        f"{tmp_path}/train.tar.gz: must be a complete tar.gz archive. "
         f"Received: a damaged header at byte {second_picture} of the unpacked archive"
     )
 
@@ -158,7 +158,7 @@ def test_a_wrong_checksum_at_the_very_end_is_an_error(tmp_path: Path) -> None:
     content[-8] ^= 1
     archive.write_bytes(content)
     with pytest.raises(
-        UserError, match=r"train\.tar\.gz: must be a whole tar\.gz archive\. Received: CRC check failed"
+        UserError, match=r"train\.tar\.gz: must be a complete tar\.gz archive\. Received: CRC check failed"
     ):
         unpack(archive, tmp_path / "train")
     assert not (tmp_path / "train").exists()
@@ -168,7 +168,7 @@ def test_an_archive_without_the_folder_is_an_error(tmp_path: Path) -> None:
     archive = write_archive(tmp_path / "train.tar.gz", member("test/1.png", b"x"), member("notes", b"x"))
     with pytest.raises(UserError) as caught:
         unpack(archive, tmp_path / "train")
-    assert str(caught.value) == f"{archive}: must hold a folder named train. Received: notes, test"
+    assert str(caught.value) == f"{archive}: must contain a folder named train. Received: notes, test"
     assert [path.name for path in tmp_path.iterdir()] == ["train.tar.gz"]
 
 
@@ -177,9 +177,7 @@ def test_an_existing_folder_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     with pytest.raises(UserError) as caught:
         unpack(archive, tmp_path / "train")
-    assert str(caught.value) == (
-        f"{archive}: unpacks to a folder that must not exist yet. Received: {tmp_path / 'train'}"
-    )
+    assert str(caught.value) == (f"{archive}: the folder to unpack to must not exist. Received: {tmp_path / 'train'}")
     assert list((tmp_path / "train").iterdir()) == []
 
 
