@@ -57,7 +57,7 @@ demo: $(VENV)/installed
 
 pretrained: $(VENV)/installed
 	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/svhn --count $(PRETRAINED_COUNT) --seed $(PRETRAINED_SEED) \
-		--look street --test-fraction 0.01 --overwrite
+		--style street --test-fraction 0.01 --overwrite
 	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/svhn --output $(PRETRAINED)/records --jitters 0 \
 		--validation-fraction 0.01 --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED)/records --run-dir $(PRETRAINED)/run --epochs $(PRETRAINED_EPOCHS) \
