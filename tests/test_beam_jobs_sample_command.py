@@ -35,7 +35,7 @@ def test_lengths_of_numbers_follow_svhn_s_proportions() -> None:
     assert counts[5] > 0
 
 
-def test_numbers_have_digits_0_to_9_and_begin_with_none_of_0() -> None:
+def test_numbers_have_digits_0_to_9_and_do_not_begin_with_0() -> None:
     rng = np.random.default_rng(0)
     numbers = [draw_number(rng) for _ in range(500)]
     assert {digit for number in numbers for digit in number} == set(range(10))

@@ -1,4 +1,4 @@
-"""Drawn photos: boxes hold the ink, the number stands out, a generator decides everything."""
+"""Drawn photos: boxes contain the ink, digits contrast with the background, and a generator determines every pixel."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_pixels_are_rgb_bytes_of_a_street_photo_s_size(photos: list[Photo]) -> N
         assert 20 <= width <= 700
 
 
-def test_boxes_carry_the_digits_in_reading_order_with_10_for_zero() -> None:
+def test_boxes_have_the_digits_in_reading_order_with_10_for_zero() -> None:
     photo = draw(3, (4, 0, 8))
     assert [box.label for box in photo.boxes] == [4, 10, 8]
     centres = [box.left + box.width / 2 for box in photo.boxes]
@@ -73,7 +73,7 @@ def test_digits_are_high_enough_to_read(clear_photos: list[Photo]) -> None:
     assert 24 <= np.median(heights) <= 40
 
 
-def test_digits_stand_out_from_what_is_round_them(clear_photos: list[Photo]) -> None:
+def test_digits_contrast_with_their_background(clear_photos: list[Photo]) -> None:
     for photo in clear_photos:
         grey = photo.pixels.mean(axis=2)
         top = min(box.top for box in photo.boxes)

@@ -38,15 +38,15 @@ class DownloadConfig:
     """What to download, and the folder to download it to.
 
     Attributes:
-      output: Folder for one folder per subset.
+      output: Folder in which one folder per subset is created.
       subset: Names of archives, separated by commas.
       base_url: Address of the folder of `<subset>.tar.gz`, with or without a slash at the end.
       keep_archives: Whether to keep the archives next to the folders.
     """
 
     output: Path
-    subset: str = setting("train,test", f"comma-separated subsets: {', '.join(ARCHIVES)}")
-    base_url: str = setting(BASE_URL, "address of a mirror; the digests are checked for any address")
+    subset: str = setting("train,test", f"subsets, separated by commas: {', '.join(ARCHIVES)}")
+    base_url: str = setting(BASE_URL, "address of the archives, for a mirror; digests are always checked")
     keep_archives: bool = setting(False, "keep the archives next to the unpacked folders")
 
     @property
@@ -65,7 +65,9 @@ class DownloadConfig:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `download`."""
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for one folder per subset")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder in which one folder per subset is created"
+    )
     add_flags(parser, DownloadConfig)
 
 

@@ -127,7 +127,12 @@ class _Transfer:
     on_notice: Callable[[str], None]
 
     def run(self) -> None:
-        """Sends requests until the file has its size or longer, or no new byte comes."""
+        """Sends requests until the file has its size or more.
+
+        Raises:
+          UserError: The server refuses, has a file of another size, or sends no new byte within the allowed attempts.
+          OSError: The file cannot be written.
+        """
         furthest, failures = self._size(), 0
         while self._size() < self.size_bytes:
             try:
@@ -141,7 +146,7 @@ class _Transfer:
                     self._wait(failures, error)
 
     def discard(self) -> None:
-        """Deletes what was received."""
+        """Deletes the received bytes and their tag."""
         self.path.unlink(missing_ok=True)
         self._origin.unlink(missing_ok=True)
 

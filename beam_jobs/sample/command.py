@@ -66,7 +66,11 @@ class SampleConfig:
     )
 
     def __post_init__(self) -> None:
-        """Checks the options."""
+        """Checks the options.
+
+        Raises:
+          UserError: An option is out of range.
+        """
         if self.count < 2:
             raise UserError("--count must be at least 2: one picture to train on and one to test.", self.count)
         if not 0 < self.test_fraction < 1:
@@ -97,10 +101,12 @@ class _Task:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `sample`."""
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for train/ and test/")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder in which train/ and test/ are created"
+    )
     add_flags(parser, SampleConfig)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of worker processes")
-    parser.add_argument("--overwrite", action="store_true", help="replace the pictures of an earlier sample in DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace pictures that sample drew in DIR before")
 
 
 def run(args: argparse.Namespace) -> int:
