@@ -5,13 +5,8 @@ import sys
 from tfrecords.cli import Command, main
 
 COMMANDS = (
-    Command(
-        "sample",
-        "draw pictures of house numbers, in the layout of SVHN Format 1",
-        "beam_jobs.sample.command",
-        extra="sample",
-    ),
-    Command("download", "download SVHN's published archives, check and unpack them", "beam_jobs.download.command"),
+    Command("sample", "draw house numbers, laid out as SVHN Format 1", "beam_jobs.sample.command", extra="sample"),
+    Command("download", "fetch SVHN's published archives, checked and unpacked", "beam_jobs.download.command"),
     Command(
         "prepare",
         "crop, jitter and write a source's pictures as TFRecords",

@@ -11,7 +11,7 @@ from tfrecords.errors import UserError
 
 @contextlib.contextmanager
 def lock_folder(folder: Path, error: UserError, name: str = "lock") -> Iterator[None]:
-    """Locks `folder` while the block runs, without waiting, and removes the lock file afterwards.
+    """Locks `folder` while the block runs, without waiting, and removes a lock file that it has created.
 
     The operating system releases the lock of a process that was killed. Where the file system cannot lock, as on some
     network mounts, the block runs unprotected.
@@ -24,7 +24,8 @@ def lock_folder(folder: Path, error: UserError, name: str = "lock") -> Iterator[
     Raises:
       UserError: Another process holds the lock.
     """
-    lock = FileLock(folder / name, timeout=0)
+    path = folder / name
+    lock, existed = FileLock(path, timeout=0), path.exists()
     try:
         lock.acquire()
     except Timeout as timeout:
@@ -34,7 +35,8 @@ def lock_folder(folder: Path, error: UserError, name: str = "lock") -> Iterator[
     try:
         yield
     finally:
-        # Before the release: a process that opened this file meanwhile finds it gone and creates a new one.
-        with contextlib.suppress(OSError):
-            Path(lock.lock_file).unlink(missing_ok=True)
+        if not existed:
+            # Before the release: a process that opened this file meanwhile finds it gone and creates a new one.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
         lock.release()
