@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.errors import UserError
 from tfrecords.files.record_file import RecordFile
@@ -52,21 +53,21 @@ class Pictures:
       shape: of the pictures: height, width, channels.
     """
 
-    def __init__(self, directory: Path | str, split: str) -> None:
-        """Opens a split.
+    def __init__(self, directory: Path | str, split: str, manifest: Manifest | None = None) -> None:
+        """Opens a split; `manifest` is the dataset's, if it has been read already.
 
         Raises:
           UserError: not a dataset directory, no such split, or there is nothing in it.
         """
-        self._examples = open_split(directory, split)
+        self._examples = open_split(directory, split, manifest=manifest)
         count = len(self._examples)
         if not count:
             raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)
-        manifest = self._examples.manifest
-        self.shards = tuple(manifest.split(split).shards)
-        self.is_raw = manifest.image.encoding == "raw"
+        self.shards = tuple(self._examples.manifest.split(split).shards)
+        image = self._examples.manifest.image
+        self.is_raw = image.encoding == "raw"
         # The splits' pictures may differ in size; those of one split are of one size.
-        known = manifest.image.shape
+        known = image.shape
         self.shape: tuple[int, ...] = self._examples[0].image.shape if None in known else known
         # Where each shard's examples begin.
         self._firsts = np.array([0, *accumulate(shard.examples for shard in self.shards)])

@@ -161,7 +161,14 @@ class Examples(Sequence[DigitExample]):
         return {**self.__dict__, "_files": {}}
 
 
-def open(directory: Path | str, split: str, *, verify: bool = True, on_error: OnError = "raise") -> Examples:
+def open(
+    directory: Path | str,
+    split: str,
+    *,
+    manifest: Manifest | None = None,
+    verify: bool = True,
+    on_error: OnError = "raise",
+) -> Examples:
     """Opens one split of a dataset directory.
 
         examples = tfrecords.open("svhn-records", "train")
@@ -170,6 +177,7 @@ def open(directory: Path | str, split: str, *, verify: bool = True, on_error: On
     Args:
       directory: that `prepare` made; local, or a URL that fsspec knows, as `gs://bucket/svhn-records`.
       split: train, validation or test.
+      manifest: Manifest of the dataset, if it has been read already.
       verify: check each record's checksum.
       on_error: what iterating does at a damaged record or file: `raise`, or `skip`: pass over it, log it and
         count it in `skipped`. Asking for a damaged example by its number always raises.
@@ -179,7 +187,7 @@ def open(directory: Path | str, split: str, *, verify: bool = True, on_error: On
     """
     if on_error not in ("raise", "skip"):
         raise UserError("on_error must be 'raise' or 'skip'.", repr(on_error))
-    manifest = Manifest.load(directory)
+    manifest = manifest or Manifest.load(directory)
     info = manifest.split(split)
     if info.examples != (found := sum(shard.examples for shard in info.shards)):
         rule = f"{join(str(directory), MANIFEST)}: the shards of {split} must hold its {info.examples} examples."
