@@ -1,5 +1,6 @@
 """A run goes on exactly where it stopped: killed, asked to stop, or with a damaged checkpoint."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ import pytest
 
 from tests import tiny
 from tfrecords.cli import main
+from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 from tfrecords.images.crop import CropSpec
 from trainer.__main__ import COMMANDS
@@ -28,6 +30,7 @@ from trainer.fit.resume import prepare_directory
 from trainer.fit.signals import StopRequest
 from trainer.fit.step import StepTotals, make_masks_stateless, read_totals
 from trainer.models import MODELS
+from trainer.run import weights
 from trainer.run.config import TrainConfig
 from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run
 from trainer.run.weights import load_model
@@ -219,6 +222,38 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     assert saved_state(tmp_path / "killed") == before and not (tmp_path / "new").exists()
 
 
+def test_a_start_reads_the_manifest_and_the_weights_to_start_from_once(
+    records: Path, tmp_path: Path, own: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    loaded: list[Path] = []
+    monkeypatch.setattr(weights, "load_model", lambda run: loaded.append(run.directory) or load_model(run))
+    with _opened_files(opened):
+        for name, options in (("source", []), ("run", ["--init", str(tmp_path / "source")])):
+            opened.clear()
+            assert main("trainer", "", COMMANDS, _command(records, tmp_path / name, "--epochs", "1", *options)) == 0
+            assert opened.count(str(records / MANIFEST)) == 1
+            assert opened.count(str(tmp_path / name / CONFIG)) == 1
+    assert loaded == [tmp_path / "source"]
+
+
+@contextlib.contextmanager
+def _opened_files(opened: list[str]) -> Iterator[None]:
+    """Adds the path of each file that Python opens in the block to `opened`."""
+    is_on = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if is_on and event == "open":
+            opened.append(str(arguments[0]))
+
+    # A hook can never be removed.
+    sys.addaudithook(hook)
+    try:
+        yield
+    finally:
+        is_on = False
+
+
 def _best(run_dir: Path) -> list[np.ndarray]:
     return [weights for weights in load_model(Run.load(run_dir)).get_weights() if weights.dtype == np.float32]
 
@@ -251,8 +286,6 @@ def test_a_damaged_shard_is_named(records: Path, tmp_path: Path, own: None, caps
 
 
 def _built(seed: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    from trainer.run.config import TrainConfig
-
     keras.utils.set_random_seed(seed)
     model = tiny.build((54, 54, 3))
     optimizer = make_optimizer(TrainConfig(), make_schedule(TrainConfig(), 10))

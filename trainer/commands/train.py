@@ -1,32 +1,27 @@
 """python -m trainer train: trains a model on a dataset's records, on one host or several."""
 
 import argparse
-import importlib.metadata
 import os
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from tfrecords.errors import UserError
 from tfrecords.flags import add_flags
 from trainer.distribute.cluster import Cluster
 from trainer.distribute.strategy import HOST_LOST, Devices, make_strategy
 from trainer.fit.errors import HostLostError, host_errors
 from trainer.fit.loop import Training
-from trainer.fit.resume import can_resume, describe_run, open_run, prepare_directory
+from trainer.fit.resume import start_run
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
 from trainer.models import MODELS, build_model
 from trainer.models.build import computing_in
-from trainer.pretrained import run_directory
 from trainer.run.config import RunOptions, TrainConfig
-from trainer.run.directory import Run, model_input_shape
+from trainer.run.directory import model_input_shape
 from trainer.run.settings import Settings
-from trainer.run.weights import start_from
 
 EPILOG = """\
 examples:
@@ -108,14 +103,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _train(settings: Settings, records: Records, devices: Devices, overwrite: bool, stop: StopRequest) -> int:
     model = _build_model(settings.config, records, devices)
-    resumes = can_resume(settings.run_dir) and not overwrite
-    if not resumes:
-        _initialise(model, settings)
-    run_ = _open_run(settings, records, devices, model, overwrite)
+    run_ = start_run(settings, model, records, devices, overwrite)
     training = Training(run_, model, records, devices, settings.options, stop)
-    if resumes and not training.step_of_run:
-        # All checkpoints are damaged.
-        _initialise(model, settings)
     if training.progress.finished:
         training.repair_history()
         print(f"The run in {run_.directory} is already complete; use --overwrite to retrain.")
@@ -141,30 +130,3 @@ def _build_model(config: TrainConfig, records: Records, devices: Devices) -> ker
     keras.utils.set_random_seed(config.seed)
     with devices.strategy.scope(), computing_in(config.precision):
         return build_model(config.model, model_input_shape(records.manifest))
-
-
-def _initialise(model: keras.Model, settings: Settings) -> None:
-    """Sets the weights of a run that starts from another one's."""
-    source = settings.config.init
-    if source is None:
-        return
-    if run_directory(source).resolve() == settings.run_dir.resolve():
-        raise UserError("--init must be another run than --run-dir.", source)
-    start_from(model, source)
-
-
-def _open_run(settings: Settings, records: Records, devices: Devices, model: keras.Model, overwrite: bool) -> Run:
-    """Returns the run, after the chief has prepared its directory."""
-    content = describe_run(
-        settings.config,
-        records,
-        parameters=model.count_params(),
-        hosts=devices.cluster.hosts,
-        replicas=devices.strategy.num_replicas_in_sync,
-        versions={name: importlib.metadata.version(name) for name in ("streetdigits", "tensorflow", "keras")},
-        options=asdict(settings.options),
-    )
-    if devices.cluster.is_chief:
-        prepare_directory(settings.run_dir, content, overwrite)
-    devices.gather(0.0)
-    return open_run(settings.run_dir, content)

@@ -9,11 +9,12 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from trainer.distribute.strategy import Devices
-from trainer.fit.checkpoint import Checkpoints, Clock, Progress
+from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
 from trainer.fit.errors import not_finite_error, readable
 from trainer.fit.history import History, history_has
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.fit.profile import Profile
+from trainer.fit.resume import initialise
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
 from trainer.fit.validation import Validation, epoch_line, record_epoch
@@ -41,17 +42,17 @@ class Training:
 
         Args:
           run: Run, its directory prepared.
-          model: Model with its initial weights, built in the strategy's scope and not traced yet.
+          model: Model as `start_run` leaves it, built in the strategy's scope and not traced yet.
           records: Dataset to train on.
           devices: Devices to train on.
           options: Options of the execution.
           stop: Request to stop, checked after each step.
 
         Raises:
-          UserError: The run has a history but no complete checkpoint; the hosts see different checkpoints; or a file of
-            the dataset is missing or of the wrong size.
+          UserError: The run has a history but no complete checkpoint; the hosts see different checkpoints; a file of
+            the dataset is missing or of the wrong size; or the run to start from cannot be used.
         """
-        self._run, self._devices, self._stop = run, devices, stop
+        self._run, self._devices, self._options, self._stop = run, devices, options, stop
         self._directory = records.directory
         self._images = records.images(_SPLIT)
         self._steps = steps_per_epoch(self._images.shards, run.config, devices.cluster.hosts)
@@ -63,7 +64,6 @@ class Training:
         make_masks_stateless(model, run.config.seed, self._optimizer.iterations)
         self._train_step = make_train_step(devices.strategy, model, self._optimizer, run.config)
         self._validation = Validation(model, records)
-        self._profile_folder = run.directory / TENSORBOARD if options.profile and devices.cluster.is_chief else None
         self._checkpoints = Checkpoints(run.directory / CHECKPOINTS, options.keep_checkpoints)
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
         self._check_same_step()
@@ -78,7 +78,7 @@ class Training:
         """
         is_chief = self._devices.cluster.is_chief
         history = History(self._run.directory, self._progress.history) if is_chief else None
-        profile = Profile(self._profile_folder)
+        profile = Profile(self._run.directory / TENSORBOARD if self._options.profile and is_chief else None)
         while not self._progress.finished:
             self._train_epoch(profile)
             self._end_epoch(history)
@@ -104,13 +104,16 @@ class Training:
 
     def _fresh(self) -> Progress:
         """Returns the progress of a run without a complete checkpoint."""
-        path = self._run.directory / HISTORY
+        directory, path = self._run.directory, self._run.directory / HISTORY
         # The history is written after the first checkpoint.
         if path.is_file() and path.stat().st_size:
             raise UserError(
-                f"{self._run.directory} already contains a run, but no complete checkpoint to resume from: "
+                f"{directory} already contains a run, but no complete checkpoint to resume from: "
                 "use --overwrite to replace it."
             )
+        if checkpoint_files(directory / CHECKPOINTS):
+            # All are damaged. `start_run` took the run for one that can be resumed, and left the model as it was.
+            initialise(self._model, self._run.config, directory)
         return Progress()
 
     def _check_same_step(self) -> None:

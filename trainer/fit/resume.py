@@ -1,14 +1,20 @@
-"""Start of a run in its directory: a new one, or an existing one that is resumed with the same configuration."""
+"""Start of a run in its directory: a new run, or an existing one that is resumed with the same configuration."""
 
+import importlib.metadata
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from tfrecords.errors import UserError
 from tfrecords.nested import flatten
+from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import checkpoint_files
 from trainer.input.records import Records
+from trainer.pretrained import run_directory
 from trainer.run.config import TrainConfig
 from trainer.run.directory import (
     CHECKPOINTS,
@@ -23,9 +29,63 @@ from trainer.run.directory import (
     model_input_shape,
     write_json,
 )
+from trainer.run.settings import Settings
+from trainer.run.weights import start_from
 
 _FREE = ("data", "options")
 """Keys of config.json that may change between starts: the same records may be in another directory."""
+_PACKAGES = ("streetdigits", "tensorflow", "keras")
+
+
+def start_run(settings: Settings, model: keras.Model, records: Records, devices: Devices, overwrite: bool) -> Run:
+    """Returns the run in `settings.run_dir`, after the chief has prepared the directory.
+
+    A model that starts from another run's weights is given them first, so that a wrong source is an error before
+    anything is written. A run that is resumed has weights of its own and no longer needs its source.
+
+    Args:
+      settings: Settings of the run.
+      model: Untrained model.
+      records: Dataset of the run.
+      devices: Devices of the run. All hosts call this function.
+      overwrite: Whether to delete an existing run.
+
+    Raises:
+      UserError: The run to start from cannot be used, or the directory has another run or one without a config.json.
+    """
+    if overwrite or not _has_checkpoint(settings.run_dir):
+        initialise(model, settings.config, settings.run_dir)
+    content = describe_run(
+        settings.config,
+        records,
+        parameters=model.count_params(),
+        hosts=devices.cluster.hosts,
+        replicas=devices.strategy.num_replicas_in_sync,
+        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        options=asdict(settings.options),
+    )
+    if devices.cluster.is_chief:
+        prepare_directory(settings.run_dir, content, overwrite)
+    devices.gather(0.0)
+    return open_run(settings.run_dir, content)
+
+
+def initialise(model: keras.Model, config: TrainConfig, directory: Path) -> None:
+    """Sets a model's weights to those of the run that `config.init` names, if it names one.
+
+    Args:
+      model: Model that is changed.
+      config: Training configuration.
+      directory: Run directory, which must not be its own source.
+
+    Raises:
+      UserError: The source is the run itself, not a run, has no weights, or is of another architecture or image size.
+    """
+    if config.init is None:
+        return
+    if run_directory(config.init).resolve() == directory.resolve():
+        raise UserError("--init must be another run than --run-dir.", config.init)
+    start_from(model, config.init)
 
 
 def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[str, Any]:
@@ -43,11 +103,6 @@ def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[st
         "dataset": records.describe(),
         **facts,
     }
-
-
-def can_resume(directory: Path) -> bool:
-    """Returns whether a directory has a run with a checkpoint, which may be damaged."""
-    return (directory / CONFIG).is_file() and bool(checkpoint_files(directory / CHECKPOINTS))
 
 
 def prepare_directory(directory: Path, content: dict[str, Any], overwrite: bool) -> None:
@@ -92,6 +147,11 @@ def open_run(directory: Path, content: dict[str, Any]) -> Run:
         )
         raise UserError(rule, "; ".join(found))
     return run
+
+
+def _has_checkpoint(directory: Path) -> bool:
+    """Returns whether a directory has a run with a checkpoint, which may be damaged."""
+    return (directory / CONFIG).is_file() and bool(checkpoint_files(directory / CHECKPOINTS))
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
