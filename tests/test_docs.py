@@ -1,23 +1,50 @@
-"""The snippets of the README and docs run as they stand, in a folder with datasets of those names."""
+"""The documentation is true: snippets run, links lead somewhere, files and flags exist.
 
+Snippets run as they are, in a folder with datasets of those names.
+"""
+
+import argparse
+import importlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tfrecords.__main__ import COMMANDS
-from tfrecords.cli import main
+import beam_jobs.__main__
+import tfrecords.__main__
+import trainer.__main__
+from tfrecords.cli import Command, main
 
 ROOT = Path(__file__).parents[1]
+TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "trainer/pretrained/README.md")
+PAGES = sorted({*TOP, *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))})
+HISTORY = "CHANGELOG.md"
+"""Names what is gone, too."""
+COMMANDS: dict[str, tuple[Command, ...]] = {
+    package.__name__.partition(".")[0]: package.COMMANDS
+    for package in (beam_jobs.__main__, tfrecords.__main__, trainer.__main__)
+}
+BENCHMARKS = ("digit_struct", "gpu.__main__", "input.__main__", "prepare.__main__", "readers.__main__", "steps")
+OF_OTHERS = {
+    *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam
+    *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
+}
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+FILE = re.compile(r"(?:beam_jobs|tfrecords|trainer|benchmarks|tests|docs)(?:/\w+)*(?:/|\.\w+)")
+FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 SNIPPETS = {
-    f"{path}-{number}": snippet
-    for path in ("README.md", "docs/record.md", "docs/export.md")
-    for number, snippet in enumerate(SNIPPET.findall((ROOT / path).read_text()))
+    f"{path}-{index}": snippet
+    for path in ("docs/readers.md", "docs/record.md", "docs/export.md")
+    for index, snippet in enumerate(SNIPPET.findall((ROOT / path).read_text()))
 }
 RUN_ALL = """
 import contextlib, io, json, sys, traceback
@@ -38,12 +65,12 @@ json.dump(results, sys.__stdout__)
 
 @pytest.fixture(scope="module")
 def results(records: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What each snippet printed, and the error that it ended with; those without TensorFlow in a process without it."""
+    """Output and error of each snippet; those that do not import TensorFlow run where it cannot be imported."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(records, folder / "svhn-records")
     for kind, name in (("parquet", "svhn-parquet"), ("arrow", "svhn-arrow"), ("webdataset", "svhn-tars")):
         arguments = [str(folder / "svhn-records"), "--to", kind, "--output", str(folder / name)]
-        assert main("tfrecords", "", COMMANDS, ["export", *arguments]) == 0
+        assert main("tfrecords", "", COMMANDS["tfrecords"], ["export", *arguments]) == 0
     found: dict[str, list[str]] = {}
     for kind in ("with", "without"):
         chosen = {name: text for name, text in SNIPPETS.items() if ("import tensorflow" in text) == (kind == "with")}
@@ -54,8 +81,8 @@ def results(records: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return found
 
 
-def test_there_is_a_snippet_for_every_door() -> None:
-    text = "".join(snippet for name, snippet in SNIPPETS.items() if name.startswith("README"))
+def test_there_is_a_snippet_for_every_reader() -> None:
+    text = "".join(snippet for name, snippet in SNIPPETS.items() if name.startswith("docs/readers.md"))
     for door in ("tfrecords.open", "Batches", "grain", "torch", "tensorflow_datasets", "tf.data", "parquet", "duckdb"):
         assert door in text, door
 
@@ -64,3 +91,76 @@ def test_there_is_a_snippet_for_every_door() -> None:
 def test_a_snippet_runs_and_shows_something(name: str, results: dict[str, list[str]]) -> None:
     shown, error = results[name]
     assert not error and shown.strip()
+
+
+def _anchors(text: str) -> set[str]:
+    """Returns the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: str) -> None:
+    for link in LINK.findall((ROOT / page).read_text()):
+        if not re.match(r"\w+:", link):
+            path, _, anchor = link.partition("#")
+            target = (ROOT / page).parent / path if path else ROOT / page
+            assert target.exists(), link
+            assert not anchor or anchor in _anchors(target.read_text()), link
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != HISTORY])
+def test_every_file_that_is_named_exists(page: str) -> None:
+    named = [code for code in CODE.findall((ROOT / page).read_text()) if FILE.fullmatch(code)]
+    # "tfrecords.open" is a name of Python's, not a file's.
+    missing = [name for name in named if "/" in name and not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {
+        path.parent.relative_to(ROOT).as_posix() for package in COMMANDS for path in ROOT.glob(f"{package}/*/*.py")
+    }
+    assert not [room for room in rooms if f"`{room}/" not in text]
+
+
+def _flags(parser: argparse.ArgumentParser) -> set[str]:
+    """Returns the flags that `--help` shows."""
+    shown = (action for action in parser._actions if action.help != argparse.SUPPRESS)
+    return {option for action in shown for option in action.option_strings}
+
+
+@cache
+def _flags_of(package: str, name: str) -> set[str]:
+    """Returns the flags of a command of the three packages, or of a benchmark."""
+    if package == "benchmarks":
+        module = next(module for module in BENCHMARKS if module.removesuffix(".__main__") == name)
+        return _flags(importlib.import_module(f"benchmarks.{module}").make_parser())
+    parser = argparse.ArgumentParser()
+    command = next(command for command in COMMANDS[package] if command.name == name)
+    importlib.import_module(command.module).add_arguments(parser)
+    return _flags(parser) | {"--verbose"}
+
+
+def _commands(page: str) -> list[list[str]]:
+    """Returns the words of each command of ours in a page's shell blocks, from the package's name on."""
+    found = []
+    for block in SHELL.findall((ROOT / page).read_text()):
+        for line in block.replace("\\\n", " ").splitlines():
+            called = re.search(r"\bpython -m ((?:beam_jobs|tfrecords|trainer) .*|benchmarks\..*)", line)
+            if called:
+                found.append(shlex.split(called[1].replace("benchmarks.", "benchmarks ", 1), comments=True))
+    return found
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != HISTORY])
+def test_every_flag_exists(page: str) -> None:
+    for package, name, *words in _commands(page):
+        given = {word.partition("=")[0] for word in words if word.startswith("--")} - OF_OTHERS
+        assert given <= _flags_of(package, name), (package, name)
+    every = {"--help", "--version"} | OF_OTHERS
+    every = every.union(*(_flags_of(package, command.name) for package in COMMANDS for command in COMMANDS[package]))
+    every = every.union(*(_flags_of("benchmarks", name.removesuffix(".__main__")) for name in BENCHMARKS))
+    named = {flag for code in CODE.findall((ROOT / page).read_text()) for flag in FLAG.findall(code)}
+    assert named <= every

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfrecords.dataset.image_cache import Pictures
+from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.record.schema import MAX_LENGTH
 from trainer.input.augment import uniforms_needed
 from trainer.input.records import Records
@@ -22,7 +22,7 @@ _PREFETCH_BYTES = 32 << 20
 Batch = dict[str, tf.Tensor]
 
 
-def open_images(directory: Path, split: str) -> Pictures:
+def open_images(directory: Path, split: str) -> ImageCache:
     """Returns the images and labels of one split of a dataset directory, its files checked.
 
     Raises:
@@ -32,7 +32,7 @@ def open_images(directory: Path, split: str) -> Pictures:
     return Records.open(directory).images(split)
 
 
-def split_dataset(images: Pictures, batch_size: int) -> tf.data.Dataset:
+def split_dataset(images: ImageCache, batch_size: int) -> tf.data.Dataset:
     """Returns one pass over a split as batches, in stored order.
 
     Args:
@@ -48,7 +48,7 @@ def split_dataset(images: Pictures, batch_size: int) -> tf.data.Dataset:
 
 
 def training_dataset(
-    images: Pictures, config: TrainConfig, epoch: int, start_step: int = 0, host: int = 0, hosts: int = 1
+    images: ImageCache, config: TrainConfig, epoch: int, start_step: int = 0, host: int = 0, hosts: int = 1
 ) -> tf.data.Dataset:
     """Returns one epoch of the training split, shuffled, with the random values of its augmentation.
 
@@ -82,14 +82,14 @@ def training_dataset(
         uniform = tf.random.stateless_uniform(shape, tf.stack([tf.constant(epoch_seed, tf.int64), step]))
         return {**batch, "uniform": uniform[host * size :][: tf.size(batch["length"])]}
 
-    images.read_ahead_anew()
+    images.start_epoch()
     batches = _batches(images, indices, size, range(start_step, steps))
     numbered = tf.data.Dataset.zip(tf.data.Dataset.range(start_step, steps), batches)
     batch_bytes = size * int(np.prod(images.shape))
     return numbered.map(add_uniform).with_options(_options()).prefetch(max(2, _PREFETCH_BYTES // batch_bytes))
 
 
-def _batches(images: Pictures, indices: NDArray[np.int64], size: int, steps: range) -> tf.data.Dataset:
+def _batches(images: ImageCache, indices: NDArray[np.int64], size: int, steps: range) -> tf.data.Dataset:
     """Returns the batches of these steps, `size` of `indices` each; the last ones have fewer or none."""
     # A tensor, not a closure over the array: TensorFlow never frees a Python function or what it refers to (2.21).
     order = tf.constant(indices)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfrecords.dataset.image_cache import Pictures
+from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.dataset.manifest import Manifest, read_manifest
 from tfrecords.errors import UserError
 
@@ -34,7 +34,7 @@ class Records:
         content, name = read_manifest(directory)
         return cls(directory, Manifest.parse(content, name), hashlib.sha256(content).hexdigest())
 
-    def images(self, split: str) -> Pictures:
+    def images(self, split: str) -> ImageCache:
         """Returns the images and labels of a split.
 
         The files of the split are checked at once, rather than in the middle of an epoch.
@@ -42,7 +42,7 @@ class Records:
         Raises:
           UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
         """
-        images = Pictures(self.directory, split, self.manifest)
+        images = ImageCache(self.directory, split, self.manifest)
         for shard in images.shards:
             path = self.directory / shard.file
             if not path.is_file():
