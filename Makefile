@@ -10,7 +10,7 @@ PRETRAINED ?= $(DEMO)/pretrained
 PRETRAINED_COUNT ?= 60000
 PRETRAINED_SEED ?= 11
 PRETRAINED_EPOCHS ?= 3
-PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --average 0.999 \
+PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --ema-decay 0.999 \
 	--zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
 
 .PHONY: help demo pretrained test lint unit docs wheel lock clean

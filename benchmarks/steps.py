@@ -101,7 +101,7 @@ def _batches(batch_size: int) -> list[dict[str, Any]]:
     import numpy as np
     import tensorflow as tf
 
-    from trainer.input.augment import numbers_needed
+    from trainer.input.augment import uniforms_needed
 
     rng = np.random.default_rng(0)
     arrays = (
@@ -109,7 +109,7 @@ def _batches(batch_size: int) -> list[dict[str, Any]]:
             "image": rng.integers(0, 256, (batch_size, _SIZE, _SIZE, 3), np.uint8),
             "length": rng.integers(1, 6, batch_size),
             "digits": rng.integers(0, 10, (batch_size, 5)),
-            "uniform": rng.random((batch_size, numbers_needed(3)), np.float32),
+            "uniform": rng.random((batch_size, uniforms_needed(3)), np.float32),
         }
         for _ in range(_KEPT)
     )

@@ -149,7 +149,7 @@ def test_a_host_that_never_comes_ends_the_run_at_the_deadline(records: Path, tmp
         _, errors = process.communicate(timeout=120)
         assert process.returncode in (-signal.SIGUSR1, HOST_LOST)
         (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
-        assert line.startswith("error: all 2 hosts must come within 0.02 minutes (--host-minutes). Received: not all")
+        assert line.startswith("error: all 2 hosts must join within 0.02 minutes (--host-minutes). Received: not all")
 
 
 def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp_path: Path) -> None:
@@ -174,5 +174,5 @@ def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp
     again = start(tmp_path / "killed")
     outputs = [process.communicate(timeout=180) for process in (*again, *whole)]
     assert [process.returncode for process in (*again, *whole)] == [0] * 4, outputs
-    assert "Going on after step " in outputs[0][0] and "Going on" not in outputs[2][0]
+    assert "Resuming after step " in outputs[0][0] and "Resuming" not in outputs[2][0]
     assert saved_state(tmp_path / "killed") == saved_state(tmp_path / "whole")

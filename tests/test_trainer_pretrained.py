@@ -18,7 +18,7 @@ from tests.wheel import build_wheel
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
-from trainer.input.dataset import open_pictures, split_dataset
+from trainer.input.dataset import open_images, split_dataset
 from trainer.models import build_model
 from trainer.pretrained import CARD, DIRECTORY, chosen_run, run_directory
 from trainer.pretrained.__main__ import publish
@@ -104,7 +104,7 @@ def test_export_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_they_read_drawn_numbers_that_they_have_not_seen(records: Path) -> None:
-    answers = answer(make_forward(load_model(chosen_run(None))), split_dataset(open_pictures(records, "test"), 20))
+    answers = answer(make_forward(load_model(chosen_run(None))), split_dataset(open_images(records, "test"), 20))
     assert score(answers.numbers, answers.length, answers.digits)["whole_number_accuracy"] >= 0.5
 
 
@@ -124,7 +124,7 @@ def test_another_architecture_does_not_start_from_them(
 ) -> None:
     options = ["--data", str(records), "--run-dir", str(tmp_path / "run"), "--init", "pretrained", "--model", "vgg"]
     assert main("trainer", "", COMMANDS, ["train", *options]) == 1
-    expected = "error: pretrained must be a run of vgg for pictures of (54, 54, 3). Received: compact for pictures of "
+    expected = "error: pretrained must be a run of vgg for images of (54, 54, 3). Received: compact for images of "
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 

@@ -36,7 +36,7 @@ _MOST_READERS = 8
 _DEFAULT = TrainConfig(
     global_batch_size=256,
     label_smoothing=0.05,
-    average=0.998,
+    ema_decay=0.998,
     augment=AugmentConfig(zoom=0.2, stretch=0.2, rotate=10.0, shear=0.2),
 )
 
@@ -82,7 +82,7 @@ def _make_parser() -> argparse.ArgumentParser:
         type=float,
         help="at its highest (default: the trainer's, times the root of how many times its batch this one is)",
     )
-    add("--average", type=float, default=_DEFAULT.average, help="of the weights (default: 0.998; 0: none)")
+    add("--ema-decay", type=float, default=_DEFAULT.ema_decay, help="of the weights (default: 0.998; 0: none)")
     add("--label-smoothing", type=float, default=_DEFAULT.label_smoothing, help="default: 0.05")
     for name in ("zoom", "stretch", "rotate", "shear"):
         default = getattr(_DEFAULT.augment, name)
@@ -101,7 +101,7 @@ def _make_config(args: argparse.Namespace) -> TrainConfig:
         _DEFAULT,
         model=args.model,
         global_batch_size=args.batch_size,
-        average=args.average,
+        ema_decay=args.ema_decay,
         label_smoothing=args.label_smoothing,
         augment=augment,
         seed=args.seed,

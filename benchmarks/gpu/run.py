@@ -20,7 +20,7 @@ from benchmarks.gpu.step import Batch, Step, Tensor, make_step, put_on_device, s
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
-from trainer.input.augment import numbers_needed
+from trainer.input.augment import uniforms_needed
 from trainer.models import build_model
 from trainer.run.config import TrainConfig
 from trainer.run.directory import model_input_shape
@@ -104,7 +104,7 @@ def run(job: Job) -> Result:
     model = build_model(job.config.model, shape)
     optimizer = make_optimizer(job.config, job.config.learning_rate)
     step = make_step(model, optimizer, job.config)
-    source = Source(job.directories, job.config.global_batch_size, numbers_needed(shape[2]), job.config.seed)
+    source = Source(job.directories, job.config.global_batch_size, uniforms_needed(shape[2]), job.config.seed)
     rate = _learning_rate(job.config)
     with device_batches(source, job.readers, put_on_device) as batches:
         start = time.perf_counter()

@@ -69,13 +69,13 @@ def _start_training(job: Job) -> Callable[[], Callable[[int], Iterator[Any]]]:
 
     start_tensorflow()  # as `python -m trainer` does: it has the C library keep freed memory
 
-    from trainer.input.dataset import open_pictures, training_dataset
+    from trainer.input.dataset import open_images, training_dataset
     from trainer.run.config import TrainConfig
 
     config = TrainConfig(global_batch_size=BATCH, seed=SEED)
 
     def open_training() -> Callable[[int], Iterator[Any]]:
-        pictures = open_pictures(Path(job.data), "train")
+        pictures = open_images(Path(job.data), "train")
         return lambda epoch: iter(training_dataset(pictures, config, epoch))
 
     return open_training

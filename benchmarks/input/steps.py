@@ -45,7 +45,7 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
 
     from tfrecords.dataset.manifest import Manifest
     from trainer.fit.step import make_train_step
-    from trainer.input.dataset import open_pictures, training_dataset
+    from trainer.input.dataset import open_images, training_dataset
     from trainer.models import build_model
     from trainer.run.config import TrainConfig
     from trainer.run.directory import model_input_shape
@@ -59,7 +59,7 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
         optimizer.build(model.trainable_variables)
     step = make_train_step(strategy, model, optimizer, config)
 
-    pictures = open_pictures(data, "train")
+    pictures = open_images(data, "train")
 
     def epochs() -> Iterator[Any]:
         for epoch in count():

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from trainer.fit.errors import readable
-from trainer.input.dataset import open_pictures, split_dataset
+from trainer.input.dataset import open_images, split_dataset
 from trainer.run.directory import EVALUATION, PREDICTIONS, Run, write_json
 from trainer.run.weights import load_model
 from trainer.scoring.inference import Answers, answer, make_forward
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.crops < 1:
         raise UserError("--crops must be at least 1.", args.crops)
     run_ = Run.load(args.run_dir)
-    pictures = open_pictures(args.data, args.split)
+    pictures = open_images(args.data, args.split)
     batches = split_dataset(pictures, args.batch_size)
     if args.crops > 1 and pictures.shape[0] == run_.image_shape[0]:
         rule = f"--crops must be 1 where pictures are stored in the model's own size: {args.split} of {args.data}"
