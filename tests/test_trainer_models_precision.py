@@ -19,8 +19,7 @@ from trainer.distribute.cluster import Cluster
 from trainer.distribute.strategy import make_strategy
 from trainer.fit import loop as training
 from trainer.fit.resume import check_run
-from trainer.models import MODELS, build_model
-from trainer.models.build import computing_in
+from trainer.models import MODELS, build_model, computing_in
 from trainer.models.layers import Standardise
 from trainer.run.config import TrainConfig
 from trainer.run.directory import CONFIG, HISTORY, WEIGHTS, Run, describe_run, write_json
