@@ -24,7 +24,7 @@ from trainer.pretrained import CARD, DIRECTORY, chosen_run, run_directory
 from trainer.pretrained.__main__ import publish
 from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model, start_from
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.metrics import score
 
 ROOT = Path(__file__).parents[1]
@@ -113,8 +113,8 @@ def test_export_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_they_read_drawn_numbers_that_they_have_not_seen(records: Path) -> None:
-    answers = answer(make_forward(load_model(chosen_run(None))), split_dataset(open_pictures(records, "test"), 20))
-    assert score(answers.numbers, answers.length, answers.digits)["whole_number_accuracy"] >= 0.5
+    found = predict_split(make_forward(load_model(chosen_run(None))), split_dataset(open_pictures(records, "test"), 20))
+    assert score(found.predictions, found.length, found.digits)["whole_number_accuracy"] >= 0.5
 
 
 def test_training_starts_from_them_by_their_name() -> None:

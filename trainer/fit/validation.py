@@ -12,7 +12,7 @@ from trainer.fit.checkpoint import Progress
 from trainer.fit.errors import readable
 from trainer.input.dataset import open_pictures, split_dataset
 from trainer.run.config import TrainConfig
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.metrics import score
 
 _BATCH = 256
@@ -37,9 +37,9 @@ class Validation:
         if not self._pictures:
             return {}
         batches = split_dataset(self._pictures, _BATCH)
-        answers = answer(self._forward, readable(batches, self._data, "validation"))
-        scores = score(answers.numbers, answers.length, answers.digits)
-        return {"validation_loss": answers.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
+        found = predict_split(self._forward, readable(batches, self._data, "validation"))
+        scores = score(found.predictions, found.length, found.digits)
+        return {"validation_loss": found.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
 
 
 def is_better(line: dict[str, Any], best: dict[str, Any]) -> bool:
