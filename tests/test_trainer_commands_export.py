@@ -220,8 +220,8 @@ def test_an_export_that_answers_otherwise_is_refused(
 
     assert _failing(run, tmp_path / "reader.keras", monkeypatch, "keras", predict=predict) == 1
     assert re.fullmatch(
-        r"error: Keras file must predict as the model does, within 0\.0001: compact cannot be exported in this format\. "
-        r"Received: a difference of (0\.25|nan)\n",
+        r"error: Keras file must predict as the model does, within 0\.0001: compact cannot be exported in this "
+        r"format\. Received: a difference of (0\.25|nan)\n",
         capsys.readouterr().err,
     )
     assert list(tmp_path.iterdir()) == []
