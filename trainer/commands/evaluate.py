@@ -17,7 +17,7 @@ from trainer.scoring.prediction_file import write_predictions
 
 EPILOG = """\
 example:
-  python -m trainer evaluate --run-dir runs/first --data svhn-records --split test
+  python -m trainer evaluate --run-dir runs/first --data records --split test
 
 Writes evaluation.json (the scores) and predictions.parquet (one row per
 example) to the run directory. `python -m trainer report` shows them.

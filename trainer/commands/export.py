@@ -36,11 +36,11 @@ predictions are compared with the model's.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `export`."""
-    parser.add_argument("--run-dir", help="run directory of the model; the weights of the package if not given")
+    parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
     parser.add_argument(
         "--format",
         choices=list(FORMATS),
-        help="format of the export; by default that of the suffix of --output, or else savedmodel",
+        help="format of the export (default: that of the suffix of --output, or else savedmodel)",
     )
     parser.add_argument("--output", type=Path, required=True, help="file to write, or folder for a SavedModel")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing export")

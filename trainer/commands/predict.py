@@ -21,10 +21,9 @@ from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
 EPILOG = """\
 examples:
-  a picture that shows the number and little else, read with the weights of the
-  package:
+  a picture that shows the number and little else, with the pretrained weights:
     python -m trainer predict house.jpg
-  read with a model of your own:
+  the same with a model of your own:
     python -m trainer predict --run-dir runs/first house.jpg
   a street photo, with the box of the number (left, top, width, height, pixels):
     python -m trainer predict street.jpg --box 120,80,60,40
@@ -49,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PHOTO",
         help="picture files of any common format, folders, or - for paths from standard input, one per line",
     )
-    parser.add_argument("--run-dir", help="run directory of the model; the weights of the package if not given")
+    parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
     parser.add_argument(
         "--box",
         action="append",

@@ -10,7 +10,7 @@ from trainer.run.directory import REPORT
 EPILOG = """\
 examples:
   python -m trainer report --run-dir runs/first
-  python -m trainer report --run-dir runs/first --data /mnt/records --output first.html
+  python -m trainer report --run-dir runs/first --data records --output run.html
 
 The page shows what the run directory holds: training curves, scores, and
 pictures with their predictions. It says which parts are missing, and which
@@ -21,7 +21,7 @@ command makes them.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `report`."""
     parser.add_argument("--run-dir", type=Path, required=True, help="run directory to summarise")
-    parser.add_argument("--output", type=Path, help="HTML file to write; report.html in the run directory if not given")
+    parser.add_argument("--output", type=Path, help="HTML file to write (default: report.html in the run directory)")
     parser.add_argument(
         "--data", type=Path, help="dataset directory, if it has moved since the evaluation; its pictures are shown"
     )
