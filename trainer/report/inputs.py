@@ -12,7 +12,7 @@ from trainer.run.directory import CONFIG, EVALUATION, HISTORY, PREDICTIONS
 from trainer.scoring.prediction_file import Prediction, read_predictions
 
 TRAIN = "python -m trainer train --data DATA --run-dir RUN"
-EVALUATE = "python -m trainer evaluate --run-dir RUN"
+EVALUATE = "python -m trainer evaluate --run-dir RUN --data DATA"
 PREPARE = "python -m beam_jobs prepare"
 
 
