@@ -122,8 +122,7 @@ def _make_step(way: str, model_name: str, batch_size: int) -> Step:
 
     from trainer.fit.optimizer import make_optimizer, make_schedule
     from trainer.fit.step import make_train_step
-    from trainer.models import build_model
-    from trainer.models.build import computing_in
+    from trainer.models import build_model, computing_in
     from trainer.run.config import TrainConfig
 
     config = TrainConfig(model=model_name, global_batch_size=batch_size, **_SETTINGS.get(way, {}))

@@ -21,7 +21,7 @@ from trainer.distribute.cluster import Cluster
 from trainer.distribute.strategy import make_strategy
 from trainer.fit.step import make_train_step, read_totals
 from trainer.input.augment import uniforms_needed
-from trainer.models.build import computing_in
+from trainer.models import computing_in
 from trainer.run.config import AugmentConfig, TrainConfig
 
 SIZES = (8, 8, 3)

@@ -206,11 +206,11 @@ def test_the_report_s_figures_are_those_of_the_numbers(tmp_path: Path) -> None:
 
 
 def _scores(right: int, total: int) -> dict:
-    from trainer.scoring.decode import decode_numbers
+    from trainer.scoring.decode import decode_predictions
 
     logits = np.zeros((total, 7)), np.zeros((total, 5, 10))
     logits[0][:, 1] = 9.0
     logits[1][:, :, 3] = 9.0
     digits = np.full((total, 5), 10)
     digits[:right, 0], digits[right:, 0] = 3, 4
-    return score(decode_numbers(*logits), np.ones(total, np.int64), digits)
+    return score(decode_predictions(*logits), np.ones(total, np.int64), digits)

@@ -23,7 +23,7 @@ from trainer.input.dataset import open_images, split_dataset
 from trainer.models import build_model
 from trainer.run.config import AugmentConfig, TrainConfig
 from trainer.run.directory import EVALUATION, HISTORY, PREDICTIONS, Run
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.inference import make_forward, predict_split
 
 
 def trainer(*arguments: object) -> int:
@@ -210,8 +210,8 @@ def test_a_model_learns_twenty_pictures_by_heart(records: Path) -> None:
     for _ in range(60):
         step({**batch, "uniform": tf.fill((20, uniforms_needed(3)), 0.5)})
     # Batch normalisation's averages follow a few steps behind.
-    answers = answer(make_forward(model), split_dataset(open_images(records, "test"), 20))
-    right = (answers.numbers.length == answers.length).mean()
+    found = predict_split(make_forward(model), split_dataset(open_images(records, "test"), 20))
+    right = (found.predictions.length == found.length).mean()
     texts = [example.text for example in tfrecords.open(records, "test")]
     assert right >= 0.95
-    assert np.mean([text == read for text, read in zip(texts, answers.numbers.texts, strict=True)]) >= 0.95
+    assert np.mean([text == read for text, read in zip(texts, found.predictions.texts, strict=True)]) >= 0.95

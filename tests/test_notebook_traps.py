@@ -19,8 +19,8 @@ from tfrecords.record.schema import PAD, pad_digits
 from trainer.input.dataset import open_images, split_dataset, training_dataset
 from trainer.models import MODELS, build_model
 from trainer.run.config import TrainConfig
-from trainer.scoring.decode import decode_numbers
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.decode import decode_predictions
+from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
 from trainer.scoring.metrics import score
 
@@ -48,7 +48,7 @@ def test_trap_length_and_digit_classes_confused_with_padding() -> None:
         for place, digit in enumerate(number):
             digit_logits[0, place, digit] = 30.0
         assert _loss(length_logits, digit_logits, number) < 1e-6
-        assert decode_numbers(length_logits, digit_logits).texts == ["".join(map(str, number))]
+        assert decode_predictions(length_logits, digit_logits).texts == ["".join(map(str, number))]
         # What the heads behind the last digit say is nobody's business.
         digit_logits[0, len(number) :] = 99.0
         assert _loss(length_logits, digit_logits, number) < 1e-6
@@ -83,10 +83,10 @@ def test_trap_an_accuracy_count_that_is_overwritten_instead_of_summed(records: P
     model = build_model("compact", (54, 54, 3))
     truth = {example.key: example for example in tfrecords.open(records, "train")}
     for batch_size in (13, 1000):
-        answers = answer(make_forward(model), split_dataset(open_images(records, "train"), batch_size))
-        assert sorted(answers.keys) == sorted(truth)
-        right = sum(truth[key].text == text for key, text in zip(answers.keys, answers.numbers.texts, strict=True))
-        scores = score(answers.numbers, answers.length, answers.digits)
+        found = predict_split(make_forward(model), split_dataset(open_images(records, "train"), batch_size))
+        assert sorted(found.keys) == sorted(truth)
+        right = sum(truth[key].text == text for key, text in zip(found.keys, found.predictions.texts, strict=True))
+        scores = score(found.predictions, found.length, found.digits)
         assert scores["num_examples"] == len(truth)
         assert scores["whole_number_accuracy"] == right / len(truth)
 

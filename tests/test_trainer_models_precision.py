@@ -20,8 +20,7 @@ from trainer.distribute.strategy import make_strategy
 from trainer.fit import loop as training
 from trainer.fit.resume import describe_run, open_run
 from trainer.input.records import Records
-from trainer.models import MODELS, build_model
-from trainer.models.build import computing_in
+from trainer.models import MODELS, build_model, computing_in
 from trainer.models.layers import Standardise
 from trainer.run.config import TrainConfig
 from trainer.run.directory import CONFIG, HISTORY, WEIGHTS, Run, write_json

@@ -13,7 +13,7 @@ from benchmarks.gpu.step import Tensor
 from tfrecords.dataset.batches import Batches
 from tfrecords.dataset.manifest import Manifest
 from trainer.input.augment import centre_window
-from trainer.scoring.decode import decode_numbers
+from trainer.scoring.decode import decode_predictions
 from trainer.scoring.metrics import score
 
 _SPLITS = ("validation", "test")
@@ -70,5 +70,5 @@ def _score(
         for name, part in parts.items():
             part.append(ops.convert_to_numpy(outputs[name])[:count] if name in outputs else batch[name])
     whole = {name: np.concatenate(part) for name, part in parts.items()}
-    numbers = decode_numbers(whole["length_logits"], whole["digit_logits"])
-    return score(numbers, whole["length"], whole["digits"])
+    predictions = decode_predictions(whole["length_logits"], whole["digit_logits"])
+    return score(predictions, whole["length"], whole["digits"])

@@ -11,7 +11,7 @@ from trainer.fit.errors import readable
 from trainer.input.dataset import split_dataset
 from trainer.input.records import Records
 from trainer.run.config import TrainConfig
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.metrics import score
 
 _SPLIT = "validation"
@@ -46,9 +46,9 @@ class Validation:
         if not self._images:
             return {}
         batches = split_dataset(self._images, _BATCH)
-        answers = answer(self._forward, readable(batches, self._directory, _SPLIT))
-        scores = score(answers.numbers, answers.length, answers.digits)
-        return {"validation_loss": answers.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
+        found = predict_split(self._forward, readable(batches, self._directory, _SPLIT))
+        scores = score(found.predictions, found.length, found.digits)
+        return {"validation_loss": found.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
 
 
 def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapping[str, float]) -> dict[str, Any]:
