@@ -1,4 +1,4 @@
-"""The benchmark of input: every way gives the training split once in batches of the same, and the ratios are right."""
+"""The benchmark of input: every way gives each training example once in equal batches, and the ratios are right."""
 
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,7 @@ from benchmarks.readers.job import Job
 from benchmarks.readers.ways import Measured, missing
 
 OWN = ("memory-map", "training", "as-usual")
-"""The others are `benchmarks.readers`', and tested there."""
+"""The others come from `benchmarks.readers` and are tested there."""
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -44,7 +44,7 @@ def test_every_way_gives_every_training_example_once(name: str, records: Path, t
             np.testing.assert_array_equal(digits, stored[key].digits)
 
 
-def test_the_command_prints_a_row_a_way_and_leaves_nothing(
+def test_the_command_prints_a_row_per_way_and_leaves_no_file(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--only", "training,memory-map", "--repeats", "1", "--output", str(tmp_path)]

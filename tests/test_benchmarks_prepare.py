@@ -1,4 +1,4 @@
-"""The benchmark of preparation, on drawn pictures: every row is there, and every way did its work."""
+"""The benchmark of preparation, on drawn pictures: every row is printed, and every way did its work."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ WITH_WORKERS = {"processes", "prepare-processes"}
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spares most ways the seconds that a process of their own takes to import Beam; those that fork have one still."""
+    """Saves most ways the seconds that their own process takes to import Beam; those that fork still get one."""
     watch = own_process._watch
 
     def run(command: list[str], log: Path) -> tuple[int, int]:
@@ -31,9 +31,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_every_way_makes_the_examples_that_it_should(
-    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_every_way_makes_the_expected_examples(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     names = [name for name in WAYS if name not in TOO_SLOW]
     made, temporary = tmp_path / "made", tmp_path / "temporary"
     options = ["--only", ",".join([*names, "parse"]), "--keep-input", str(made), "--output", str(temporary)]
