@@ -13,13 +13,15 @@ PRETRAINED_EPOCHS ?= 3
 PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --average 0.999 \
 	--zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
 
-.PHONY: help demo pretrained test lint unit lock clean
+.PHONY: help demo pretrained test lint unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
 	@echo "make test   ruff, mypy and every test"
-	@echo "make lock   resolve setup.py's ranges anew into requirements.lock and requirements-test.lock"
+	@echo "make docs   write the API reference to build/docs"
+	@echo "make wheel  build dist/, install the wheel in an empty environment and read a number with it"
+	@echo "make lock   resolve setup.py's ranges to the newest versions; UPGRADE= keeps the locked ones that still fit"
 	@echo "make clean  remove the environment and the demo"
 	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13); DEMO=folder the demo's folder"
 
@@ -75,12 +77,22 @@ lint: $(VENV)/installed-for-tests
 unit: $(VENV)/installed-for-tests
 	$(RUN) -m pytest
 
+docs: $(VENV)/installed-for-tests
+	rm -rf build/docs
+	$(RUN) -m docs.reference build/docs
+
+wheel: $(VENV)/installed
+	rm -rf dist
+	$(RUN) -m uv build --quiet --out-dir dist
+	.ci/check_wheel $(RUN)
+
 # The locks name no host and hold for every Python that setup.py allows; where both name a package, they agree.
+UPGRADE ?= --upgrade
 COMPILE = $(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-emit-index-url setup.py
 
 lock: $(VENV)/installed
-	$(COMPILE) --upgrade --extra all --extra dev --output-file requirements-test.lock
-	$(COMPILE) --upgrade --extra all --constraint requirements-test.lock --output-file requirements.lock
+	$(COMPILE) $(UPGRADE) --extra all --extra dev --output-file requirements-test.lock
+	$(COMPILE) $(UPGRADE) --extra all --constraint requirements-test.lock --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -1,7 +1,8 @@
 """Package definition; `--setup_file=./setup.py` sends the project to Beam workers.
 
-Ranges stand here, the tested set in requirements.lock. The base is what a Beam
-worker and a reader of the records need; TensorFlow comes only with the trainer.
+Version ranges are here, the tested versions in requirements.lock. The base reads, checks
+and converts dataset directories with NumPy. Each other task is an extra: only `beam` brings
+Beam, only `sample` matplotlib, only `train` and `tfds` TensorFlow. Beam workers need `beam`.
 """
 
 import re
@@ -13,13 +14,15 @@ HERE = Path(__file__).resolve().parent
 VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "tfrecords" / "_version.py").read_text())[1]
 
 OPENCV = "opencv-python-headless>=4.10,<6"
-# What decodes and cuts pictures: for preparing and predicting, not for reading records.
+# Decode and cut pictures: for preparing and predicting, not for reading records.
 PICTURES = ["imagecodecs>=2024.9.22,<2027", OPENCV]
-BEAM = ["apache-beam>=2.76,<3", "filelock>=3.16,<4", *PICTURES]
-DRAW = ["matplotlib>=3.9,<4"]
+# Reads and writes digitStruct.mat.
+HDF5 = "h5py>=3.12,<4"
+BEAM = ["apache-beam>=2.76,<3", "filelock>=3.16,<4", HDF5, *PICTURES]
+# matplotlib only for the typefaces in its wheel.
+SAMPLE = ["matplotlib>=3.9,<4", HDF5, OPENCV]
 TRAIN = [
     *PICTURES,
-    *DRAW,
     "jinja2>=3.1,<4",
     "keras>=3.12,<4",
     "tensorboard>=2.20,<3",
@@ -33,10 +36,13 @@ TFDS = ["tensorflow-metadata>=1.15,<2", "tensorflow-datasets>=4.9.9,<5", "tensor
 REMOTE = ["fsspec>=2025.3"]
 TORCH = ["torch>=2.6,<3"]
 GRAIN = ["grain>=0.2.10,<1"]
-# Other packages' readers, which the tests hold ours against.
+# Other packages' readers, which the tests compare with this package's.
 PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
-DEV = ["pytest>=8.4,<10", "ruff>=0.12,<1", "mypy>=1.17,<3", *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
+# The API reference.
+DOCS = ["pdoc>=16,<17"]
+LINT = ["mypy>=1.17,<3", "pre-commit>=4.3,<5", "ruff>=0.12,<1"]
+DEV = ["pytest>=8.4,<10", *LINT, *DOCS, *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
 
 setup(
     name="streetdigits",
@@ -44,9 +50,25 @@ setup(
     description="Labelled pictures of numbers into TFRecords and trained readers",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
+    # An SPDX expression takes the place of a licence classifier (PEP 639).
+    license_expression="Apache-2.0",
+    keywords=["SVHN", "TFRecord", "Apache Beam", "TensorFlow", "Keras", "digit recognition", "dataset"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["beam_jobs*", "tfrecords*", "trainer*"]),
+    py_modules=["streetdigits"],
+    entry_points={"console_scripts": ["streetdigits = streetdigits:run"]},
     package_data={
         "trainer.pretrained": ["README.md", "config.json", "best.weights.h5"],
         "trainer.report": ["*.html"],
@@ -59,14 +81,13 @@ setup(
         "protobuf>=5.28,<7",
         "google-crc32c>=1.6,<2",
         "pillow>=11,<13",
-        "h5py>=3.12,<4",
         "pyarrow>=17,<26",
         "tqdm>=4.66,<5",
         "jsonschema>=4.23,<5",
     ],
     extras_require={
         "beam": BEAM,
-        "sample": [*DRAW, OPENCV],
+        "sample": SAMPLE,
         "train": TRAIN,
         "export": EXPORT,
         "tfds": TFDS,
@@ -75,7 +96,8 @@ setup(
         "remote": REMOTE,
         "bench": BENCH,
         # Without torch, whose CUDA libraries are more than everything else together.
-        "all": sorted({*BEAM, *TRAIN, *TFDS, *REMOTE}),
+        "all": sorted({*BEAM, *SAMPLE, *TRAIN, *TFDS, *REMOTE}),
+        "docs": DOCS,
         "dev": DEV,
     },
 )

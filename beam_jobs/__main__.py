@@ -5,9 +5,15 @@ import sys
 from tfrecords.cli import Command, main
 
 COMMANDS = (
-    Command("sample", "draw house numbers, laid out as SVHN Format 1", "beam_jobs.sample.command"),
+    Command("sample", "draw house numbers, laid out as SVHN Format 1", "beam_jobs.sample.command", extra="sample"),
     Command("download", "fetch SVHN's published archives, checked and unpacked", "beam_jobs.download.command"),
-    Command("prepare", "crop, jitter and write a source's pictures as TFRecords", "beam_jobs.prepare.command", True),
+    Command(
+        "prepare",
+        "crop, jitter and write a source's pictures as TFRecords",
+        "beam_jobs.prepare.command",
+        passes_through=True,
+        extra="beam",
+    ),
 )
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from tests.examples import assert_equal_examples
 from tests.real_data import data_folder
 from tfrecords import Manifest
 from tfrecords.cli import main
-from tfrecords.commands.validate import find_faults
+from tfrecords.commands.validate import find_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS
 from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window
 from tfrecords.images.decode import cut
@@ -113,10 +113,10 @@ def test_whole_crops_are_stored_for_jittering_while_training(drawn: Path, tmp_pa
         for from_png, from_raw in pairs:
             assert from_raw.image.shape == (size, size, 3)
             assert_equal_examples(from_png, from_raw)
-    assert not list(find_faults(tmp_path / "raw", Manifest.load(tmp_path / "raw")))
+    assert not list(find_errors(tmp_path / "raw", Manifest.load(tmp_path / "raw")))
     assert prepare(drawn, tmp_path / "whole", "--jitters", "0", "--whole-crops") == 0
     manifest = Manifest.load(tmp_path / "whole")
-    assert manifest.image.shape == (64, 64, 3) and not list(find_faults(tmp_path / "whole", manifest))
+    assert manifest.image.shape == (64, 64, 3) and not list(find_errors(tmp_path / "whole", manifest))
     middles = {example.key: example for example in tfrecords.open(tmp_path / "raw", "test")}
     whole = tfrecords.open(tmp_path / "whole", "test")
     for example in whole:
@@ -174,7 +174,7 @@ def test_bad_pictures_become_dead_letters_and_the_others_records(tmp_path: Path)
     rows = pq.read_table(output / ANNOTATIONS).to_pylist()
     assert [row["reason"] is None for row in rows] == [True] + [False] * 7
     assert rows[1]["text"] == "111111"
-    assert not list(find_faults(output, manifest))
+    assert not list(find_errors(output, manifest))
 
 
 def test_the_job_counts_what_the_manifest_states(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_dataset_is_not_overwritten_unasked_and_leaves_no_shard_when_it_is(
     assert "holds a dataset made otherwise: give --overwrite" in capsys.readouterr().err
     assert digests(output) == before
     assert prepare(drawn, output, "--shards", "2", "--overwrite") == 0
-    assert not list(find_faults(output, Manifest.load(output)))
+    assert not list(find_errors(output, Manifest.load(output)))
     assert len(list(output.glob("*-train.tfrecord-*"))) == len(list(output.glob("*-train.idx-*"))) == 2
     assert not list(output.glob(".*"))
 
@@ -283,7 +283,7 @@ def test_svhn_s_own_entries_are_the_published_ones_and_its_absent_pictures_dead_
     assert {row["reason"] for row in table} == {None, "missing_picture"}
     sizes = {e.key: e.source_size.tolist() for e in tfrecords.open(output, "train")}
     assert sizes["train/1.png#0"] == [350, 741]
-    assert not list(find_faults(output, Manifest.load(output)))
+    assert not list(find_errors(output, Manifest.load(output)))
 
 
 def test_the_crop_s_defaults_are_those_of_the_issue() -> None:

@@ -18,7 +18,7 @@ from beam_jobs import filesystem
 from beam_jobs.__main__ import COMMANDS
 from tfrecords import Manifest
 from tfrecords.cli import main
-from tfrecords.commands.validate import find_faults
+from tfrecords.commands.validate import find_errors
 from tfrecords.errors import UserError
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -170,7 +170,7 @@ def test_another_configuration_is_refused_with_what_differs_unless_it_may_overwr
     assert digests(output) == before
     assert prepare(drawn, output, "--seed", "5", "--shards", "2", "--overwrite") == 0
     manifest = Manifest.load(output)
-    assert not list(find_faults(output, manifest))
+    assert not list(find_errors(output, manifest))
     assert len(list(output.glob("*-train.tfrecord-*"))) == len(list(output.glob("*-train.idx-*"))) == 2
     assert not (output / ".prepare").exists()
 

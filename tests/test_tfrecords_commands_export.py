@@ -209,7 +209,7 @@ def test_row_groups_are_bounded_in_rows_and_in_bytes(monkeypatch: pytest.MonkeyP
     assert arrow.write_parquet((make_example(f"train/{i}.png#0") for i in range(2300)), stream) == 2300
     metadata = pq.ParquetFile(stream).metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [1000, 1000, 300]
-    monkeypatch.setattr(arrow, "_PICTURE_BYTES", 1)
+    monkeypatch.setattr(arrow, "_IMAGE_BYTES", 1)
     assert [batch.num_rows for batch in arrow.record_batches([make_example()] * 3)] == [1, 1, 1]
 
 
@@ -235,10 +235,8 @@ def test_chosen_splits_are_written_and_the_last_lines_say_what_and_how_to_go_on(
     made, following = capsys.readouterr().out.splitlines()
     train, files = len(tfrecords.open(records, "train")), len(list(output.rglob("*.parquet")))
     size = sum(path.stat().st_size for path in output.rglob("*.parquet")) / 1e6
-    assert (
-        made
-        == f"20 examples of test, {train} examples of train are in {output} as parquet: {files} files, {size:.1f} MB"
-    )
+    splits = f"20 examples of test, {train} examples of train"
+    assert made == f"exported {splits} to {output} as parquet: {files} files, {size:.1f} MB"
     assert following == f"Next: datasets.load_dataset('{output}')"
 
 
@@ -300,7 +298,7 @@ def test_damaged_records_are_skipped_and_counted(
     keys = pq.read_table(sorted((tmp_path / "out" / "data").glob("train-*"))[-1], columns=["key"])["key"].to_pylist()
     expected = [example.key for example in tfrecords.open(records, "train")]
     assert expected[-len(keys) - 1 :] == [*keys[:3], expected[-len(keys) + 2], *keys[3:]]
-    assert "; 1 damaged examples were skipped\n" in capsys.readouterr().out
+    assert "; skipped 1 damaged examples\n" in capsys.readouterr().out
 
 
 def test_only_what_export_wrote_is_replaced(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,9 @@ def folder(tmp_path: Path) -> Path:
 
 def test_indexes_are_those_that_the_lengths_say(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _index(folder) == 0
-    assert capsys.readouterr().out.startswith("2 indexes written beside their files, 0 were there and right, 0 files")
+    assert capsys.readouterr().out.startswith(
+        "2 indexes written, 0 existing indexes are correct, 0 files have no index"
+    )
     for number in range(2):
         index = folder / f"some-train.idx-0000{number}-of-00002"
         assert index.read_text() == _offsets(folder / f"some-train.tfrecord-0000{number}-of-00002")
@@ -71,7 +73,9 @@ def test_a_file_reads_the_same_through_its_index(tmp_path: Path) -> None:
 def test_prepare_writes_the_same_indexes(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = Path(shutil.copytree(records, tmp_path / "copy"))
     assert _index(copy) == 0
-    assert capsys.readouterr().out.startswith("0 indexes written beside their files, 5 were there and right, 0 files")
+    assert capsys.readouterr().out.startswith(
+        "0 indexes written, 5 existing indexes are correct, 0 files have no index"
+    )
     shards = sorted(copy.glob("*.tfrecord-*"))
     assert len(shards) == len(list(copy.glob("*.idx-*"))) == 5
     for shard in shards:
@@ -84,7 +88,7 @@ def test_a_second_run_writes_nothing(folder: Path, capsys: pytest.CaptureFixture
         os.utime(path, (1, 1))
     capsys.readouterr()
     assert _index(folder, "--overwrite") == 0
-    assert "0 indexes written beside their files, 2 were there and right" in capsys.readouterr().out
+    assert "0 indexes written, 2 existing indexes are correct" in capsys.readouterr().out
     assert {path.stat().st_mtime for path in folder.glob("*.idx*")} == {1}
 
 
@@ -95,7 +99,7 @@ def test_another_files_index_is_replaced_only_with_overwrite(folder: Path, capsy
     assert _index(folder) == 1
     captured = capsys.readouterr()
     assert f"error: {index} is not the index of {shard}: give --overwrite to replace it." in captured.err
-    assert "1 indexes written beside their files, 0 were there and right, 1 files have none" in captured.out
+    assert "1 indexes written, 0 existing indexes are correct, 1 files have no index" in captured.out
     assert index.read_bytes() == before
     assert _index(folder, "--overwrite") == 0
     assert index.read_text() == _offsets(shard)
@@ -108,7 +112,7 @@ def test_a_damaged_file_is_named_and_the_others_indexed(folder: Path, capsys: py
     assert _index(folder) == 1
     captured = capsys.readouterr()
     assert f"error: {first}: record 7 at byte {start}: the file ends inside a record. Received: 14 of " in captured.err
-    assert "1 indexes written beside their files, 0 were there and right, 1 files have none" in captured.out
+    assert "1 indexes written, 0 existing indexes are correct, 1 files have no index" in captured.out
     assert not Path(index_path(str(first))).exists()
     assert Path(index_path(str(second))).read_text() == _offsets(second)
 
@@ -130,7 +134,7 @@ def test_a_compressed_file_is_named_as_such(
     else:
         path.write_bytes(gzip.compress(frame(b"record")))
     assert _index(path) == 1
-    assert f"error: {path} is compressed: records can be read by number from uncomp" in capsys.readouterr().err
+    assert f"error: {path} is compressed: only uncompressed TFRecords have random access" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"some\.tfrecord is compressed"):
         RecordFile(str(path))
 
@@ -148,7 +152,7 @@ def test_a_folder_without_tfrecords_and_no_path_are_one_line(
     assert _index(tmp_path) == 1
     assert capsys.readouterr().err == f"error: {tmp_path} must hold files with .tfrecord in their names.\n"
     assert _index(tmp_path / "gone") == 1
-    message = f"error: A TFRecord file or a folder of some must be given. Received: {tmp_path / 'gone'}\n"
+    message = f"error: PATH must be a TFRecord file or a folder of TFRecord files. Received: {tmp_path / 'gone'}\n"
     assert capsys.readouterr().err == message
 
 

@@ -15,7 +15,7 @@ from tests.examples import make_example
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
 from tfrecords.commands.show import draw_sheet
-from tfrecords.commands.validate import find_faults
+from tfrecords.commands.validate import find_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST, Manifest
 from tfrecords.files.framing import frame
 from tfrecords.record.codec import encode
@@ -26,8 +26,8 @@ def copy(records: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(records, tmp_path / "copy"))
 
 
-def _faults(directory: Path) -> list[str]:
-    return list(find_faults(directory, Manifest.load(directory)))
+def _errors(directory: Path) -> list[str]:
+    return list(find_errors(directory, Manifest.load(directory)))
 
 
 def _shard(directory: Path) -> Path:
@@ -40,9 +40,9 @@ def _change_manifest(directory: Path, change: Callable[[dict], None]) -> None:
     (directory / MANIFEST).write_text(json.dumps(content))
 
 
-def test_a_whole_dataset_has_no_fault(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_complete_dataset_has_no_error(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main("tfrecords", "", COMMANDS, ["validate", str(records)]) == 0
-    assert "is whole: " in capsys.readouterr().out
+    assert "is valid: " in capsys.readouterr().out
 
 
 def test_a_flipped_bit_is_named_with_shard_record_and_byte(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,79 +50,79 @@ def test_a_flipped_bit_is_named_with_shard_record_and_byte(copy: Path, capsys: p
     data[1000] ^= 4  # in the pixels of the first record
     _shard(copy).write_bytes(bytes(data))
     assert main("tfrecords", "", COMMANDS, ["validate", str(copy)]) == 1
-    errors = capsys.readouterr().err
-    assert f"{_shard(copy)}: its SHA-256 is not the manifest's" in errors
-    assert f"{_shard(copy)}: record " in errors and "the record's checksum is wrong" in errors
-    assert "is not whole: " in errors
+    printed = capsys.readouterr().err
+    assert f"{_shard(copy)}: its SHA-256 differs from the manifest's" in printed
+    assert f"{_shard(copy)}: record " in printed and "the record's checksum is wrong" in printed
+    assert "is not valid: " in printed
 
 
 def test_a_truncated_shard_is_found(copy: Path) -> None:
     _shard(copy).write_bytes(_shard(copy).read_bytes()[:-100])
-    text = "\n".join(_faults(copy))
+    text = "\n".join(_errors(copy))
     assert "bytes, it has" in text and "the file ends inside a record" in text and "examples, it has" in text
 
 
 def test_a_missing_and_a_surplus_shard_are_found(copy: Path) -> None:
     surplus = copy / "svhn-train.tfrecord-00007-of-00009"
     _shard(copy).rename(surplus)
-    faults = _faults(copy)
-    assert f"{surplus}: a shard that the manifest does not name" in faults
-    assert f"{_shard(copy)}: missing" in faults
+    errors = _errors(copy)
+    assert f"{surplus}: a shard that is not in the manifest" in errors
+    assert f"{_shard(copy)}: missing" in errors
 
 
 def test_a_record_that_breaks_the_schema_is_found(copy: Path) -> None:
     with _shard(copy).open("ab") as stream:
         stream.write(frame(encode(make_example(key="train/strange.png#0"))))
-    text = "\n".join(_faults(copy))
-    assert "(train/strange.png#0): the manifest states pictures of (54, 54, 3), it is (6, 6, 3)" in text
+    text = "\n".join(_errors(copy))
+    assert "(train/strange.png#0): the manifest states images of shape (54, 54, 3), this one has (6, 6, 3)" in text
 
 
-def test_a_key_that_stands_twice_is_found(copy: Path) -> None:
+def test_a_duplicate_key_is_found(copy: Path) -> None:
     first = next(iter(tfrecords.open(copy, "train")))
     with _shard(copy).open("ab") as stream:
         stream.write(frame(encode(first)))
-    assert f"{first.key}: 2 records have this key" in _faults(copy)
+    assert f"{first.key}: 2 records have this key" in _errors(copy)
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "error"),
     [
         (lambda m: m["sources"][0].update(accepted=7), "pictures are not 7 + "),
         (lambda m: m["dead_letters"].update(too_long=1), "0 pictures were rejected, the reasons add up to 1"),
         (lambda m: m["splits"]["train"].update(examples=1), "train: the shards' examples do not add up to 1"),
-        (lambda m: m["splits"]["train"].update(pictures=1), "train: the manifest states 1 pictures, its records are"),
-        (lambda m: m["files"].update({"features.json": "0"}), "features.json: its SHA-256 is not the manifest's"),
+        (lambda m: m["splits"]["train"].update(pictures=1), "train: the manifest states 1 pictures, the records have"),
+        (lambda m: m["files"].update({"features.json": "0"}), "features.json: its SHA-256 differs from the manifest's"),
         (lambda m: m["files"].update({"gone": "0"}), "gone: missing"),
     ],
 )
 def test_a_manifest_that_contradicts_the_files_or_itself_is_found(
-    copy: Path, change: Callable[[dict], None], fault: str
+    copy: Path, change: Callable[[dict], None], error: str
 ) -> None:
     _change_manifest(copy, change)
-    assert fault in "\n".join(_faults(copy))
+    assert error in "\n".join(_errors(copy))
 
 
 def test_a_picture_that_vanished_without_a_reason_is_found(copy: Path) -> None:
     table = pq.read_table(copy / ANNOTATIONS)
     row = {**table.slice(0, 1).to_pylist()[0], "key": "train/vanished.png"}
     pq.write_table(pa.concat_tables([table, pa.Table.from_pylist([row], table.schema)]), copy / ANNOTATIONS)
-    faults = _faults(copy)
-    assert f"{copy / ANNOTATIONS}: 80 pictures were read, it has 81 rows" in faults
-    assert f"{copy / ANNOTATIONS}: train/vanished.png has no record and no reason" in faults
+    errors = _errors(copy)
+    assert f"{copy / ANNOTATIONS}: 80 pictures were read, it has 81 rows" in errors
+    assert f"{copy / ANNOTATIONS}: train/vanished.png has no record and no reason" in errors
 
 
-def test_only_the_first_faults_are_named_when_there_are_many(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_the_first_errors_are_named_when_there_are_many(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in copy.glob("*.tfrecord*"):
         path.write_bytes(b"")
-    assert main("tfrecords", "", COMMANDS, ["validate", str(copy), "--faults", "2"]) == 1
-    errors = capsys.readouterr().err
-    assert errors.count("fault: ") == 2 and "stopped after 2 faults" in errors
+    assert main("tfrecords", "", COMMANDS, ["validate", str(copy), "--max-errors", "2"]) == 1
+    printed = capsys.readouterr().err
+    assert printed.count("error: ") == 2 and "stopped after 2 errors" in printed
 
 
-def test_inspect_tells_splits_sources_and_features(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_prints_splits_sources_and_features(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main("tfrecords", "", COMMANDS, ["inspect", str(records)]) == 0
     output = capsys.readouterr().out
-    for text in ("pictures of 54 x 54 x 3", "validation", "crop.growth 0.3", "image/shape", "apache-beam"):
+    for text in ("images of 54 x 54 x 3", "validation", "crop.growth 0.3", "image/shape", "apache-beam"):
         assert text in output
 
 
@@ -131,8 +131,8 @@ def test_a_command_on_no_dataset_is_one_line_and_exit_code_1(
 ) -> None:
     for command in ("inspect", "validate"):
         assert main("tfrecords", "", COMMANDS, [command, str(tmp_path)]) == 1
-        errors = capsys.readouterr().err
-        assert errors.startswith("error: ") and errors.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("error: ") and printed.count("\n") == 1
 
 
 def test_show_draws_the_pictures_enlarged(records: Path, tmp_path: Path) -> None:
@@ -155,3 +155,11 @@ def test_show_refuses_a_count_of_nothing(records: Path, tmp_path: Path, capsys: 
     assert main("tfrecords", "", COMMANDS, ["show", str(records), "--count", "0", "--output", str(output)]) == 1
     assert "--count must be at least 1. Received: 0" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_the_old_spelling_of_max_errors_works_with_a_warning(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in copy.glob("*.tfrecord*"):
+        path.write_bytes(b"")
+    assert main("tfrecords", "", COMMANDS, ["validate", str(copy), "--faults", "2"]) == 1
+    printed = capsys.readouterr().err
+    assert "warning: --faults is now --max-errors" in printed and "stopped after 2 errors" in printed

@@ -16,7 +16,7 @@ from tfrecords.cli import main
 from tfrecords.dataset.batches import epoch_order
 from tfrecords.record.codec import encode
 from tfrecords.record.collate import stack, stack_by_layout
-from tfrecords.record.fast_decode import OtherwiseError
+from tfrecords.record.fast_decode import UnknownLayoutError
 
 ATTRIBUTES = {"key", "image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes", "text"}
 
@@ -173,7 +173,9 @@ def test_numbers_that_make_no_sense_are_named(examples: Examples, options: dict[
 
 
 def test_pictures_of_two_sizes_are_no_batch() -> None:
-    with pytest.raises(UserError, match=r"^train/1\.png#0: pictures must be of one size .*\(5, 5, 3\) and \(6, 6, 3\)"):
+    with pytest.raises(
+        UserError, match=r"^train/1\.png#0: the images of one batch must have one size.*\(5, 5, 3\) and \(6, 6, 3\)"
+    ):
         stack([make_example(), make_example(size=5)])
 
 
@@ -199,7 +201,7 @@ def test_fewer_attributes_are_the_same_as_among_all(examples: Examples) -> None:
 
 
 def test_an_attribute_that_there_is_not_is_named(examples: Examples) -> None:
-    rule = r"^names must be of key, image, .*, boxes, text\. Received: label, colour$"
+    rule = r"^names must be among key, image, .*, boxes, text\. Received: label, colour$"
     with pytest.raises(UserError, match=rule):
         Batches(examples, 50, names=("image", "label", "colour"))
     with pytest.raises(UserError, match=rule):
@@ -226,5 +228,5 @@ def test_a_batch_of_examples_is_what_they_are_one_by_one(encoding: str, drawn: P
 def test_a_batch_of_raw_and_png_records_is_read_one_by_one() -> None:
     data = [encode(make_example()), encode(make_example(), "png")]
     for records in (data, data[::-1], [encode(make_example()), encode(make_example(size=5))]):
-        with pytest.raises(OtherwiseError):
+        with pytest.raises(UnknownLayoutError):
             stack_by_layout(records, 2)

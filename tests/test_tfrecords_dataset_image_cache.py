@@ -20,7 +20,7 @@ from tests.examples import make_example
 from tfrecords import UserError
 from tfrecords.cli import main
 from tfrecords.dataset import reader
-from tfrecords.dataset.image_cache import Labelled, Pictures
+from tfrecords.dataset.image_cache import ImageCache, LabelledImages
 from tfrecords.dataset.manifest import ShardInfo
 from tfrecords.dataset.reader import Examples
 from tfrecords.files.framing import frame
@@ -39,7 +39,7 @@ def dataset(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytes
     return folder
 
 
-def _assert_same(taken: Labelled, examples: Iterable[tfrecords.DigitExample], is_raw: bool) -> None:
+def _assert_same(taken: LabelledImages, examples: Iterable[tfrecords.DigitExample], is_raw: bool) -> None:
     images = taken.images if is_raw else [tf.io.decode_png(data).numpy() for data in taken.images]
     keys = [key.decode() for key in taken.keys]
     for row, example in enumerate(examples):
@@ -50,7 +50,7 @@ def _assert_same(taken: Labelled, examples: Iterable[tfrecords.DigitExample], is
 
 def test_pictures_are_those_of_the_examples_in_any_order(dataset: Path) -> None:
     for split in ("train", "test"):
-        examples, pictures = tfrecords.open(dataset, split), Pictures(dataset, split)
+        examples, pictures = tfrecords.open(dataset, split), ImageCache(dataset, split)
         assert len(pictures) == len(examples) and pictures.shape == examples[0].image.shape
         for seed in (0, 1):
             numbers = np.random.default_rng(seed).integers(0, len(examples), 3 * len(examples))
@@ -61,7 +61,7 @@ def test_pictures_are_those_of_the_examples_in_any_order(dataset: Path) -> None:
 
 
 def test_no_pictures_are_taken_as_empty_arrays(dataset: Path) -> None:
-    pictures = Pictures(dataset, "train")
+    pictures = ImageCache(dataset, "train")
     images, length, digits, keys = pictures.take(np.array([], np.int64))
     assert images.shape == ((0, *pictures.shape) if pictures.is_raw else (0,))
     assert (length.shape, digits.shape, keys.shape) == ((0,), (0, 5), (0,))
@@ -78,7 +78,7 @@ def test_a_record_is_read_once_whoever_asks_and_no_others_than_its_shard_s(
         return record(examples, number)
 
     monkeypatch.setattr(Examples, "record", counted)
-    pictures = Pictures(records, "train")
+    pictures = ImageCache(records, "train")
     first = pictures.shards[0].examples
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(pictures.take, [np.arange(first)[::step] for step in (1, -1, 2, 3)]))
@@ -86,7 +86,7 @@ def test_a_record_is_read_once_whoever_asks_and_no_others_than_its_shard_s(
 
 
 def test_pictures_begin_where_tensorflow_takes_them_without_a_copy(records: Path) -> None:
-    pictures = Pictures(records, "train")
+    pictures = ImageCache(records, "train")
     for count in (1, 2, 5, 32):
         assert pictures.take(np.arange(count)).images.ctypes.data % 64 == 0
 
@@ -96,7 +96,7 @@ def test_a_remote_dataset_gives_the_same(records: Path) -> None:
     memory.put(str(records), "/pictures/svhn", recursive=True)
     try:
         numbers = np.array([100, 3, 99])
-        here, there = (Pictures(place, "train").take(numbers) for place in (records, "memory://pictures/svhn"))
+        here, there = (ImageCache(place, "train").take(numbers) for place in (records, "memory://pictures/svhn"))
         for ours, theirs in zip(here, there, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     finally:
@@ -125,7 +125,7 @@ def test_records_of_another_writer_are_read_too(records: Path, tmp_path: Path) -
         change[number] = foreign.SerializeToString()
     copy = _rewrite(records, tmp_path, change)
     numbers = np.arange(10)
-    _assert_same(Pictures(copy, "train").take(numbers), examples[:10], is_raw=True)
+    _assert_same(ImageCache(copy, "train").take(numbers), examples[:10], is_raw=True)
 
 
 def _labelled(digits: tuple[int, ...], length: int) -> bytes:
@@ -145,7 +145,7 @@ def _labelled(digits: tuple[int, ...], length: int) -> bytes:
         ),
         (
             _labelled((263, 10, 10, 10, 10), 1),
-            "train/1.png#0: digits must be 5 values, 0..9 for the first 1 and 10 behind",
+            "train/1.png#0: digits must be 5 values, 0..9 for the first 1 and 10 for the rest",
         ),
         (_labelled((1, 9, 10, 10, 10), 261), r"train/1\.png#0: length must be 1\.\.5\. Received: 261"),
         (b"", r"feature key must hold 1 bytes values\. Received: 0"),
@@ -155,7 +155,7 @@ def _labelled(digits: tuple[int, ...], length: int) -> bytes:
 def test_a_record_that_is_not_as_the_others_is_named(records: Path, tmp_path: Path, record: bytes, fault: str) -> None:
     copy = _rewrite(records, tmp_path, {3: record})
     place = re.escape(str(next(copy.glob("*-train.tfrecord-00000-*"))))
-    pictures = Pictures(copy, "train")
+    pictures = ImageCache(copy, "train")
     for _ in range(2):
         with pytest.raises(UserError, match=rf"^{place}: record 3 at byte \d+.*: {fault}"):
             pictures.take(np.array([0]))
@@ -178,7 +178,7 @@ def test_a_batch_of_many_shards_opens_few_files_at_once(dataset: Path, monkeypat
         return open_shard(directory, shard, verify)
 
     monkeypatch.setattr(reader, "open_shard", counted)
-    pictures = Pictures(dataset, "train")
+    pictures = ImageCache(dataset, "train")
     for _ in range(2):
         pictures.take(np.arange(len(pictures)))
     assert len(counts) >= 2 * len(pictures.shards) > 4 and max(counts) - counts[0] <= 2
@@ -189,14 +189,14 @@ def test_a_shard_that_is_replaced_meanwhile_is_told(
 ) -> None:
     _few_open_files(monkeypatch, 1)
     copy = Path(shutil.copytree(records, tmp_path / "copy"))
-    pictures = Pictures(copy, "train")
+    pictures = ImageCache(copy, "train")
     first, last = np.array([0]), np.array([len(pictures) - 1])
     pictures.take(first)
     pictures.take(last)
     shard = copy / pictures.shards[0].file
     shutil.copyfile(shard, tmp_path / "another")
     (tmp_path / "another").replace(shard)
-    with pytest.raises(UserError, match=f"^{re.escape(str(shard))} must stay as it is while it is read"):
+    with pytest.raises(UserError, match=f"^{re.escape(str(shard))} must not change while it is read"):
         pictures.take(first)
 
 
@@ -205,9 +205,9 @@ def test_what_leaves_the_system_s_memory_is_read_ahead_in_every_pass(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(RecordFile, "read_ahead", lambda file: asked.append(file.path))
-    pictures = Pictures(records, "train")
+    pictures = ImageCache(records, "train")
     for passes in (1, 2):
-        pictures.read_ahead_anew()
+        pictures.start_epoch()
         for number in range(len(pictures)):
             pictures.take(np.array([number]))
         assert len(asked) == passes * len(pictures.shards)
@@ -215,6 +215,6 @@ def test_what_leaves_the_system_s_memory_is_read_ahead_in_every_pass(
 
 def test_a_split_that_is_empty_or_missing_is_refused(records: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the splits"):
-        Pictures(records, "extra")
+        ImageCache(records, "extra")
     with pytest.raises(UserError, match="is not a dataset directory"):
-        Pictures(tmp_path, "train")
+        ImageCache(tmp_path, "train")

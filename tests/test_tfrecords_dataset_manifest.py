@@ -26,7 +26,7 @@ from tests.examples import assert_equal_examples, make_example
 from tfrecords import SCHEMA_VERSION, Manifest, UserError, decode, encode
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
-from tfrecords.commands.validate import find_manifest_faults
+from tfrecords.commands.validate import find_manifest_errors
 from tfrecords.dataset.manifest import MANIFEST, SPLITS, ImageInfo, ShardInfo, SourceInfo, SplitInfo
 from tfrecords.dataset.tfds_metadata import dataset_info_json
 from tfrecords.files.framing import masked_crc32c
@@ -83,13 +83,13 @@ def test_every_property_is_described() -> None:
 
 def test_what_prepare_writes_has_no_fault_and_comes_back_equal(records: Path) -> None:
     data = (records / MANIFEST).read_bytes()
-    assert list(find_manifest_faults(data, "m")) == []
+    assert list(find_manifest_errors(data, "m")) == []
     manifest = Manifest.parse(data, "m")
     assert manifest.to_json().encode() == data
     rejecting = dataclasses.replace(
         manifest, dead_letters={"too_long": 3}, image=ImageInfo((None, None, 1), "png"), config={"source": "x", "y": []}
     )
-    assert list(find_manifest_faults(rejecting.to_json().encode(), "m")) == []
+    assert list(find_manifest_errors(rejecting.to_json().encode(), "m")) == []
 
 
 def _shard(content: dict[str, Any]) -> dict[str, Any]:
@@ -127,22 +127,24 @@ def _shard(content: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["files"].update({"x": "0"}), r"files\.x: '0' does not match"),
     ],
 )
-def test_a_fault_is_one_line_with_its_place(records: Path, change: Callable[[dict[str, Any]], Any], fault: str) -> None:
+def test_an_error_is_one_line_with_its_position(
+    records: Path, change: Callable[[dict[str, Any]], Any], fault: str
+) -> None:
     content = json.loads((records / MANIFEST).read_text())
     change(content)
-    (found,) = find_manifest_faults(json.dumps(content).encode(), "m.json")
+    (found,) = find_manifest_errors(json.dumps(content).encode(), "m.json")
     assert re.match(rf"m\.json: {fault}", found) and "\n" not in found and len(found) < 300
 
 
 def test_a_long_value_is_not_quoted_whole(records: Path) -> None:
     content = json.loads((records / MANIFEST).read_text())
     content["seed"] = list(range(10_000))
-    (found,) = find_manifest_faults(json.dumps(content).encode(), "m")
+    (found,) = find_manifest_errors(json.dumps(content).encode(), "m")
     assert found.startswith("m: seed: [0, 1, 2, 3, ") and found.endswith(", 9999] is not of type 'integer'")
     assert len(found) < 300
 
 
-def test_validate_names_every_fault_of_the_manifest(
+def test_validate_prints_every_error_of_the_manifest(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = json.loads((records / MANIFEST).read_text())
@@ -152,9 +154,9 @@ def test_validate_names_every_fault_of_the_manifest(
     assert main("tfrecords", "", COMMANDS, ["validate", str(tmp_path)]) == 1
     lines = capsys.readouterr().err.splitlines()
     path = tmp_path / MANIFEST
-    assert f"fault: {path}: the object: 'seed' is a required property" in lines
-    assert f"fault: {path}: splits.train.shards[2].bytes: '12' is not of type 'integer'" in lines
-    assert f"{tmp_path} is not whole: 2 faults" in lines
+    assert f"error: {path}: the object: 'seed' is a required property" in lines
+    assert f"error: {path}: splits.train.shards[2].bytes: '12' is not of type 'integer'" in lines
+    assert f"{tmp_path} is not valid: 2 errors" in lines
 
 
 # --- reading it
@@ -165,15 +167,15 @@ def test_validate_names_every_fault_of_the_manifest(
     [
         (
             2,
-            "was made by a newer streetdigits: upgrade streetdigits; this one reads schema version 1. Received: 2",
+            "was made by a newer streetdigits: upgrade streetdigits; this version reads schema version 1. Received: 2",
         ),
         (
             0,
-            "was made by an older streetdigits: read it with that, or prepare it anew; this one reads schema version",
+            "was made by an older streetdigits: read it with that version, or prepare the dataset again; this v",
         ),
-        ("1", "must have a schema_version that is a whole number. Received: '1'"),
-        (True, "must have a schema_version that is a whole number. Received: True"),
-        (None, "must have a schema_version that is a whole number. Received: None"),
+        ("1", "must have an integer as its schema_version. Received: '1'"),
+        (True, "must have an integer as its schema_version. Received: True"),
+        (None, "must have an integer as its schema_version. Received: None"),
     ],
 )
 def test_another_schema_version_is_one_clear_line_to_everyone(

@@ -302,7 +302,7 @@ DAMAGES = {
         ALL,
         "{file}: record 0 at byte 0: the length's checksum is wrong: not a TFRecord file",
         ALL,
-        r"{file} is compressed: records can be read by number from uncompressed TFRecords only",
+        r"{file} is compressed: only uncompressed TFRecords have random access",
     ),
     "no tf.train.Example": Damage(
         lambda p, at, size: _replace(p, at, size, frame(b"\xff" * (size - 16))),
@@ -388,14 +388,17 @@ def _text(lines: list[list[int]]) -> str:
 INDEXES: dict[str, tuple[Callable[[list[list[int]]], str], str]] = {
     "fewer lines": (
         lambda lines: _text(lines[:-1]),
-        r"must be of 75 records .*`python -m tfrecords index --overwrite`",
+        r"must describe 75 records .*`python -m tfrecords index --overwrite`",
     ),
-    "more lines": (lambda lines: _text([*lines, [sum(lines[-1]), 99]]), "must be of 75 records .*Received: 76 records"),
-    "no line": (lambda lines: "", r"must be of 75 records in \d+ bytes.*Received: 0 records in 0 bytes"),
-    "garbage": (lambda lines: "once upon a time\n", "an index must have two numbers a line, offset and size"),
-    "binary": (lambda lines: "\0\1\2", "an index must have two numbers a line, offset and size"),
-    "three numbers": (lambda lines: "0 1 2\n", "an index must have two numbers a line, offset and size"),
-    "huge numbers": (lambda lines: f"0 {10**30}\n", "an index must have two numbers a line, offset and size"),
+    "more lines": (
+        lambda lines: _text([*lines, [sum(lines[-1]), 99]]),
+        "must describe 75 records .*Received: 76 records",
+    ),
+    "no line": (lambda lines: "", r"must describe 75 records in \d+ bytes.*Received: 0 records in 0 bytes"),
+    "garbage": (lambda lines: "once upon a time\n", "an index must have two numbers per line, offset and size"),
+    "binary": (lambda lines: "\0\1\2", "an index must have two numbers per line, offset and size"),
+    "three numbers": (lambda lines: "0 1 2\n", "an index must have two numbers per line, offset and size"),
+    "huge numbers": (lambda lines: f"0 {10**30}\n", "an index must have two numbers per line, offset and size"),
     "negative offset": (lambda lines: _text([[-5, 20], *lines[1:]]), r"line 1 must begin .*Received: -5 20"),
     "negative size": (lambda lines: _text([*lines[:7], [lines[7][0], -20], *lines[8:]]), r"line 8 must .*-20"),
     "a gap": (
@@ -424,7 +427,7 @@ def test_another_shards_index_is_refused(records: Path, tmp_path: Path, keys: li
     copy = Path(shutil.copytree(records, tmp_path / "copy"))
     index, _ = _indexes(copy)
     shutil.copy(next(copy.glob("*-train.idx-00000-*")), index)
-    _check_damage(copy, keys, range(110, 185), rf"^{index} must be of 75 records in .*Received: 110 records in ")
+    _check_damage(copy, keys, range(110, 185), rf"^{index} must describe 75 records in .*Received: 110 records in ")
 
 
 @pytest.mark.parametrize("moved", [1, -1])
@@ -436,7 +439,7 @@ def test_an_index_that_is_wrong_between_two_records_loses_those_two(
     (offset, size), behind = lines[RECORD], lines[RECORD + 1]
     lines[RECORD : RECORD + 2] = [[offset, size + moved], [behind[0] + moved, behind[1] - moved]]
     index.write_text(_text(lines))
-    message = rf"record {RECORD} at byte {offset}: the index must state the size that the record has, {size} bytes\. "
+    message = rf"record {RECORD} at byte {offset}: the index must state the size of the record, {size} bytes\. "
     _check_damage(copy, keys, range(110 + RECORD, 110 + RECORD + 2), message + rf"Received: {size + moved}")
 
 
@@ -487,7 +490,7 @@ def test_a_shard_that_is_not_as_the_manifest_counts_is_refused(
 @pytest.mark.parametrize("value", ["75", 75.0, -1, None, True])
 def test_a_count_that_is_no_whole_number_is_refused(copy: Path, value: object) -> None:
     _change_manifest(copy, lambda split: split["shards"][SHARD].update(examples=value))
-    with pytest.raises(UserError, match=r"manifest\.json: train must be counted in whole numbers, 0 or above\. Rec"):
+    with pytest.raises(UserError, match=r"manifest\.json: the counts of train must be integers of 0 or above\. Rec"):
         tfrecords.open(copy, SPLIT)
 
 
@@ -528,5 +531,5 @@ def test_an_index_that_ends_before_its_file_never_ends_silently(tmp_path: Path) 
     (tmp_path / "any.idx").write_text("0 21\n")
     file = RecordFile(str(path))
     assert file[0] == b"first"
-    with pytest.raises(UserError, match=r"any\.idx must go on to the end of .*any\.tfrecord, 43 bytes\. Received: 1 r"):
+    with pytest.raises(UserError, match=r"any\.idx must reach the end of .*any\.tfrecord, 43 bytes\. Received: 1 r"):
         list(file)

@@ -24,8 +24,8 @@ def test_records_are_read_with_their_numbers_and_offsets(tmp_path: Path) -> None
     (tmp_path / "ours").write_bytes(b"".join(map(frame, RECORDS)))
     found = list(read_records(tmp_path / "ours"))
     assert [record.data for record in found] == RECORDS
-    assert [record.number for record in found] == [0, 1, 2, 3]
-    assert [record.offset for record in found[:3]] == [0, FRAMING_BYTES, 2 * FRAMING_BYTES + 1]
+    assert [record.location.index for record in found] == [0, 1, 2, 3]
+    assert [record.location.offset for record in found[:3]] == [0, FRAMING_BYTES, 2 * FRAMING_BYTES + 1]
 
 
 def test_the_masked_checksum_is_the_one_published_for_crc32c() -> None:

@@ -114,7 +114,7 @@ def test_a_png_of_another_shape_is_refused() -> None:
     png = tf.train.Example.FromString(small).features.feature["image"].bytes_list.value[0]
     record = tf.train.Example.FromString(encode(make_example(size=6), "png"))
     record.features.feature["image"].bytes_list.value[0] = png
-    with pytest.raises(UserError, match=r"must have the shape that image/shape states, \(6, 6, 3\)"):
+    with pytest.raises(UserError, match=r"must have the shape in image/shape, \(6, 6, 3\)"):
         decode(record.SerializeToString())
 
 
@@ -136,7 +136,7 @@ def test_numbers_that_no_record_holds_are_refused(digits: tuple[int, ...]) -> No
         ("image", np.zeros((0, 6, 3), np.uint8), "image must be uint8"),
         ("length", 0, r"length must be 1\.\.5"),
         ("length", 3, "digits must be 5 values, 0..9 for the first 3"),
-        ("digits", np.array([1, 9, 0, 10, 10]), "digits must be 5 values, 0..9 for the first 2 and 10 behind"),
+        ("digits", np.array([1, 9, 0, 10, 10]), "digits must be 5 values, 0..9 for the first 2 and 10 for the rest"),
         ("boxes", np.zeros((4, 4), np.float32), "boxes must have shape"),
         ("crop_box", np.array([0, 0, 61, 10]), "crop_box must lie inside the source picture"),
     ],

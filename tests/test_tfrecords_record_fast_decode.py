@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.examples import assert_equal_examples, make_example
 from tfrecords.errors import UserError
 from tfrecords.record.codec import decode, decode_with_protobuf, encode
-from tfrecords.record.fast_decode import OtherwiseError, decode_by_layout, take_apart
+from tfrecords.record.fast_decode import UnknownLayoutError, decode_by_layout, split_values
 
 
 @pytest.mark.parametrize("dynamic_shape", [False, True])
@@ -80,8 +80,8 @@ def test_a_record_that_is_cut_off_anywhere_is_left_to_protobuf() -> None:
 def test_boxes_of_another_number_are_left_to_protobuf(count: int) -> None:
     record = tf.train.Example.FromString(encode(make_example()))
     record.features.feature["boxes"].float_list.value[:] = [0.0] * count
-    with pytest.raises(OtherwiseError):
-        take_apart(record.SerializeToString(deterministic=True))
+    with pytest.raises(UnknownLayoutError):
+        split_values(record.SerializeToString(deterministic=True))
     with pytest.raises(UserError, match=f"feature boxes must hold 20 float values.*Received: {count}"):
         decode(record.SerializeToString(deterministic=True))
 
@@ -89,10 +89,10 @@ def test_boxes_of_another_number_are_left_to_protobuf(count: int) -> None:
 def test_a_png_s_place_is_known_too() -> None:
     for size in (3, 60):
         data = encode(make_example(size=size), "png")
-        layout, (key, *_) = take_apart(data)
+        layout, (key, *_) = split_values(data)
         assert (layout.is_raw, layout.shape, key) == (False, (size, size, 3), b"train/1.png#0")
         np.testing.assert_array_equal(tf.io.decode_png(data[layout.pixels]), make_example(size=size).image)
     record = tf.train.Example.FromString(data)
     record.features.feature["image"].bytes_list.value[0] = b""
-    with pytest.raises(OtherwiseError):
-        take_apart(record.SerializeToString(deterministic=True))
+    with pytest.raises(UnknownLayoutError):
+        split_values(record.SerializeToString(deterministic=True))

@@ -293,7 +293,7 @@ def test_a_state_of_workers_must_be_counted(examples: Examples) -> None:
     stream = DigitBatches(examples, 16, seed=5)
     assert stream.state_dict()["batch"] == 0
     next(iter(_loader(stream, 2)))
-    with pytest.raises(UserError, match=r"give state_dict\(taken=...\), or take StatefulDataLoader's own"):
+    with pytest.raises(UserError, match=r"give state_dict\(taken=...\), or use StatefulDataLoader's own"):
         stream.state_dict()
     with pytest.raises(UserError, match=rf"taken must be 0..{len(stream)}, .* Received: {len(stream) + 1}"):
         stream.state_dict(taken=len(stream) + 1)

@@ -69,7 +69,7 @@ def test_a_dataset_of_another_schema_version_is_refused(
     assert main("trainer", "", COMMANDS, [command, "--data", str(tmp_path), "--run-dir", str(run_dir)]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path / MANIFEST} was made by {made}") and error.count("\n") == 1
-    assert error.endswith(f"this one reads schema version 1. Received: {version}\n")
+    assert error.endswith(f"this version reads schema version 1. Received: {version}\n")
     assert {path: path.stat().st_mtime_ns for path in (untrained.directory, *untrained.directory.iterdir())} == before
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.untrained import make_run
+from tests.wheel import build_wheel
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
@@ -26,8 +26,6 @@ from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model, start_from
 from trainer.scoring.inference import answer, make_forward
 from trainer.scoring.metrics import score
-
-ROOT = Path(__file__).parents[1]
 
 
 def _state(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -42,15 +40,8 @@ def _state(folder: Path) -> dict[str, tuple[int, bytes]]:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a wheel of the package holds."""
     folder = tmp_path_factory.mktemp("wheel")
-    for name in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, folder)
-    for name in ("beam_jobs", "tfrecords", "trainer"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    program = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=folder, check=True, capture_output=True)
-    (wheel,) = (folder / "dist").glob("*.whl")
     site = folder / "site"
-    with zipfile.ZipFile(wheel) as file:
+    with zipfile.ZipFile(build_wheel(folder)) as file:
         file.extractall(site)
     return site
 

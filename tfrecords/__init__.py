@@ -1,4 +1,4 @@
-"""The records: their schema, bytes, shards, manifest and readers. Light: NumPy, protobuf, Pillow."""
+"""The records: schema, bytes, shards, manifest and readers. Light dependencies: NumPy, protobuf, Pillow."""
 
 from tfrecords._version import __version__
 from tfrecords.dataset.batches import Batches

@@ -1,15 +1,15 @@
-"""Dataset directories: what is in them, whether they are whole, and what they look like."""
+"""Inspects, validates, indexes, exports and draws dataset directories."""
 
 import sys
 
 from tfrecords.cli import Command, main
 
 COMMANDS = (
-    Command("inspect", "tell what a dataset directory holds", "tfrecords.commands.inspect"),
+    Command("inspect", "print the content of a dataset directory", "tfrecords.commands.inspect"),
     Command("validate", "check every checksum, count and record against the manifest", "tfrecords.commands.validate"),
-    Command("index", "write an index beside each TFRecord file, for random access", "tfrecords.commands.index"),
+    Command("index", "write an index next to each TFRecord file, for random access", "tfrecords.commands.index"),
     Command("export", "write a dataset as Parquet, Arrow or WebDataset files", "tfrecords.commands.export"),
-    Command("show", "draw a sheet of a split's pictures with their labels", "tfrecords.commands.show"),
+    Command("show", "draw a sheet of a split's images with their labels", "tfrecords.commands.show"),
 )
 
 if __name__ == "__main__":

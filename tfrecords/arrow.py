@@ -11,12 +11,12 @@ from tfrecords.record.codec import png_bytes
 from tfrecords.record.schema import DigitExample
 
 _ROWS = 1000
-"""Rows a batch, which is a Parquet file's row group: a reader holds one at least in memory."""
-_PICTURE_BYTES = 32 << 20
-"""After so many bytes of pictures a batch ends too, so that large pictures need no more memory than small ones."""
-# Lists, not lists of fixed size: older Parquet readers know no others.
+"""Rows per batch. A batch becomes a row group of a Parquet file, and readers hold at least one row group in memory."""
+_IMAGE_BYTES = 32 << 20
+"""Bytes of images after which a batch also ends, so that large images need no more memory than small ones."""
+# Variable-size lists, because older Parquet readers do not support fixed-size ones.
 _INTEGERS = pa.list_(pa.int64())
-# What Arrow's types do not tell; Hugging Face datasets takes every other column by its type.
+# Arrow has no image type. Hugging Face datasets infers the types of all other columns.
 _HUGGING_FACE = {"info": {"features": {"image": {"_type": "Image"}}}}
 SCHEMA = pa.schema(
     [
@@ -32,8 +32,8 @@ SCHEMA = pa.schema(
     ],
     metadata={"huggingface": json.dumps(_HUGGING_FACE)},
 )
-"""The columns, named as `DigitExample`'s attributes and with their values. `image` is what Hugging Face datasets calls
-an Image: a PNG file's `bytes`, and a `path`, always null, where the picture were a file instead."""
+"""Columns with the names and values of `DigitExample`'s attributes. `image` is an Image of Hugging Face datasets: the
+`bytes` of a PNG file, and a `path` for images in separate files, which is always null."""
 
 
 def record_batches(examples: Iterable[DigitExample]) -> Iterator[pa.RecordBatch]:
@@ -41,16 +41,16 @@ def record_batches(examples: Iterable[DigitExample]) -> Iterator[pa.RecordBatch]
 
         table = pa.Table.from_batches(record_batches(tfrecords.open("svhn-records", "test")), SCHEMA)
 
-    Pictures become PNG files, without loss. A batch has 1,000 rows, fewer where pictures are large, and at the end.
+    Images become PNG files, without loss. A batch has 1,000 rows, or fewer if the images are large. The last batch may
+    be shorter.
     """
     rows: list[dict[str, Any]] = []
     size = 0
     for example in examples:
-        picture = png_bytes(example.image)
-        image = {"bytes": picture, "path": None}
-        rows.append({**example.to_dict(), "image": image, "boxes": list(example.boxes)})
-        size += len(picture)
-        if len(rows) == _ROWS or size >= _PICTURE_BYTES:
+        png = png_bytes(example.image)
+        rows.append({**example.to_dict(), "image": {"bytes": png, "path": None}, "boxes": list(example.boxes)})
+        size += len(png)
+        if len(rows) == _ROWS or size >= _IMAGE_BYTES:
             yield pa.RecordBatch.from_pylist(rows, SCHEMA)
             rows, size = [], 0
     if rows:
@@ -58,19 +58,19 @@ def record_batches(examples: Iterable[DigitExample]) -> Iterator[pa.RecordBatch]
 
 
 def write_parquet(examples: Iterable[DigitExample], stream: BinaryIO) -> int:
-    """Writes examples as a Parquet file and returns how many they were."""
-    # PNG files neither shrink nor repeat.
+    """Writes examples as a Parquet file and returns their number."""
+    # A dictionary does not help PNG files, which never repeat.
     packed = [name for name in SCHEMA.names if name != "image"]
     with pq.ParquetWriter(stream, SCHEMA, compression="zstd", use_dictionary=packed) as writer:
         return _write(examples, writer)
 
 
 def write_ipc(examples: Iterable[DigitExample], stream: BinaryIO) -> int:
-    """Writes examples as an Arrow IPC file (Feather V2), uncompressed, and returns how many they were.
+    """Writes examples as an Arrow IPC file (Feather V2), uncompressed, and returns their number.
 
-    The file format, not the stream format: it can be mapped into memory and read by batch number, and is what pandas,
-    Polars and R read. Of the readers that we know, only `datasets.Dataset.from_file` wants a stream;
-    `datasets.load_dataset("arrow", ...)` takes both.
+    This is the file format, not the stream format: it can be mapped into memory and read by batch index, and pandas,
+    Polars and R read it. Of the readers that we know, only `datasets.Dataset.from_file` needs a stream;
+    `datasets.load_dataset("arrow", ...)` accepts both.
     """
     with pa.ipc.new_file(stream, SCHEMA) as writer:
         return _write(examples, writer)

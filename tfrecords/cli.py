@@ -1,4 +1,4 @@
-"""One shape for the three command lines: subcommands, one-line errors, exit codes."""
+"""The frame of the three command lines: subcommands, one-line errors, exit codes."""
 
 import argparse
 import importlib
@@ -6,59 +6,84 @@ import os
 import select
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 from tfrecords._version import __version__
 from tfrecords.errors import UserError
 
 _CLOSED_PIPE = 141
-"""Exit code: 128 and SIGPIPE's number, as shells tell it of `git log | head`."""
+"""Exit code: 128 plus the value of SIGPIPE, as shells report it for `git log | head`."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A subcommand, in a module of its own that is imported only when it is called.
+    """A subcommand, in a separate module that is imported only when the command is called.
 
     Attributes:
-      name: what the user types after the package.
-      help: one line, shown in the list of commands.
-      module: has `add_arguments(parser)`, `run(args) -> exit code` and, shown below its help, `EPILOG`.
-      passes_through: True when `run` takes, as a second argument, the options
-        that the parser does not know (Beam's own).
+      name: Name of the command on the command line.
+      help: Description of one line for the list of commands.
+      module: Name of the module with `add_arguments(parser)`, `run(args) -> exit code` and, optionally, `EPILOG`, which
+        is printed below the help.
+      passes_through: Whether `run` has a second argument, for the options that the parser does not know (Beam's own).
+      extra: Extra of the distribution that installs the command's libraries; None if the base has them.
     """
 
     name: str
     help: str
     module: str
     passes_through: bool = False
+    extra: str | None = None
 
 
-def main(prog: str, description: str, commands: Sequence[Command], argv: Sequence[str] | None = None) -> int:
-    """Parses `argv`, runs the named command and returns its exit code.
+def main(
+    prog: str,
+    description: str,
+    commands: Sequence[Command],
+    argv: Sequence[str] | None = None,
+    start: Callable[[Command], None] | None = None,
+) -> int:
+    """Parses `argv`, runs the command and returns its exit code.
 
-    A `UserError` or an `OSError` becomes one line on standard error and exit code
-    1 (`--verbose` adds the traceback); any other exception is a bug and is raised.
-    A pipe that its reader has closed, as `head` does, ends the program without a word, with exit code 141.
+    A `UserError` or an `OSError` becomes one line on standard error and exit code 1 (`--verbose` adds the traceback);
+    any other exception is a bug and is raised. If the reader of a pipe closes it, as `head` does, the program ends
+    silently with exit code 141.
+
+    Args:
+      prog: Name of the program in usage lines.
+      description: Text above the list of commands in `--help`.
+      commands: Subcommands, in the order of `--help`.
+      argv: Arguments after the program's name; None takes those of the process.
+      start: Function to call with the named command before its module is imported.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         try:
-            return _run(_parse(prog, description, commands, argv))
+            return _run(_parse(prog, description, commands, argv, start))
         finally:
-            # Here, and not when Python ends, which would complain of a closed pipe or a full disk.
+            # Flushed here, because Python would print a traceback for a closed pipe or a full disk at exit.
             sys.stdout.flush()
     except BrokenPipeError:
-        _leave_closed_pipes()
+        _discard_closed_pipes()
         return _CLOSED_PIPE
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
-        _send_nowhere(1)
+        _redirect_to_null(1)
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
-def _parse(prog: str, description: str, commands: Sequence[Command], argv: Sequence[str]) -> argparse.Namespace:
-    """Returns the options of the named command, with what it `passes_through` as `unknown`."""
+def _parse(
+    prog: str,
+    description: str,
+    commands: Sequence[Command],
+    argv: Sequence[str],
+    start: Callable[[Command], None] | None,
+) -> argparse.Namespace:
+    """Returns the options of the named command, and in `unknown` the options that it passes through."""
     named = next((word for word in argv if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"streetdigits {__version__}")
@@ -71,26 +96,44 @@ def _parse(prog: str, description: str, commands: Sequence[Command], argv: Seque
             formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
-        sub.add_argument("--verbose", action="store_true", help="show a traceback with an error")
+        sub.add_argument("--verbose", action="store_true", help="print a traceback with an error")
         if command.name == named:
-            module = importlib.import_module(command.module)
+            module = _load(command, start)
             sub.epilog = getattr(module, "EPILOG", None)
             module.add_arguments(sub)
             sub.set_defaults(command=command, run=module.run)
     args, unknown = parser.parse_known_args(argv)
     if unknown and not args.command.passes_through:
-        parser.error(f"{named} does not know these arguments: {' '.join(unknown)}")
+        parser.error(f"unknown arguments for {named}: {' '.join(unknown)}")
     args.unknown = unknown
     return args
 
 
+def _load(command: Command, start: Callable[[Command], None] | None) -> ModuleType:
+    """Returns the module of `command`, imported after `start`.
+
+    Raises:
+      UserError: A library of the command's extra is not installed.
+    """
+    try:
+        if start:
+            start(command)
+        return importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if command.extra is None or missing in ("", command.module.partition(".")[0], __package__):
+            raise
+        rule = f"{command.name} needs {missing}, which is not installed: pip install 'streetdigits[{command.extra}]'."
+        raise UserError(rule) from error
+
+
 def _run(args: argparse.Namespace) -> int:
-    """Runs the command and returns its exit code; tells errors."""
+    """Runs the command, prints its error, and returns its exit code."""
     try:
         code: int = args.run(args, args.unknown) if args.command.passes_through else args.run(args)
         return code
     except (UserError, OSError) as error:
-        if isinstance(error, BrokenPipeError) and _leave_closed_pipes():
+        if isinstance(error, BrokenPipeError) and _discard_closed_pipes():
             return _CLOSED_PIPE
         if args.verbose:
             traceback.print_exc()
@@ -101,25 +144,25 @@ def _run(args: argparse.Namespace) -> int:
         return 130
 
 
-def _leave_closed_pipes() -> bool:
-    """Sends what is still to be written into a closed pipe nowhere; returns whether output or error output is one."""
+def _discard_closed_pipes() -> bool:
+    """Discards all further output to closed pipes; returns whether standard output or standard error is one."""
     poll = select.poll()
     for descriptor in (1, 2):
         poll.register(descriptor, 0)
     closed = [descriptor for descriptor, event in poll.poll(0) if event & (select.POLLERR | select.POLLHUP)]
     for descriptor in closed:
-        _send_nowhere(descriptor)
+        _redirect_to_null(descriptor)
     return bool(closed)
 
 
-def _send_nowhere(descriptor: int) -> None:
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+def _redirect_to_null(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults where there are any, and examples as they were written."""
+    """Prints defaults, and keeps the line breaks of examples."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         nothing = action.default is None or action.default is False or action.default == ""

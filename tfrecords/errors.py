@@ -1,14 +1,16 @@
-"""The error that is shown to a user as one line."""
+"""The error that a command line prints as one line."""
 
 from typing import Any
 
 
 class UserError(ValueError):
-    """What a user gave cannot be used; the message states the rule and ends with what was received."""
+    """Input that cannot be used. The message states the rule and ends with the received value."""
 
     def __init__(self, rule: str, received: Any = None) -> None:
-        """Args:
-        rule: what should have been given, with the file and the key it concerns.
-        received: the offending value, shown last; None when there is none to show.
+        """Makes the message.
+
+        Args:
+          rule: Sentence that says what is allowed, with the file and the key that it concerns.
+          received: Offending value, appended as `Received: ...`; None appends nothing.
         """
         super().__init__(rule if received is None else f"{rule} Received: {received}")

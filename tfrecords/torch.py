@@ -1,4 +1,4 @@
-"""Examples for PyTorch: a map-style dataset of single ones, and a stream of whole batches that can be resumed."""
+"""Examples for PyTorch: a map-style dataset of single examples, and a resumable stream of complete batches."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from tfrecords.dataset.reader import Examples
 from tfrecords.errors import UserError
 
 Tensors = dict[str, Any]
-"""Tensors by the names of `DigitExample`'s attributes; `key` and `text` are strings, or a list of them in a batch."""
+"""Tensors by attribute of `DigitExample`; `key` and `text` are strings, or lists of strings in a batch."""
 Transform = Callable[[Tensors], Any]
 _EPOCH, _RESUMED_EPOCH, _RESUMED_BATCH, _OWNER = range(4)
 
@@ -23,17 +23,18 @@ class DigitDataset(Dataset[Any]):
         loader = DataLoader(DigitDataset(tfrecords.open("svhn-records", "train")), 128, shuffle=True, num_workers=2)
 
     An item holds `image`, (channels, height, width) uint8, `length`, int64 without a dimension, `digits`, `crop_box`
-    and so on as in `DigitExample`, and the strings `key` and `text`. The tensors are its own: they may be written to.
+    and so on as in `DigitExample`, and the strings `key` and `text`. Its tensors are copies, which may be written to.
 
-    `DistributedSampler` deals examples out to ranks evenly, and repeats a few for it. Where each must come exactly
-    once, give each rank its own slice, `examples[rank::world_size]`, or take `DigitBatches`.
+    `DistributedSampler` repeats a few examples so that all ranks have equally many. If each example must appear exactly
+    once, give each rank its own slice, `examples[rank::world_size]`, or use `DigitBatches`.
 
     Attributes:
-      examples: that `tfrecords.open` gave, or a slice of them.
-      transform: makes of an item what the dataset returns.
+      examples: Examples from `tfrecords.open`, or a slice of them.
+      transform: Function from an item to the value that the dataset returns.
     """
 
     def __init__(self, examples: Examples, transform: Transform | None = None) -> None:
+        """Makes a dataset of the examples."""
         self.examples, self.transform = examples, transform
 
     def __len__(self) -> int:
@@ -43,8 +44,8 @@ class DigitDataset(Dataset[Any]):
         """Returns one item.
 
         Raises:
-          IndexError: there is none of this number.
-          UserError: the file or the record is damaged.
+          IndexError: The index is out of range.
+          UserError: The file or the record is damaged.
         """
         example = self.examples[index]
         item: Tensors = {**example.to_dict(), "length": np.int64(example.length)}
@@ -57,7 +58,7 @@ class DigitDataset(Dataset[Any]):
 
 
 class DigitBatches(IterableDataset[Any]):
-    """One epoch of a split as a stream of whole batches, in an order that no number of workers changes.
+    """One epoch of a split as a stream of complete batches, in the same order with any number of workers.
 
         stream = DigitBatches(tfrecords.open("svhn-records", "train"), 128, seed=0)
         loader = DataLoader(stream, batch_size=None, num_workers=2)
@@ -66,18 +67,18 @@ class DigitBatches(IterableDataset[Any]):
             for batch in loader:
                 step(batch["image"], batch["digits"])
 
-    It yields what `Batches` does, as tensors, `image` (batch, channels, height, width). Of n workers number i reads
-    every n-th batch from the i-th on, and `DataLoader` takes from them in turn: the same batches in the same order.
+    It yields the batches of `Batches` as tensors, `image` as (batch, channels, height, width). Of n workers, worker i
+    reads every n-th batch from batch i on, and `DataLoader` takes from the workers in turn.
 
-    To go on in mid-epoch, save a state, and load it into a stream of the same arguments on any rank:
+    To resume within an epoch, save a state and load it into a stream with the same arguments, on any rank:
 
-    - without workers, `stream.state_dict()` knows what was yielded;
-    - with workers, which read ahead, tell it how many batches the loader gave: `stream.state_dict(taken=n)`. The
-      number of workers may change meanwhile;
+    - without workers, `stream.state_dict()` counts the yielded batches;
+    - with workers, which read ahead, the caller gives the number of batches that it took from the loader:
+      `stream.state_dict(taken=n)`. The number of workers may change in between;
     - torchdata's `StatefulDataLoader` counts by itself: use its own `state_dict` and `load_state_dict`.
 
-    The next iteration then begins where the state stands, those after it at an epoch's first batch. `set_epoch` with
-    the state's epoch leaves it at that, with another one drops it.
+    The next iteration then begins at the batch of the state, later ones at the first batch of an epoch. `set_epoch`
+    with the epoch of the state keeps the state; with another epoch it drops the state.
     """
 
     def __init__(
@@ -93,17 +94,17 @@ class DigitBatches(IterableDataset[Any]):
         """Makes the stream, at epoch 0.
 
         Args:
-          examples: that `tfrecords.open` gave, or a slice of them.
-          batch_size: examples a batch, of one rank.
-          seed: of the shuffling, the same on every rank; None: in stored order.
-          rank: of this process, which takes every `world_size`-th example; None: as `torch.distributed` has it if it
-            is initialised by now, else 0. The environment (`RANK`, `WORLD_SIZE`) is not looked at.
-          world_size: how many ranks there are; None: likewise, else 1.
-          drop_remainder: all batches are full, and every rank has as many, as collective operations need.
-          transform: makes of a batch what is yielded; runs in the worker.
+          examples: Examples from `tfrecords.open`, or a slice of them.
+          batch_size: Examples per batch of one rank.
+          seed: Random seed of the order, the same on every rank; None keeps the stored order.
+          rank: Index of this process, which takes every `world_size`-th example. None takes the rank of
+            `torch.distributed` if it is initialised, otherwise 0. The environment (`RANK`, `WORLD_SIZE`) is ignored.
+          world_size: Number of ranks. None takes that of `torch.distributed` if it is initialised, otherwise 1.
+          drop_remainder: Whether all batches are full and all ranks have equally many, as collective operations need.
+          transform: Function from a batch to the value that the stream yields. It runs in the worker.
 
         Raises:
-          UserError: a number makes no sense.
+          UserError: An argument is out of range.
         """
         default = 0, 1
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -113,46 +114,46 @@ class DigitBatches(IterableDataset[Any]):
         self.examples, self.batch_size, self.seed = examples, batch_size, seed
         self.drop_remainder, self.transform = drop_remainder, transform
         self._length = len(self._batches(0))
-        numbers = {"seed": seed, "batch_size": batch_size, "world_size": self.world_size}
-        self._arguments = {"examples": examples.identity, **numbers, "drop_remainder": drop_remainder}
-        # In shared memory, or persistent workers would never hear of a new epoch: the epoch; where the state that was
-        # loaded stands, its batch -1 if there is none; and which iteration came last, 0 if none did since.
-        self._shared = torch.tensor([0, 0, -1, 0], device="cpu").share_memory_()
+        sizes = {"batch_size": batch_size, "world_size": self.world_size}
+        self._arguments = {"examples": examples.identity, "seed": seed, **sizes, "drop_remainder": drop_remainder}
+        # In shared memory, so that persistent workers see a new epoch: the epoch; epoch and batch of the loaded state,
+        # with batch -1 for no state; and the identifier of the last iteration, 0 for none since.
+        self._shared = _share(torch.tensor([0, 0, -1, 0], device="cpu"))
         self._iterations = 0
-        # Of this process: the epoch and the batch that come next, and those that a worker was restored to.
-        self._at: tuple[int, int] | None = None
+        # In this process: the next epoch and batch, and those that a worker was restored to.
+        self._next: tuple[int, int] | None = None
         self._restored: tuple[int, int] | None = None
 
     def __len__(self) -> int:
-        """Returns how many batches an epoch has on this rank."""
+        """Returns the number of batches per epoch on this rank."""
         return self._length
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch whose order the next iterations have; persistent workers follow as well.
+        """Sets the epoch of the next iterations, also for persistent workers.
 
-        Call it before an iteration begins: workers that are only starting follow too.
+        Call it before an iteration begins. It also affects workers that are still starting.
         """
         _, resumed_epoch, _, owner = self._shared.tolist()
         if owner or epoch != resumed_epoch:
             self._shared[_RESUMED_BATCH] = -1
-        self._shared[_EPOCH], self._shared[_OWNER], self._at = epoch, 0, None
+        self._shared[_EPOCH], self._shared[_OWNER], self._next = epoch, 0, None
 
     def __iter__(self) -> Iterator[Any]:
-        # Not itself a generator: that would look at the epoch only when the first batch is asked for.
+        # Not a generator, which would read the epoch only at the first batch.
         worker = get_worker_info()
-        place, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        epoch, first = self._at = self._begin()
-        return self._read(epoch, first, place, step)
+        worker_index, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        epoch, first = self._next = self._begin()
+        return self._read(epoch, first, worker_index, step)
 
-    def _read(self, epoch: int, first: int, place: int, step: int) -> Iterator[Any]:
+    def _read(self, epoch: int, first: int, worker_index: int, step: int) -> Iterator[Any]:
         batches = self._batches(epoch)
-        for start in range(first, len(batches) - place, step):
-            batch: Tensors = batches[start + place]
+        for start in range(first, len(batches) - worker_index, step):
+            batch: Tensors = batches[start + worker_index]
             for name, value in batch.items():
                 batch[name] = value.tolist() if value.dtype.kind == "U" else torch.from_numpy(value)
             batch["image"] = batch["image"].permute(0, 3, 1, 2).contiguous()
-            # Before it is handed out: a state that is saved then counts it.
-            self._at = epoch, start + step
+            # Set before the yield, so that a state that the caller saves next counts this batch.
+            self._next = epoch, start + step
             yield self.transform(batch) if self.transform else batch
 
     def _begin(self) -> tuple[int, int]:
@@ -160,66 +161,73 @@ class DigitBatches(IterableDataset[Any]):
         self._iterations += 1
         worker, mine = get_worker_info(), -self._iterations
         if worker:
-            # All workers of an iteration have the same, and no other iteration has: DataLoader draws a seed for each,
-            # and persistent workers, which keep theirs, count.
+            # Equal in all workers of an iteration and in no other iteration: DataLoader draws a seed per iteration, and
+            # persistent workers, which keep their seed, count their iterations.
             mine = (worker.seed - worker.id + self._iterations) % (1 << 62) + 1
         if int(self._shared[_OWNER]) not in (0, mine):
-            # An earlier iteration has had the state.
+            # An earlier iteration used the state.
             self._shared[_RESUMED_BATCH] = -1
         self._shared[_OWNER] = mine
         restored, self._restored = self._restored, None
-        return restored or self._begun()
+        return restored or self._first()
 
-    def _begun(self) -> tuple[int, int]:
-        """Returns the epoch and the first batch of the current iteration, or of the next if there is none."""
+    def _first(self) -> tuple[int, int]:
+        """Returns the epoch and the first batch of the current iteration, or of the next one if none has begun."""
         epoch, resumed_epoch, resumed_batch, _ = self._shared.tolist()
         return (epoch, 0) if resumed_batch < 0 else (resumed_epoch, resumed_batch)
 
     def state_dict(self, taken: int | None = None) -> dict[str, Any]:
-        """Returns where the stream stands, and what it must be of to be resumed there: numbers and strings.
+        """Returns the position of the stream, and the arguments that a stream needs to resume there.
 
         Args:
-          taken: how many batches the caller had of the current iteration; None: as many as this process yielded.
+          taken: Number of batches that the caller took from the current iteration; None counts the batches that this
+            process yielded.
 
         Raises:
-          UserError: `taken` is wanting although workers read, or there are not as many.
+          UserError: `taken` is missing although workers read, or is more than the number of batches.
         """
-        epoch, batch = self._begun()
+        epoch, batch = self._first()
         if taken is None:
             if self._shared[_OWNER] > 0 and not get_worker_info():
-                rule = "How many batches were taken from a DataLoader with workers only its user knows: "
-                raise UserError(rule + "give state_dict(taken=...), or take StatefulDataLoader's own state_dict.")
-            epoch, batch = self._at or (epoch, batch)
+                rule = "A DataLoader with workers reads ahead, so the stream cannot count the batches that were taken: "
+                raise UserError(rule + "give state_dict(taken=...), or use StatefulDataLoader's own state_dict.")
+            epoch, batch = self._next or (epoch, batch)
         elif 0 <= taken <= len(self) - batch:
             batch += taken
         else:
-            raise UserError(f"taken must be 0..{len(self) - batch}, as many as there were.", taken)
+            raise UserError(f"taken must be 0..{len(self) - batch}, the number of batches left.", taken)
         return {"epoch": epoch, "batch": batch, **self._arguments}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Lets the next iteration begin where a state stands.
+        """Makes the next iteration begin at the position of a state.
 
         Raises:
-          UserError: it is of other examples, or of a stream of other arguments.
+          UserError: The state belongs to other examples, or to a stream with other arguments.
         """
         mine = self._arguments
         wrong = [name for name in mine if name not in state or state[name] != mine[name]]
         if wrong:
-            rule = f"The state must be of a stream with {', '.join(f'{name}={mine[name]!r}' for name in wrong)}."
+            rule = f"The state must belong to a stream with {', '.join(f'{name}={mine[name]!r}' for name in wrong)}."
             raise UserError(rule, ", ".join(f"{name}={state.get(name)!r}" for name in wrong))
         if get_worker_info():
             # StatefulDataLoader restores each worker by itself.
             self._restored = state["epoch"], state["batch"]
             return
         self._shared[_RESUMED_EPOCH], self._shared[_RESUMED_BATCH] = state["epoch"], state["batch"]
-        self._shared[_OWNER], self._at = 0, None
+        self._shared[_OWNER], self._next = 0, None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        # A copy's memory is its own, but must be shared with the workers of the copy.
-        self._shared.share_memory_()
+        # A copy has its own memory, which it must share with its own workers.
+        _share(self._shared)
 
     def _batches(self, epoch: int) -> Batches:
         return Batches(
             self.examples, self.batch_size, self.seed, epoch, self.rank, self.world_size, self.drop_remainder
         )
+
+
+def _share(tensor: torch.Tensor) -> torch.Tensor:
+    """Moves a tensor to shared memory and returns it."""
+    share: Callable[[], torch.Tensor] = tensor.share_memory_  # PyTorch leaves the method untyped
+    return share()

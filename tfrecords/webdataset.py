@@ -1,4 +1,4 @@
-"""Examples as WebDataset shards: tar files with a PNG file and a JSON file an example."""
+"""Examples as WebDataset shards: tar files with a PNG file and a JSON file per example."""
 
 import io
 import json
@@ -14,20 +14,20 @@ from tfrecords.record.schema import DigitExample
 
 
 def sample_name(key: str) -> str:
-    """Returns the name of a key's files, without their suffix: `train%2F123%2Epng%232` for `train/123.png#2`.
+    """Returns the name of an example's files without the suffix: `train%2F123%2Epng%232` for `train/123.png#2`.
 
-    WebDataset takes all behind a name's first dot for the suffix. So every character but ASCII letters, digits, `-`,
-    `_` and `~` is percent-encoded; `urllib.parse.unquote` returns the key.
+    WebDataset treats everything after the first dot as the suffix. So all characters except ASCII letters, digits, `-`,
+    `_` and `~` are percent-encoded; `urllib.parse.unquote` returns the key.
     """
     return quote(key, safe="").replace(".", "%2E")
 
 
 def write_tar(examples: Iterable[DigitExample], stream: BinaryIO) -> int:
-    """Writes examples as one WebDataset shard and returns how many they were.
+    """Writes examples as one WebDataset shard and returns their number.
 
-    Of each example NAME.png is the picture, without loss, and NAME.json the other attributes of `DigitExample` and its
-    text. Times and owners are 0 and headers ustar's (POSIX's own, pax, for names that ustar has no room for), so that
-    the same examples make the same bytes.
+    NAME.png holds the image of an example, without loss; NAME.json holds the other attributes of `DigitExample` and the
+    text. Times and owners are 0. Headers are in the ustar format, or in POSIX's pax format for names that are too long
+    for ustar. So the same examples give the same bytes.
     """
     count = 0
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -35,14 +35,14 @@ def write_tar(examples: Iterable[DigitExample], stream: BinaryIO) -> int:
             name = sample_name(example.key)
             _add(archive, f"{name}.png", png_bytes(example.image))
             _add(archive, f"{name}.json", labels_json(example))
-            # A tar file remembers every member that it wrote.
+            # TarFile keeps every member in memory.
             archive.getmembers().clear()
             count += 1
     return count
 
 
 def labels_json(example: DigitExample) -> bytes:
-    """Returns all attributes but the picture, and the text, as JSON; an array as lists."""
+    """Returns all attributes except the image, and the text, as JSON with lists for arrays."""
     labels = {name: value for name, value in example.to_dict().items() if name != "image"}
     return json.dumps(labels, default=np.ndarray.tolist, sort_keys=True).encode()
 

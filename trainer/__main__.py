@@ -11,16 +11,21 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 COMMANDS = (
-    Command("train", "train a model on a dataset's records", "trainer.commands.train"),
-    Command("evaluate", "score a trained model on a split", "trainer.commands.evaluate"),
-    Command("predict", "read the numbers in your own pictures", "trainer.commands.predict"),
-    Command("export", "write a trained model for serving", "trainer.commands.export"),
-    Command("report", "make one page of a run: curves, scores, pictures", "trainer.commands.report"),
+    Command("train", "train a model on a dataset's records", "trainer.commands.train", extra="train"),
+    Command("evaluate", "score a trained model on a split", "trainer.commands.evaluate", extra="train"),
+    Command("predict", "read the numbers in your own pictures", "trainer.commands.predict", extra="train"),
+    Command("export", "write a trained model for serving", "trainer.commands.export", extra="train"),
+    Command("report", "make one page of a run: curves, scores, pictures", "trainer.commands.report", extra="train"),
 )
 
 _WITH_TENSORFLOW = ("train", "evaluate", "predict", "export")
 
-if __name__ == "__main__":
-    if sys.argv[1:2] and sys.argv[1] in _WITH_TENSORFLOW:
+
+def start(command: Command) -> None:
+    """Starts TensorFlow if `command` is one of the trainer's that compute with it."""
+    if command in COMMANDS and command.name in _WITH_TENSORFLOW:
         start_tensorflow()
-    sys.exit(main("python -m trainer", __doc__ or "", COMMANDS))
+
+
+if __name__ == "__main__":
+    sys.exit(main("python -m trainer", __doc__ or "", COMMANDS, start=start))

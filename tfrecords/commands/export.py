@@ -1,14 +1,10 @@
-"""python -m tfrecords export: a dataset as Parquet, Arrow or WebDataset files."""
+"""python -m tfrecords export: writes a dataset as Parquet, Arrow or WebDataset files."""
 
 import argparse
-import multiprocessing
 import os
 import re
-import shutil
-import signal
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,22 +14,31 @@ from tqdm import tqdm
 
 from tfrecords.dataset import reader
 from tfrecords.dataset.manifest import Manifest
-from tfrecords.dataset.reader import Examples, OnError
+from tfrecords.dataset.reader import Examples
 from tfrecords.errors import UserError
+from tfrecords.files.publish import atomic_path
 from tfrecords.files.storage import is_remote
 from tfrecords.record.schema import DigitExample
+from tfrecords.spawn import spawn_map
 
 EPILOG = """\
 examples:
   python -m tfrecords export svhn-records --to parquet --output svhn-parquet
-  python -m tfrecords export svhn-records --to webdataset --output svhn-tars --split train,validation
-  python -m tfrecords export gs://bucket/svhn-records --to arrow --output svhn-arrow --on-error skip
+  python -m tfrecords export svhn-records --to webdataset --output svhn-tars \\
+      --split train,validation
+  python -m tfrecords export gs://bucket/svhn-records --to arrow \\
+      --output svhn-arrow --on-error skip
 
-parquet     OUT/data/train-00000-of-00064.parquet: Hugging Face datasets, pandas, DuckDB, Polars
-arrow       OUT/data/train-00000-of-00064.arrow: Arrow IPC files (Feather V2), which can be mapped into memory
-webdataset  OUT/train-000000.tar: KEY.png and KEY.json an example, the key percent-encoded
+formats:
+  parquet     OUT/data/train-00000-of-00064.parquet, for Hugging Face datasets,
+              pandas, DuckDB and Polars
+  arrow       OUT/data/train-00000-of-00064.arrow, Arrow IPC files (Feather V2),
+              which can be mapped into memory
+  webdataset  OUT/train-000000.tar, with KEY.png and KEY.json per example; the
+              key is percent-encoded
 
-A file a shard, in order; pictures as PNG, without loss. OUT appears when it is whole.
+Each shard becomes one file, in order. Images become PNG files, without loss.
+OUT appears when the export is complete.
 """
 _NAMES = {
     "parquet": "data/{split}-{index:05d}-of-{count:05d}.parquet",
@@ -50,7 +55,7 @@ _EXPORTED = re.compile(r"data|(data/)?[a-z][a-z0-9_]*-(\d{5}-of-\d{5}\.(parquet|
 
 @dataclass(frozen=True)
 class _Task:
-    """One shard's examples, and the file to write them to."""
+    """The examples of one shard, and the file to write them to."""
 
     examples: Examples
     path: Path
@@ -58,94 +63,83 @@ class _Task:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare made, local or a URL")
-    parser.add_argument("--to", choices=_NAMES, required=True, help="what to write")
-    parser.add_argument("--output", required=True, metavar="OUT", help="folder to make")
-    parser.add_argument(
-        "--split", action="append", metavar="NAME", help="to export; several with commas or repeated; default: all"
-    )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
-    damaged = "at a damaged record: stop, or leave it out and count it"
+    """Adds the options of `export`."""
+    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare wrote, local or a URL")
+    parser.add_argument("--to", choices=_NAMES, required=True, help="format of the files")
+    parser.add_argument("--output", required=True, metavar="OUT", help="folder to write")
+    split = "split to export; repeat it or separate names with commas for several (default: all)"
+    parser.add_argument("--split", action="append", metavar="NAME", help=split)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of worker processes")
+    damaged = "action at a damaged record: stop with an error, or skip and count it"
     parser.add_argument("--on-error", choices=("raise", "skip"), default="raise", help=damaged)
-    parser.add_argument("--overwrite", action="store_true", help="replace what export wrote to OUT before")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes all splits' files and says what was made."""
+    """Writes the files of all splits and prints a summary.
+
+    Raises:
+      UserError: An option is out of range, OUT holds other files, or the dataset is missing or damaged.
+    """
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
     if is_remote(args.output):
         raise UserError("--output must be a local folder.", args.output)
-    output = Path(args.output)
+    # A symbolic link keeps pointing to the folder, which is replaced.
+    output = Path(args.output).resolve()
     manifest = Manifest.load(args.directory)
-    splits = [name for names in args.split or manifest.splits for name in names.split(",")]
+    splits = dict.fromkeys(name for names in args.split or manifest.splits for name in names.split(","))
+    _check_output(output, args.overwrite)
     written: dict[str, int] = {}
     size = skipped = 0
-    with _folder_when_whole(output, args.overwrite) as folder:
-        tasks = list(_tasks(args.directory, dict.fromkeys(splits), args.to, args.on_error, folder))
+    with atomic_path(output) as folder:
+        folder.mkdir()
+        tasks = list(_tasks(args, splits, manifest, folder))
         examples = sum(len(task.examples) for task in tasks)
         bar = tqdm(total=examples, unit=" examples", desc="export", mininterval=0.5, leave=False)
-        with bar, closing(_map(tasks, args.jobs)) as counts:
+        with bar, closing(spawn_map(_write, tasks, args.jobs)) as counts:
             for task, (count, bad) in zip(tasks, counts, strict=True):
                 written[task.examples.split] = written.get(task.examples.split, 0) + count
                 skipped += bad
                 size += task.path.stat().st_size
                 bar.update(len(task.examples))
-    _report(args, output, written, f"{len(tasks):,} files, {size / 1e6:,.1f} MB", skipped)
+    _report(args, written, f"{len(tasks):,} files, {size / 1e6:,.1f} MB", skipped)
     return 0
 
 
-def _report(args: argparse.Namespace, output: Path, written: dict[str, int], files: str, skipped: int) -> None:
-    made = ", ".join(f"{count:,} examples of {split}" for split, count in written.items())
-    left_out = f"; {skipped:,} damaged examples were skipped" if skipped else ""
-    print(f"{made} are in {output} as {args.to}: {files}{left_out}")
+def _report(args: argparse.Namespace, written: dict[str, int], files: str, skipped: int) -> None:
+    output = Path(args.output)
+    exported = ", ".join(f"{count:,} examples of {split}" for split, count in written.items())
+    damaged = f"; skipped {skipped:,} damaged examples" if skipped else ""
+    print(f"exported {exported} to {output} as {args.to}: {files}{damaged}")
     split = next(iter(written))
     of_split = sorted(map(str, output.rglob(f"{split}-*")))
     shards = f"{output}/{split}-{{000000..{len(of_split) - 1:06d}}}.tar"
     print(f"Next: {_NEXT[args.to].format(output=str(output), file=of_split[0], shards=shards)}")
 
 
-def _tasks(directory: str, splits: Iterable[str], kind: str, on_error: OnError, folder: Path) -> Iterator[_Task]:
-    """Yields a task for each shard of the splits in order; shards without examples, which some readers refuse, not.
+def _tasks(args: argparse.Namespace, splits: Iterable[str], manifest: Manifest, folder: Path) -> Iterator[_Task]:
+    """Yields a task for each shard of the splits, in order, except empty ones, which some readers refuse.
 
     Raises:
-      UserError: the dataset has no such split, or none of them has an example.
+      UserError: The dataset has no such split, or the splits have no example.
     """
     empty = True
     for split in splits:
-        examples = reader.open(directory, split, on_error=on_error)
-        sizes = [shard.examples for shard in examples.manifest.split(split).shards if shard.examples]
+        examples = reader.open(args.directory, split, on_error=args.on_error, manifest=manifest)
+        sizes = [shard.examples for shard in manifest.split(split).shards if shard.examples]
         starts = [sum(sizes[:index]) for index in range(len(sizes) + 1)]
         for index, (start, stop) in enumerate(pairwise(starts)):
-            path = folder / _NAMES[kind].format(split=split, index=index, count=len(sizes))
-            yield _Task(examples[start:stop], path, kind)
+            path = folder / _NAMES[args.to].format(split=split, index=index, count=len(sizes))
+            yield _Task(examples[start:stop], path, args.to)
             empty = False
     if empty:
-        raise UserError(f"{directory} must hold an example at least in the splits to export.", ", ".join(splits))
-
-
-def _map(tasks: list[_Task], jobs: int) -> Generator[tuple[int, int], None, None]:
-    """Runs `_write` on each task, in worker processes where there is work for two; keeps the order."""
-    jobs = min(jobs, len(tasks))
-    if jobs == 1:
-        yield from map(_write, tasks)
-        return
-    # Spawned, not forked: a fork copies the locks of Arrow's threads as they happen to stand. Ctrl-C reaches every
-    # process; the parent answers for all.
-    context = multiprocessing.get_context("spawn")
-    ignore = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=signal.signal, initargs=ignore) as pool:
-        try:
-            yield from pool.map(_write, tasks)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        raise UserError(f"{args.directory} must hold at least one example in the splits to export.", ", ".join(splits))
 
 
 def _write(task: _Task) -> tuple[int, int]:
-    """Writes one file; returns how many examples are in it and how many were skipped."""
-    # A copy, so that the shard is closed when it has been read.
+    """Writes one file, and returns the numbers of written and of skipped examples."""
+    # A copy, which closes the shard after reading.
     examples = task.examples[:]
     task.path.parent.mkdir(exist_ok=True)
     with task.path.open("wb") as stream:
@@ -163,29 +157,12 @@ def _writer(kind: str) -> Callable[[Iterable[DigitExample], BinaryIO], int]:
     return arrow.write_parquet if kind == "parquet" else arrow.write_ipc
 
 
-@contextmanager
-def _folder_when_whole(output: Path, overwrite: bool) -> Iterator[Path]:
-    """Makes a temporary folder beside `output`, which gets its name when the block ends well, and goes otherwise.
+def _check_output(output: Path, overwrite: bool) -> None:
+    """Checks that the output is free, or an earlier export that may be overwritten.
 
     Raises:
-      UserError: something stands there that is not to be replaced.
+      UserError: The output holds other files, or is not empty and may not be overwritten.
     """
-    output = output.resolve()
-    _check_free(output, overwrite)
-    folder, old = (output.with_name(f".{output.name}.{os.getpid()}.{state}") for state in ("partial", "old"))
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        if output.exists():
-            output.rename(old)
-        folder.rename(output)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_free(output: Path, overwrite: bool) -> None:
     if not output.exists():
         return
     if not output.is_dir():
@@ -195,4 +172,4 @@ def _check_free(output: Path, overwrite: bool) -> None:
         raise UserError("The output is not empty: give another --output, or --overwrite.", output)
     foreign = [name for name in names if not _EXPORTED.fullmatch(name)]
     if foreign:
-        raise UserError(f"--overwrite replaces only what export wrote: {output} holds other files.", foreign[0])
+        raise UserError(f"--overwrite replaces an earlier export only, but {output} holds other files.", foreign[0])

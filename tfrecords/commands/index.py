@@ -1,4 +1,4 @@
-"""python -m tfrecords index: an index beside each TFRecord file, so that any record can be read by its number."""
+"""python -m tfrecords index: writes an index next to each TFRecord file, for random access."""
 
 import argparse
 import re
@@ -20,27 +20,30 @@ examples:
   python -m tfrecords index svhn-records
   python -m tfrecords index train.tfrecord more/*.tfrecord-*
 
-prepare writes indexes itself; this is for TFRecords of any other origin. The index of data.tfrecord is data.idx, a
-line a record: its offset and size in bytes, framing included, as NVIDIA DALI and the tfrecord package read it.
-Files must be uncompressed. Each header's checksum is checked, the records' own only by validate.
+prepare writes indexes itself; this command is for other TFRecord files. The
+index of data.tfrecord is data.idx. It has one line per record, with its offset
+and size in bytes, framing included: the format of NVIDIA DALI and of the
+tfrecord package.
+
+Files must be uncompressed. The checksum of each header is checked; those of the
+records are checked by validate only.
 """
 _SHARD = re.compile(r"[^.].*\.tfrecords?([.-].*)?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument(
-        "paths",
-        type=Path,
-        nargs="+",
-        metavar="PATH",
-        help="TFRecord file, or folder of files with .tfrecord in their names",
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace indexes that are not of their files")
+    """Adds the options of `index`."""
+    paths = "TFRecord file, or folder of files with .tfrecord in their names"
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=paths)
+    parser.add_argument("--overwrite", action="store_true", help="replace indexes that do not match their files")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes what is missing; names each file that has no index in the end."""
+    """Writes missing indexes, prints an error for each file without an index, and returns 1 if there is one.
+
+    Raises:
+      UserError: A path does not exist, or is a folder without TFRecord files.
+    """
     shards = list(find_shards(args.paths))
     written = failed = 0
     with tqdm(shards, unit=" files", desc="index", mininterval=0.5, leave=False) as bar:
@@ -50,16 +53,16 @@ def run(args: argparse.Namespace) -> int:
             except UserError as error:
                 failed += 1
                 tqdm.write(f"error: {error}", file=sys.stderr)
-    there = len(shards) - written - failed
-    print(f"{written:,} indexes written beside their files, {there:,} were there and right, {failed:,} files have none")
+    existing = len(shards) - written - failed
+    print(f"{written:,} indexes written, {existing:,} existing indexes are correct, {failed:,} files have no index")
     return 1 if failed else 0
 
 
 def find_shards(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yields the files among `paths`, and of the folders among them the files named as TFRecords are, sorted.
+    """Yields the files among the paths, and the files with TFRecord names in the folders among them, sorted.
 
     Raises:
-      UserError: one of them is not there, or a folder without any.
+      UserError: A path does not exist, or is a folder without TFRecord files.
     """
     for path in paths:
         if path.is_dir():
@@ -70,15 +73,18 @@ def find_shards(paths: Iterable[Path]) -> Iterator[Path]:
         elif path.is_file():
             yield path
         else:
-            raise UserError("A TFRecord file or a folder of some must be given.", path)
+            raise UserError("PATH must be a TFRecord file or a folder of TFRecord files.", path)
 
 
 def write_index(shard: Path, overwrite: bool = False) -> bool:
-    """Writes the index of a TFRecord file beside it; returns False where it stood there already.
+    """Writes the index next to a TFRecord file; returns False if a correct index exists.
+
+    Args:
+      shard: Path of the TFRecord file.
+      overwrite: Whether to replace an index that does not match the file.
 
     Raises:
-      UserError: the file is damaged, compressed, or no TFRecord file; or another index stands there, and
-        `overwrite` is False.
+      UserError: The file is damaged, compressed or no TFRecord file; or it has another index, and `overwrite` is False.
     """
     starts, damage = scan(open_blob(str(shard)), str(shard))
     if damage:

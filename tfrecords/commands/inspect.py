@@ -1,38 +1,41 @@
-"""python -m tfrecords inspect: what a dataset directory holds, as a table."""
+"""python -m tfrecords inspect: prints the content of a dataset directory as a table."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tfrecords.dataset.manifest import Manifest
+from tfrecords.nested import flatten
 from tfrecords.record.schema import FEATURES
 
 EPILOG = """\
 example:
   python -m tfrecords inspect svhn-records
 
-Reads the manifest only; `python -m tfrecords validate` reads everything.
+Reads manifest.json only; `python -m tfrecords validate` reads all files.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare made")
+    """Adds the options of `inspect`."""
+    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table."""
-    print(overview(Manifest.load(args.directory), args.directory))
+    """Prints the table.
+
+    Raises:
+      UserError: DIR is no dataset directory.
+    """
+    print(format_manifest(Manifest.load(args.directory), args.directory))
     return 0
 
 
-def overview(manifest: Manifest, directory: Path) -> str:
-    """Returns the manifest's content as text for people."""
+def format_manifest(manifest: Manifest, directory: Path) -> str:
+    """Returns the content of a manifest as a table."""
     shape = " x ".join("?" if size is None else str(size) for size in manifest.image.shape)
     lines = [
         f"{manifest.name}: {directory}",
-        f"pictures of {shape} (height x width x channels), {manifest.image.encoding}; "
+        f"images of {shape} (height x width x channels), {manifest.image.encoding}; "
         f"schema version {manifest.schema_version}; seed {manifest.seed}",
         "",
         f"{'split':<12}{'pictures':>10}{'examples':>11}{'shards':>8}{'MB':>10}",
@@ -40,7 +43,7 @@ def overview(manifest: Manifest, directory: Path) -> str:
     for name, split in manifest.splits.items():
         size = sum(shard.bytes for shard in split.shards) / 1e6
         lines.append(f"{name:<12}{split.pictures:>10,}{split.examples:>11,}{len(split.shards):>8,}{size:>10,.1f}")
-    lines += ["", f"{'read':<12}{'pictures':>10}{'accepted':>11}{'rejected':>10}"]
+    lines += ["", f"{'subset':<12}{'pictures':>10}{'accepted':>11}{'rejected':>10}"]
     for source in manifest.sources:
         lines.append(f"{source.subset:<12}{source.pictures:>10,}{source.accepted:>11,}{source.rejected:>10,}")
     lines += [f"  rejected: {count:,} {reason}" for reason, count in manifest.dead_letters.items()]
@@ -48,17 +51,7 @@ def overview(manifest: Manifest, directory: Path) -> str:
     for name, (kind, shape_, meaning) in FEATURES.items():
         lines.append(f"{name:<16}{kind:<7}{' x '.join(map(str, shape_)) or '-':<8}{meaning}")
     lines += ["", "made with"]
-    lines += [f"  {name} {value}" for name, value in _flatten(manifest.config)]
+    # A configuration without values has no line.
+    lines += [f"  {name} {value}" for name, value in flatten(manifest.config).items() if value != {}]
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
     return "\n".join(lines)
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Returns nested values as (name, value), names joined with dots."""
-    flat: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat += _flatten(value, f"{prefix}{name}.")
-        else:
-            flat.append((prefix + name, value))
-    return flat

@@ -1,4 +1,4 @@
-"""python -m tfrecords show: a sheet of a split's pictures with their labels."""
+"""python -m tfrecords show: draws a sheet of a split's images with their labels."""
 
 import argparse
 import itertools
@@ -24,37 +24,41 @@ _BOX_COLOURS = ((230, 60, 60), (240, 160, 30), (60, 180, 75), (30, 130, 230), (1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare made")
-    parser.add_argument("--split", default="train", help="to show")
-    parser.add_argument("--count", type=int, default=40, help="pictures, the first of the split")
-    parser.add_argument("--output", type=Path, required=True, help="PNG file to write")
-    parser.add_argument("--scale", type=int, default=2, help="how much to enlarge the pictures")
-    parser.add_argument("--boxes", action="store_true", help="draw the digits' boxes")
+    """Adds the options of `show`."""
+    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument("--split", default="train", metavar="NAME", help="split to draw")
+    parser.add_argument("--count", type=int, default=40, help="number of images, from the first of the split")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="PNG file to write")
+    parser.add_argument("--scale", type=int, default=2, help="enlargement of the images")
+    parser.add_argument("--boxes", action="store_true", help="draw the boxes of the digits")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws the sheet."""
+    """Writes the sheet.
+
+    Raises:
+      UserError: An option is out of range, DIR has no such split, or the split is empty.
+    """
     for name in ("count", "scale"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} must be at least 1.", getattr(args, name))
     examples = list(itertools.islice(reader.open(args.directory, args.split), args.count))
     if not examples:
         raise UserError(f"The split {args.split} must hold at least one example.", 0)
-    picture = draw_sheet(examples, args.scale, args.boxes)
+    sheet = draw_sheet(examples, args.scale, args.boxes)
     with atomic_write(args.output) as stream:
-        picture.save(stream, "PNG")
-    print(f"{len(examples)} pictures of {args.split} in {args.output} ({picture.width} x {picture.height})")
+        sheet.save(stream, "PNG")
+    print(f"drew {len(examples)} images of {args.split} in {args.output} ({sheet.width} x {sheet.height})")
     return 0
 
 
 def draw_sheet(examples: Sequence[DigitExample], scale: int, boxes: bool) -> Image.Image:
-    """Returns the pictures side by side, in an RGB picture, each above its number and its source's key.
+    """Returns an RGB sheet of the images in rows, each above its number and its key.
 
     Args:
-      examples: at least one.
-      scale: how many pixels of the sheet a pixel of the pictures gets, each way.
-      boxes: draw the digits' boxes, in the colours red, orange, green, blue, violet by place.
+      examples: At least one example.
+      scale: Pixels of the sheet per pixel of an image, in each direction.
+      boxes: Whether to draw the boxes of the digits, from the first in red, orange, green, blue, violet.
     """
     columns = min(len(examples), max(4, math.ceil(math.sqrt(len(examples) * 1.6))))
     width = scale * max(example.image.shape[1] for example in examples) + _MARGIN
@@ -80,12 +84,12 @@ def _draw_example(sheet: Image.Image, example: DigitExample, corner: tuple[int, 
     pen = ImageDraw.Draw(sheet)
     x, y = corner[0], corner[1] + tile.height + 2
     pen.text((x, y), example.text, fill=_INK, font=ImageFont.load_default(18))
-    pen.text((x, y + 19), _fitting(example.key, tile.width), fill=_FAINT, font=ImageFont.load_default(9))
+    pen.text((x, y + 19), _shorten_key(example.key, tile.width), fill=_FAINT, font=ImageFont.load_default(9))
 
 
-def _fitting(text: str, width: int) -> str:
-    """Returns the end of `text` that fits into `width` pixels: the picture's name tells more than its subset's."""
+def _shorten_key(key: str, width: int) -> str:
+    """Returns the end of a key that fits into `width` pixels: the picture's name matters more than the subset's."""
     font = ImageFont.load_default(9)
-    while len(text) > 1 and font.getlength(text) > width:
-        text = text[1:]
-    return text
+    while len(key) > 1 and font.getlength(key) > width:
+        key = key[1:]
+    return key

@@ -1,4 +1,4 @@
-"""A split in batches of NumPy arrays, shuffled anew for each epoch, dealt out to any number of processes."""
+"""A split in batches of NumPy arrays, in a new order for each epoch, divided among any number of processes."""
 
 import operator
 from collections.abc import Sequence
@@ -16,25 +16,27 @@ from tfrecords.record.collate import NAMES, Batch, check_names
 
 @dataclass(frozen=True)
 class Batches(Sequence[Batch]):
-    """One epoch of a split as a sequence of batches, each read when it is asked for.
+    """One epoch of a split as a sequence of batches. A batch is read when it is accessed.
 
         for batch in Batches(tfrecords.open("svhn-records", "train"), 128, seed=0, epoch=3):
             step(batch["image"], batch["digits"])
 
     Attributes:
-      examples: that `tfrecords.open` gave, or a slice of them.
-      batch_size: examples a batch, of one process; the last batch may be shorter.
-      seed: of the shuffling, the same in every process; None: in stored order.
-      epoch: each is shuffled otherwise.
-      rank, world_size: of `world_size` processes each takes every `world_size`-th example of the epoch, beginning
-        with that of its rank: together all, and none twice.
-      drop_remainder: all batches are full, and every process has as many: up to `batch_size * world_size - 1`
-        examples are left out, others in each epoch.
-      names: of a batch's arrays: attributes of `DigitExample`, and `text`. Fewer are read faster.
-      order: which of the examples are this process's, in its order: (its examples,) int64.
+      examples: Examples from `tfrecords.open`, or a slice of them.
+      batch_size: Examples per batch of one process. The last batch may be shorter.
+      seed: Random seed of the order, the same in every process; None keeps the stored order.
+      epoch: Index of the epoch. Each epoch has another order.
+      rank: Index of this process. It takes every `world_size`-th example of the epoch from that index on, so that
+        each example appears exactly once across ranks.
+      world_size: Number of processes.
+      drop_remainder: Whether all batches are full and all processes have equally many. This leaves out up to
+        `batch_size * world_size - 1` examples, others in each epoch.
+      names: Names of the arrays: attributes of `DigitExample`, and `text`. Fewer names are read faster.
+      order: Indices of this process's examples, in order: (examples of the process,) int64.
 
     Raises:
-      UserError: a number makes no sense; on reading, a damaged record, or pictures of several sizes in one batch.
+      UserError: An argument is out of range. When a batch is read: a record is damaged, or the images of the batch
+        differ in size.
     """
 
     examples: Examples
@@ -62,21 +64,22 @@ class Batches(Sequence[Batch]):
         return -(-len(self.order) // self.batch_size)
 
     def __getitem__(self, index: Any) -> Any:
-        """Returns a batch: arrays by the names of `DigitExample`'s attributes, `key` and `text` of strings."""
+        """Returns a batch: arrays by attribute of `DigitExample`; those of `key` and `text` hold strings."""
         if isinstance(index, slice):
-            return [self[number] for number in range(len(self))[index]]
+            return [self[each] for each in range(len(self))[index]]
         start = range(len(self))[operator.index(index)] * self.batch_size
         return self.examples.batch(self.order[start : start + self.batch_size].tolist(), self.names)
 
 
 def epoch_order(count: int, seed: int | None, epoch: int) -> NDArray[np.int64]:
-    """Returns the numbers 0..count-1 in an epoch's order, or in their own where there is no seed: (count,) int64."""
+    """Returns the indices 0..count-1 in the order of an epoch, or ascending without a seed: (count,) int64."""
     return np.arange(count) if seed is None else permutation(count, f"{seed}/epoch/{epoch}")
 
 
 def permutation(count: int, key: str) -> NDArray[np.int64]:
-    """Returns the numbers 0..count-1 in an order that follows from the key: (count,) int64.
+    """Returns the indices 0..count-1 in an order that depends on the key only: (count,) int64.
 
-    The same on every machine and with every NumPy: it promises equal raw numbers from a bit generator (NEP 19).
+    The order is the same on every machine and with every version of NumPy, which guarantees the raw output of a bit
+    generator (NEP 19).
     """
     return np.argsort(np.random.PCG64(stable_digest(key, 16)).random_raw(count), kind="stable")

@@ -1,4 +1,4 @@
-"""A split's pictures and labels for several passes: each record is read once, and then taken from where it stands."""
+"""The images and labels of a split for several epochs: each record is parsed once."""
 
 import threading
 from collections import deque
@@ -10,27 +10,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.errors import UserError
 from tfrecords.files.record_file import RecordFile
 from tfrecords.record.codec import decode_with_protobuf, find_pixels, png_shape
 from tfrecords.record.collate import empty_images
-from tfrecords.record.fast_decode import OtherwiseError, number_of, take_apart
+from tfrecords.record.fast_decode import UnknownLayoutError, parse_label, split_values
 from tfrecords.record.schema import MAX_LENGTH, DigitExample, check_example
 
-_NEAR = 8
-"""Shards that pictures were taken from of late: these are in the system's memory, or on their way."""
-_FORMATS = {True: "raw", False: "png"}
+_RECENT_SHARDS = 8
+"""Number of shards that are assumed to be in the system's memory still, or on their way there."""
+_ENCODINGS = {True: "raw", False: "png"}
 
 
-class Labelled(NamedTuple):
-    """Pictures with their labels.
+class LabelledImages(NamedTuple):
+    """Images with their labels.
 
     Attributes:
-      images: (pictures, height, width, channels) uint8; of a dataset of PNGs (pictures,) object, each file's bytes.
-      length: (pictures,) int64.
-      digits: (pictures, 5) int64, `PAD` behind the last.
-      keys: (pictures,) object, UTF-8.
+      images: (images, height, width, channels) uint8; for a dataset of PNG files (images,) object, the bytes of each.
+      length: Number of digits: (images,) int64.
+      digits: Digits, padded with `PAD`: (images, 5) int64.
+      keys: Keys: (images,) object, UTF-8 bytes.
     """
 
     images: NDArray[Any]
@@ -39,133 +40,140 @@ class Labelled(NamedTuple):
     keys: NDArray[np.object_]
 
 
-class Pictures:
-    """The pictures and labels of one split, any of them at once.
+class ImageCache:
+    """The images and labels of one split, with random access.
 
-    When the first picture of a shard is asked for, all its records are read, their checksums and features checked.
-    Where its pictures stand is kept from then on, and their labels: some 80 bytes an example. A picture is then no
-    more than a copy from the file, which is mapped into memory. To look into shards here and there, take `Examples`.
+    The first access to a shard reads all its records and checks their checksums and features. From then on the cache
+    holds the offsets of the images and their labels, some 80 bytes per example. Further access is a copy from the file,
+    which is mapped into memory. For a look into a few examples of many shards, use `Examples`.
 
     Attributes:
-      shards: of the split.
-      is_raw: whether the dataset holds pixels as they are, not PNG files.
-      shape: of the pictures: height, width, channels.
+      shards: Shards of the split.
+      is_raw: Whether the dataset holds raw pixels, not PNG files.
+      shape: Height, width and channels of the images.
     """
 
-    def __init__(self, directory: Path | str, split: str) -> None:
+    def __init__(self, directory: Path | str, split: str, manifest: Manifest | None = None) -> None:
         """Opens a split.
 
+        Args:
+          directory: Dataset directory, local or a URL.
+          split: Name of the split.
+          manifest: Manifest of the directory; None reads it.
+
         Raises:
-          UserError: not a dataset directory, no such split, or there is nothing in it.
+          UserError: The directory is no dataset, has no such split, or the split is empty.
         """
-        self._examples = open_split(directory, split)
+        self._examples = open_split(directory, split, manifest=manifest)
         count = len(self._examples)
         if not count:
             raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)
-        manifest = self._examples.manifest
-        self.shards = tuple(manifest.split(split).shards)
-        self.is_raw = manifest.image.encoding == "raw"
-        # The splits' pictures may differ in size; those of one split are of one size.
-        known = manifest.image.shape
-        self.shape: tuple[int, ...] = self._examples[0].image.shape if None in known else known
-        # Where each shard's examples begin.
-        self._firsts = np.array([0, *accumulate(shard.examples for shard in self.shards)])
-        # Memory that is not written to costs nothing: of several hosts each fills its part.
+        image = self._examples.manifest.image
+        self.shards = tuple(self._examples.manifest.split(split).shards)
+        self.is_raw = image.encoding == "raw"
+        # Images of different splits may differ in size; those of one split have one size.
+        self.shape: tuple[int, ...] = self._examples[0].image.shape if None in image.shape else image.shape
+        self._shard_starts = np.array([0, *accumulate(shard.examples for shard in self.shards)])
+        # Memory that is never written to costs nothing: each of several hosts fills its part only.
         self._starts, self._sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._length, self._digits = np.zeros(count, np.uint8), np.zeros((count, MAX_LENGTH), np.uint8)
-        # By shard: the file's version, and the keys.
-        self._known: dict[int, tuple[tuple[int, ...], list[bytes]]] = {}
-        self._near: deque[int] = deque(maxlen=_NEAR)
+        # Version of the file, and keys, by shard.
+        self._parsed: dict[int, tuple[tuple[int, ...], list[bytes]]] = {}
+        self._recent: deque[int] = deque(maxlen=_RECENT_SHARDS)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def take(self, numbers: NDArray[np.int64]) -> Labelled:
-        """Returns the pictures of these numbers, (pictures,) int64, in their order.
+    def take(self, indices: NDArray[np.int64]) -> LabelledImages:
+        """Returns images with their labels.
+
+        Args:
+          indices: Indices in the split, in the order of the result: (images,) int64.
 
         Raises:
-          UserError: a shard is missing or another, a record is damaged or has a picture of another size.
+          UserError: A shard is missing or was replaced, a record is damaged, or its image has another size.
         """
-        shards = np.searchsorted(self._firsts, numbers, "right") - 1
-        images = empty_images((len(numbers), *self.shape)) if self.is_raw else np.empty(len(numbers), object)
-        keys = np.empty(len(numbers), object)
-        # A shard at a time: there may be more in a batch than files can be open.
+        shards = np.searchsorted(self._shard_starts, indices, "right") - 1
+        images = empty_images((len(indices), *self.shape)) if self.is_raw else np.empty(len(indices), object)
+        keys = np.empty(len(indices), object)
+        # One shard at a time: a batch may have more shards than a process may open files.
         for shard in np.unique(shards).tolist():
-            file, keys_there = self._shard(shard)
+            file, shard_keys = self._shard(shard)
             rows = np.flatnonzero(shards == shard)
-            there = numbers[rows]
-            keys[rows] = [keys_there[place] for place in (there - self._firsts[shard]).tolist()]
-            starts = self._starts[there]
-            views = map(file.view, starts.tolist(), (starts + self._sizes[there]).tolist())
+            in_shard = indices[rows]
+            keys[rows] = [shard_keys[index] for index in (in_shard - self._shard_starts[shard]).tolist()]
+            starts = self._starts[in_shard]
+            views = map(file.view, starts.tolist(), (starts + self._sizes[in_shard]).tolist())
             if self.is_raw:
                 _copy(views, images, rows.tolist())
             else:
                 images[rows] = list(map(bytes, views))
-        return Labelled(images, self._length[numbers].astype(np.int64), self._digits[numbers].astype(np.int64), keys)
+        length, digits = self._length[indices].astype(np.int64), self._digits[indices].astype(np.int64)
+        return LabelledImages(images, length, digits, keys)
 
-    def read_ahead_anew(self) -> None:
-        """Tells that a new pass begins: what it needs of the files may have left the system's memory."""
+    def start_epoch(self) -> None:
+        """Marks a new epoch, so that shards are read ahead again: they may have left the system's memory."""
         with self._lock:
-            self._near.clear()
+            self._recent.clear()
 
     def _shard(self, shard: int) -> tuple[RecordFile, list[bytes]]:
-        """Returns a shard's file and keys, after all its records have been looked through once."""
+        """Returns the file and the keys of a shard, after parsing its records once."""
         file = self._examples.file(shard)
         with self._lock:
-            if shard not in self._near:
+            if shard not in self._recent:
                 # Page by page, in random order, a disk would take far longer.
                 file.read_ahead()
-                self._near.append(shard)
-            if shard not in self._known:
-                self._known[shard] = file.version, self._look_through(shard)
-            version, keys = self._known[shard]
+                self._recent.append(shard)
+            if shard not in self._parsed:
+                self._parsed[shard] = file.version, self._parse(shard)
+            version, keys = self._parsed[shard]
             if file.version != version:
-                raise UserError(f"{file.path} must stay as it is while it is read.", "another file")
+                raise UserError(f"{file.path} must not change while it is read.", "another file")
             return file, keys
 
-    def _look_through(self, shard: int) -> list[bytes]:
-        """Keeps where a shard's pictures stand and their labels, and returns the keys."""
-        first, stop = self._firsts[shard : shard + 2].tolist()
+    def _parse(self, shard: int) -> list[bytes]:
+        """Stores the offsets and the labels of a shard's images, and returns their keys."""
+        first, stop = self._shard_starts[shard : shard + 2].tolist()
         if first == stop:
             return []
-        rows = [self._locate(*self._examples.record(number)) for number in range(first, stop)]
+        rows = [self._parse_record(*self._examples.record(index)) for index in range(first, stop)]
         starts, sizes, keys, labels = zip(*rows, strict=True)
         digits, lengths = zip(*labels, strict=True)
         self._starts[first:stop], self._sizes[first:stop] = starts, sizes
         self._digits[first:stop], self._length[first:stop] = np.stack(digits), lengths
         return list(keys)
 
-    def _locate(
-        self, data: bytes, file: RecordFile, number: int
+    def _parse_record(
+        self, data: bytes, file: RecordFile, index: int
     ) -> tuple[int, int, bytes, tuple[NDArray[np.int64], int]]:
-        """Returns where a record's picture starts in its file, its size in bytes, the key, and digits and length."""
+        """Returns the offset and the size of a record's image in its file, the key, and digits and length."""
         try:
-            layout, (key, text, length, digits, *_) = take_apart(data)
+            layout, (key, text, length, digits, *_) = split_values(data)
             pixels, is_raw = layout.pixels, layout.is_raw
             shape: tuple[int, ...] | None = layout.shape
-            label = number_of(digits, length, text)
+            label = parse_label(digits, length, text)
             key.decode()
-        except (OtherwiseError, UnicodeDecodeError):
-            example = decode_with_protobuf(data, file.place(number))
-            _check(example, file.place(number))
+        except (UnknownLayoutError, UnicodeDecodeError):
+            example = decode_with_protobuf(data, file.location(index))
+            _check(example, file.location(index))
             shape, key, label = example.image.shape, example.key.encode(), (example.digits, example.length)
             pixels, is_raw = find_pixels(data)
         if not is_raw:
-            # What the file says itself.
+            # The shape that the PNG file itself states.
             shape = png_shape(data[pixels]) if shape == self.shape else shape
         if shape != self.shape or is_raw != self.is_raw:
-            rule = f"image must be {_FORMATS[self.is_raw]} of shape {self.shape}, as all of the split"
-            found = f"{_FORMATS[is_raw]} of shape {shape or 'unknown'}"
-            raise UserError(f"{file.place(number)} ({key.decode()}): {rule}.", found)
-        return file.start(number) + pixels.start, pixels.stop - pixels.start, key, label
+            rule = f"image must be {_ENCODINGS[self.is_raw]} of shape {self.shape}, as in the rest of the split"
+            found = f"{_ENCODINGS[is_raw]} of shape {shape or 'unknown'}"
+            raise UserError(f"{file.location(index)} ({key.decode()}): {rule}.", found)
+        return file.data_start(index) + pixels.start, pixels.stop - pixels.start, key, label
 
 
-def _check(example: DigitExample, place: object) -> None:
+def _check(example: DigitExample, location: object) -> None:
     try:
         check_example(example)
     except UserError as error:
-        raise UserError(f"{place}: {error}") from error
+        raise UserError(f"{location}: {error}") from error
 
 
 def _copy(views: Iterable[memoryview], images: NDArray[np.uint8], rows: Sequence[int]) -> None:

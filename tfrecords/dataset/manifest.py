@@ -1,7 +1,7 @@
-"""What a dataset directory holds and how it was made: manifest.json.
+"""manifest.json: the content of a dataset directory and how it was made.
 
-The file is written last, so a directory with a manifest is a whole dataset.
-It holds no time, path or runner: the same inputs make the same bytes.
+The file is written last, so a directory with a manifest is a complete dataset.
+It holds no time, path or runner, so the same inputs give the same bytes.
 """
 
 import json
@@ -21,7 +21,14 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """One TFRecord file: its name, examples, size in bytes and SHA-256 (hexadecimal)."""
+    """One TFRecord file.
+
+    Attributes:
+      file: Name of the file.
+      examples: Number of examples.
+      bytes: Size of the file, bytes.
+      sha256: SHA-256 of the file, hexadecimal.
+    """
 
     file: str
     examples: int
@@ -31,7 +38,13 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """One split: source pictures with at least one example, examples, and the shards in order."""
+    """One split.
+
+    Attributes:
+      pictures: Number of source pictures with at least one example.
+      examples: Number of examples.
+      shards: Shards, in order.
+    """
 
     pictures: int
     examples: int
@@ -40,15 +53,15 @@ class SplitInfo:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """One subset that was read.
+    """One subset of the source.
 
     Attributes:
-      subset: as published: train, test, extra.
-      pictures: that the annotations name; accepted + rejected.
-      accepted: that became examples.
-      rejected: that became dead letters.
-      annotations_sha256: of the annotation file, hexadecimal.
-      pictures_sha256: over the lines "key size crc32c" of all pictures that could be read, in order of keys.
+      subset: Name of the subset, as published: train, test, extra.
+      pictures: Number of pictures in the annotations: accepted + rejected.
+      accepted: Number of pictures that became examples.
+      rejected: Number of pictures that became dead letters.
+      annotations_sha256: SHA-256 of the annotation file, hexadecimal.
+      pictures_sha256: SHA-256 of the lines "key size crc32c" of all readable pictures, in order of their keys.
     """
 
     subset: str
@@ -61,32 +74,37 @@ class SourceInfo:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What the pictures are: shape (height, width, channels), None where it differs, and their encoding."""
+    """Shape and encoding of the images.
+
+    Attributes:
+      shape: Height, width and channels; None for a size that differs between images.
+      encoding: Encoding of the pixels: raw or png.
+    """
 
     shape: tuple[int | None, int | None, int]
     encoding: str
 
     @property
     def dynamic(self) -> bool:
-        """True for raw pictures of several sizes, whose pixels stand in another feature."""
+        """Whether the images are raw and of several sizes; their pixels are then in another feature."""
         return self.encoding == "raw" and None in self.shape
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A dataset directory's description.
+    """Description of a dataset directory.
 
     Attributes:
-      name: of the dataset, the first part of its shards' names.
-      image: what the pictures are.
-      config: how it was made, as the command's configuration.
-      seed: of every random choice.
-      versions: of the packages that made it.
-      sources: what was read, a subset each.
-      splits: what was written, by split.
-      dead_letters: how many pictures were rejected, by reason.
+      name: Name of the dataset, the first part of its shards' names.
+      image: Shape and encoding of the images.
+      config: Configuration of the command that made the dataset.
+      seed: Random seed of the dataset.
+      versions: Versions of the packages that made the dataset, by package.
+      sources: Subsets that were read.
+      splits: Splits that were written, by name.
+      dead_letters: Number of rejected pictures, by reason.
       files: SHA-256 of the other files of the directory, by name.
-      schema_version: of the records and of this file.
+      schema_version: Schema version of the records and of this file.
     """
 
     name: str
@@ -101,14 +119,14 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """Returns the file's text; equal manifests give equal texts."""
+        """Returns the text of the file; equal manifests give equal texts."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     def split(self, name: str) -> SplitInfo:
         """Returns one split.
 
         Raises:
-          UserError: the dataset has none of that name.
+          UserError: The dataset has no split of this name.
         """
         if name not in self.splits:
             raise UserError(f"The dataset {self.name} has the splits {', '.join(self.splits)}.", name)
@@ -116,30 +134,34 @@ class Manifest:
 
     @classmethod
     def load(cls, directory: Path | str) -> "Manifest":
-        """Reads the manifest of a dataset directory, local or a URL that fsspec knows.
+        """Reads the manifest of a dataset directory, local or a URL that fsspec supports.
 
         Raises:
-          UserError: there is none, it is not ours, or its schema is another version's.
+          UserError: The directory has no manifest, or the manifest is invalid or of another schema version.
         """
         data, name = read_manifest(directory)
         return cls.parse(data, name)
 
     @classmethod
     def parse(cls, data: bytes, name: str) -> "Manifest":
-        """Returns the manifest that a file's bytes hold; `name` is what errors call the file.
+        """Returns the manifest in the content of a file.
+
+        Args:
+          data: Content of the file.
+          name: Name of the file in error messages.
 
         Raises:
-          UserError: it is not ours, or its schema is another version's.
+          UserError: The manifest is invalid, or of another schema version.
         """
         content = parse_content(data, name)
         try:
             manifest = cls._from_dict(content)
         except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{name} lacks a field of a manifest, or has one too many.", repr(error)) from error
+            raise UserError(f"{name} must have exactly the fields of a manifest.", repr(error)) from error
         for split, info in manifest.splits.items():
-            for number in (info.examples, *(n for shard in info.shards for n in (shard.examples, shard.bytes))):
-                if type(number) is not int or number < 0:
-                    raise UserError(f"{name}: {split} must be counted in whole numbers, 0 or above.", repr(number))
+            for count in (info.examples, *(n for shard in info.shards for n in (shard.examples, shard.bytes))):
+                if type(count) is not int or count < 0:
+                    raise UserError(f"{name}: the counts of {split} must be integers of 0 or above.", repr(count))
         return manifest
 
     @classmethod
@@ -154,30 +176,30 @@ class Manifest:
 
 
 def read_manifest(directory: Path | str) -> tuple[bytes, str]:
-    """Returns the bytes of a dataset directory's manifest.json, and its path.
+    """Returns the content of a dataset directory's manifest.json, and its path.
 
     Raises:
-      UserError: there is none.
+      UserError: The directory has no manifest.
     """
     path = join(str(directory), MANIFEST)
     data = read_bytes(path)
     if data is None:
         raise UserError(
             f"{directory} is not a dataset directory: it has no {MANIFEST}. "
-            "`python -m beam_jobs prepare` makes one; an interrupted run leaves none."
+            "`python -m beam_jobs prepare` writes one when it completes."
         )
     return data, path
 
 
 def parse_content(data: bytes, name: str) -> dict[str, Any]:
-    """Returns the JSON object that a manifest's bytes hold: of this schema version, and otherwise unchecked.
+    """Returns the JSON object in the content of a manifest. Only its schema version is checked.
 
     Args:
-      data: of the file.
-      name: what errors call it.
+      data: Content of the file.
+      name: Name of the file in error messages.
 
     Raises:
-      UserError: it is no JSON object, or of another schema version.
+      UserError: The content is no JSON object, or of another schema version.
     """
     try:
         content: dict[str, Any] = json.loads(data)
@@ -185,10 +207,10 @@ def parse_content(data: bytes, name: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{name} must be a JSON object with a schema_version.", repr(error)) from error
     if type(version) is not int:
-        raise UserError(f"{name} must have a schema_version that is a whole number.", repr(version))
+        raise UserError(f"{name} must have an integer as its schema_version.", repr(version))
     if version != SCHEMA_VERSION:
-        made = "an older streetdigits: read it with that, or prepare it anew"
+        made = "an older streetdigits: read it with that version, or prepare the dataset again"
         if version > SCHEMA_VERSION:
             made = "a newer streetdigits: upgrade streetdigits"
-        raise UserError(f"{name} was made by {made}; this one reads schema version {SCHEMA_VERSION}.", version)
+        raise UserError(f"{name} was made by {made}; this version reads schema version {SCHEMA_VERSION}.", version)
     return content

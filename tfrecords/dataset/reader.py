@@ -1,4 +1,4 @@
-"""A split's examples as a sequence: any of them at once, in stored order, without TensorFlow."""
+"""The examples of a split as a sequence with random access, in stored order, without TensorFlow."""
 
 import hashlib
 import logging
@@ -10,133 +10,138 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from tfrecords.dataset.manifest import MANIFEST, Manifest
+from tfrecords.dataset.shard_file import open_shard, truncation_error
 from tfrecords.errors import UserError
 from tfrecords.files.framing import Record, read_frames
-from tfrecords.files.record_file import RecordFile, cut_error, open_shard
+from tfrecords.files.record_file import RecordFile
 from tfrecords.files.storage import join
 from tfrecords.record.codec import decode_with_protobuf
 from tfrecords.record.collate import NAMES, Batch, check_names, stack, stack_by_layout
-from tfrecords.record.fast_decode import OtherwiseError, decode_by_layout
+from tfrecords.record.fast_decode import UnknownLayoutError, decode_by_layout
 from tfrecords.record.schema import DigitExample
 
 OnError = Literal["raise", "skip"]
 _OPEN_FILES = 500
-"""At once: many systems allow a process 1,024."""
+"""Limit of open files; many systems allow 1,024 per process."""
 _log = logging.getLogger(__name__)
 
 
 class Examples(Sequence[DigitExample]):
     """The examples of one split, in stored order: `len`, index, slice and iteration.
 
-    A slice is such a sequence again, and reads nothing. Files are opened when an example of theirs is first asked
-    for. Copies for other processes (pickled or forked) open their own.
+    A slice is an `Examples` too, and reads nothing. Files are opened on first use. Copies for other processes (pickled
+    or forked) open their own files.
 
     Attributes:
-      directory: of the dataset.
-      split: its name.
-      manifest: of the dataset.
-      skipped: how many damaged examples iterations have passed over so far; with `on_error="skip"` only.
+      directory: Dataset directory.
+      split: Name of the split.
+      manifest: Manifest of the dataset.
+      skipped: Number of damaged examples that iterations have skipped so far, with `on_error="skip"`.
     """
 
     def __init__(self, directory: str, manifest: Manifest, split: str, verify: bool, on_error: OnError) -> None:
-        """See `open`."""
+        """Makes the sequence of a complete split. Use `open`, which also checks the arguments."""
         self.directory, self.manifest, self.split, self.skipped = directory, manifest, split, 0
         self._verify, self._on_error = verify, on_error
         self._shards = manifest.split(split).shards
         self._starts = [0, *accumulate(shard.examples for shard in self._shards)]
-        self._numbers = range(self._starts[-1])
+        # Indices in the split of the examples of this sequence.
+        self._indices = range(self._starts[-1])
         self._files: dict[int, RecordFile | UserError] = {}
 
     @property
     def identity(self) -> str:
-        """Which examples these are, the same in every process and wherever the dataset lies.
+        """Text that identifies the examples, equal in every process and wherever the dataset is stored.
 
-        That is the dataset's name, the split, which of its examples in what order, and a digest of its shards' digests.
+        It holds the dataset's name, the split, the slice, and a digest of the digests of the shards.
         """
         digest = hashlib.sha256("\n".join(shard.sha256 for shard in self._shards).encode()).hexdigest()[:16]
-        numbers = self._numbers
-        return f"{self.manifest.name}, {self.split}[{numbers.start}:{numbers.stop}:{numbers.step}], {digest}"
+        indices = self._indices
+        return f"{self.manifest.name}, {self.split}[{indices.start}:{indices.stop}:{indices.step}], {digest}"
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._indices)
 
     @overload
     def __getitem__(self, index: int) -> DigitExample: ...
     @overload
     def __getitem__(self, index: slice) -> "Examples": ...
     def __getitem__(self, index: int | slice) -> "DigitExample | Examples":
-        """Returns one example, its arrays read-only, or a part of the sequence.
+        """Returns one example with read-only arrays, or a part of the sequence for a slice.
 
         Raises:
-          IndexError: there is none of this number.
-          UserError: the file or the record is damaged; also with `on_error="skip"`.
+          IndexError: The index is out of range.
+          UserError: The file or the record is damaged, also with `on_error="skip"`.
         """
         if isinstance(index, slice):
             part = Examples(self.directory, self.manifest, self.split, self._verify, self._on_error)
-            part._numbers = self._numbers[index]
+            part._indices = self._indices[index]
             return part
-        return self._read(self._numbers[operator.index(index)])
+        return self._read(self._indices[operator.index(index)])
 
     def __iter__(self) -> Iterator[DigitExample]:
-        told = ""
-        for number in self._numbers:
+        logged = ""
+        for index in self._indices:
             try:
-                example = self._read(number)
+                example = self._read(index)
             except UserError as error:
                 if self._on_error == "raise":
                     raise
                 self.skipped += 1
-                # Of a whole file once, not for each of its records.
-                if told != str(error):
-                    told = str(error)
-                    _log.warning("skipped: %s", told)
+                # A damaged file is logged once, not for each of its records.
+                if logged != str(error):
+                    logged = str(error)
+                    _log.warning("skipped: %s", logged)
                 continue
             yield example
 
-    def batch(self, numbers: Sequence[int], names: Sequence[str] = NAMES) -> Batch:
-        """Returns several examples as one array an attribute, faster than one by one.
+    def batch(self, indices: Sequence[int], names: Sequence[str] = NAMES) -> Batch:
+        """Returns several examples as one array per attribute, faster than one by one.
 
         Args:
-          numbers: of the examples, in the arrays' order; at least one.
-          names: of the arrays: attributes of `DigitExample`, and `text`. Fewer are read faster.
+          indices: Indices of the examples, in the order of the arrays; at least one.
+          names: Names of the arrays: attributes of `DigitExample`, and `text`. Fewer names are read faster.
 
         Raises:
-          IndexError: there is no example of one of these numbers.
-          UserError: a file or a record is damaged, also with `on_error="skip"`; pictures are of several sizes; no
-            number is given; no attribute is called so.
+          IndexError: An index is out of range.
+          UserError: A file or a record is damaged (also with `on_error="skip"`), the images differ in size, there is no
+            index, or a name is unknown.
         """
         check_names(names)
-        own = [self._numbers[number] for number in numbers]
-        if not own:
+        in_split = [self._indices[index] for index in indices]
+        if not in_split:
             raise UserError("A batch must hold at least one example.", 0)
         try:
-            return stack_by_layout((self.record(number)[0] for number in own), len(own), names)
-        except OtherwiseError:
-            return stack([self._read(number) for number in own], names)
+            return stack_by_layout((self.record(index)[0] for index in in_split), len(in_split), names)
+        except UnknownLayoutError:
+            return stack([self._read(index) for index in in_split], names)
 
-    def _read(self, number: int) -> DigitExample:
-        data, file, place = self.record(number)
-        # As `decode` does, without making up what an error would say.
-        return decode_by_layout(data) or decode_with_protobuf(data, file.place(place))
+    def _read(self, index: int) -> DigitExample:
+        data, file, index_in_file = self.record(index)
+        # As `decode` does, but the location for an error message is made only when it is needed.
+        return decode_by_layout(data) or decode_with_protobuf(data, file.location(index_in_file))
 
-    def record(self, number: int) -> tuple[bytes, RecordFile, int]:
-        """Returns a record of the split, its file, and its number there.
+    def record(self, index: int) -> tuple[bytes, RecordFile, int]:
+        """Returns a record, its file, and its index in the file.
+
+        Args:
+          index: Index of the record in the split.
 
         Raises:
-          UserError: the file or the record is damaged.
+          UserError: The file or the record is damaged.
         """
-        shard = bisect_right(self._starts, number) - 1
+        shard = bisect_right(self._starts, index) - 1
         file = self.file(shard)
-        number -= self._starts[shard]
-        if number >= len(file):
-            raise (file.damage or cut_error(file, self._shards[shard])).with_traceback(None)
-        return file.read(number), file, number
+        index -= self._starts[shard]
+        if index >= len(file):
+            raise (file.damage or truncation_error(file, self._shards[shard])).with_traceback(None)
+        return file.read(index), file, index
 
     def file(self, shard: int) -> RecordFile:
-        """Returns the records of the split's shard of this number.
+        """Returns the records of the shard at an index.
 
         Raises:
-          UserError: it is missing, or not the one that the manifest describes.
+          UserError: The shard is missing, or differs from the manifest.
         """
         file = self._files.get(shard)
         if file is None:
@@ -152,7 +157,7 @@ class Examples(Sequence[DigitExample]):
         except UserError as error:
             file = error
         self._files[shard] = file
-        # Other threads may be doing the same.
+        # Other threads may close files at the same time.
         for oldest in list(self._files)[:-_OPEN_FILES]:
             self._files.pop(oldest, None)
         return file
@@ -161,25 +166,34 @@ class Examples(Sequence[DigitExample]):
         return {**self.__dict__, "_files": {}}
 
 
-def open(directory: Path | str, split: str, *, verify: bool = True, on_error: OnError = "raise") -> Examples:
+def open(
+    directory: Path | str,
+    split: str,
+    *,
+    verify: bool = True,
+    on_error: OnError = "raise",
+    manifest: Manifest | None = None,
+) -> Examples:
     """Opens one split of a dataset directory.
 
         examples = tfrecords.open("svhn-records", "train")
         print(len(examples), examples[7].text, examples[-1].image.shape)
 
     Args:
-      directory: that `prepare` made; local, or a URL that fsspec knows, as `gs://bucket/svhn-records`.
-      split: train, validation or test.
-      verify: check each record's checksum.
-      on_error: what iterating does at a damaged record or file: `raise`, or `skip`: pass over it, log it and
-        count it in `skipped`. Asking for a damaged example by its number always raises.
+      directory: Dataset directory that `prepare` wrote; local, or a URL that fsspec supports, such as
+        `gs://bucket/svhn-records`.
+      split: Name of the split: train, validation or test.
+      verify: Whether to check the checksum of each record.
+      on_error: Action of iteration at a damaged record or file: `raise`, or `skip`, which logs it and counts it in
+        `skipped`. Access to a damaged example by its index always raises.
+      manifest: Manifest of the directory; None reads it.
 
     Raises:
-      UserError: not a dataset directory, it has no such split, or its schema is newer than this package.
+      UserError: The directory is no dataset, has no such split, or is of another schema version.
     """
     if on_error not in ("raise", "skip"):
         raise UserError("on_error must be 'raise' or 'skip'.", repr(on_error))
-    manifest = Manifest.load(directory)
+    manifest = manifest or Manifest.load(directory)
     info = manifest.split(split)
     if info.examples != (found := sum(shard.examples for shard in info.shards)):
         rule = f"{join(str(directory), MANIFEST)}: the shards of {split} must hold its {info.examples} examples."
@@ -190,8 +204,12 @@ def open(directory: Path | str, split: str, *, verify: bool = True, on_error: On
 def read_records(path: Path, verify: bool = True) -> Iterator[Record]:
     """Yields the serialized records of any uncompressed TFRecord file, in order, without an index.
 
+    Args:
+      path: Path of the file.
+      verify: Whether to check the checksum of each record.
+
     Raises:
-      UserError: the file is missing or damaged.
+      UserError: The file is missing or damaged.
     """
     try:
         stream = path.open("rb")

@@ -6,6 +6,7 @@ little-endian uint64 length, its masked CRC, the bytes, their masked CRC.
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
@@ -17,41 +18,45 @@ _HEADER = struct.Struct("<QI")
 _FOOTER = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
 FRAMING_BYTES = _HEADER.size + _FOOTER.size
-"""What framing adds to a record, in bytes."""
+"""Bytes that framing adds to a record."""
 MAX_RECORD_BYTES = 1 << 30
-"""A longer length is taken for damage rather than allocated: a record here is some kilobytes."""
+"""Longest record that is read. A record here has some kilobytes, so a greater length means damage."""
 _MASK_DELTA = 0xA282EAD8
 
 
-class Place(NamedTuple):
-    """Where a record stands, as errors say it: the file's name, its number there, its header's offset in bytes."""
+@dataclass(frozen=True, slots=True)
+class RecordLocation:
+    """Location of a record, as error messages print it.
 
-    name: str
-    number: int
+    Attributes:
+      file: Path of the file.
+      index: Index of the record in the file, from 0.
+      offset: Offset of the record's header in the file, bytes.
+    """
+
+    file: str
+    index: int
     offset: int
 
     def __str__(self) -> str:
-        return f"{self.name}: record {self.number} at byte {self.offset}"
+        return f"{self.file}: record {self.index} at byte {self.offset}"
 
 
 class Record(NamedTuple):
-    """One record and where it stands.
+    """One record and its location.
 
     Attributes:
-      data: the serialized example.
-      number: in the file, from 0.
-      offset: of its header in the file, in bytes.
+      data: Serialized example.
+      location: Location of the record.
     """
 
     data: bytes
-    number: int
-    offset: int
+    location: RecordLocation
 
 
 def masked_crc32c(data: bytes) -> int:
     """Returns TensorFlow's masked CRC-32C of `data`, 0..2**32-1."""
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
+    return _mask(google_crc32c.value(data))
 
 
 def _mask(crc: int) -> int:
@@ -59,7 +64,7 @@ def _mask(crc: int) -> int:
 
 
 def frame(*parts: bytes) -> bytes:
-    """Returns a record, given whole or in parts, as it stands in a TFRecord file."""
+    """Returns the framed record of a TFRecord file; a record may come in several parts."""
     length = struct.pack("<Q", sum(map(len, parts)))
     crc = 0
     for part in parts:
@@ -71,53 +76,53 @@ def read_frames(stream: BinaryIO, name: str, verify: bool = True) -> Iterator[Re
     """Yields the records of an uncompressed TFRecord stream, in order.
 
     Args:
-      stream: opened for binary reading, at its beginning.
-      name: what errors call the file.
-      verify: check the records' own checksums; lengths are always checked.
+      stream: Binary stream, at its beginning.
+      name: Name of the file in error messages.
+      verify: Whether to check the checksums of the records. Those of the lengths are always checked.
 
     Raises:
-      UserError: the file ends inside a record or a checksum is wrong; the message
-        names the file, the record and its offset.
+      UserError: The file ends inside a record or a checksum is wrong. The message names the file, the record and its
+        offset.
     """
-    offset = number = 0
+    offset = index = 0
     while header := stream.read(HEADER_BYTES):
-        place = Place(name, number, offset)
-        framed = header + stream.read(frame_size(header, place) - HEADER_BYTES)
-        yield Record(unframe(framed, place, verify), number, offset)
+        location = RecordLocation(name, index, offset)
+        framed = header + stream.read(frame_size(header, location) - HEADER_BYTES)
+        yield Record(unframe(framed, location, verify), location)
         offset += len(framed)
-        number += 1
+        index += 1
 
 
-def frame_size(header: bytes, place: object) -> int:
-    """Returns how many bytes a record takes in its file.
+def frame_size(header: bytes, location: object) -> int:
+    """Returns the size of a framed record, bytes.
 
     Args:
-      header: its first bytes.
-      place: what errors call the record.
+      header: First bytes of the framed record.
+      location: Location of the record in error messages.
 
     Raises:
-      UserError: they are too few, or no header.
+      UserError: The header is too short, or its checksum is wrong.
     """
     if len(header) < HEADER_BYTES:
-        raise UserError(f"{place}: the file ends inside a header of {HEADER_BYTES} bytes.", f"{len(header)} bytes")
+        raise UserError(f"{location}: the file ends inside a header of {HEADER_BYTES} bytes.", f"{len(header)} bytes")
     size = _data_size(header)
     if size is None:
-        rule = f"{place}: the length's checksum is wrong: not a TFRecord file, or damaged."
+        rule = f"{location}: the length's checksum is wrong: not a TFRecord file, or damaged."
         raise UserError(rule, _HEADER.unpack(header)[0])
     return size + FRAMING_BYTES
 
 
 @lru_cache(1024)
 def _data_size(header: bytes) -> int | None:
-    """Returns a record's length; None where it is no header. Records of equal length have equal headers."""
+    """Returns the length of a record, or None for an invalid header. Records of equal length have equal headers."""
     if len(header) < HEADER_BYTES:
         return None
     length, crc = _HEADER.unpack(header)
     return int(length) if masked_crc32c(header[:8]) == crc and length <= MAX_RECORD_BYTES else None
 
 
-def unframe_whole(framed: bytes, verify: bool = True) -> bytes | None:
-    """Returns the record that stands in a file as `framed`; None where `unframe` has an error to raise."""
+def try_unframe(framed: bytes, verify: bool = True) -> bytes | None:
+    """Returns what `unframe` returns, or None where it raises."""
     if _data_size(framed[:HEADER_BYTES]) != len(framed) - FRAMING_BYTES:
         return None
     data = framed[HEADER_BYTES : -_FOOTER.size]
@@ -126,25 +131,25 @@ def unframe_whole(framed: bytes, verify: bool = True) -> bytes | None:
     return data
 
 
-def unframe(framed: bytes, place: object, verify: bool = True) -> bytes:
-    """Returns the record that stands in a file as `framed`.
+def unframe(framed: bytes, location: object, verify: bool = True) -> bytes:
+    """Returns the bytes of a record without their framing.
 
     Args:
-      framed: header, record and footer.
-      place: what errors call the record.
-      verify: check the record's own checksum; its length is always checked.
+      framed: Header, record and footer.
+      location: Location of the record in error messages.
+      verify: Whether to check the checksum of the record. That of its length is always checked.
 
     Raises:
-      UserError: they are too few or too many, or a checksum is wrong.
+      UserError: There are too few or too many bytes, or a checksum is wrong.
     """
-    data = unframe_whole(framed, verify)
+    data = try_unframe(framed, verify)
     if data is not None:
         return data
-    size = frame_size(framed[:HEADER_BYTES], place)
+    size = frame_size(framed[:HEADER_BYTES], location)
     if len(framed) < size:
-        rule = f"{place}: the file ends inside a record of {size - FRAMING_BYTES} bytes."
+        rule = f"{location}: the file ends inside a record of {size - FRAMING_BYTES} bytes."
         raise UserError(rule, f"{len(framed) - HEADER_BYTES} bytes")
     if len(framed) > size:
-        raise UserError(f"{place}: the index must state the size that the record has, {size} bytes.", len(framed))
+        raise UserError(f"{location}: the index must state the size of the record, {size} bytes.", len(framed))
     received = f"crc {_FOOTER.unpack_from(framed, len(framed) - _FOOTER.size)[0]:#x}"
-    raise UserError(f"{place}: the record's checksum is wrong: damaged.", received)
+    raise UserError(f"{location}: the record's checksum is wrong: damaged.", received)

@@ -1,8 +1,8 @@
-"""Where each record stands in its file: an index beside it, a line a record, offset and size in bytes.
+"""The index of a TFRecord file: offset and size of each record in bytes, one record per line.
 
-Sizes count the framing. That is what NVIDIA DALI's `tfrecord2idx` writes and its `fn.readers.tfrecord` reads, and
-the `tfrecord` package for PyTorch. The index of `svhn-train.tfrecord-00000-of-00064` is
-`svhn-train.idx-00000-of-00064`: a pattern that finds shards must not find it.
+Sizes include the framing. NVIDIA DALI's `tfrecord2idx` writes this format; its `fn.readers.tfrecord` and the `tfrecord`
+package for PyTorch read it. The index of `svhn-train.tfrecord-00000-of-00064` is `svhn-train.idx-00000-of-00064`, so
+that a pattern for shards does not match it.
 """
 
 import re
@@ -18,14 +18,14 @@ _TFRECORD = re.compile(r"\.tfrecords?(?=$|[.-])")
 
 
 def index_path(shard: str) -> str:
-    """Returns the path of any TFRecord file's index: `.tfrecord` in its name becomes `.idx`, which else is added."""
+    """Returns the path of a TFRecord file's index: `.idx` replaces `.tfrecord` in the name, or is appended."""
     folder, slash, name = shard.rpartition("/")
     index, found = _TFRECORD.subn(".idx", name, count=1)
     return folder + slash + (index if found else f"{name}.idx")
 
 
 def format_index(sizes: Iterable[int]) -> bytes:
-    """Returns the index of a file of records of these sizes, framing included, one behind the other."""
+    """Returns the index of a file with consecutive records of these sizes, framing included."""
     lines, offset = [], 0
     for size in sizes:
         lines.append(f"{offset} {size}\n")
@@ -34,23 +34,23 @@ def format_index(sizes: Iterable[int]) -> bytes:
 
 
 def parse_index(data: bytes, name: str) -> NDArray[np.int64]:
-    """Returns where each record starts, and at the end where the last one stops: (records + 1,) int64, bytes.
+    """Returns the start of each record, and the end of the last one: (records + 1,) int64, bytes.
 
     Args:
-      data: of the index file.
-      name: what errors call it.
+      data: Content of the index file.
+      name: Name of the index file in error messages.
 
     Raises:
-      UserError: it is no index of a whole file: records must lie one behind the other from its first byte on.
+      UserError: The content is no index, or its records do not follow each other from the first byte of the file.
     """
     try:
-        numbers = np.array(data.split(), np.int64).reshape(-1, 2)
+        table = np.array(data.split(), np.int64).reshape(-1, 2)
     except (ValueError, OverflowError) as error:
-        raise UserError(f"{name}: an index must have two numbers a line, offset and size.", error) from error
-    starts = np.append(np.int64(0), numbers.sum(axis=1))
-    wrong = np.flatnonzero((numbers[:, 0] != starts[:-1]) | (numbers[:, 1] < FRAMING_BYTES))
+        raise UserError(f"{name}: an index must have two numbers per line, offset and size.", error) from error
+    starts = np.append(np.int64(0), table.sum(axis=1))
+    wrong = np.flatnonzero((table[:, 0] != starts[:-1]) | (table[:, 1] < FRAMING_BYTES))
     if wrong.size:
         line = int(wrong[0])
         rule = f"{name}: line {line + 1} must begin where the record before it ends, at {starts[line]}."
-        raise UserError(rule, " ".join(map(str, numbers[line])))
+        raise UserError(rule, " ".join(map(str, table[line])))
     return starts

@@ -1,4 +1,4 @@
-"""Names and digests of shards."""
+"""Names and digests of shard files."""
 
 import hashlib
 import re
@@ -14,13 +14,13 @@ _NAME = re.compile(
 
 @dataclass(frozen=True, order=True)
 class ShardName:
-    """The name of one shard, as TensorFlow Datasets reads it: `svhn-train.tfrecord-00003-of-00064`.
+    """File name of one shard, in the form of TensorFlow Datasets: `svhn-train.tfrecord-00003-of-00064`.
 
     Attributes:
-      name: of the dataset, lower case with underscores.
-      split: train, validation or test.
-      index: from 0.
-      count: of the split's shards, at most 99,999.
+      name: Name of the dataset, lower case with underscores.
+      split: Name of the split: train, validation or test.
+      index: Index of the shard, from 0.
+      count: Number of shards of the split, at most 99,999.
     """
 
     name: str
@@ -43,7 +43,7 @@ class ShardName:
         """Returns the parts of a shard's file name.
 
         Raises:
-          UserError: `text` is not such a name.
+          UserError: The text is no shard's name.
         """
         match = _NAME.fullmatch(text)
         if not match:

@@ -1,4 +1,4 @@
-"""Where a dataset's files lie: on this machine, mapped into memory, or wherever fsspec reaches (gs://, s3://, https://)."""
+"""Access to files: local ones, mapped into memory, and remote ones that fsspec supports (gs://, s3://, https://)."""
 
 import mmap
 import os
@@ -8,34 +8,34 @@ from typing import Any, Protocol
 from tfrecords.errors import UserError
 
 _AHEAD_BYTES = 8 << 20
-"""Read at once from a remote file that is read in order: a request takes as long as some megabytes."""
+"""Size of a request to a remote file that is read in order. The latency of a request equals some megabytes."""
 _STEP_BYTES = 1 << 20
-"""Up to so far ahead of the last read still counts as in order: from header to header, say."""
+"""Longest gap between two reads that still counts as reading in order, as from header to header."""
 
 
 class Blob(Protocol):
-    """A file's bytes, in any order.
+    """The bytes of a file, in any order.
 
     Attributes:
-      size: of the file, bytes.
-      version: another one when the file is changed or replaced, as far as can be seen.
+      size: Size of the file, bytes.
+      version: Version of the file, which differs when the file was changed or replaced, as far as can be seen.
     """
 
     size: int
     version: tuple[int, ...]
 
     def read(self, start: int, stop: int) -> bytes:
-        """Returns the bytes from `start` to `stop`, fewer where the file ends before."""
+        """Returns the bytes from `start` to `stop`, or fewer at the end of the file."""
 
     def view(self, start: int, stop: int) -> memoryview:
-        """Returns what `read` does, without a copy where it can."""
+        """Returns what `read` returns, without a copy if possible."""
 
     def read_ahead(self) -> None:
-        """Has the system read the whole file into its memory in the background, where it can and has not yet."""
+        """Asks the operating system to read the complete file into memory in the background, if it can."""
 
 
 def is_remote(path: str) -> bool:
-    """True for what fsspec opens: a URL, as gs://bucket/folder."""
+    """Returns whether a path is a URL for fsspec, such as `gs://bucket/folder`."""
     return "://" in path
 
 
@@ -45,7 +45,7 @@ def join(directory: str, name: str) -> str:
 
 
 def read_bytes(path: str) -> bytes | None:
-    """Returns a whole file, or None where there is none."""
+    """Returns the content of a file, or None if it does not exist."""
     try:
         return _fsspec(path).cat_file(path) if is_remote(path) else Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -53,10 +53,10 @@ def read_bytes(path: str) -> bytes | None:
 
 
 def open_blob(path: str) -> Blob:
-    """Opens a file to be read in any order.
+    """Opens a file for reading in any order.
 
     Raises:
-      UserError: there is no such file, or fsspec is wanting.
+      UserError: The file does not exist, or fsspec is not installed.
     """
     try:
         return _RemoteBlob(path) if is_remote(path) else _LocalBlob(path)
@@ -74,7 +74,6 @@ class _LocalBlob:
             self._bytes: mmap.mmap | bytes = (
                 mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
             )
-
         self._view = memoryview(self._bytes)
 
     def read(self, start: int, stop: int) -> bytes:
@@ -89,7 +88,7 @@ class _LocalBlob:
 
 
 class _RemoteBlob:
-    """Reads ahead while it is read in order, and no more than asked otherwise."""
+    """Reads ahead while the caller reads in order; otherwise requests exactly the bytes that the caller wants."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -103,7 +102,7 @@ class _RemoteBlob:
         if not first <= start <= stop <= first + len(data):
             in_order, first = 0 <= start - self._last <= _STEP_BYTES, start
             end = min(self.size, max(stop, start + _AHEAD_BYTES) if in_order else stop)
-            # Asked for anew, since a connection must not cross a fork: fsspec keeps one for each process.
+            # Looked up for each request, since a connection must not cross a fork: fsspec keeps one per process.
             data = _fsspec(self._path).cat_file(self._path, start, end) if start < end else b""
             self._ahead = first, data
         self._last = stop
@@ -113,14 +112,14 @@ class _RemoteBlob:
         return memoryview(self.read(start, stop))
 
     def read_ahead(self) -> None:
-        """Does nothing: in order, `read` reads ahead by itself."""
+        """Does nothing: `read` reads ahead itself when the caller reads in order."""
 
 
 def _fsspec(path: str) -> Any:
     try:
         import fsspec
     except ModuleNotFoundError as error:
-        raise UserError("Remote files are read with fsspec: pip install 'streetdigits[remote]'.", path) from error
+        raise UserError("Remote files need fsspec: pip install 'streetdigits[remote]'.", path) from error
     try:
         return fsspec.url_to_fs(path)[0]
     except (ImportError, ValueError) as error:

@@ -1,6 +1,5 @@
-"""Boxes in pictures, and the crop around them: geometry only."""
+"""Geometry of boxes in pictures, and of the crop around them."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,12 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
 from tfrecords.record.schema import MAX_LENGTH
 
 
 class BoundingBox(NamedTuple):
-    """Half-open pixels: rows ymin to below ymax, columns xmin to below xmax; y grows downwards."""
+    """Box in half-open pixels; y grows downwards.
+
+    Attributes:
+      ymin: First row.
+      xmin: First column.
+      ymax: Row after the last.
+      xmax: Column after the last.
+    """
 
     ymin: float
     xmin: float
@@ -22,19 +29,21 @@ class BoundingBox(NamedTuple):
 
     @property
     def height(self) -> float:
+        """Number of rows."""
         return self.ymax - self.ymin
 
     @property
     def width(self) -> float:
+        """Number of columns."""
         return self.xmax - self.xmin
 
     def grow(self, fraction: float) -> "BoundingBox":
-        """Returns the box with `fraction` of its height and width added, about its centre."""
+        """Returns the box with `fraction` added to its height and width, around its centre."""
         dy, dx = self.height * fraction / 2, self.width * fraction / 2
         return BoundingBox(self.ymin - dy, self.xmin - dx, self.ymax + dy, self.xmax + dx)
 
     def clip(self, height: float, width: float) -> "BoundingBox":
-        """Returns the part inside a picture of that size; its height or width is 0 or less where there is none."""
+        """Returns the part inside a picture of this size; for a box outside, its height or width is 0 or less."""
         return BoundingBox(max(self.ymin, 0), max(self.xmin, 0), min(self.ymax, height), min(self.xmax, width))
 
     def round(self) -> "BoundingBox":
@@ -43,25 +52,25 @@ class BoundingBox(NamedTuple):
 
 
 def union(boxes: Iterable[BoundingBox]) -> BoundingBox:
-    """Returns the smallest box around all of `boxes`, which must hold at least one."""
+    """Returns the smallest box around one or more boxes."""
     ymins, xmins, ymaxs, xmaxs = zip(*boxes, strict=True)
     return BoundingBox(min(ymins), min(xmins), max(ymaxs), max(xmaxs))
 
 
 Offset = tuple[int, int]
-"""y, x of a record's window in the resized crop, pixels."""
+"""y, x of a window in the resized crop, pixels."""
 
 
 @dataclass(frozen=True)
 class CropSpec:
-    """How pictures are cut; the defaults are those of Goodfellow et al. 2013 (arXiv 1312.6082, section 5.1).
+    """Geometry of crops. The defaults are those of Goodfellow et al. 2013 (arXiv 1312.6082, section 5.1).
 
     Attributes:
-      growth: what is added to the union of the digits' boxes, as a fraction of its height and width.
-      crop_size: height and width that the crop is resized to, pixels; the aspect is not kept.
-      record_size: height and width of the window cut from it, pixels.
-      jitters: windows at random places for each training picture; 0 stores the whole
-        resized crop once, for a trainer that jitters.
+      growth: Growth of the union of the digits' boxes, as a fraction of its height and width.
+      crop_size: Height and width of the resized crop, pixels. The aspect ratio is not kept.
+      record_size: Height and width of the window that is cut from the resized crop, pixels.
+      jitters: Number of windows at random offsets per training picture. 0 stores the complete resized crop once, for
+        a trainer that jitters.
     """
 
     growth: float = 0.3
@@ -82,24 +91,28 @@ class CropSpec:
 
     @property
     def centre(self) -> Offset:
-        """The offset of the window in the crop's middle, rounded down."""
+        """Offset of the window in the middle of the crop, rounded down."""
         margin = (self.crop_size - self.record_size) // 2
         return margin, margin
 
     def jitter(self, seed: int, key: str) -> Offset:
-        """Returns the window's place for an example's key: uniform over all, the same on every machine."""
-        digest = hashlib.blake2b(f"{seed}/jitter/{key}".encode(), digest_size=8).digest()
-        places = self.crop_size - self.record_size + 1
-        y, x = divmod(int.from_bytes(digest, "big") % (places * places), places)
+        """Returns the offset of the window for an example's key: uniform, and the same on every machine."""
+        offsets = self.crop_size - self.record_size + 1
+        y, x = divmod(stable_digest(f"{seed}/jitter/{key}") % (offsets * offsets), offsets)
         return y, x
 
 
 def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: int) -> BoundingBox:
-    """Returns the union of `boxes`, grown about its centre, on whole pixels inside the picture.
+    """Returns the union of boxes, grown around its centre, on whole pixels inside the picture.
+
+    Args:
+      boxes: Boxes of the digits in the picture.
+      growth: Growth of the union, as a fraction of its height and width.
+      height: Height of the picture, pixels.
+      width: Width of the picture, pixels.
 
     Raises:
-      UserError: one of `boxes` lies outside the picture, which holds none of its digit, or nothing of the union
-        is left on whole pixels.
+      UserError: A box lies outside the picture, or the crop has no whole pixel.
     """
     seen = all(ymin < height and xmin < width and ymax > 0 and xmax > 0 for ymin, xmin, ymax, xmax in boxes)
     # Grown by 30 % a box of 1e300 pixels stays finite, so one clip makes any finite box safe to round.
@@ -110,7 +123,7 @@ def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: in
 
 
 def window(crop: NDArray[np.uint8], offset: Offset, size: int) -> NDArray[np.uint8]:
-    """Returns the (size, size, channels) part of `crop` whose upper left corner is at `offset`."""
+    """Returns the part of a crop with its upper left corner at `offset`: (size, size, channels)."""
     y, x = offset
     return crop[y : y + size, x : x + size]
 
@@ -118,15 +131,15 @@ def window(crop: NDArray[np.uint8], offset: Offset, size: int) -> NDArray[np.uin
 def boxes_in_windows(
     boxes: Sequence[BoundingBox], box: BoundingBox, crop_size: int, offsets: Sequence[Offset]
 ) -> NDArray[np.float32]:
-    """Returns the digits' boxes in each window's pixels: (windows, 5, 4) float32, zeros behind the last.
+    """Returns the digits' boxes in the pixels of each window: (windows, 5, 4) float32, padded with zeros.
 
     Args:
-      boxes: in the source picture's pixels, at most five.
-      box: the crop in the source picture.
-      crop_size: what the crop was resized to, pixels.
-      offsets: of the windows in the resized crop, pixels.
+      boxes: Boxes in pixels of the source picture, at most five.
+      box: Crop in the source picture.
+      crop_size: Height and width of the resized crop, pixels.
+      offsets: Offsets of the windows in the resized crop, pixels.
     """
-    # Few numbers: plain Python takes a third of what NumPy's calls would.
+    # For so few values, plain Python takes a third of the time of NumPy's calls.
     y, x = crop_size / box.height, crop_size / box.width
     placed = np.zeros((len(offsets), MAX_LENGTH, 4), np.float32)
     inside = [

@@ -1,7 +1,7 @@
-"""A picture file's bytes to RGB pixels, or the reason why not, and the pixels of a crop.
+"""Picture files to RGB pixels, or the reason for a rejection; and the pixels of a crop.
 
-Preparation, prediction and serving all decode and cut pictures here, so that a model
-never meets pictures that were made in another way than those it learned from.
+Preparation, prediction and serving all decode and cut pictures here, so that a model's inputs are always made in the
+same way as its training data.
 """
 
 import io
@@ -22,45 +22,56 @@ from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window
 from tfrecords.record.codec import PNG_START
 
 MAX_PIXELS = 64_000_000
-"""Larger pictures are refused before they are decoded: a few bytes can claim any size, and 64 megapixels
-already take 192 MB. SVHN's largest is below 1 megapixel."""
+"""Limit of a picture's size, checked before decoding: a few bytes can claim any size, and 64 megapixels already take
+192 MB. SVHN's largest picture is below 1 megapixel."""
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What pictures come in, of all that Pillow reads: EPS would start Ghostscript on data from anywhere, and TGA, which
-has no signature, can be anything."""
+"""Accepted formats, of those that Pillow reads. EPS would start Ghostscript on untrusted data, and TGA has no
+signature, so any data can be TGA."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _PLAIN_RGB = bytes([8, 2, 0, 0, 0])
 """The end of a PNG header (PNG specification, 11.2.2): 8 bits, RGB, not interlaced."""
 _COMPRESSED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""Of a PNG's colour type."""
+"""Number of channels by colour type of a PNG file."""
 _ONE_PASS = ((0, 0, 1, 1),)
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-"""Of each pass of an interlaced PNG (PNG specification, 8.2): first row and column, steps down and right."""
+"""First row, first column, step down and step right of each pass of an interlaced PNG (PNG specification, 8.2)."""
 _PIECE_BYTES = 1 << 20
 
 
 class PictureError(UserError):
-    """A picture that cannot be used; `reason` names the rule in one word."""
+    """A picture that cannot be used.
+
+    Attributes:
+      reason: Broken rule in one word, such as `too_large`.
+    """
 
     def __init__(self, reason: str, rule: str, received: object) -> None:
+        """Makes the message.
+
+        Args:
+          reason: Broken rule in one word.
+          rule: Sentence that says what is allowed, with the file that it concerns.
+          received: Offending value.
+        """
         super().__init__(rule, received)
         self.reason = reason
 
 
 def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Returns the picture as RGB, transparency dropped: (height, width, 3) uint8, not to be written to.
+    """Returns the picture as RGB without transparency: (height, width, 3) uint8, read-only.
 
     Args:
-      data: the file's bytes: BMP, GIF, JPEG, PNG, PPM, TIFF or WebP; of several pictures the first.
-      name: what errors call the file.
+      data: Content of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file. The first of several pictures is decoded.
+      name: Name of the file in error messages.
 
     Raises:
-      PictureError: `not_a_picture`, `unreadable_picture` (damaged), `too_large`, or `bad_mode` (of a
-        kind that has no plain 8-bit colours).
+      PictureError: The reason is `not_a_picture`, `unreadable_picture` (damaged), `too_large`, or `bad_mode` (not plain
+        8-bit colours).
     """
     if data[:16] != PNG_START:
         return _decode_any(data, name)
-    # Before Pillow, which refuses the largest itself, and does not say how large they are.
+    # Checked before Pillow, which refuses the largest pictures itself without their size.
     width, height = struct.unpack_from(">II", data.ljust(24, b"\0"), 16)
     _check_size(width, height, name)
     pixels = _decode_plain_png(data, width, height)
@@ -77,36 +88,36 @@ def _too_large(name: str, received: str) -> PictureError:
 
 
 def _decode_plain_png(data: bytes, width: int, height: int) -> NDArray[np.uint8] | None:
-    """Returns the pixels of the kind of PNG that SVHN has, in half of Pillow's time; None of any other file."""
+    """Returns the pixels of a PNG of the kind in SVHN, in half of Pillow's time; None for any other file."""
     if data[24:29] != _PLAIN_RGB:
         return None
     for kind, _, _ in _chunks(data):
         if kind == b"IDAT":
             break
         if kind in _COMPRESSED_TEXTS:
-            return None  # libspng inflates them whatever they grow to; Pillow stops
+            return None  # libspng inflates them to any size; Pillow has a limit
     try:
         pixels: NDArray[np.uint8] = imagecodecs.spng_decode(data)
     except (imagecodecs.SpngError, ValueError, MemoryError):
-        return None  # it accepts nothing that Pillow refuses (3,000 damaged files); Pillow says why
+        return None  # libspng accepts nothing that Pillow refuses (3,000 damaged files); Pillow gives the reason
     return pixels if pixels.shape == (height, width, 3) else None
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yields the kind of each of a PNG's chunks, and where its data starts and stops."""
-    place = 8
-    while kind := data[place + 4 : place + 8]:
-        start = place + 8
-        stop = start + int.from_bytes(data[place : place + 4], "big")
+    """Yields the kind, the start and the end of the data of each chunk of a PNG."""
+    offset = 8
+    while kind := data[offset + 4 : offset + 8]:
+        start = offset + 8
+        stop = start + int.from_bytes(data[offset : offset + 4], "big")
         yield kind, start, stop
-        place = stop + 4
+        offset = stop + 4
 
 
 def _decode_any(data: bytes, name: str) -> NDArray[np.uint8]:
     whole = f"{name}: The file must be a whole picture."
     try:
-        # Pillow warns of what it makes up for, and of sizes that are refused here. The filter is for Pillow alone
-        # because threads that cross here may leave it behind.
+        # Pillow warns about defects that it repairs and about sizes that are refused here. The filter covers Pillow
+        # only, because threads that run here at the same time may leave it in place.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
             picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -125,7 +136,7 @@ def _decode_any(data: bytes, name: str) -> NDArray[np.uint8]:
         pixels = re.search(r"\d+ pixels", str(error))
         raise _too_large(name, pixels[0] if pixels else str(error)) from error
     except UnidentifiedImageError as error:
-        # Pillow's message holds a memory address, and equal inputs must make equal dead letters.
+        # Pillow's message holds a memory address, but equal inputs must give equal dead letters.
         rule = f"{name}: The file must be a picture ({', '.join(_FORMATS)})."
         raise PictureError("not_a_picture", rule, f"{len(data)} bytes") from error
     except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
@@ -133,13 +144,13 @@ def _decode_any(data: bytes, name: str) -> NDArray[np.uint8]:
 
 
 def _has_every_row(data: bytes) -> bool:
-    """Whether a PNG's pixels go on to the last row: those that are missing, Pillow takes for black.
+    """Returns whether a PNG holds all its rows. Pillow fills missing ones with black.
 
-    libpng would tell too, but also writes warnings of good files to stderr, and refuses widths above a million.
+    libpng would find them too, but prints warnings about good files to stderr and refuses widths above a million.
     """
     width, height, depth, colour, interlaced = struct.unpack_from(">IIBB2xB", data, 16)
     if data[:16] != PNG_START or colour not in _CHANNELS:
-        return False  # Pillow looks for a header further on too
+        return False  # Pillow also searches for a header later in the file
     bits = depth * _CHANNELS[colour]
     missing = 0
     for y, x, dy, dx in _ADAM7 if interlaced else _ONE_PASS:
@@ -157,34 +168,32 @@ def _has_every_row(data: bytes) -> bool:
 def cut(picture: NDArray[np.uint8], box: BoundingBox, size: int) -> NDArray[np.uint8]:
     """Returns the part of a picture inside `box`, resized to (size, size, 3) uint8.
 
-    Bilinear with antialiasing: the filter widens with the scale, as in
-    `tf.image.resize(antialias=True)`. The aspect is not kept. Pixels outside the box
-    have no part in it, as they would have in Pillow's `resize(box=)`.
+    The filter is bilinear with antialiasing: it widens with the scale, as in `tf.image.resize(antialias=True)`. The
+    aspect ratio is not kept. Pixels outside the box have no effect, unlike in Pillow's `resize(box=)`.
 
     Args:
-      picture: (height, width, 3) uint8, RGB.
-      box: on whole pixels, inside the picture.
-      size: height and width of the result, pixels.
+      picture: RGB pixels: (height, width, 3) uint8.
+      box: Box on whole pixels, inside the picture.
+      size: Height and width of the result, pixels.
     """
     part = picture[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)]
     if max(part.shape[:2]) <= size:
-        # Nothing to antialias: plain bilinear is the same filter, in a quarter of the time. The exact
-        # kind is the one that OpenCV promises to be equal on every machine, to the bit.
+        # Without downscaling, plain bilinear is the same filter in a quarter of the time. OpenCV guarantees that the
+        # exact variant gives the same bits on every machine.
         return np.asarray(cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
     return np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def evaluation_view(picture: NDArray[np.uint8], boxes: Sequence[BoundingBox], spec: CropSpec) -> NDArray[np.uint8]:
-    """Returns the picture that an evaluation split holds of a number: (record_size, record_size, 3) uint8.
+    """Returns the image of a number as in an evaluation split: (record_size, record_size, 3) uint8.
 
     Args:
-      picture: (height, width, 3) uint8, RGB.
-      boxes: of the number or its digits; none where the picture is the number and nothing else, which
-        is then resized as a whole.
-      spec: how the model's records were cut.
+      picture: RGB pixels: (height, width, 3) uint8.
+      boxes: Boxes of the number or of its digits. Without boxes, the complete picture is resized.
+      spec: Geometry of the crops of the model's training data.
 
     Raises:
-      UserError: the boxes lie outside the picture.
+      UserError: The boxes lie outside the picture.
     """
     if not boxes:
         return cut(picture, BoundingBox(0, 0, *picture.shape[:2]), spec.record_size)

@@ -1,6 +1,6 @@
 """DigitExample to and from the bytes of a tf.train.Example, without TensorFlow.
 
-The features are tabled in `tfrecords.record.schema`.
+`tfrecords.record.schema` lists the features.
 """
 
 import io
@@ -20,17 +20,17 @@ from tfrecords.record.fast_decode import decode_by_layout
 from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES, DigitExample
 
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-"""A PNG's signature, and the length and name of its first chunk (PNG specification, 5.2 and 11.2.2)."""
+"""Signature of a PNG file, and length and name of its first chunk (PNG specification, 5.2 and 11.2.2)."""
 _PNG_HEAD = struct.Struct(">16sIIBB")
 _PNG_END = b"IEND\xaeB`\x82"
 ENCODINGS = ("raw", "png")
-"""How a record holds its pixels: as they are (fast, twice as large) or as a PNG file."""
+"""Encodings of the pixels in a record: raw (fast, twice as large) or a PNG file."""
 
 
 def _make_example_class() -> Any:
-    """Builds tf.train.Example in a pool of its own, so that importing TensorFlow later cannot clash.
+    """Builds tf.train.Example in a separate pool, so that it cannot clash with TensorFlow's.
 
-    Field numbers are those of tensorflow/core/example/{example,feature}.proto.
+    Field numbers are from tensorflow/core/example/{example,feature}.proto.
     """
     kinds = descriptor_pb2.FieldDescriptorProto
     proto = descriptor_pb2.FileDescriptorProto(name="streetdigits/example.proto", package="tensorflow", syntax="proto3")
@@ -70,9 +70,9 @@ def encode(example: DigitExample, encoding: str = "raw", dynamic_shape: bool = F
     """Returns the record of one example; equal examples give equal bytes.
 
     Args:
-      example: what to write; not checked here (see `check_example`).
-      encoding: one of `ENCODINGS`.
-      dynamic_shape: True where the dataset holds raw pictures of several sizes.
+      example: Example to encode. It is not checked here (see `check_example`).
+      encoding: Encoding of the pixels, one of `ENCODINGS`.
+      dynamic_shape: Whether the dataset holds raw images of several sizes.
     """
     return b"".join(encode_in_parts(example, encoding, dynamic_shape))
 
@@ -80,16 +80,21 @@ def encode(example: DigitExample, encoding: str = "raw", dynamic_shape: bool = F
 def encode_in_parts(
     example: DigitExample, encoding: str = "raw", dynamic_shape: bool = False
 ) -> tuple[bytes, bytes, bytes]:
-    """Returns what `encode` returns, as what stands before the pixels, the pixels and what stands behind them.
+    """Returns the record in three parts: before the pixels, the pixels, and after the pixels.
 
-    `tfrecords.files.framing.frame` takes them as they are, which spares a copy of the pixels.
+    `tfrecords.files.framing.frame` accepts the parts, which avoids a copy of the pixels.
+
+    Args:
+      example: Example to encode. It is not checked here (see `check_example`).
+      encoding: Encoding of the pixels, one of `ENCODINGS`.
+      dynamic_shape: Whether the dataset holds raw images of several sizes.
     """
     pixels = example.image.tobytes() if encoding == "raw" else png_bytes(example.image)
     key, offset = example.key.encode(), tuple(example.jitter_offset.tolist())
     boxes = example.boxes.astype("<f4", copy=False).tobytes()
     placed = (tuple(example.crop_box.tolist()), tuple(example.source_size.tolist()))
     number = (tuple(example.digits.tolist()), example.length)
-    before, after, end = _same_in_all_windows(*placed, *number, encoding, example.image.shape)
+    before, after, end = _shared_features(*placed, *number, encoding, example.image.shape)
     head = wire.head(DYNAMIC_IMAGE if dynamic_shape else "image", "bytes", len(pixels))
     start = (wire.head("boxes", "float", len(boxes)), boxes, before, *((after, head) if dynamic_shape else (head,)))
     rest = (wire.int64_feature("jitter_offset", offset), wire.head("key", "bytes", len(key)), key, end)
@@ -98,7 +103,7 @@ def encode_in_parts(
 
 
 @lru_cache(64)
-def _same_in_all_windows(
+def _shared_features(
     crop_box: tuple[int, ...],
     source_size: tuple[int, ...],
     digits: tuple[int, ...],
@@ -106,7 +111,7 @@ def _same_in_all_windows(
     encoding: str,
     shape: tuple[int, ...],
 ) -> tuple[bytes, bytes, bytes]:
-    """Returns the features before and behind the pixels and at the record's end, which a picture's jitters share."""
+    """Returns the features before and after the pixels and at the end, which all jitters of a picture share."""
     text = "".join(map(str, digits[:length])).encode()
     before = wire.int64_feature("crop_box", crop_box) + wire.int64_feature("digits", digits)
     after = wire.head("image/format", "bytes", len(encoding)) + encoding.encode()
@@ -116,20 +121,28 @@ def _same_in_all_windows(
 
 
 def decode(data: bytes, where: object = "record") -> DigitExample:
-    """Returns the example of one record; its arrays are not to be written to.
+    """Returns the example of one record, its arrays read-only.
 
     Args:
-      data: as `encode`, or any writer of the same features, made it.
-      where: what errors call the record.
+      data: Serialized record, from `encode` or any other writer of the same features.
+      where: Location of the record in error messages.
 
     Raises:
-      UserError: not a tf.train.Example, or a feature is missing or malformed.
+      UserError: The data is no tf.train.Example, or a feature is missing or malformed.
     """
     return decode_by_layout(data) or decode_with_protobuf(data, where)
 
 
 def decode_with_protobuf(data: bytes, where: object) -> DigitExample:
-    """Returns what `decode` does, and raises what it raises; it can any record."""
+    """Returns the example of any record.
+
+    Args:
+      data: Serialized record.
+      where: Location of the record in error messages.
+
+    Raises:
+      UserError: The data is no tf.train.Example, or a feature is missing or malformed.
+    """
     record = _Example()
     try:
         record.ParseFromString(data)
@@ -164,19 +177,19 @@ def decode_with_protobuf(data: bytes, where: object) -> DigitExample:
 
 
 def find_pixels(data: bytes) -> tuple[slice, bool]:
-    """Returns where the pixels stand in a record that `decode_with_protobuf` can, and whether they are raw."""
+    """Returns the range of the pixels in a valid record, and whether they are raw."""
     features = _Example.FromString(data).features.feature
     name = DYNAMIC_IMAGE if DYNAMIC_IMAGE in features else "image"
     pixels = features[name].bytes_list.value[0]
-    # Should the same bytes stand in another feature before, they are the same pixels still.
+    # If another feature before it holds the same bytes, they are the same pixels still.
     start = data.index(pixels)
     return slice(start, start + len(pixels)), features["image/format"].bytes_list.value[0] == b"raw"
 
 
 def png_shape(data: bytes) -> tuple[int, ...] | None:
-    """Returns the shape that a PNG file of 8 bits states, or None where it is none of grey or RGB, or has no end.
+    """Returns the shape in the header of an 8-bit PNG file, or None if it is not grey or RGB, or is truncated.
 
-    Its header is https://www.w3.org/TR/png/#11IHDR.
+    The header is described in https://www.w3.org/TR/png/#11IHDR.
     """
     if len(data) < _PNG_HEAD.size or not data.endswith(_PNG_END):
         return None
@@ -186,7 +199,7 @@ def png_shape(data: bytes) -> tuple[int, ...] | None:
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:
-    """Returns `image` (height, width, 1 or 3; uint8) as a PNG file."""
+    """Returns an image (height, width, 1 or 3), uint8, as a PNG file."""
     buffer = io.BytesIO()
     # Half the time of zlib's default level, for 6 % more bytes.
     Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image).save(buffer, "PNG", compress_level=3)
@@ -196,7 +209,7 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
 def _pixels(data: bytes, encoding: str, shape: tuple[int, ...], where: str) -> NDArray[np.uint8]:
     if encoding == "png":
         try:
-            # Pillow takes rows that are cut off for black ones.
+            # Pillow fills missing rows with black.
             if not data.endswith(_PNG_END):
                 raise ValueError
             with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
@@ -211,5 +224,5 @@ def _pixels(data: bytes, encoding: str, shape: tuple[int, ...], where: str) -> N
     else:
         raise UserError(f"{where}: image/format must be one of {ENCODINGS}.", encoding)
     if image.shape != shape:
-        raise UserError(f"{where}: image must have the shape that image/shape states, {shape}.", image.shape)
+        raise UserError(f"{where}: image must have the shape in image/shape, {shape}.", image.shape)
     return image

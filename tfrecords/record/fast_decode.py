@@ -1,8 +1,8 @@
-"""Raw records decoded by their layout, without protobuf: a third of the time. Any other record is left to protobuf.
+"""Raw records decoded by their layout, without protobuf: a third of the time. Protobuf decodes all other records.
 
-Two records whose values are equally long differ in nothing but those values. So a record is walked through once to
-learn where its values stand, and all that follow of the same layout are taken apart in one call. Every byte
-between the values is compared, so a record that is not what its layout says is never taken for it.
+Two records whose values have equal sizes differ in those values only. So a record is parsed once to learn the offsets
+of its values, and all later records of the same layout are split in one call. Every byte between the values is
+compared, so a record is never decoded by a layout that is not its own.
 """
 
 import math
@@ -21,28 +21,28 @@ from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES, MAX_LENGTH, PAD, Di
 _KINDS = {0x0A: "bytes", 0x12: "float", 0x1A: "int64"}
 _MAX_LAYOUTS = 4096
 _SHORTEST = 200
-"""Bytes: every feature's name and framing are longer, so that no place looked at below can be missing."""
+"""Bytes. The names and the framing of all features are longer, so no offset used below is out of range."""
 _CROP_BOX_SIZE = 102
-"""Where records of 128 bytes to 16 kB state how long the crop box is."""
-VALUES = ("key", "text", "length", "digits", "crop_box", "jitter_offset", "source_size", "boxes")
+"""Offset of the crop box's size in records of 128 bytes to 16 kB."""
+VALUE_NAMES = ("key", "text", "length", "digits", "crop_box", "jitter_offset", "source_size", "boxes")
 _KEY = b"\x0a\x03key\x12"
 
 
-class OtherwiseError(Exception):
-    """The record is not as `encode` writes it, which need not mean that it is wrong."""
+class UnknownLayoutError(Exception):
+    """The record is not laid out as `encode` writes it. It may be valid still: protobuf must decode it."""
 
 
 class Layout(NamedTuple):
-    """Where records hold their values.
+    """Offsets of the values in a record.
 
     Attributes:
-      parts: unpacks a record into what stands before the first value, the first value, and so on; of the pixels
-        nothing, to copy them no more than once.
-      between: what stands before, between and behind the values.
-      values: takes those of `VALUES` from the parts.
-      pixels: where they, or a PNG file of them, stand.
-      shape: of the image.
-      is_raw: whether the pixels stand there as they are.
+      parts: Struct that splits a record into the bytes before the first value, the first value, and so on. It skips
+        the pixels, so that they are copied at most once.
+      between: Bytes before, between and after the values.
+      values: Function that returns the values of `VALUE_NAMES` from the parts.
+      pixels: Range of the pixels, or of the PNG file, in the record.
+      shape: Shape of the image.
+      is_raw: Whether the pixels are raw.
     """
 
     parts: struct.Struct
@@ -57,136 +57,151 @@ _layouts: dict[tuple[int, ...], Layout] = {}
 
 
 def decode_by_layout(data: bytes) -> DigitExample | None:
-    """Returns the example of one record, its arrays read-only; None where protobuf must see to it."""
+    """Returns the example of one record, its arrays read-only, or None if protobuf must decode it."""
     try:
-        layout, values = take_apart(data)
+        layout, values = split_values(data)
         if not layout.is_raw:
             return None
         key, text, length, digits, crop_box, jitter_offset, source_size, boxes = values
         return DigitExample(
             key.decode(),
             np.frombuffer(memoryview(data)[layout.pixels], np.uint8).reshape(layout.shape),
-            *number_of(digits, length, text),
-            int64s(crop_box, 4),
-            int64s(jitter_offset, 2),
-            int64s(source_size, 2),
+            *parse_label(digits, length, text),
+            parse_int64s(crop_box, 4),
+            parse_int64s(jitter_offset, 2),
+            parse_int64s(source_size, 2),
             np.frombuffer(boxes, "<f4").reshape(FEATURES["boxes"].shape),
         )
-    except (OtherwiseError, ValueError):
+    except (UnknownLayoutError, ValueError):
         return None
 
 
-def take_apart(data: bytes) -> tuple[Layout, tuple[bytes, ...]]:
-    """Returns where a record holds its values, and them, in the order of `VALUES`.
+def split_values(data: bytes) -> tuple[Layout, tuple[bytes, ...]]:
+    """Returns the layout of a record, and its serialized values in the order of `VALUE_NAMES`.
 
     Raises:
-      OtherwiseError: protobuf must see to it.
+      UnknownLayoutError: Protobuf must decode the record.
     """
     if len(data) < _SHORTEST:
-        raise OtherwiseError
+        raise UnknownLayoutError
     try:
-        # What tells layouts apart; were two to share it, they would be learned in turn.
+        # These distinguish all layouts seen so far; two layouts that shared them would replace each other in turn.
         key_at = data.rfind(_KEY)
         kind = (len(data), data[_CROP_BOX_SIZE], data[key_at + len(_KEY)], key_at, data.rfind(b"text"))
         layout = _layouts.get(kind)
         if layout:
             parts = layout.parts.unpack(data)
         if not layout or parts[::2] != layout.between:
-            layout = _layouts[kind] = _learn(data)
+            layout = _layouts[kind] = _learn_layout(data)
             parts = layout.parts.unpack(data)
             if len(_layouts) > _MAX_LAYOUTS:
                 _layouts.clear()
         return layout, layout.values(parts)
     except (IndexError, KeyError, ValueError) as error:
-        raise OtherwiseError from error
+        raise UnknownLayoutError from error
 
 
 @lru_cache(1 << 14)
-def number_of(digits: bytes, length: bytes, text: bytes) -> tuple[NDArray[np.int64], int]:
-    """Returns the digits, (5,) int64, read-only, and how many there are.
+def parse_label(digits: bytes, length: bytes, text: bytes) -> tuple[NDArray[np.int64], int]:
+    """Returns the digits, (5,) int64, read-only, and the length.
+
+    Args:
+      digits: Serialized digits.
+      length: Serialized length.
+      text: Number as text, which must match the digits.
 
     Raises:
-      OtherwiseError: they are no number that `check_example` would pass, or `text` is another.
+      UnknownLayoutError: `check_example` would not accept the digits, or the text differs from them.
     """
-    values, count = int64s(digits, MAX_LENGTH), int(int64s(length, 1)[0])
-    numbers, padding = values[:count].tolist(), values[count:].tolist()
-    is_number = 1 <= count <= MAX_LENGTH and max(numbers) <= 9 and all(value == PAD for value in padding)
-    if not is_number or "".join(map(str, numbers)).encode() != text:
-        raise OtherwiseError
+    values, count = parse_int64s(digits, MAX_LENGTH), int(parse_int64s(length, 1)[0])
+    used, padding = values[:count].tolist(), values[count:].tolist()
+    is_valid = 1 <= count <= MAX_LENGTH and max(used) <= 9 and all(value == PAD for value in padding)
+    if not is_valid or "".join(map(str, used)).encode() != text:
+        raise UnknownLayoutError
     return values, count
 
 
 @lru_cache(1 << 14)
-def int64s(data: bytes, count: int) -> NDArray[np.int64]:
-    """Returns `count` packed integers (https://protobuf.dev/programming-guides/encoding/#varints), read-only.
+def parse_int64s(data: bytes, count: int) -> NDArray[np.int64]:
+    """Returns packed integers (https://protobuf.dev/programming-guides/encoding/#varints) as a read-only array.
+
+    Args:
+      data: Serialized integers.
+      count: Expected number of integers.
 
     Raises:
-      OtherwiseError: they are others, or more or fewer.
+      UnknownLayoutError: The data holds another number of integers, or negative or larger ones.
     """
-    numbers, number, shift = [], 0, 0
+    values, value, shift = [], 0, 0
     for byte in data:
-        number |= (byte & 127) << shift
+        value |= (byte & 127) << shift
         shift += 7
         if byte < 128:
-            numbers.append(number)
-            number = shift = 0
-    if shift or len(numbers) != count or max(numbers) >= 1 << 63:
-        raise OtherwiseError
-    array = np.array(numbers, np.int64)
+            values.append(value)
+            value = shift = 0
+    if shift or len(values) != count or max(values) >= 1 << 63:
+        raise UnknownLayoutError
+    array = np.array(values, np.int64)
     array.flags.writeable = False
     return array
 
 
-def _learn(data: bytes) -> Layout:
-    """Walks through a record as `encode` writes it: every feature once, lists packed, nothing unknown."""
-    places = {}
-    start, stop = _field(data, 0, 0x0A)
-    if stop != len(data):
-        raise OtherwiseError
-    count = 0
-    while start < stop:
-        start, end = _field(data, start, 0x0A)
-        name, place = _feature(data, start, end)
-        places["image" if name == DYNAMIC_IMAGE else name] = place
-        count += 1
-        start = end
-    if start != stop or not count == len(places) == len(FEATURES):
-        raise OtherwiseError
-    shape = tuple(int64s(data[slice(*places.pop("image/shape"))], 3).tolist())
-    pixels, encoding = slice(*places["image"]), data[slice(*places.pop("image/format"))]
+def _learn_layout(data: bytes) -> Layout:
+    """Parses a record as `encode` writes it: every feature once, lists packed, no unknown features."""
+    ranges = _find_values(data)
+    shape = tuple(parse_int64s(data[slice(*ranges.pop("image/shape"))], 3).tolist())
+    pixels, encoding = slice(*ranges["image"]), data[slice(*ranges.pop("image/format"))]
     is_raw, size = encoding == b"raw", pixels.stop - pixels.start
     if min(shape) < 1 or not (size == math.prod(shape) if is_raw else size and encoding == b"png"):
-        raise OtherwiseError
-    start, stop = places["boxes"]
+        raise UnknownLayoutError
+    start, stop = ranges["boxes"]
     if stop - start != 4 * math.prod(FEATURES["boxes"].shape):
-        raise OtherwiseError
-    names = sorted(places, key=places.__getitem__)
-    ends = [0, *(end for name in names for end in places[name]), len(data)]
+        raise UnknownLayoutError
+    names = sorted(ranges, key=ranges.__getitem__)
+    ends = [0, *(end for name in names for end in ranges[name]), len(data)]
     sizes = ((start, end - start) for start, end in pairwise(ends))
     parts = struct.Struct("".join(f"0s{size}x" if start == pixels.start else f"{size}s" for start, size in sizes))
-    values = itemgetter(*(2 * names.index(name) + 1 for name in VALUES))
+    values = itemgetter(*(2 * names.index(name) + 1 for name in VALUE_NAMES))
     return Layout(parts, parts.unpack(data)[::2], values, pixels, shape, is_raw)
 
 
+def _find_values(data: bytes) -> dict[str, tuple[int, int]]:
+    """Returns the start and the end of each feature's value, by the feature's name."""
+    ranges: dict[str, tuple[int, int]] = {}
+    start, stop = _field(data, 0, 0x0A)
+    if stop != len(data):
+        raise UnknownLayoutError
+    count = 0
+    while start < stop:
+        start, end = _field(data, start, 0x0A)
+        name, value = _feature(data, start, end)
+        ranges["image" if name == DYNAMIC_IMAGE else name] = value
+        count += 1
+        start = end
+    if start != stop or not count == len(ranges) == len(FEATURES):
+        raise UnknownLayoutError
+    return ranges
+
+
 def _feature(data: bytes, start: int, stop: int) -> tuple[str, tuple[int, int]]:
-    """Returns the name of one entry of the features' map, and where its value starts and stops."""
+    """Returns the name of one entry of the features' map, and the start and the end of its value."""
     start, end = _field(data, start, 0x0A)
     name = data[start:end].decode()
     kind = FEATURES["image" if name == DYNAMIC_IMAGE else name].kind
     start, end = _field(data, end, 0x12)
     if _KINDS[data[start]] != kind:
-        raise OtherwiseError
-    start, listed = _field(data, start, data[start])
-    start, last = _field(data, start, 0x0A)
-    if not last == listed == end == stop:
-        raise OtherwiseError
-    return name, (start, last)
+        raise UnknownLayoutError
+    start, list_end = _field(data, start, data[start])
+    start, value_end = _field(data, start, 0x0A)
+    if not value_end == list_end == end == stop:
+        raise UnknownLayoutError
+    return name, (start, value_end)
 
 
 def _field(data: bytes, start: int, tag: int) -> tuple[int, int]:
-    """Returns where a field's bytes start and stop."""
+    """Returns the start and the end of a field's bytes."""
     if data[start] != tag:
-        raise OtherwiseError
+        raise UnknownLayoutError
     start += 1
     size = shift = 0
     while True:

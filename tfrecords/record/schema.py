@@ -1,4 +1,4 @@
-"""What one example is, and the features that its record holds; docs/record.md explains each for people."""
+"""The example, and the features of its record. docs/record.md explains each feature."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,13 @@ from tfrecords.errors import UserError
 
 
 class Feature(NamedTuple):
-    """One feature of a record: its kind (`bytes`, `int64`, `float`), shape and meaning."""
+    """One feature of a record.
+
+    Attributes:
+      kind: Type of the values: `bytes`, `int64` or `float`.
+      shape: Shape of the values.
+      meaning: Description, which is also written to features.json.
+    """
 
     kind: str
     shape: tuple[int, ...]
@@ -32,32 +38,31 @@ FEATURES: dict[str, Feature] = {
     "boxes": Feature("float", (5, 4), "ymin, xmin, ymax, xmax of each digit in the image, pixels"),
 }
 DYNAMIC_IMAGE = "image/value"
-"""Name of the pixels instead of `image` in a dataset of raw pictures of several sizes: what TensorFlow
-Datasets calls the bytes of a tensor whose shape stands beside it, in `image/shape`."""
+"""Name of the pixels, instead of `image`, in a dataset of raw images of several sizes. TensorFlow Datasets gives this
+name to the bytes of a tensor whose shape is in `image/shape`."""
 
 
 SCHEMA_VERSION = 1
 MAX_LENGTH = 5
-"""Longest number a record holds, in digits; SVHN has one of six in 248,823 pictures."""
+"""Most digits in a number. One of SVHN's 248,823 pictures has six."""
 PAD = 10
-"""Fills `digits` behind the number's last digit: no digit is 10, so it cannot be taken for one."""
+"""Padding of `digits`. No digit is 10, so padding cannot be mistaken for a digit."""
 
 
 @dataclass(frozen=True, eq=False)
 class DigitExample:
-    """One picture of a number, as every source makes it and every reader returns it.
+    """One image of a number, the same for every source and every reader.
 
     Attributes:
-      key: subset, picture and jitter, as `train/123.png#2`; unique in a dataset.
-      image: shape (height, width, channels), uint8, 0..255.
-      digits: shape (5,), int64, 0..9 in reading order, `PAD` behind the last.
-      length: how many digits the number has, 1..5.
-      crop_box: shape (4,), int64: ymin, xmin, ymax, xmax of the crop in the source
-        picture, half-open pixels.
-      jitter_offset: shape (2,), int64: y, x of `image` in the resized crop, pixels.
-      source_size: shape (2,), int64: height, width of the source picture, pixels.
-      boxes: shape (5, 4), float32: ymin, xmin, ymax, xmax of each digit in `image`'s
-        pixels, zeros behind the last; a jitter may push them past the edge.
+      key: Subset, picture and jitter, such as `train/123.png#2`; unique in a dataset.
+      image: Pixels: shape (height, width, channels), uint8, 0..255.
+      digits: Digits 0..9 in reading order, padded with `PAD`: shape (5,), int64.
+      length: Number of digits, 1..5.
+      crop_box: ymin, xmin, ymax, xmax of the crop in the source picture, half-open pixels: shape (4,), int64.
+      jitter_offset: y, x of `image` in the resized crop, pixels: shape (2,), int64.
+      source_size: Height and width of the source picture, pixels: shape (2,), int64.
+      boxes: ymin, xmin, ymax, xmax of each digit in pixels of `image`, padded with zeros: shape (5, 4), float32. A
+        jitter may move them past the edge.
     """
 
     key: str
@@ -71,19 +76,22 @@ class DigitExample:
 
     @property
     def text(self) -> str:
-        """The number as people write it, as `"1907"`."""
+        """The number as text, such as `"1907"`."""
         return "".join(str(digit) for digit in self.digits[: self.length])
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the attributes and `text` by their names: what dictionaries of arrays are made of."""
+        """Returns the attributes and `text` by name."""
         return {**vars(self), "text": self.text}
 
 
 def pad_digits(digits: Sequence[int]) -> NDArray[np.int64]:
-    """Returns `digits` (each 0..9, one to five of them) as int64 of shape (5,), padded with `PAD`.
+    """Returns digits padded with `PAD`: shape (5,), int64.
+
+    Args:
+      digits: One to five digits, each 0..9.
 
     Raises:
-      UserError: too many or too few digits, or one that is not 0..9.
+      UserError: There are too many or too few digits, or one is not 0..9.
     """
     if not 1 <= len(digits) <= MAX_LENGTH or any(not 0 <= digit <= 9 for digit in digits):
         raise UserError(f"A number must have 1..{MAX_LENGTH} digits, each 0..9.", list(digits))
@@ -93,26 +101,17 @@ def pad_digits(digits: Sequence[int]) -> NDArray[np.int64]:
 
 
 def check_example(example: DigitExample) -> None:
-    """Checks what `DigitExample` promises.
+    """Checks an example against the rules of `DigitExample`.
 
     Raises:
-      UserError: a rule is broken; the message names the example's key and the rule.
+      UserError: The example breaks a rule; the message names its key and the rule.
     """
-    image, length = example.image, example.length
+    image = example.image
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or 0 in image.shape:
         raise UserError(
             f"{example.key}: image must be uint8 of shape (height, width, 1 or 3).", (image.dtype, image.shape)
         )
-    if not 1 <= length <= MAX_LENGTH:
-        raise UserError(f"{example.key}: length must be 1..{MAX_LENGTH}.", length)
-    digits = example.digits
-    if digits.shape != (MAX_LENGTH,) or not (
-        np.all((digits[:length] >= 0) & (digits[:length] <= 9)) and np.all(digits[length:] == PAD)
-    ):
-        raise UserError(
-            f"{example.key}: digits must be {MAX_LENGTH} values, 0..9 for the first {length} and {PAD} behind.",
-            digits.tolist(),
-        )
+    _check_label(example)
     for name, shape in (("crop_box", (4,)), ("jitter_offset", (2,)), ("source_size", (2,)), ("boxes", (5, 4))):
         value = getattr(example, name)
         if value.shape != shape:
@@ -123,4 +122,17 @@ def check_example(example: DigitExample) -> None:
         raise UserError(
             f"{example.key}: crop_box must lie inside the source picture ({height} x {width}, height x width).",
             example.crop_box.tolist(),
+        )
+
+
+def _check_label(example: DigitExample) -> None:
+    digits, length = example.digits, example.length
+    if not 1 <= length <= MAX_LENGTH:
+        raise UserError(f"{example.key}: length must be 1..{MAX_LENGTH}.", length)
+    if digits.shape != (MAX_LENGTH,) or not (
+        np.all((digits[:length] >= 0) & (digits[:length] <= 9)) and np.all(digits[length:] == PAD)
+    ):
+        raise UserError(
+            f"{example.key}: digits must be {MAX_LENGTH} values, 0..9 for the first {length} and {PAD} for the rest.",
+            digits.tolist(),
         )

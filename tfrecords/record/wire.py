@@ -1,21 +1,20 @@
-"""tf.train.Example's wire format, written directly: a fifth of the time that protobuf's classes take.
+"""The wire format of tf.train.Example, written directly in a fifth of the time of protobuf's classes.
 
-The bytes are those of protobuf's deterministic serialization: features in the order of
-their names, number lists packed. Field numbers are those of
-tensorflow/core/example/{example,feature}.proto, the encoding that of
+The bytes equal protobuf's deterministic serialization: features sorted by name, packed lists. Field numbers are from
+tensorflow/core/example/{example,feature}.proto, the encoding is from
 https://protobuf.dev/programming-guides/encoding/.
 """
 
 from functools import lru_cache
 
 _FIRST, _SECOND = b"\x0a", b"\x12"
-"""Tags of a message's fields 1 and 2 where they hold bytes or a message."""
+"""Tags of a message's fields 1 and 2 if they hold bytes or a message."""
 _LISTS = {"bytes": b"\x0a", "float": b"\x12", "int64": b"\x1a"}
 """Tags of Feature's bytes_list, float_list and int64_list."""
 
 
 def varint(value: int) -> bytes:
-    """Returns an int64 in base 128, negative ones as their two's complement."""
+    """Returns an int64 in base 128; a negative one as its two's complement."""
     value &= 0xFFFFFFFFFFFFFFFF
     data = bytearray()
     while value > 127:
@@ -27,12 +26,12 @@ def varint(value: int) -> bytes:
 
 @lru_cache(4096)
 def head(name: str, kind: str, size: int) -> bytes:
-    """Returns what stands in an Example before the `size` bytes of a feature's value.
+    """Returns the bytes of an Example before the value of a feature.
 
     Args:
-      name: of the feature.
-      kind: bytes, float or int64.
-      size: of the one bytes value, or of the packed numbers.
+      name: Name of the feature.
+      kind: Type of the feature: bytes, float or int64.
+      size: Size of the bytes value or of the packed list, bytes.
     """
     values = _FIRST + varint(size)
     listed = _LISTS[kind] + varint(len(values) + size) + values
@@ -43,16 +42,16 @@ def head(name: str, kind: str, size: int) -> bytes:
 
 @lru_cache(4096)
 def int64_feature(name: str, values: tuple[int, ...]) -> bytes:
-    """Returns a feature of integers."""
+    """Returns a serialized feature of integers."""
     packed = b"".join(map(varint, values))
     return head(name, "int64", len(packed)) + packed
 
 
 @lru_cache(4096)
 def example_head(size: int) -> bytes:
-    """Returns what stands in an Example before its features: heads and values, in the order of their names.
+    """Returns the bytes of an Example before its features.
 
     Args:
-      size: of the features, bytes.
+      size: Size of all serialized features, bytes.
     """
     return _FIRST + varint(size)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from tfrecords.dataset.image_cache import Pictures
+from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.errors import UserError
 from tfrecords.record.schema import MAX_LENGTH
 from trainer.input.augment import numbers_needed
@@ -22,13 +22,13 @@ _PREFETCH_BYTES = 32 << 20
 Batch = dict[str, tf.Tensor]
 
 
-def open_pictures(directory: Path, split: str) -> Pictures:
+def open_pictures(directory: Path, split: str) -> ImageCache:
     """Returns a split's pictures; whether all its files are there and whole is seen now, not in the midst of an epoch.
 
     Raises:
       UserError: not a dataset directory, no such split, nothing in it, or files missing or of a wrong size.
     """
-    pictures = Pictures(directory, split)
+    pictures = ImageCache(directory, split)
     for shard in pictures.shards:
         path = directory / shard.file
         if not path.is_file():
@@ -38,7 +38,7 @@ def open_pictures(directory: Path, split: str) -> Pictures:
     return pictures
 
 
-def split_dataset(pictures: Pictures, batch_size: int) -> tf.data.Dataset:
+def split_dataset(pictures: ImageCache, batch_size: int) -> tf.data.Dataset:
     """Returns one pass over a split as batches, in stored order.
 
     Args:
@@ -54,7 +54,7 @@ def split_dataset(pictures: Pictures, batch_size: int) -> tf.data.Dataset:
 
 
 def training_dataset(
-    pictures: Pictures, config: TrainConfig, epoch: int, start_step: int = 0, host: int = 0, hosts: int = 1
+    pictures: ImageCache, config: TrainConfig, epoch: int, start_step: int = 0, host: int = 0, hosts: int = 1
 ) -> tf.data.Dataset:
     """Returns one epoch of the training split, shuffled, with the random numbers of its augmentation.
 
@@ -87,14 +87,14 @@ def training_dataset(
         uniform = tf.random.stateless_uniform(shape, tf.stack([tf.constant(epoch_seed, tf.int64), step]))
         return {**batch, "uniform": uniform[host * size :][: tf.size(batch["length"])]}
 
-    pictures.read_ahead_anew()
+    pictures.start_epoch()
     batches = _batches(pictures, numbers, size, range(start_step, steps))
     made = tf.data.Dataset.zip(tf.data.Dataset.range(start_step, steps), batches).map(add_uniform)
     batch_bytes = size * int(np.prod(pictures.shape))
     return made.with_options(_options()).prefetch(max(2, _PREFETCH_BYTES // batch_bytes))
 
 
-def _batches(pictures: Pictures, numbers: NDArray[np.int64], size: int, steps: range) -> tf.data.Dataset:
+def _batches(pictures: ImageCache, numbers: NDArray[np.int64], size: int, steps: range) -> tf.data.Dataset:
     """Returns the batches of these steps: each of the next `size` of `numbers`, of fewer or none where they end."""
     # As data: TensorFlow never lets go of a Python function, nor of what that holds (2.21).
     order = tf.constant(numbers)

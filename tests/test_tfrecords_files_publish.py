@@ -1,0 +1,88 @@
+"""Files and folders that appear complete or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from tfrecords.files.publish import atomic_path, atomic_write, remove
+
+
+def test_a_file_appears_complete_when_the_block_ends(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "new" / "file") as stream:
+        stream.write(b"whole")
+        assert not (tmp_path / "new" / "file").exists()
+    assert (tmp_path / "new" / "file").read_bytes() == b"whole"
+
+
+def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="broken"), atomic_write(tmp_path / "file") as stream:
+        stream.write(b"half")
+        raise RuntimeError("broken")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_folder_appears_when_the_block_ends(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "new" / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "file").write_text("content")
+        assert temporary.parent == tmp_path / "new"
+        assert not (tmp_path / "new" / "folder").exists()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["folder"]
+    assert (tmp_path / "new" / "folder" / "file").read_text() == "content"
+
+
+@pytest.mark.parametrize("new_kind", ["folder", "file"])
+def test_an_existing_folder_is_replaced_with_all_its_files(tmp_path: Path, new_kind: str) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    (output / "old").write_text("old")
+    with atomic_path(output) as temporary:
+        if new_kind == "folder":
+            temporary.mkdir()
+            (temporary / "new").write_text("new")
+        else:
+            temporary.write_text("new")
+        assert (output / "old").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
+    if new_kind == "folder":
+        assert [path.name for path in output.iterdir()] == ["new"]
+    else:
+        assert output.read_text() == "new"
+
+
+def test_a_block_that_raises_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    output.mkdir()
+    (output / "old").write_text("old")
+    with pytest.raises(RuntimeError, match="broken"), atomic_path(output) as temporary:
+        temporary.mkdir()
+        (temporary / "half").touch()
+        raise RuntimeError("broken")
+    assert [path.name for path in tmp_path.iterdir()] == ["output"]
+    assert (output / "old").read_text() == "old"
+
+
+def test_a_block_that_raises_before_it_makes_anything_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "file"):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.weights.h5", "picture.png"])
+def test_the_temporary_name_keeps_the_suffixes_and_is_hidden(tmp_path: Path, name: str) -> None:
+    with atomic_path(tmp_path / name) as temporary:
+        assert temporary.suffix == Path(name).suffix
+        assert temporary.name.startswith(".") and temporary.name.endswith(name)
+        temporary.touch()
+
+
+def test_remove_removes_files_folders_and_links_but_not_what_a_link_points_to(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    remove(tmp_path / "link")
+    assert (tmp_path / "folder" / "inner").is_dir()
+    remove(tmp_path / "folder")
+    remove(tmp_path / "missing")
+    assert not list(tmp_path.iterdir())
