@@ -44,7 +44,7 @@ def test_every_way_gives_every_training_example_once(name: str, records: Path, t
             np.testing.assert_array_equal(digits, stored[key].digits)
 
 
-def test_the_command_prints_a_row_per_way_and_leaves_no_file(
+def test_the_command_prints_a_row_a_way_and_leaves_nothing(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--only", "training,memory-map", "--repeats", "1", "--output", str(tmp_path)]

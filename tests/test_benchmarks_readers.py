@@ -40,7 +40,7 @@ def job(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytest.Te
     return job
 
 
-# WebDataset leaves closing a tar file to the garbage collector.
+# WebDataset leaves a tar file to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("name", WAYS)
 def test_every_way_gives_every_example_in_full(name: str, job: Job, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_the_files_for_peers_hold_the_same_bytes_as_ours(records: Path, tmp_path
     assert tar.count(b".json\0") == 100
 
 
-def test_the_table_has_a_row_per_way_and_lists_what_is_left_out(
+def test_the_table_has_a_row_a_way_and_says_what_is_left_out(
     records: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = importlib.util.find_spec
