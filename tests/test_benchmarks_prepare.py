@@ -31,7 +31,9 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_every_way_makes_the_examples_that_it_should(drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_way_makes_the_examples_that_it_should(
+    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     names = [name for name in WAYS if name not in TOO_SLOW]
     made, temporary = tmp_path / "made", tmp_path / "temporary"
     options = ["--only", ",".join([*names, "parse"]), "--keep-input", str(made), "--output", str(temporary)]
