@@ -1,4 +1,4 @@
-"""The benchmark of input: every way gives the training split once in batches of the same, and the ratios are right."""
+"""The benchmark of input: every way gives each training example once in equal batches, and the ratios are right."""
 
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,7 @@ from benchmarks.readers.job import Job
 from benchmarks.readers.ways import Measured, missing
 
 OWN = ("memory-map", "training", "as-usual")
-"""The others are `benchmarks.readers`', and tested there."""
+"""The others come from `benchmarks.readers` and are tested there."""
 
 
 @pytest.mark.parametrize("name", OWN)
