@@ -36,7 +36,8 @@ GRAIN = ["grain>=0.2.10,<1"]
 # Other packages' readers, which the tests hold ours against.
 PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
-DEV = ["pytest>=8.4,<10", "ruff>=0.12,<1", "mypy>=1.17,<3", *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
+CHECK = ["pytest>=8.4,<10", "pytest-xdist>=3.8,<4", "ruff>=0.12,<1", "mypy>=1.17,<3"]
+DEV = [*CHECK, *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
 
 setup(
     name="streetdigits",

@@ -99,6 +99,7 @@ def test_a_split_without_examples_does_not_keep_tensorflow_datasets_from_the_oth
     assert names == ["train"]
 
 
+@pytest.mark.slow
 def test_every_door_gives_the_same_examples_in_the_same_order_without_tensorflow(dataset: Path, tmp_path: Path) -> None:
     exports = []
     for kind in ("parquet", "arrow", "webdataset"):
