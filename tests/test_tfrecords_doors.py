@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
@@ -18,6 +17,8 @@ from tfrecords import Manifest
 from tfrecords.__main__ import COMMANDS as EXPORTS
 from tfrecords.cli import main
 from tfrecords.record.schema import FEATURES, DigitExample
+
+tfds = pytest.importorskip("tensorflow_datasets", reason="TensorFlow Datasets is not installed: 'streetdigits[tfds]'")
 
 ROOT = Path(__file__).parents[1]
 ARRAYS = ("image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes")

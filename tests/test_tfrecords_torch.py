@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.data import DataLoader
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 import tfrecords
 from tfrecords import Batches, Examples, UserError
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'streetdigits[torch]'")
+pytest.importorskip("torchdata", reason="torchdata is not installed: pip install 'streetdigits[dev]'")
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
+
 from tfrecords.torch import DigitBatches, DigitDataset
 
 ROOT = Path(__file__).parents[1]
