@@ -42,7 +42,7 @@ BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
 # The API reference.
 DOCS = ["pdoc>=16,<17"]
 LINT = ["mypy>=1.17,<3", "pre-commit>=4.3,<5", "ruff>=0.12,<1"]
-DEV = ["pytest>=8.4,<10", *LINT, *DOCS, *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
+DEV = ["pytest>=8.4,<10", "pytest-xdist>=3.8,<4", *LINT, *DOCS, *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
 
 setup(
     name="streetdigits",

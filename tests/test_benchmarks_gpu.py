@@ -49,6 +49,7 @@ def there(request: pytest.FixtureRequest, records: Path, tmp_path_factory: pytes
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow
 def test_a_model_answers_alike_on_every_backend(name: str, there: OnBackend) -> None:
     for head, expected in on_backend.outputs(name, on_backend.build(name)).items():
         assert np.abs(expected).max() > 0.1
@@ -56,18 +57,21 @@ def test_a_model_answers_alike_on_every_backend(name: str, there: OnBackend) -> 
 
 
 @pytest.mark.parametrize("name", on_backend.AUGMENT)
+@pytest.mark.slow
 def test_pictures_are_augmented_alike_on_every_backend(name: str, there: OnBackend) -> None:
     expected = on_backend.augmented(name)
     assert expected.shape == (5, 18, 18, 3) and expected.std() > 10
     np.testing.assert_allclose(there.arrays[f"{name}/augmented"], expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_average_of_the_weights_learns_too(there: OnBackend) -> None:
     losses = there.arrays["losses"]
     assert losses[-2] < losses[0] - 1 and losses[-1] < losses[0] - 1
     assert losses[-1] != losses[-2]
 
 
+@pytest.mark.slow
 def test_the_command_trains_scores_and_measures_without_tensorflow(there: OnBackend, records: Path) -> None:
     assert there.printed[0] == f"Backend: {there.backend}, as asked for, on CPU."
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in there.printed if line.startswith("|")]
@@ -79,6 +83,7 @@ def test_the_command_trains_scores_and_measures_without_tensorflow(there: OnBack
     assert there.printed[-1].startswith("compact after ")
 
 
+@pytest.mark.slow
 def test_operations_are_as_many_as_pytorch_counts(there: OnBackend) -> None:
     if there.backend != "torch":
         pytest.skip("PyTorch's own count")

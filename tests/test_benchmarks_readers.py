@@ -43,6 +43,7 @@ def job(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytest.Te
 # WebDataset leaves a tar file to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("name", WAYS)
+@pytest.mark.slow
 def test_every_way_gives_every_example_in_full(name: str, job: Job, tmp_path: Path) -> None:
     if said := missing(name):
         pytest.skip(said)
@@ -109,6 +110,7 @@ def test_the_files_for_peers_hold_the_same_bytes_as_ours(records: Path, tmp_path
     assert tar.count(b".json\0") == 100
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_a_way_and_says_what_is_left_out(
     records: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_there_is_a_snippet_for_every_reader() -> None:
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
+@pytest.mark.slow
 def test_a_snippet_runs_and_shows_something(name: str, results: dict[str, list[str]]) -> None:
     shown, error = results[name]
     assert not error and shown.strip()

@@ -25,6 +25,8 @@ from trainer.run.config import AugmentConfig, TrainConfig
 from trainer.run.directory import EVALUATION, HISTORY, PREDICTIONS, Run
 from trainer.scoring.inference import make_forward, predict_split
 
+pytestmark = pytest.mark.slow
+
 
 def trainer(*arguments: object) -> int:
     return main("trainer", "", COMMANDS, list(map(str, arguments)))

@@ -240,6 +240,7 @@ assert not heavy, heavy
     assert "COMMAND" in done.stdout
 
 
+@pytest.mark.slow
 def test_tensorflow_starts_without_lines_about_gpus_that_are_not_there() -> None:
     program = """
 import os

@@ -65,6 +65,7 @@ def export(*arguments: object) -> int:
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.slow
 def test_a_format_answers_as_the_model_does_in_a_process_of_its_own(
     run: Run, pictures: np.ndarray, expected: Predictions, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

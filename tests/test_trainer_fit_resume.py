@@ -91,6 +91,7 @@ def whole(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp_path: Path, whole: Path) -> None:
     run_dir = tmp_path / "run"
     often = ["--checkpoint-steps", "3", "--keep-checkpoints", "2"]
@@ -114,6 +115,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.slow
 def test_a_signal_saves_at_once_and_the_same_command_goes_on(
     records: Path,
     tmp_path: Path,
@@ -145,6 +147,7 @@ def test_a_second_interrupt_stops_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_and_another_configuration_refused(
     records: Path, whole: Path, own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -160,6 +163,7 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
     records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,6 +188,7 @@ def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
     assert "no complete checkpoint to resume from: use --overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +263,7 @@ def _best(run_dir: Path) -> list[np.ndarray]:
     return [weights for weights in load_model(Run.load(run_dir)).get_weights() if weights.dtype == np.float32]
 
 
+@pytest.mark.slow
 def test_numbers_that_blow_up_stop_the_run_with_step_and_keys(
     records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ from trainer.run.directory import CONFIG, HISTORY, WEIGHTS, Run, write_json
 
 
 @pytest.mark.parametrize("several", [False, True])
+@pytest.mark.slow
 def test_a_compiled_step_has_the_losses_of_one_that_is_not(several: bool) -> None:
     strategy = make_strategy(Cluster(), "cpu", 1.0) if several else tf.distribute.OneDeviceStrategy("/cpu:0")
     plain, compiled = (host_losses.losses(Cluster(), strategy, jit_compile=jit) for jit in (False, True))
@@ -70,6 +71,7 @@ def _train(records: Path, run_dir: Path, *options: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_a_run_with_both_goes_on_exactly_and_leaves_a_model_like_any_other(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,6 +46,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_predict_reads_at_once_after_installation_and_writes_nothing(
     installed: Path, drawn: Path, tmp_path: Path
 ) -> None:
