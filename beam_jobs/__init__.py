@@ -4,5 +4,5 @@ import logging
 
 __all__: list[str] = []
 
-# Beam says so each time it is imported; nothing here speaks to BigQuery.
+# Beam logs this at every import; nothing here uses BigQuery.
 logging.getLogger().addFilter(lambda record: not record.getMessage().startswith("apitools not found"))

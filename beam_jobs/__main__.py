@@ -1,4 +1,4 @@
-"""Labelled pictures of numbers to TFRecords: get or draw the pictures, then prepare them on Apache Beam."""
+"""Pictures of numbers to TFRecords: download or draw the pictures, then prepare them on Apache Beam."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a source says of one picture, and what becomes of pictures that cannot be used."""
+"""The annotation of one picture, and the dead letter of a picture that cannot be used."""
 
 import pickle
 import zlib
@@ -10,12 +10,12 @@ from tfrecords.images.crop import BoundingBox
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """Why a picture was rejected.
+    """Reason for the rejection of a picture.
 
     Attributes:
-      stage: where: annotation, picture or crop.
-      reason: what rule it broke, one word to count by: `too_long`.
-      detail: for people: the rule and what was received.
+      stage: Stage of the job that rejected it: annotation, picture or crop.
+      reason: One word to count by, as `too_long`.
+      detail: Rule that the picture breaks and the value received, as a sentence.
     """
 
     stage: str
@@ -24,9 +24,10 @@ class DeadLetter:
 
 
 class RejectedError(UserError):
-    """A picture that cannot become an example; bugs raise other errors, and end the job."""
+    """A picture cannot become an example. Bugs raise other errors, which end the job."""
 
     def __init__(self, stage: str, reason: str, rule: str, received: object = None) -> None:
+        """Takes the stage and reason of the dead letter, and the rule and value of the message."""
         super().__init__(rule, received)
         self.letter = DeadLetter(stage, reason, str(self))
 
@@ -36,12 +37,12 @@ class Annotation:
     """All digits of one source picture.
 
     Attributes:
-      subset: as published: train, test, extra.
-      name: of the picture's file in its subset's folder.
-      index: place in the source's order, from 0.
-      digits: 0..9 each, in reading order.
-      boxes: of the digits, in the same order, in the picture's pixels.
-      dead: why it is rejected already, or None.
+      subset: Name of the subset as published: train, test, extra.
+      name: Name of the picture's file in its subset's folder.
+      index: Position in the source's order, from 0.
+      digits: Digits, 0..9 each, in reading order.
+      boxes: Boxes of the digits, in the same order, in the picture's pixels.
+      dead: Reason for the rejection of the annotation, or None.
     """
 
     subset: str
@@ -58,11 +59,11 @@ class Annotation:
 
 
 def pack(annotations: list[Annotation]) -> bytes:
-    """Returns annotations as a runner shuffles them: a sixth of the memory that as many elements would take."""
+    """Returns annotations as one element for the runner to shuffle: a sixth of the memory of as many elements."""
     return zlib.compress(pickle.dumps(annotations), 1)
 
 
 def unpack(packed: bytes) -> list[Annotation]:
-    """Returns the annotations that were packed, by this job."""
+    """Returns the annotations that `pack` packed in this job."""
     annotations: list[Annotation] = pickle.loads(zlib.decompress(packed))  # noqa: S301  (as Beam's own coders do)
     return annotations

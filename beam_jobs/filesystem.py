@@ -1,4 +1,4 @@
-"""Files on any of Beam's file systems: local paths, gs://, s3://, hdfs://."""
+"""Files on any file system of Beam: local paths, gs://, s3://, hdfs://."""
 
 import errno
 import os
@@ -12,6 +12,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from tfrecords.errors import UserError
+from tfrecords.files.publish import atomic_path
 
 _BUFFER_BYTES = 1 << 20
 
@@ -22,34 +23,36 @@ def join(folder: str, name: str) -> str:
 
 
 def is_local(path: str) -> bool:
-    """True for a path on this machine, False for one with a scheme."""
+    """Returns whether a path is on this machine; other paths have a scheme, as gs://."""
     return FileSystems.get_scheme(path) is None
 
 
 def check_file_system(path: str) -> None:
-    """Raises:
-    UserError: Beam has no file system for the scheme of `path`.
+    """Checks that Beam has a file system for the scheme of `path`.
+
+    Raises:
+      UserError: Beam has none.
     """
     try:
         FileSystems.get_filesystem(path)
     except ValueError as error:
-        raise UserError(
-            "A path must be local or of a file system that Beam has, as gs://, with its extra.", path
-        ) from error
+        rule = "A path must be local, or on a file system of Beam, as gs://, whose extra is installed."
+        raise UserError(rule, path) from error
 
 
 def exists(path: str) -> bool:
+    """Returns whether there is a file or a folder at `path`."""
     return bool(FileSystems.exists(path))
 
 
 def read_bytes(path: str) -> bytes:
-    """Returns a file's bytes as they are.
+    """Returns a file's bytes, without decompression.
 
     Raises:
-      OSError: the file cannot be read, or is none: a pipe would never end.
+      OSError: The file cannot be read, or is not a regular file.
     """
     if is_local(path):
-        # Beam's local file system adds half a dozen calls a file: too many for small pictures.
+        # Beam's local file system adds half a dozen calls per file: too many for small pictures.
         return read_local(path)
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
         return bytes(stream.read())
@@ -59,9 +62,9 @@ def read_local(path: str) -> bytes:
     """Returns a local file's bytes.
 
     Raises:
-      OSError: as `read_bytes`.
+      OSError: The file cannot be read, or is not a regular file.
     """
-    # Not to wait: opening a pipe that nobody writes to would. Bare calls: a stream takes twice as long.
+    # Non-blocking, since opening a pipe without a writer would wait. Bare calls, since a stream takes twice as long.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(descriptor)
@@ -78,35 +81,50 @@ def read_local(path: str) -> bytes:
 
 
 def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:
-    """Writes a file so that `path` never holds a part of it: into the folder `scratch` first, then renamed.
+    """Writes a file that appears complete or not at all: first in the folder `scratch`, then renamed.
 
-    A worker that outlives its killed job finds its scratch folder gone, and writes nothing more.
+    A worker that outlives its killed job finds its scratch folder deleted, and writes nothing more.
+
+    Args:
+      path: Path of the file.
+      chunks: Bytes of the file, in order.
+      scratch: Existing folder for the unfinished file, on the same file system.
 
     Raises:
-      UserError: it cannot be written.
+      UserError: The file cannot be written.
     """
-    temporary = join(scratch, f"{FileSystems.split(path)[1]}.{uuid.uuid4().hex}")
     try:
         if is_local(path):
-            with Path(temporary).open("wb", buffering=_BUFFER_BYTES) as stream:
+            with (
+                atomic_path(Path(path), Path(scratch)) as temporary,
+                temporary.open("wb", buffering=_BUFFER_BYTES) as stream,
+            ):
                 stream.writelines(chunks)
-            Path(temporary).replace(path)
-            return
-        with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
-            stream.writelines(chunks)
-        FileSystems.rename([temporary], [path])
+        else:
+            _publish_remote(path, chunks, scratch)
     except OSError as error:
-        delete([temporary])
         raise UserError(f"{path} cannot be written.", error.strerror or error) from error
 
 
+def _publish_remote(path: str, chunks: Iterable[bytes], scratch: str) -> None:
+    """Does what `publish` does, through Beam."""
+    temporary = join(scratch, f"{FileSystems.split(path)[1]}.{uuid.uuid4().hex}")
+    try:
+        with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+            stream.writelines(chunks)
+        FileSystems.rename([temporary], [path])
+    except OSError:
+        delete([temporary])
+        raise
+
+
 def delete(paths: list[str]) -> None:
-    """Deletes the files that exist of `paths`."""
+    """Deletes the files of `paths` that exist."""
     FileSystems.delete([path for path in paths if exists(path)])
 
 
 def list_names(folder: str) -> list[str]:
-    """Returns the names of the files directly in `folder`, sorted; none where there is no such folder."""
+    """Returns the sorted names of the files directly in `folder`; none if there is no such folder."""
     if not exists(folder):
         return []
     (match,) = FileSystems.match([join(folder, "*")])
@@ -114,26 +132,26 @@ def list_names(folder: str) -> list[str]:
 
 
 def list_folders(path: str) -> list[str]:
-    """Returns the names of the folders directly in a local folder, sorted."""
+    """Returns the sorted names of the folders directly in a local folder."""
     return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
 
 
 def make_folder(path: str) -> None:
-    """Makes a folder and its parents where they do not exist; other file systems need none.
+    """Creates a folder and its parents if they do not exist; file systems other than the local one need none.
 
     Raises:
-      UserError: something else stands there, or it cannot be made.
+      UserError: There is something else at `path`, or the folder cannot be created.
     """
     if is_local(path):
         try:
             Path(path).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            rule = f"It must be a folder, or a place where one can be made ({error.strerror})."
+            rule = f"It must be a folder, or a place for a new folder ({error.strerror})."
             raise UserError(rule, path) from error
 
 
 def delete_folder(path: str) -> None:
-    """Deletes a folder and all in it, where it exists."""
+    """Deletes a folder and everything in it, if it exists."""
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
         return

@@ -8,7 +8,8 @@ import pytest
 
 from beam_jobs.prepare.assign import Fractions, digest, order_of, shard_of, split_of
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.plan import Subset, make_plan
+from beam_jobs.prepare.plan import make_plan
+from beam_jobs.sources.base import Subset
 from tfrecords.errors import UserError
 from tfrecords.images.crop import CropSpec
 

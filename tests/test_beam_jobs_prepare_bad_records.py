@@ -512,6 +512,6 @@ def test_a_machine_that_is_short_of_something_ends_the_job(number: int) -> None:
     read = raising(OSError(number, "Too little", PATH))
     with pytest.raises(UserError) as caught:
         make_shard([annotation("1", 0)], "train", 0, False, PrepareConfig(), read)
-    rule = "train/1: cannot be read: the machine is short of something that all pictures need."
+    rule = "train/1: cannot be read, because the machine lacks a resource that every picture needs."
     assert str(caught.value) == f"{rule} Received: Too little"
     assert not isinstance(caught.value, RejectedError)

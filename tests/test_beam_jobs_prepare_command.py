@@ -18,9 +18,10 @@ from beam_jobs.__main__ import COMMANDS
 from beam_jobs.prepare.command import run_pipeline
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.monitoring import read_metrics
-from beam_jobs.prepare.output_lock import claim
-from beam_jobs.prepare.plan import find_subsets, make_plan
+from beam_jobs.prepare.output_lock import lock_output
+from beam_jobs.prepare.plan import make_plan
 from beam_jobs.prepare.runner import parse_beam_options
+from beam_jobs.sources.svhn.source import SOURCE
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tests.examples import assert_equal_examples
 from tests.real_data import data_folder
@@ -180,8 +181,9 @@ def test_bad_pictures_become_dead_letters_and_the_others_records(tmp_path: Path)
 
 def test_the_job_counts_what_the_manifest_states(tmp_path: Path) -> None:
     output = tmp_path / "records"
-    plan = make_plan(PrepareConfig(max_dead_fraction=1.0), find_subsets(_broken(tmp_path / "photos"), ()), str(output))
-    with claim(plan, overwrite=False):
+    subsets = SOURCE.find_subsets(_broken(tmp_path / "photos"), ())
+    plan = make_plan(PrepareConfig(max_dead_fraction=1.0), subsets, str(output))
+    with lock_output(plan, overwrite=False):
         Path(plan.scratch, "progress").mkdir()
         counters, distributions = read_metrics(run_pipeline(plan, parse_beam_options([])))
     manifest = Manifest.load(output)
@@ -219,7 +221,7 @@ def test_a_dataset_is_not_overwritten_unasked_and_leaves_no_shard_when_it_is(
     (output / ".prepare" / "run-dead" / "svhn-train.tfrecord-00000-of-00003").write_bytes(b"left by a killed run")
     before = digests(output)
     assert prepare(drawn, output, "--shards", "2") == 1
-    assert "holds a dataset made otherwise: give --overwrite" in capsys.readouterr().err
+    assert "holds a dataset with other settings: give --overwrite" in capsys.readouterr().err
     assert digests(output) == before
     assert prepare(drawn, output, "--shards", "2", "--overwrite") == 0
     assert not list(find_errors(output, Manifest.load(output)))

@@ -102,7 +102,7 @@ def test_a_rerun_writes_the_missing_shards_only(
     assert 0 < len(results) < 6
     capsys.readouterr()
     assert prepare(drawn, output) == 0
-    assert f"{len(results)} shards stood there already, {6 - len(results)} were written" in capsys.readouterr().out
+    assert f"{len(results)} shards were already complete, {6 - len(results)} were written" in capsys.readouterr().out
     same = [path for path, time in shards.items() if path.stat().st_mtime_ns == time]
     assert len(same) == len(results)
     assert digests(output) == digests(undisturbed)
@@ -149,7 +149,7 @@ def test_the_same_command_over_a_whole_dataset_changes_nothing(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in undisturbed.iterdir()}
     assert prepare(drawn, undisturbed) == 0
-    assert "80 pictures stood there already: the dataset svhn is in" in capsys.readouterr().out
+    assert "80 pictures were already prepared: the dataset svhn is in" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in undisturbed.iterdir()} == before
 
 
@@ -166,7 +166,7 @@ def test_another_configuration_is_refused_with_what_differs_unless_it_may_overwr
     assert prepare(drawn, output, "--seed", "5", "--jitters", "2") == 1
     what = "an unfinished dataset" if unfinished else "a dataset"
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {output} holds {what} made otherwise: give --overwrite to replace it")
+    assert error.startswith(f"error: {output} holds {what} with other settings: give --overwrite to replace it")
     assert error.endswith("Received: crop.jitters 5, now 2; seed 0, now 5\n")
     assert digests(output) == before
     assert prepare(drawn, output, "--seed", "5", "--shards", "2", "--overwrite") == 0
@@ -185,7 +185,7 @@ def test_an_overwriting_run_that_was_killed_goes_on_where_it_was(
         assert _quietly(_run_until, drawn, output, operation, "--overwrite") == -signal.SIGKILL
     capsys.readouterr()
     assert prepare(drawn, output, "--overwrite") == 0
-    assert re.search(r"\d shards stood there already", capsys.readouterr().out)
+    assert re.search(r"\d shards were already complete", capsys.readouterr().out)
     assert digests(output) == digests(undisturbed)
 
 
@@ -203,9 +203,8 @@ def test_two_runs_at_once_are_one_too_many(drawn: Path, tmp_path: Path, capsys: 
     (tmp_path / ".prepare").mkdir()
     with FileLock(tmp_path / ".prepare" / "lock"):
         assert prepare(drawn, tmp_path) == 1
-    assert capsys.readouterr().err == (
-        f"error: Another run is writing there: wait for its end, or give another --output. Received: {tmp_path}\n"
-    )
+    rule = "Another run is writing there: wait until it has finished, or give another --output."
+    assert capsys.readouterr().err == f"error: {rule} Received: {tmp_path}\n"
     assert prepare(drawn, tmp_path) == 0
 
 

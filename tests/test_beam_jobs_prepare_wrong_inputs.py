@@ -186,7 +186,10 @@ OPTIONS = {
         ["--validation-fraction", "0.5", "--test-fraction", "0.5"],
         "must leave something to train on. Received: 1.0",
     ),
-    "an option that Beam does not know": (["--nonsense", "3"], "it knows no such one. Received: ['--nonsense', '3']"),
+    "an option that Beam does not know": (
+        ["--nonsense", "3"],
+        "one of these is neither. Received: ['--nonsense', '3']",
+    ),
     "a word behind Beam's options": (["--direct_num_workers", "1", "stray"], "stray']"),
     "a value that Beam does not take": (["--direct_running_mode", "nonsense"], "'nonsense']"),
     "a runner that does not exist": (["--runner", "NonsenseRunner"], "NonsenseRunner"),

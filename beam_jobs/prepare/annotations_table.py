@@ -1,4 +1,4 @@
-"""annotations.parquet and dead_letters.jsonl: one row a picture, and one line a rejected one."""
+"""annotations.parquet, with a row per picture, and dead_letters.jsonl, with a line per rejected picture."""
 
 import io
 import json
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from beam_jobs.prepare.load_picture import PictureRow
 from tfrecords.images.crop import BoundingBox
 
-_ROWS_IN_A_GROUP = 20_000
+_ROWS_PER_GROUP = 20_000
 _BOX = pa.struct([(edge, pa.float64()) for edge in ("ymin", "xmin", "ymax", "xmax")])
 SCHEMA = pa.schema(
     [
@@ -34,15 +34,15 @@ SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
-"""The columns of annotations.parquet; sizes and boxes in pixels; stage, reason and detail only where rejected."""
+"""Columns of annotations.parquet: sizes and boxes in pixels; stage, reason and detail of rejected pictures only."""
 
 
 def to_table(rows: list[PictureRow]) -> pa.Table:
     """Returns the rows as an Arrow table of `SCHEMA`."""
-    annotations, sources = [row.annotation for row in rows], [row.source for row in rows]
+    annotations, files = [row.annotation for row in rows], [row.file for row in rows]
     texts = ["".join(map(str, annotation.digits)) or None for annotation in annotations]
     dead = [row.dead for row in rows]
-    # Column by column: a third of the time that a dictionary a row takes.
+    # Column by column, in a third of the time of a dictionary per row.
     columns = {
         "key": [annotation.key for annotation in annotations],
         "subset": [annotation.subset for annotation in annotations],
@@ -53,10 +53,10 @@ def to_table(rows: list[PictureRow]) -> pa.Table:
         "boxes": _boxes([annotation.boxes for annotation in annotations]),
         "split": [None if row.dead else row.split for row in rows],
         "shard": [None if row.dead else row.shard for row in rows],
-        "source_bytes": [source and source.bytes for source in sources],
-        "source_crc32c": [source and source.crc32c for source in sources],
-        "source_height": [source and source.height for source in sources],
-        "source_width": [source and source.width for source in sources],
+        "source_bytes": [file and file.bytes for file in files],
+        "source_crc32c": [file and file.crc32c for file in files],
+        "source_height": [file and file.height for file in files],
+        "source_width": [file and file.width for file in files],
         "crop_box": [row.crop_box for row in rows],
         "stage": [letter and letter.stage for letter in dead],
         "reason": [letter and letter.reason for letter in dead],
@@ -66,7 +66,7 @@ def to_table(rows: list[PictureRow]) -> pa.Table:
 
 
 def _boxes(boxes: list[tuple[BoundingBox, ...]]) -> pa.ListArray:
-    """Returns a list of boxes for each picture."""
+    """Returns an array with a list of boxes per picture."""
     edges = np.array([edge for of_picture in boxes for box in of_picture for edge in box], np.float64).reshape(-1, 4)
     values = pa.StructArray.from_arrays([pa.array(edge) for edge in edges.T], fields=list(_BOX))
     offsets = np.cumsum([0, *map(len, boxes)], dtype=np.int32)
@@ -78,18 +78,19 @@ def to_parquet(table: pa.Table) -> bytes:
     order = _source_order(table)
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
-        # A copy of the whole table in order would be the job's largest piece of memory.
-        for start in range(0, len(order), _ROWS_IN_A_GROUP):
-            writer.write_table(table.take(order[start : start + _ROWS_IN_A_GROUP]))
+        # Group by group: a sorted copy of the complete table would be the job's largest use of memory.
+        for start in range(0, len(order), _ROWS_PER_GROUP):
+            writer.write_table(table.take(order[start : start + _ROWS_PER_GROUP]))
     return buffer.getvalue()
 
 
 def dead_letters_jsonl(table: pa.Table) -> bytes:
-    """Returns a JSON line for each rejected picture, in the source's order: key, stage, reason and detail."""
+    """Returns a JSON line per rejected picture, in the source's order: key, stage, reason and detail."""
     rejected = table.filter(pc.field("reason").is_valid())
     rows = rejected.take(_source_order(rejected)).select(["key", "stage", "reason", "detail"]).to_pylist()
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def _source_order(table: pa.Table) -> pa.Array:
+    """Returns the indices of the rows in the source's order."""
     return pc.sort_indices(table.select(["subset", "index"]), [("subset", "ascending"), ("index", "ascending")])

@@ -1,7 +1,7 @@
-"""Where an annotation goes: split, shard and place, from stable digests of seed and key.
+"""Split, shard and order of an annotation, from stable digests of seed and key.
 
-A picture's place depends on nothing but its key, the seed and the number of shards,
-so a picture that is added later moves no other to another split.
+They depend on nothing but the key, the seed and the number of shards, so a picture that is added later moves no other
+picture to another split.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from tfrecords.digests import stable_digest
 
 
 def digest(seed: int, purpose: str, key: str) -> int:
-    """Returns 64 uniform bits that are the same on every machine, and independent for each purpose."""
+    """Returns 64 uniform bits, the same on every machine and independent for each purpose."""
     return stable_digest(f"{seed}/{purpose}/{key}")
 
 
 @dataclass(frozen=True)
 class Fractions:
-    """What share of the training pictures is drawn for evaluation.
+    """Shares of the training pictures that are drawn for evaluation.
 
     Attributes:
-      validation: for the validation split, 0..1.
-      test: for the test split, 0..1; for sources that publish none.
+      validation: Share for the validation split, 0..1.
+      test: Share for the test split, 0..1; for sources that publish no test subset.
     """
 
     validation: float
@@ -28,27 +28,27 @@ class Fractions:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The share of each split, in the order in which the unit interval is cut."""
+        """Share of each split, in the order in which they divide the unit interval."""
         return {"test": self.test, "validation": self.validation, "train": 1 - self.validation - self.test}
 
 
 def split_of(subset: str, key: str, seed: int, fractions: Fractions) -> str:
-    """Returns the split of a source picture: a published test stays test, all else may be drawn."""
+    """Returns the split of a source picture: that of a published test stays test, all others may be drawn."""
     if subset == "test":
         return "test"
-    place = digest(seed, "split", key) / 2**64
+    position = digest(seed, "split", key) / 2**64
     for split, share in fractions.shares.items():
-        if place < share:
+        if position < share:
             return split
-        place -= share
+        position -= share
     return "train"
 
 
 def shard_of(key: str, seed: int, shards: int) -> int:
-    """Returns the shard of a source picture, 0..shards-1; all its jitters go there."""
+    """Returns the index of a source picture's shard, 0..shards-1; all jitters of the picture go there."""
     return digest(seed, "shard", key) % shards
 
 
 def order_of(key: str, seed: int) -> tuple[int, str]:
-    """Returns what an example is sorted by in its shard: random, and never a tie."""
+    """Returns the sort key of an example in its shard: random, and different for every example."""
     return digest(seed, "order", key), key

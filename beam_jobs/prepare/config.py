@@ -5,46 +5,62 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from beam_jobs.prepare.assign import Fractions
-from beam_jobs.sources.svhn.digit_struct import DIGIT_ORDERS
+from beam_jobs.sources.base import DIGIT_ORDERS
 from tfrecords.dataset.manifest import ImageInfo
 from tfrecords.errors import UserError
+from tfrecords.flags import setting
 from tfrecords.images.crop import CropSpec
 from tfrecords.record.codec import ENCODINGS
+
+_DATA, _SPLITS, _PICTURES = "data", "splits and shards", "pictures"
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """What decides a dataset's bytes, apart from its pictures; no paths and no runner.
+    """Everything that decides a dataset's bytes except its pictures; no paths and no runner.
+
+    The help line of each setting describes it. The order of the fields is that of the manifest.
 
     Attributes:
-      source: the published format: svhn.
-      name: of the dataset, the first part of its shards' names.
-      crop: how pictures are cut.
-      whole_crops: whether evaluation pictures are stored as the whole resized crop too, where training pictures are.
-      validation_fraction: share of the training pictures that becomes validation.
-      test_fraction: share of the training pictures that becomes test.
-      seed: of every random choice.
-      encoding: of the pixels: raw or png.
-      digit_order: of the digits: left or stored.
-      examples_per_shard: aimed at; shards are filled by digests, not to the brim.
-      shards: of the largest split, or None to follow `examples_per_shard`.
-      max_dead_fraction: more rejected pictures than this fail the job, 0..1.
+      source: Name of the input's format, one of `beam_jobs.sources.SOURCES`.
+      crop: How pictures are cut.
     """
 
     source: str = "svhn"
-    name: str = "svhn"
+    name: str = setting("svhn", "name of the dataset, first part of its shards' names", group=_DATA)
     crop: CropSpec = field(default_factory=CropSpec)
-    whole_crops: bool = False
-    validation_fraction: float = 0.05
-    test_fraction: float = 0.0
-    seed: int = 0
-    encoding: str = "raw"
-    digit_order: str = "left"
-    examples_per_shard: int = 4096
-    shards: int | None = None
-    max_dead_fraction: float = 0.01
+    whole_crops: bool = setting(
+        False,
+        "with --jitters 0: store the complete crop of evaluation pictures too, for trainer evaluate --crops 10",
+        group=_PICTURES,
+    )
+    validation_fraction: float = setting(
+        0.05, "share of the training pictures drawn for validation, 0..1", group=_SPLITS
+    )
+    test_fraction: float = setting(0.0, "share of the training pictures drawn for test, 0..1", group=_SPLITS)
+    seed: int = setting(0, "random seed for splits, shards, order and jitter", group=_SPLITS)
+    encoding: str = setting("raw", "encoding of the stored pixels", choices=ENCODINGS, group=_PICTURES)
+    digit_order: str = setting(
+        "left",
+        "reading order of a picture's digits: by the left edges of their boxes, or as the source stores them",
+        choices=DIGIT_ORDERS,
+        group=_DATA,
+    )
+    examples_per_shard: int = setting(4096, "target number of examples per shard", group=_SPLITS)
+    shards: int | None = setting(
+        None, "number of shards of the largest split, instead of --examples-per-shard", group=_SPLITS
+    )
+    max_dead_fraction: float = setting(
+        0.01, "largest share of rejected pictures, 0..1; the job fails if there are more", group=_PICTURES
+    )
 
     def __post_init__(self) -> None:
+        """Checks every setting.
+
+        Raises:
+          UserError: A setting is not allowed.
+        """
+
         def check(good: bool, rule: str, received: object) -> None:
             if not good:
                 raise UserError(rule, received)
@@ -62,24 +78,24 @@ class PrepareConfig:
 
     @property
     def fractions(self) -> Fractions:
-        """What is drawn from the training pictures."""
+        """Shares that are drawn from the training pictures."""
         return Fractions(self.validation_fraction, self.test_fraction)
 
     def jitters(self, split: str) -> int:
-        """Returns how many random windows each picture of a split gets; 0 where it gets one that is not random."""
+        """Returns the number of random windows per picture of a split; 0 if it gets one fixed window."""
         return self.crop.jitters if split == "train" else 0
 
     def image_size(self, split: str) -> int:
-        """Returns the height and width of a split's pictures, pixels."""
-        is_whole = self.whole_crops or (split == "train" and not self.crop.jitters)
-        return self.crop.crop_size if is_whole else self.crop.record_size
+        """Returns the height and width of a split's images, pixels."""
+        is_whole_crop = self.whole_crops or (split == "train" and not self.crop.jitters)
+        return self.crop.crop_size if is_whole_crop else self.crop.record_size
 
     def image_info(self, splits: list[str]) -> ImageInfo:
-        """Returns what the pictures of a dataset of these splits are."""
+        """Returns the shape and encoding of the images of a dataset with these splits."""
         sizes = {self.image_size(split) for split in splits}
         size = sizes.pop() if len(sizes) == 1 else None
         return ImageInfo((size, size, 3), self.encoding)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the values as JSON holds them."""
+        """Returns the settings as the manifest holds them."""
         return asdict(self)

@@ -1,7 +1,7 @@
-"""An annotation's picture to its pixels: read, decoded, and what is learned of the file on the way.
+"""Pixels of an annotation's picture: read, decoded, with what is learned about the file on the way.
 
-Not ahead in a second thread, though decoding lets go of Python's lock: to take it again between the kernel's short
-steps costs as long as is gained (measured).
+Not ahead of time in a second thread, although decoding releases Python's lock: taking it again between the short steps
+of the crop costs as much time as is gained (measured).
 """
 
 import errno
@@ -18,13 +18,20 @@ from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
 from tfrecords.images.decode import PictureError, decode_picture
 
-_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors of reading that say nothing of the picture: as a dead letter, a whole picture would be missing for good."""
+_ERRORS_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors that say nothing about the picture. A dead letter would leave a good picture out of the dataset for good."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """What is known of a picture's file: its size in bytes and CRC-32C, and its height and width in pixels."""
+class PictureFile:
+    """What is known of a picture's file.
+
+    Attributes:
+      bytes: Size of the file, bytes.
+      crc32c: CRC-32C of the file.
+      height: Height of the picture, pixels; None if it cannot be decoded.
+      width: Width of the picture, pixels; None if it cannot be decoded.
+    """
 
     bytes: int
     crc32c: int
@@ -34,32 +41,38 @@ class Source:
 
 @dataclass
 class PictureRow:
-    """What annotations.parquet says of one picture: everything known, filled in on the way, and why it went no further.
+    """Row of annotations.parquet for one picture, filled in step by step.
 
     Attributes:
-      decode_us: how long decoding took, microseconds; for the job's metrics, never written.
+      annotation: Annotation of the picture.
+      split: Split of the picture.
+      shard: Index of the picture's shard.
+      file: What is known of the file; None if it could not be read.
+      crop_box: Box of the crop in the picture's pixels; None if there is no crop.
+      dead: Reason for the rejection of the picture, or None.
+      decode_us: Decoding time, microseconds; for the job's metrics, never written.
     """
 
     annotation: Annotation
     split: str
     shard: int
-    source: Source | None = None
+    file: PictureFile | None = None
     crop_box: BoundingBox | None = None
     dead: DeadLetter | None = None
     decode_us: int | None = None
 
 
 Read = Callable[[str], bytes]
-"""Returns the bytes of the picture of a key; raises OSError where it cannot."""
+"""Function that returns the bytes of the picture of a key; raises OSError if it cannot."""
 Loaded = tuple[PictureRow, NDArray[np.uint8] | None]
-"""A picture's row and its pixels, (height, width, 3) uint8; None where the row tells why there are none."""
+"""Row of a picture and its pixels, (height, width, 3) uint8; None if the row has a dead letter."""
 
 
 def load(rows: Iterable[PictureRow], read: Read) -> Iterator[Loaded]:
-    """Yields each row, with what was learned of its picture's file, and the picture.
+    """Yields each row, completed by what is learned of the picture's file, with the picture.
 
     Raises:
-      UserError: the machine is short of something, so that no picture can be read.
+      UserError: The machine lacks a resource that every picture needs.
     """
     for row in rows:
         try:
@@ -79,10 +92,10 @@ def _picture(row: PictureRow, read: Read) -> NDArray[np.uint8]:
     try:
         picture = decode_picture(data, annotation.key)
     except PictureError as error:
-        row.source = Source(len(data), checksum)
+        row.file = PictureFile(len(data), checksum)
         raise RejectedError("picture", error.reason, str(error)) from error
     row.decode_us = (time.perf_counter_ns() - start) // 1000
-    row.source = Source(len(data), checksum, *picture.shape[:2])
+    row.file = PictureFile(len(data), checksum, *picture.shape[:2])
     return picture
 
 
@@ -90,11 +103,10 @@ def _read(key: str, read: Read) -> bytes:
     try:
         return read(key)
     except OSError as error:
-        # Not all of the error: the path would say where this machine keeps the data, and the same inputs must make
-        # the same bytes.
+        # Without the path, which is different on every machine: the same input must give the same bytes.
         received = error.strerror or type(error).__name__
-        if error.errno in _OF_THE_MACHINE:
-            rule = f"{key}: cannot be read: the machine is short of something that all pictures need."
+        if error.errno in _ERRORS_OF_THE_MACHINE:
+            rule = f"{key}: cannot be read, because the machine lacks a resource that every picture needs."
             raise UserError(rule, received) from error
         if isinstance(error, FileNotFoundError):
             raise RejectedError("picture", "missing_picture", f"{key}: there is no such picture.", received) from error

@@ -25,18 +25,18 @@ def make_shard(
     config: PrepareConfig,
     read: Callable[[str], bytes],
 ) -> tuple[list[bytes], list[PictureRow]]:
-    """Returns a shard's framed records, in their final order, and a row for each of its pictures.
+    """Returns a shard's framed records, in their final order, and a row per picture, in the source's order.
 
     Args:
-      annotations: of the pictures assigned to the shard, in any order; all of one name are among them.
-      split: of the shard.
-      shard: its number, for the rows.
-      dynamic_shape: see `tfrecords.record.codec.encode`.
-      config: how the dataset is made.
-      read: returns the bytes of the picture of a key; raises OSError where it cannot.
+      annotations: Annotations of the shard's pictures, in any order, with all annotations of each name.
+      split: Split of the shard.
+      shard: Index of the shard, for the rows.
+      dynamic_shape: Whether images of the dataset differ in size; see `tfrecords.record.codec.encode`.
+      config: How the dataset is made.
+      read: Function that returns the bytes of the picture of a key; raises OSError if it cannot.
 
     Raises:
-      UserError: the machine is short of something, so that no picture can be read.
+      UserError: The machine lacks a resource that every picture needs.
     """
     placed: list[tuple[tuple[int, str], bytes, PictureRow]] = []
     rows = []
@@ -55,10 +55,13 @@ def make_shard(
 
 
 def _reject_duplicates(rows: list[PictureRow]) -> None:
-    """Rejects of each picture's rows, in the order of the source, all but the first.
+    """Rejects all but the first of several rows of one picture.
 
-    Only now, not when they are met: which is the first must not depend on the order in which a runner brings them.
-    Those whose annotation was rejected do not count: another one of the same picture may be right.
+    This happens after sorting, since the first must not depend on the order in which a runner delivers annotations.
+    Rows whose annotation was rejected do not count: another annotation of the same picture may be right.
+
+    Args:
+      rows: Rows of a shard, in the source's order.
     """
     named = set()
     for row in rows:
@@ -72,10 +75,15 @@ def _reject_duplicates(rows: list[PictureRow]) -> None:
 
 
 def _examples(row: PictureRow, picture: NDArray[np.uint8] | None, config: PrepareConfig) -> Iterator[DigitExample]:
-    """Yields the examples of one picture, none of one that was rejected before; notes the crop in `row`.
+    """Yields the examples of one picture, and stores the crop's box in `row`.
+
+    Args:
+      row: Row of the picture.
+      picture: Pixels, (height, width, 3) uint8; None if the picture was rejected before, which yields nothing.
+      config: How the dataset is made.
 
     Raises:
-      RejectedError: the picture cannot be used; nothing was yielded.
+      RejectedError: The picture cannot be used; nothing was yielded.
     """
     annotation = row.annotation
     if picture is None:
@@ -90,14 +98,14 @@ def _examples(row: PictureRow, picture: NDArray[np.uint8] | None, config: Prepar
     boxes = boxes_in_windows(annotation.boxes, box, config.crop.crop_size, [offset for _, offset in windows])
     size = config.image_size(row.split)
     digits = pad_digits(annotation.digits)
-    where, source_size = np.array(box, np.int64), np.array((height, width), np.int64)
+    crop_edges, source_size = np.array(box, np.int64), np.array((height, width), np.int64)
     for (key, offset), window_boxes in zip(windows, boxes, strict=True):
         yield DigitExample(
             key=key,
             image=window(crop, offset, size),
             digits=digits,
             length=len(annotation.digits),
-            crop_box=where,
+            crop_box=crop_edges,
             jitter_offset=np.array(offset, np.int64),
             source_size=source_size,
             boxes=window_boxes,
@@ -105,7 +113,7 @@ def _examples(row: PictureRow, picture: NDArray[np.uint8] | None, config: Prepar
 
 
 def _windows(key: str, split: str, config: PrepareConfig) -> list[tuple[str, Offset]]:
-    """Returns key and offset of each example of a picture."""
+    """Returns the key and the window's offset of each example of a picture."""
     jitters = config.jitters(split)
     if jitters:
         return [(k := f"{key}#{jitter}", config.crop.jitter(config.seed, k)) for jitter in range(jitters)]

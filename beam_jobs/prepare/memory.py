@@ -1,4 +1,4 @@
-"""A worker's memory between the steps of a job."""
+"""Memory of a worker between the steps of a job."""
 
 import contextlib
 import ctypes
@@ -7,25 +7,24 @@ import gc
 import pyarrow as pa
 
 _M_ARENA_MAX = -8
-"""glibc's malloc.h; see mallopt(3)."""
+"""From glibc's malloc.h; see mallopt(3)."""
 
 
-def limit_arenas() -> None:
-    """Has all threads share two of malloc's arenas: a runner's many keep a third more memory between them."""
+def limit_malloc_arenas() -> None:
+    """Makes all threads share two arenas of malloc: the many threads of a runner otherwise keep a third more memory."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
-def settle() -> None:
-    """Gives back to the system what the steps before have freed, and spares what stays from being looked through.
+def release_memory() -> None:
+    """Returns freed memory to the system, and exempts what is still in use from garbage collection.
 
-    glibc keeps freed memory (40 MB after 200,000 annotations), Arrow's allocator more (30 MB of as many rows) and
-    out of glibc's reach, and Python's collector would look through all of Beam every few thousand pictures.
+    After 200,000 annotations glibc keeps 40 MB of freed memory; after as many rows Arrow's own allocator keeps 30 MB
+    that glibc cannot return. Python's collector would visit all of Beam every few thousand pictures.
     """
-    limit_arenas()
+    limit_malloc_arenas()
     gc.freeze()
     pa.set_memory_pool(pa.system_memory_pool())
-    try:
+    # Other C libraries manage their memory in their own way.
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError, TypeError):
-        return  # another C library: it manages its memory in its own way

@@ -1,7 +1,7 @@
-"""Job monitoring: what workers count, the summary's metrics, and the progress bar of a running job.
+"""Progress and metrics of a job.
 
-No local runner tells its metrics before it ends, and workers may be other processes,
-so the counts for the bar go through small files in the scratch folder.
+No local runner has metrics before it ends, and workers may be other processes. So workers write their counts of
+pictures to small files in the scratch folder, and the progress bar reads these.
 """
 
 import contextlib
@@ -20,24 +20,28 @@ from beam_jobs import filesystem
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult
 
-_SECONDS_BETWEEN_COUNTS = 0.2
+_SECONDS_BETWEEN_WRITES = 0.2
+_SECONDS_BETWEEN_READS = 0.5
+_NAMESPACE = "streetdigits"
 _Item = TypeVar("_Item")
 
 
 class ShardProgress:
-    """Counts one shard's pictures, for `watch_progress`; does nothing where the output is not local."""
+    """Counts one shard's pictures for `watch_progress`; does nothing if the output is not local."""
 
     def __init__(self, plan: Plan, shard: str) -> None:
-        self._path = _folder(plan, shard)
+        """Takes the plan of the job and the shard's name."""
+        folder = _progress_folder(plan)
+        self._path = folder / shard if folder else None
         self._count = 0
         self._next = 0.0
 
     def add(self, pictures: int) -> None:
-        """Counts `pictures` more."""
+        """Adds pictures to the count."""
         self._count += pictures
 
     def count(self, items: Iterable[_Item]) -> Iterator[_Item]:
-        """Yields `items`, counting each when the next is asked for."""
+        """Yields `items`, and counts each when the next one is requested."""
         for item in items:
             yield item
             self._count += 1
@@ -53,59 +57,52 @@ class ShardProgress:
         self._write()
 
     def _write(self) -> None:
-        self._next = time.monotonic() + _SECONDS_BETWEEN_COUNTS
+        self._next = time.monotonic() + _SECONDS_BETWEEN_WRITES
         if self._path:
-            # Where the folder is gone, so is the job that watches it; and a full disk is for the shard to report.
+            # If the folder is gone, so is the job that reads it; a full disk is for the shard to report.
             with contextlib.suppress(OSError):
                 self._path.write_text(str(self._count))
 
 
-class watch_progress:  # noqa: N801  (reads as a verb where it is used)
-    """Shows a bar of pictures while the block runs; a shard that is tried again starts its count again."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._folder = _folder(plan)
-        self._bar = tqdm(total=plan.pictures, unit=" pictures", desc="prepare", mininterval=0.5)
-        self._counts: dict[str, int] = {}
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._poll, daemon=True)
-
-    def __enter__(self) -> None:
-        if self._folder:
-            self._folder.mkdir()
-            self._thread.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._done.set()
-        if self._folder:
-            self._thread.join()
-            self._show()
-        self._bar.close()
-
-    def _poll(self) -> None:
-        while not self._done.wait(0.5):
-            self._show()
-
-    def _show(self) -> None:
-        if self._folder:
-            for path in self._folder.iterdir():
-                # A file may be read while it is being rewritten, and is empty then: the bar never goes back.
-                self._counts[path.name] = int(path.read_text() or self._counts.get(path.name, 0))
-            self._bar.n = sum(self._counts.values())
-            self._bar.refresh()
+@contextlib.contextmanager
+def watch_progress(plan: Plan) -> Iterator[None]:
+    """Shows a bar of pictures while the block runs; the count of a shard that is retried starts from 0 again."""
+    folder = _progress_folder(plan)
+    with tqdm(total=plan.pictures, unit=" pictures", desc="prepare", mininterval=0.5) as bar:
+        if not folder:
+            yield
+            return
+        folder.mkdir()
+        finished = threading.Event()
+        watcher = threading.Thread(target=_follow, args=(folder, bar, finished), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            watcher.join()
 
 
-def _folder(plan: Plan, *names: str) -> Path | None:
-    return Path(plan.scratch, "progress", *names) if filesystem.is_local(plan.output) else None
+def _follow(folder: Path, bar: tqdm, finished: threading.Event) -> None:
+    """Moves the bar to the sum of all counts, repeatedly until `finished` and once afterwards."""
+    counts: dict[str, int] = {}
+    running = True
+    while running:
+        running = not finished.wait(_SECONDS_BETWEEN_READS)
+        for path in folder.iterdir():
+            # A file that is being rewritten is empty: the bar must not go backwards.
+            counts[path.name] = int(path.read_text() or counts.get(path.name, 0))
+        bar.n = sum(counts.values())
+        bar.refresh()
 
 
-_NAMESPACE = "streetdigits"
+def _progress_folder(plan: Plan) -> Path | None:
+    """Returns the folder of the counts; None if the output is not local."""
+    return Path(plan.scratch, "progress") if filesystem.is_local(plan.output) else None
 
 
 def count_shard(result: ShardResult) -> None:
-    """Counts one shard that was made."""
+    """Adds one shard that was written to the metrics."""
     table = result.table
     sizes = [size for size in table.column("source_bytes").to_pylist() if size is not None]
     _count("pictures_read", len(sizes))
@@ -119,17 +116,17 @@ def count_shard(result: ShardResult) -> None:
 
 
 def count_decoding(decode_us: list[int]) -> None:
-    """Counts how long decoding each picture took, microseconds."""
+    """Adds the decoding times of pictures, microseconds, to the metrics."""
     _distribute("picture_decode_us", decode_us)
 
 
 def count_kept_shard() -> None:
-    """Counts one shard that an earlier run finished."""
+    """Adds one shard that an earlier run completed to the metrics."""
     _count("shards_kept", 1)
 
 
 def read_metrics(result: Any) -> tuple[dict[str, int], dict[str, Any]]:
-    """Returns a finished pipeline's counters and distributions by name; empty ones where the runner has none."""
+    """Returns a finished pipeline's counters and distributions by name; empty if the runner has none."""
     try:
         found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))
     except NotImplementedError:

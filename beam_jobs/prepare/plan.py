@@ -1,47 +1,22 @@
-"""What a job will read and write, known before it starts: subsets, splits, shards."""
+"""What a job reads and writes, fixed before it starts: subsets, splits and shards."""
 
 import math
-import re
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
 
 from beam_jobs import filesystem
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.sources.svhn import digit_struct
+from beam_jobs.sources.base import Subset
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.errors import UserError
-from tfrecords.files.shards import ShardName, file_sha256
+from tfrecords.files.shards import ShardName
 
-SUBSETS = ("train", "test", "extra")
 _ENTRIES_PER_RANGE = 4000
-_SUBSET_NAME = re.compile(r"[\w-]+")
-
-
-@dataclass(frozen=True)
-class Subset:
-    """One folder of pictures and its annotation file.
-
-    Attributes:
-      name: as published, the first part of its pictures' keys.
-      folder: that holds digitStruct.mat and the pictures.
-      entries: how many pictures the annotations name.
-      annotations_sha256: of the annotation file, hexadecimal.
-    """
-
-    name: str
-    folder: str
-    entries: int
-    annotations_sha256: str
-
-    @property
-    def annotation_file(self) -> Path:
-        return Path(self.folder) / digit_struct.FILE_NAME
 
 
 @dataclass(frozen=True)
 class Range:
-    """Entries `start` to below `stop` of a subset: what one worker parses at a time."""
+    """Entries of a subset from `start` to before `stop`: what one worker parses at a time."""
 
     subset: Subset
     start: int
@@ -50,15 +25,15 @@ class Range:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a job will read and write.
+    """What a job reads and writes.
 
     Attributes:
-      config: how the dataset is made.
-      subsets: what is read.
-      shards: how many shards each split gets, in the order of `SPLITS`.
-      output: the dataset directory.
-      run_id: of this run alone: what it calls its scratch folder.
-      alone: True where one worker works and a processor beside it has nothing to do.
+      config: How the dataset is made.
+      subsets: Subsets to read.
+      shards: Number of shards per split, in the order of `SPLITS`.
+      output: Path of the dataset directory.
+      run_id: Unique name of this run, for its scratch folder.
+      writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
     """
 
     config: PrepareConfig
@@ -66,16 +41,16 @@ class Plan:
     shards: dict[str, int]
     output: str
     run_id: str
-    alone: bool = False
+    writes_in_background: bool = False
 
     @property
     def pictures(self) -> int:
-        """How many pictures the annotations name."""
+        """Number of pictures that the annotations name."""
         return sum(subset.entries for subset in self.subsets)
 
     @property
     def ranges(self) -> list[Range]:
-        """The pieces in which annotations are parsed."""
+        """Ranges of entries that together cover every subset once."""
         return [
             Range(subset, start, min(start + _ENTRIES_PER_RANGE, subset.entries))
             for subset in self.subsets
@@ -84,7 +59,7 @@ class Plan:
 
     @property
     def shard_keys(self) -> list[tuple[str, int]]:
-        """Split and number of every shard, in order."""
+        """Split and index of every shard, in order."""
         return [(split, shard) for split, count in self.shards.items() for shard in range(count)]
 
     def shard_name(self, split: str, shard: int) -> ShardName:
@@ -92,63 +67,58 @@ class Plan:
         return ShardName(self.config.name, split, shard, self.shards[split])
 
     def path(self, name: str) -> str:
-        """Returns the path of a file of the dataset directory."""
+        """Returns the path of a file in the dataset directory."""
         return filesystem.join(self.output, name)
 
     @property
     def work(self) -> str:
-        """The folder of all that is not part of the dataset; it goes when the dataset is whole."""
+        """Folder of everything that is not part of the dataset; deleted once the dataset is complete."""
         return filesystem.join(self.output, ".prepare")
 
     @property
     def results(self) -> str:
-        """The folder of what is known of the shards that are written."""
+        """Folder of the results of the shards that are written."""
         return filesystem.join(self.work, "results")
 
     @property
     def scratch(self) -> str:
-        """The folder of this run's unfinished files."""
+        """Folder of this run's unfinished files."""
         return filesystem.join(self.work, f"run-{self.run_id}")
 
 
-def find_subsets(folder: Path, wanted: tuple[str, ...]) -> tuple[Subset, ...]:
-    """Returns the subsets of an input folder.
+def make_plan(
+    config: PrepareConfig, subsets: tuple[Subset, ...], output: str, writes_in_background: bool = False
+) -> Plan:
+    """Returns the plan; the number of shards follows from the examples that each split can expect.
 
     Args:
-      folder: holds a folder for each subset, as SVHN's archives unpack; or is one such
-        folder itself, whose subset is then called as it is, or as `wanted` says.
-      wanted: names of subsets; empty for all that are there.
+      config: How the dataset is made.
+      subsets: Subsets to read.
+      output: Path of the dataset directory.
+      writes_in_background: Whether a worker writes a shard while it makes the next one.
 
     Raises:
-      UserError: nothing to read, or a wanted subset is not there.
+      UserError: The annotations name no picture.
     """
-    if not folder.is_dir():
-        raise UserError("The input must be a folder that exists.", folder)
-    if (folder / digit_struct.FILE_NAME).is_file():
-        if len(wanted) > 1 or not all(map(_SUBSET_NAME.fullmatch, wanted)):
-            raise UserError(f"{folder} is one subset: give it one name, of letters, digits, - and _.", ",".join(wanted))
-        found = {wanted[0] if wanted else folder.resolve().name.lower(): folder}
-    else:
-        there = {name: folder / name for name in SUBSETS if (folder / name / digit_struct.FILE_NAME).is_file()}
-        if not there:
-            raise UserError(
-                f"The input must hold {digit_struct.FILE_NAME}, or folders that do: {', '.join(SUBSETS)}.", folder
-            )
-        missing = [name for name in wanted if name not in there]
-        if missing:
-            raise UserError(f"{folder} holds the subsets {', '.join(there)}.", ",".join(missing))
-        found = {name: there[name] for name in there if not wanted or name in wanted}
-    return tuple(_subset(name, path) for name, path in found.items())
+    examples = {
+        split: pictures * max(1, config.jitters(split))
+        for split, pictures in _expected_pictures(config, subsets).items()
+        if pictures
+    }
+    if not examples:
+        raise UserError("The annotations must name at least one picture.", ", ".join(s.folder for s in subsets))
+    per_shard = config.examples_per_shard
+    if config.shards:
+        per_shard = math.ceil(max(examples.values()) / config.shards)
+    shards = {split: max(1, round(count / per_shard)) for split, count in examples.items()}
+    if config.shards:
+        # Rounding must not change the number that was asked for.
+        shards[max(examples, key=lambda split: examples[split])] = config.shards
+    return Plan(config, subsets, shards, output, uuid.uuid4().hex, writes_in_background)
 
 
-def _subset(name: str, folder: Path) -> Subset:
-    annotations = folder / digit_struct.FILE_NAME
-    entries = digit_struct.count_entries(annotations)
-    return Subset(name, str(folder), entries, file_sha256(annotations))
-
-
-def make_plan(config: PrepareConfig, subsets: tuple[Subset, ...], output: str, alone: bool = False) -> Plan:
-    """Returns the plan; shard counts follow from how many examples each split can expect."""
+def _expected_pictures(config: PrepareConfig, subsets: tuple[Subset, ...]) -> dict[str, float]:
+    """Returns the number of pictures that each split can expect."""
     pictures = dict.fromkeys(SPLITS, 0.0)
     for subset in subsets:
         if subset.name == "test":
@@ -156,14 +126,4 @@ def make_plan(config: PrepareConfig, subsets: tuple[Subset, ...], output: str, a
         else:
             for split, share in config.fractions.shares.items():
                 pictures[split] += share * subset.entries
-    examples = {split: count * max(1, config.jitters(split)) for split, count in pictures.items() if count}
-    if not examples:
-        raise UserError("The annotations must name at least one picture.", ", ".join(s.folder for s in subsets))
-    per_shard = config.examples_per_shard
-    if config.shards:
-        per_shard = math.ceil(max(examples.values()) / config.shards)
-    # The largest split must get the number asked for, whatever the rounding.
-    shards = {split: max(1, round(count / per_shard)) for split, count in examples.items()}
-    if config.shards:
-        shards[max(examples, key=lambda split: examples[split])] = config.shards
-    return Plan(config, subsets, shards, output, uuid.uuid4().hex, alone)
+    return pictures

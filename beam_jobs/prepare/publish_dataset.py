@@ -1,4 +1,4 @@
-"""What stands beside the shards: annotations.parquet, dead letters, TFDS's files, and the manifest last."""
+"""Writes the files next to the shards: annotations.parquet, dead letters, TFDS's files, and the manifest last."""
 
 import hashlib
 
@@ -7,10 +7,11 @@ import pyarrow.compute as pc
 
 from beam_jobs import filesystem
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
-from beam_jobs.prepare.memory import settle
+from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, versions
-from beam_jobs.prepare.plan import Plan, Subset
+from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult
+from beam_jobs.sources.base import Subset
 from tfrecords.dataset.manifest import (
     ANNOTATIONS,
     DEAD_LETTERS,
@@ -22,23 +23,26 @@ from tfrecords.dataset.manifest import (
 )
 from tfrecords.dataset.tfds_metadata import dataset_info_json, features_json
 
-_ROWS_AT_A_TIME = 10_000
+_BATCH_ROWS = 10_000
 _COUNTED = ["key", "subset", "split", "source_bytes", "source_crc32c", "reason"]
 
 
-def finish(plan: Plan) -> None:
-    """Writes what stands beside the shards, once all are written.
+def publish_dataset(plan: Plan) -> None:
+    """Writes the files next to the shards, once all shards are written.
 
-    The manifest comes last, so that it alone makes a dataset.
+    The manifest comes last, so that it alone makes the directory a dataset.
+
+    Raises:
+      UserError: A file cannot be written.
     """
-    settle()
+    release_memory()
     results = [ShardResult.load(plan, str(plan.shard_name(*key))) for key in plan.shard_keys]
     shards, table = [result.info for result in results], pa.concat_tables([result.table for result in results])
-    beside = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}
+    files = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}
     manifest = _manifest(shards, table.select(_COUNTED), plan)
-    beside["features.json"] = features_json(manifest.image).encode()
-    beside["dataset_info.json"] = dataset_info_json(manifest).encode()
-    for name, data in beside.items():
+    files["features.json"] = features_json(manifest.image).encode()
+    files["dataset_info.json"] = dataset_info_json(manifest).encode()
+    for name, data in files.items():
         filesystem.publish(plan.path(name), [data], plan.scratch)
         manifest.files[name] = hashlib.sha256(data).hexdigest()
     rejected = sum(manifest.dead_letters.values()) > plan.config.max_dead_fraction * plan.pictures
@@ -47,6 +51,13 @@ def finish(plan: Plan) -> None:
 
 
 def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
+    """Returns the manifest, without the digests of the other files.
+
+    Args:
+      shards: All shards, in the order of `plan.shard_keys`.
+      table: Rows of all pictures.
+      plan: Plan of the job.
+    """
     accepted = table.filter(pc.field("reason").is_null())
     pictures = _counts(accepted, "split")
     splits = {}
@@ -58,20 +69,20 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         image=plan.config.image_info(list(plan.shards)),
         config=plan.config.to_dict(),
         seed=plan.config.seed,
-        versions=versions(),
-        sources=[_source(subset, table.filter(pc.field("subset") == subset.name)) for subset in plan.subsets],
+        versions=versions(plan.config.source),
+        sources=[_source_info(subset, table.filter(pc.field("subset") == subset.name)) for subset in plan.subsets],
         splits=splits,
         dead_letters=_counts(table.filter(pc.field("reason").is_valid()), "reason"),
     )
 
 
-def _source(subset: Subset, rows: pa.Table) -> SourceInfo:
-    """Describes a subset from its rows: this is where pictures read are held against pictures named."""
+def _source_info(subset: Subset, rows: pa.Table) -> SourceInfo:
+    """Returns a subset's description, after a check that it has a row for each picture that it names."""
     if rows.num_rows != subset.entries:
         raise AssertionError(f"{subset.name}: {subset.entries} pictures named, {rows.num_rows} came out")
     digest = hashlib.sha256()
     read = rows.filter(pc.field("source_bytes").is_valid()).sort_by("key")
-    for batch in read.select(["key", "source_bytes", "source_crc32c"]).to_batches(_ROWS_AT_A_TIME):
+    for batch in read.select(["key", "source_bytes", "source_crc32c"]).to_batches(_BATCH_ROWS):
         for key, size, crc32c in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(f"{key} {size} {crc32c}\n".encode())
     accepted = rows.column("reason").null_count
@@ -86,6 +97,6 @@ def _source(subset: Subset, rows: pa.Table) -> SourceInfo:
 
 
 def _counts(table: pa.Table, column: str) -> dict[str, int]:
-    """Returns how many rows have each value of a column, in the order of the values."""
+    """Returns the number of rows per value of a column, in the order of the values."""
     counts = table.group_by(column).aggregate([([], "count_all")]).sort_by(column)
     return dict(zip(counts.column(column).to_pylist(), counts.column("count_all").to_pylist(), strict=True))

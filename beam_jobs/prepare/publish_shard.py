@@ -1,4 +1,4 @@
-"""What one finished shard holds, kept beside it until the dataset is whole: so a rerun need not make it again."""
+"""Writes a shard and its result: what is known of it, kept until the dataset is complete, for later runs to resume."""
 
 import hashlib
 import json
@@ -16,18 +16,27 @@ from tfrecords.errors import UserError
 from tfrecords.files.index import format_index, index_path, parse_index
 
 _INFO = b"shard"
-_PIECE_BYTES = 1 << 21
+_CHUNK_BYTES = 1 << 21
 
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A shard's file and size, and the rows of its pictures as a table of `annotations_table.SCHEMA`."""
+    """A shard that was written.
+
+    Attributes:
+      info: Name, size and digest of the shard's file.
+      table: Rows of its pictures, a table of `annotations_table.SCHEMA`.
+    """
 
     info: ShardInfo
     table: pa.Table
 
     def save(self, plan: Plan) -> None:
-        """Writes the result to where `load` finds it; the shard itself must stand already."""
+        """Writes the result to the results folder; the shard itself must be complete already.
+
+        Raises:
+          UserError: The file cannot be written.
+        """
         table = self.table.replace_schema_metadata({_INFO: json.dumps(asdict(self.info))})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -36,10 +45,10 @@ class ShardResult:
 
     @classmethod
     def load(cls, plan: Plan, name: str) -> "ShardResult":
-        """Returns the result of a shard that was written.
+        """Returns the result of the shard of this name.
 
         Raises:
-          OSError: there is none.
+          OSError: There is none.
         """
         table = pa.ipc.open_stream(filesystem.read_bytes(_path(plan, name))).read_all()
         info = ShardInfo(**json.loads(table.schema.metadata[_INFO]))
@@ -47,15 +56,25 @@ class ShardResult:
 
 
 def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[PictureRow]) -> ShardResult:
-    """Writes a shard of these framed records, its index, and then what is known of it."""
+    """Writes a shard, its index and then its result.
+
+    Args:
+      plan: Plan of the job.
+      name: Name of the shard's file.
+      records: Framed records, in order.
+      rows: Rows of the shard's pictures.
+
+    Raises:
+      UserError: A file cannot be written.
+    """
     digest = hashlib.sha256()
 
-    def pieces() -> Iterator[bytes]:
-        for piece in _join(records):
-            digest.update(piece)
-            yield piece
+    def chunks() -> Iterator[bytes]:
+        for chunk in _chunks(records):
+            digest.update(chunk)
+            yield chunk
 
-    filesystem.publish(plan.path(name), pieces(), plan.scratch)
+    filesystem.publish(plan.path(name), chunks(), plan.scratch)
     filesystem.publish(plan.path(index_path(name)), [format_index(map(len, records))], plan.scratch)
     info = ShardInfo(name, len(records), sum(map(len, records)), digest.hexdigest())
     result = ShardResult(info, to_table(rows))
@@ -63,21 +82,21 @@ def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[Pictur
     return result
 
 
-def _join(records: list[bytes]) -> Iterator[bytes]:
-    """Yields the records joined to some megabytes: Python's lock, let go of for each, is long in coming back."""
+def _chunks(records: list[bytes]) -> Iterator[bytes]:
+    """Yields the records joined to chunks of some megabytes, since each release of Python's lock costs a wait."""
     start = size = 0
     for stop, record in enumerate(records, 1):
         size += len(record)
-        if size >= _PIECE_BYTES or stop == len(records):
+        if size >= _CHUNK_BYTES or stop == len(records):
             yield b"".join(records[start:stop])
             start, size = stop, 0
 
 
-def find_whole_shard(plan: Plan, name: str) -> ShardResult | None:
-    """Returns the result of a shard that an earlier run finished, or None where it must be made.
+def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
+    """Returns the result of a shard that an earlier run completed, or None if the shard must be written.
 
-    A shard is made again if its file is not what was written, its index not of it, or if one of its pictures could
-    not be read: it may have been supplied since.
+    A shard is written again if its file or its index is not what was written, or if one of its pictures could not be
+    read: the picture may have been supplied since.
     """
     if not filesystem.exists(_path(plan, name)):
         return None
@@ -88,10 +107,11 @@ def find_whole_shard(plan: Plan, name: str) -> ShardResult | None:
     except (OSError, UserError):
         return None
     indexed = (len(starts) - 1, starts[-1]) == (result.info.examples, len(shard))
-    whole = indexed and hashlib.sha256(shard).hexdigest() == result.info.sha256
+    unchanged = indexed and hashlib.sha256(shard).hexdigest() == result.info.sha256
     unread = "picture" in result.table.column("stage").unique().to_pylist()
-    return result if whole and not unread else None
+    return result if unchanged and not unread else None
 
 
 def _path(plan: Plan, name: str) -> str:
+    """Returns the path of a shard's result."""
     return filesystem.join(plan.results, f"{name}.arrow")

@@ -1,7 +1,7 @@
 """The pipeline's wiring. An element is a shard: only annotations are shuffled, never pixels."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -10,45 +10,49 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation, pack, unpack
 from beam_jobs.prepare.assign import shard_of, split_of
 from beam_jobs.prepare.make_shard import make_shard
-from beam_jobs.prepare.memory import settle
+from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.monitoring import ShardProgress, count_decoding, count_kept_shard, count_shard
-from beam_jobs.prepare.plan import Plan, Range, Subset
-from beam_jobs.prepare.publish_dataset import finish
-from beam_jobs.prepare.publish_shard import ShardResult, find_whole_shard, publish_shard
-from beam_jobs.sources.svhn import digit_struct
+from beam_jobs.prepare.plan import Plan, Range
+from beam_jobs.prepare.publish_dataset import publish_dataset
+from beam_jobs.prepare.publish_shard import ShardResult, find_complete_shard, publish_shard
+from beam_jobs.sources import load_source
 
 ShardKey = tuple[str, int]
+"""Split and index of a shard."""
 
 
 class ReadAnnotations(beam.PTransform):
-    """Ranges of entries to annotations, each range parsed by itself: a list for each shard that it adds to."""
+    """Parses ranges of entries independently; yields a packed list of annotations for each shard that they reach."""
 
     def __init__(self, plan: Plan) -> None:
+        """Takes the plan of the job."""
         super().__init__()
         self._plan = plan
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[tuple[ShardKey, bytes]]:
+        """Applies the transform to the start of the pipeline."""
         return (
             root
             | "Ranges" >> beam.Create(self._plan.ranges)
             | "SpreadRanges" >> beam.Reshuffle()
-            | "ParseAndAssign" >> beam.FlatMap(_parse, self._plan)
+            | "ParseAndAssign" >> beam.FlatMap(_parse_and_assign, self._plan)
         )
 
 
 class WriteShards(beam.PTransform):
-    """Annotations to shards on disk; yields the keys of those that stand there."""
+    """Writes annotations as shards; yields the keys of the shards that are complete."""
 
     def __init__(self, plan: Plan) -> None:
+        """Takes the plan of the job."""
         super().__init__()
         self._plan = plan
 
     def expand(self, assigned: beam.PCollection[tuple[ShardKey, bytes]]) -> beam.PCollection[ShardKey]:
-        # An empty list for every shard: one that no picture falls into must be written too.
+        """Applies the transform to lists of annotations by shard."""
+        # An empty list per shard: a shard without pictures must be written too.
         every = assigned.pipeline | "Shards" >> beam.Create([(key, pack([])) for key in self._plan.shard_keys])
         return (
             (every, assigned)
@@ -59,35 +63,38 @@ class WriteShards(beam.PTransform):
 
 
 class WriteShard(beam.DoFn):
-    """Writes one shard, unless it stands there whole: what one worker does at a time, in memory bounded by a shard."""
+    """Writes one shard, unless it is complete already: one per worker at a time, in memory bounded by a shard."""
 
     def __init__(self, plan: Plan) -> None:
+        """Takes the plan of the job."""
         super().__init__()
         self._plan = plan
 
     def setup(self) -> None:
-        settle()
+        """Releases the memory of the steps before."""
+        release_memory()
 
     def start_bundle(self) -> None:
-        # Digest and writing let go of Python's lock: they take no time beside the next shard's pictures. Where the
-        # other processors have workers of their own, it would only be in their way.
-        self._writer = ThreadPoolExecutor(1) if self._plan.alone else None
+        """Starts the thread that writes, if the plan asks for one."""
+        # Hashing and writing release Python's lock, so they cost no time during the next shard's pictures. Where all
+        # processors have workers of their own, the thread would only slow these down.
+        self._writer = ThreadPoolExecutor(1) if self._plan.writes_in_background else None
         self._written: Future[ShardResult] | None = None
         self._key: ShardKey | None = None
 
     def process(self, element: tuple[ShardKey, Iterable[bytes]]) -> Iterator[ShardKey]:
+        """Makes and writes the shard of a key; yields the keys of the shards that are written by now."""
         key, lists = element
         name = str(self._plan.shard_name(*key))
         with ShardProgress(self._plan, name) as progress:
-            if whole := find_whole_shard(self._plan, name):
-                progress.add(whole.table.num_rows)
+            if complete := find_complete_shard(self._plan, name):
+                progress.add(complete.table.num_rows)
                 count_kept_shard()
                 yield key
                 return
             annotations = progress.count(chain.from_iterable(map(unpack, lists)))
             dynamic = self._plan.config.image_info(list(self._plan.shards)).dynamic
-            read = _PictureReader(self._plan.subsets)
-            records, rows = make_shard(annotations, *key, dynamic, self._plan.config, read)
+            records, rows = make_shard(annotations, *key, dynamic, self._plan.config, _picture_reader(self._plan))
         count_decoding([row.decode_us for row in rows if row.decode_us is not None])
         work = partial(publish_shard, self._plan, name, records, rows)
         # One at a time: no more than two shards are in memory.
@@ -99,52 +106,57 @@ class WriteShard(beam.DoFn):
             yield key
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
+        """Waits for the last shard and yields its key."""
         for key in self._await_written():
             yield GlobalWindows.windowed_value(key)
         if self._writer:
             self._writer.shutdown()
 
     def _await_written(self) -> Iterator[ShardKey]:
+        """Waits for the shard that is being written, if there is one, and yields its key."""
         if self._written and self._key:
             count_shard(self._written.result())
             yield self._key
         self._key = self._written = None
 
 
-class _PictureReader:
-    """Returns the bytes of the picture of a key."""
-
-    def __init__(self, subsets: Iterable[Subset]) -> None:
-        self._folders = {subset.name: subset.folder for subset in subsets}
-
-    def __call__(self, key: str) -> bytes:
-        subset, picture = key.split("/", 1)
-        return filesystem.read_local(f"{self._folders[subset]}/{picture}")
-
-
-class Finish(beam.PTransform):
-    """Everything beside the shards, once all are written: one element, so one worker, once."""
+class PublishDataset(beam.PTransform):
+    """Writes the files next to the shards once all shards are written: one element, so one worker, once."""
 
     def __init__(self, plan: Plan) -> None:
+        """Takes the plan of the job."""
         super().__init__()
         self._plan = plan
 
     def expand(self, shards: beam.PCollection[ShardKey]) -> beam.PCollection[None]:
+        """Applies the transform to the keys of all shards."""
         return (
             shards
             | "OneKey" >> beam.WithKeys("dataset")
             | "GatherShards" >> beam.GroupByKey()
-            | "WriteManifest" >> beam.Map(lambda _, plan: finish(plan), self._plan)
+            | "WriteManifest" >> beam.Map(lambda _, plan: publish_dataset(plan), self._plan)
         )
 
 
-def _parse(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, bytes]]:
-    subset, config = entries.subset, plan.config
+def _parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, bytes]]:
+    """Yields the annotations of a range, packed, for each shard that some of them are assigned to."""
+    config = plan.config
     shards: defaultdict[ShardKey, list[Annotation]] = defaultdict(list)
-    for annotation in digit_struct.read_annotations(
-        subset.annotation_file, subset.name, entries.start, entries.stop, config.digit_order
-    ):
+    source = load_source(config.source)
+    for annotation in source.read_annotations(entries.subset, entries.start, entries.stop, config.digit_order):
         split = split_of(annotation.subset, annotation.key, config.seed, config.fractions)
         shards[split, shard_of(annotation.key, config.seed, plan.shards[split])].append(annotation)
     for key, annotations in shards.items():
         yield key, pack(annotations)
+
+
+def _picture_reader(plan: Plan) -> Callable[[str], bytes]:
+    """Returns the function that reads the picture of a key."""
+    source = load_source(plan.config.source)
+    subsets = {subset.name: subset for subset in plan.subsets}
+
+    def read(key: str) -> bytes:
+        subset, name = key.split("/", 1)
+        return source.read_picture(subsets[subset], name)
+
+    return read

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from beam_jobs.prepare.plan import find_subsets
+from beam_jobs.sources.svhn.digit_struct import FILE_NAME
+from beam_jobs.sources.svhn.source import SOURCE
 from benchmarks.common.own_process import choose, fastest
 from benchmarks.common.table import markdown, verdict
 from benchmarks.digit_struct import read_as_usual, read_in_bulk, speed
@@ -171,10 +172,11 @@ def targets(rows: Rows) -> list[str]:
 
 def _compare_parsers(source: Path) -> str:
     """Returns a line with the speeds of both parsers of annotations, measured in this process."""
-    subset = find_subsets(source, ())[0]
+    subset = SOURCE.find_subsets(source, ())[0]
+    path = Path(subset.folder, FILE_NAME)
     few = min(_PARSED_AS_USUAL, subset.entries)
-    naive = speed(read_as_usual, subset.annotation_file, few, 1)
-    bulk = speed(read_in_bulk, subset.annotation_file, subset.entries, 3)
+    naive = speed(read_as_usual, path, few, 1)
+    bulk = speed(read_in_bulk, path, subset.entries, 3)
     return (
         f"Annotations alone: h5py's objects one by one {naive:,.0f}/s (the first {few:,}), "
         f"in bulk {bulk:,.0f}/s ({subset.entries:,}): {bulk / naive:,.0f} times"

@@ -16,8 +16,9 @@ from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation
 from beam_jobs.prepare.assign import shard_of, split_of
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.plan import Plan, Subset, find_subsets, make_plan
-from beam_jobs.sources.svhn.digit_struct import read_annotations
+from beam_jobs.prepare.plan import Plan, make_plan
+from beam_jobs.sources.base import Subset
+from beam_jobs.sources.svhn.source import SOURCE
 from tfrecords.files.framing import FRAMING_BYTES
 
 _HEADER_BYTES = 12
@@ -46,7 +47,7 @@ class Job:
 
     def _subsets(self) -> Iterator[Subset]:
         left = self.pictures
-        for subset in find_subsets(Path(self.input), ()):
+        for subset in SOURCE.find_subsets(Path(self.input), ()):
             if left:
                 yield replace(subset, entries=min(subset.entries, left))
             left -= min(subset.entries, left)
@@ -54,8 +55,7 @@ class Job:
     def annotations(self) -> Iterator[Annotation]:
         """Yields the annotations of all pictures."""
         for subset in self.plan.subsets:
-            order = self.plan.config.digit_order
-            yield from read_annotations(subset.annotation_file, subset.name, 0, subset.entries, order)
+            yield from SOURCE.read_annotations(subset, 0, subset.entries, self.plan.config.digit_order)
 
     def split_of(self, annotation: Annotation) -> str:
         """Returns the split that prepare assigns a picture to."""

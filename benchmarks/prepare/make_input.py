@@ -13,8 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from beam_jobs.annotation import Annotation
-from beam_jobs.prepare.plan import find_subsets
-from beam_jobs.sources.svhn.digit_struct import FILE_NAME, count_entries, read_annotations
+from beam_jobs.sources.svhn.digit_struct import FILE_NAME, count_entries
+from beam_jobs.sources.svhn.source import SOURCE
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords.errors import UserError
 
@@ -23,7 +23,7 @@ _READ_BYTES = 1 << 20
 
 def count_pictures(folder: Path) -> int:
     """Returns the number of pictures in the annotations of all subsets of a folder."""
-    return sum(subset.entries for subset in find_subsets(folder, ()))
+    return sum(subset.entries for subset in SOURCE.find_subsets(folder, ()))
 
 
 def make_input(source: Path, target: Path, pictures: int) -> Path:
@@ -61,8 +61,8 @@ def make_input(source: Path, target: Path, pictures: int) -> Path:
 
 def _usable(source: Path) -> Iterator[tuple[Path, Annotation]]:
     """Yields the pictures that have a digit, with their annotations."""
-    for subset in find_subsets(source, ()):
-        for annotation in read_annotations(subset.annotation_file, subset.name, 0, subset.entries, "stored"):
+    for subset in SOURCE.find_subsets(source, ()):
+        for annotation in SOURCE.read_annotations(subset, 0, subset.entries, "stored"):
             if annotation.digits:
                 yield Path(subset.folder, annotation.name), annotation
 
@@ -83,7 +83,7 @@ def _boxes(annotation: Annotation) -> list[DigitBox]:
 
 def warm(folder: Path) -> None:
     """Reads every file of an input once, so that the first way finds the files in memory as the others do."""
-    for subset in find_subsets(folder, ()):
+    for subset in SOURCE.find_subsets(folder, ()):
         for entry in tqdm(os.scandir(subset.folder), "reading", subset.entries + 1, unit=" files"):
             with open(entry.path, "rb", buffering=0) as stream:  # noqa: PTH123  (a third of the time)
                 while stream.read(_READ_BYTES):

@@ -3,20 +3,27 @@
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
     """Yields a temporary path next to `path`, and renames what the block made there to `path` when it ends well.
 
     The temporary name keeps the suffix, by which some libraries choose a format. Where the block raises, what it made
     is removed and `path` stays as it was. A folder at `path` is moved aside first, since no rename replaces one.
+
+    Args:
+      path: Path that appears complete or not at all.
+      scratch: Existing folder for the temporary path, on the same file system; by default that of `path`, which is
+        created.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".partial.{os.getpid()}.{path.name}")
+    if scratch is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = (scratch or path.parent) / f".partial.{uuid.uuid4().hex}.{path.name}"
     try:
         yield temporary
         if path.is_dir():

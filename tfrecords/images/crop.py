@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
+from tfrecords.flags import setting
 from tfrecords.record.schema import MAX_LENGTH
 
 
@@ -73,10 +74,14 @@ class CropSpec:
         a trainer that jitters.
     """
 
-    growth: float = 0.3
-    crop_size: int = 64
-    record_size: int = 54
-    jitters: int = 5
+    growth: float = setting(
+        0.3, "margin around the union of the digits' boxes, as a fraction of its size", group="pictures"
+    )
+    crop_size: int = setting(64, "height and width of the resized crop, pixels", group="pictures")
+    record_size: int = setting(54, "height and width of the stored window of the crop, pixels", group="pictures")
+    jitters: int = setting(
+        5, "random windows per training picture; 0 stores the complete resized crop once", group="pictures"
+    )
 
     def __post_init__(self) -> None:
         if not 0 <= self.growth <= 10:
