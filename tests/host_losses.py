@@ -48,7 +48,7 @@ def losses(cluster: Cluster, strategy: tf.distribute.Strategy, **settings: Any) 
     step = make_train_step(strategy, model, optimizer, config)
     rng, found = np.random.default_rng(0), []
     for size in SIZES * 2:
-        whole = {
+        whole: dict[str, Any] = {
             "image": rng.integers(0, 256, (size, 54, 54, 3)).astype(np.uint8),
             "length": rng.integers(1, 6, size),
             "digits": rng.integers(0, 10, (size, 5)),

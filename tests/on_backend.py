@@ -102,7 +102,7 @@ def main(records: Path, result: Path) -> int:
         if keras.backend.backend() == "torch":
             found[f"{name}/flops"] = counted_flops(model)
     found["losses"] = losses(records, 10)
-    np.savez(result, **found)
+    np.savez(result, **found)  # type: ignore[arg-type]  # no array is called allow_pickle
     options = ["--steps", "3", "--batch-size", "8", "--readers", "1", "--precision", "float32"]
     return gpu(["--data", str(records), str(records), "--backend", keras.backend.backend(), *options])
 

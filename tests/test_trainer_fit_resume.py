@@ -232,7 +232,12 @@ def test_a_start_reads_the_manifest_and_the_weights_to_start_from_once(
 ) -> None:
     opened: list[str] = []
     loaded: list[Path] = []
-    monkeypatch.setattr(weights, "load_model", lambda run: loaded.append(run.directory) or load_model(run))
+
+    def load(run: Run) -> keras.Model:
+        loaded.append(run.directory)
+        return load_model(run)
+
+    monkeypatch.setattr(weights, "load_model", load)
     with _opened_files(opened):
         for name, options in (("source", []), ("run", ["--init", str(tmp_path / "source")])):
             opened.clear()

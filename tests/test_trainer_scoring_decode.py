@@ -16,7 +16,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 def _best_of_all(length_logits: np.ndarray, digit_logits: np.ndarray) -> tuple[float, int, tuple[int, ...]]:
     """Returns the probability, length class and digits of the best of all 211,111 (length, digits)."""
     lengths, places = _softmax(length_logits), _softmax(digit_logits)
-    best = (-1.0, 0, ())
+    best: tuple[float, int, tuple[int, ...]] = (-1.0, 0, ())
     for length in range(7):
         digits = min(length, 5)
         table = np.array(lengths[length])
