@@ -1,6 +1,6 @@
 # Two commands: `make demo` shows the whole way on drawn pictures, `make test` checks everything.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 DEMO ?= demo
 RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED := 1
@@ -10,33 +10,35 @@ PRETRAINED ?= $(DEMO)/pretrained
 PRETRAINED_COUNT ?= 60000
 PRETRAINED_SEED ?= 11
 PRETRAINED_EPOCHS ?= 3
-PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --average 0.999 \
+PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --ema-decay 0.999 \
 	--zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
 
-.PHONY: help demo pretrained test lint unit docs wheel lock clean
+.PHONY: help demo pretrained test test-fast lint unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
-	@echo "make test   ruff, mypy and every test"
 	@echo "make docs   write the API reference to build/docs"
 	@echo "make wheel  build dist/, install the wheel in an empty environment and read a number with it"
 	@echo "make lock   resolve setup.py's ranges to the newest versions; UPGRADE= keeps the locked ones that still fit"
+	@echo "make test   ruff, mypy and every test, on all cores"
+	@echo "make test-fast   the tests without those marked slow: several hosts, kills, trainings, processes that load TensorFlow or PyTorch"
 	@echo "make clean  remove the environment and the demo"
-	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13); DEMO=folder the demo's folder"
+	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13), VENV=folder its environment; DEMO=folder the demo's folder"
 
+# Without compiled bytecode, each process that imports TensorFlow would compile it again where Python may not write it.
 $(VENV)/installed: setup.py requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else \
 		"streetdigits needs Python 3.10 to 3.13: PYTHON=python3.12 make ... Received: %d.%d" % v)'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check uv
-	$(RUN) -m uv pip install --python $(RUN) --quiet -r requirements.lock
+	$(RUN) -m uv pip install --python $(RUN) --quiet --compile-bytecode -r requirements.lock
 	$(RUN) -m uv pip install --python $(RUN) --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # What only the tests need, other packages' readers among it: PyTorch alone is 2.5 GB to download.
 $(VENV)/installed-for-tests: $(VENV)/installed requirements-test.lock
-	$(RUN) -m uv pip install --python $(RUN) --quiet -r requirements-test.lock
+	$(RUN) -m uv pip install --python $(RUN) --quiet --compile-bytecode -r requirements-test.lock
 	@touch $@
 
 demo: $(VENV)/installed
@@ -59,7 +61,7 @@ demo: $(VENV)/installed
 
 pretrained: $(VENV)/installed
 	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/svhn --count $(PRETRAINED_COUNT) --seed $(PRETRAINED_SEED) \
-		--look street --test-fraction 0.01 --overwrite
+		--style street --test-fraction 0.01 --overwrite
 	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/svhn --output $(PRETRAINED)/records --jitters 0 \
 		--validation-fraction 0.01 --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED)/records --run-dir $(PRETRAINED)/run --epochs $(PRETRAINED_EPOCHS) \
@@ -67,7 +69,10 @@ pretrained: $(VENV)/installed
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
 
-test: lint unit
+# A process per core; one that runs out of tests takes some of another's.
+PYTEST = $(RUN) -m pytest --numprocesses auto --dist worksteal --durations 15
+
+test: lint docs unit
 
 lint: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .
@@ -75,7 +80,10 @@ lint: $(VENV)/installed-for-tests
 	$(VENV)/bin/mypy
 
 unit: $(VENV)/installed-for-tests
-	$(RUN) -m pytest
+	$(PYTEST)
+
+test-fast: $(VENV)/installed-for-tests
+	$(PYTEST) -m "not slow"
 
 docs: $(VENV)/installed-for-tests
 	rm -rf build/docs

@@ -18,7 +18,7 @@ OPENCV = "opencv-python-headless>=4.10,<6"
 PICTURES = ["imagecodecs>=2024.9.22,<2027", OPENCV]
 # Reads and writes digitStruct.mat.
 HDF5 = "h5py>=3.12,<4"
-BEAM = ["apache-beam>=2.76,<3", "filelock>=3.16,<4", HDF5, *PICTURES]
+BEAM = ["apache-beam>=2.76,<3", HDF5, *PICTURES]
 # matplotlib only for the typefaces in its wheel.
 SAMPLE = ["matplotlib>=3.9,<4", HDF5, OPENCV]
 TRAIN = [
@@ -42,7 +42,7 @@ BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
 # The API reference.
 DOCS = ["pdoc>=16,<17"]
 LINT = ["mypy>=1.17,<3", "pre-commit>=4.3,<5", "ruff>=0.12,<1"]
-DEV = ["pytest>=8.4,<10", *LINT, *DOCS, *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
+DEV = ["pytest>=8.4,<10", "pytest-xdist>=3.8,<4", *LINT, *DOCS, *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
 
 setup(
     name="streetdigits",
@@ -84,6 +84,7 @@ setup(
         "pyarrow>=17,<26",
         "tqdm>=4.66,<5",
         "jsonschema>=4.23,<5",
+        "filelock>=3.16,<4",
     ],
     extras_require={
         "beam": BEAM,

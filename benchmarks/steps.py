@@ -1,12 +1,13 @@
-"""What a training step costs: ours beside a bare one, under strategies, compiled by XLA, and in mixed precision.
+"""Measures the cost of a training step: a bare one, ours under strategies, compiled by XLA, in mixed precision.
 
     python -m benchmarks.steps
     python -m benchmarks.steps --only bare,one-device,mirrored --batch-size 64 --steps 200
 
-All ways train a model of their own in this process, on all cores or the first GPU, on the same few batches in memory,
-a step of each in turn: what else the machine does slows all alike. A step is waited for. The bare step is what one
-would write without strategies: augmentation, loss, gradients, optimizer. Medians count; of processor time (of all
-cores, GPUs not) and of time on the clock. The first step is told by itself: it traces and compiles.
+Each way trains its own model in this process, on all cores or the first GPU, on the same few batches in memory. The
+ways take turns, step by step, so that other work on the machine slows all alike. Each step is waited for. The bare step
+is what one would write without strategies: augmentation, loss, gradients, optimizer. The table shows medians of
+processor time (of all cores, without GPUs) and of wall-clock time. The first step, which traces and compiles, is shown
+separately.
 """
 
 import argparse
@@ -37,28 +38,42 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 }
 _HEAD = ("way", "first step s", "processor ms", "of bare", "clock ms", "of bare")
 _SIZE = 54
-"""Height and width of the pictures, pixels."""
+"""Height and width of the images, pixels."""
 _KEPT = 8
-_MOST = 1.03
-"""Of a bare step's processor time: what a step of ours may take."""
+"""Batches in memory, which are used again and again."""
+_MAXIMUM_RATIO = 1.03
+"""Maximum processor time of a step of ours, of a bare step's."""
 Step = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds: of the first step, and medians of the others' on the clock and on the processors."""
+    """Costs of a step, seconds.
+
+    Attributes:
+      first: Wall-clock time of the first step.
+      clock: Median wall-clock time of the others.
+      processor: Median processor time of the others.
+    """
 
     first: float
     clock: float
     processor: float
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(WAYS)}")
-    parser.add_argument("--model", default="compact", help="whose steps (default: compact)")
-    parser.add_argument("--batch-size", type=int, default=16, help="examples a step (default: 16)")
-    parser.add_argument("--steps", type=int, default=100, help="of each way (default: 100)")
+    parser.add_argument("--only", metavar="NAME,...", help=f"ways to run, out of {', '.join(WAYS)} (default: all)")
+    parser.add_argument("--model", default="compact", help="architecture of the steps (default: compact)")
+    parser.add_argument("--batch-size", type=int, default=16, help="examples per step (default: 16)")
+    parser.add_argument("--steps", type=int, default=100, help="number of steps per way (default: 100)")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark, prints its table and target, and returns the exit code."""
+    parser = make_parser()
     args = parser.parse_args(argv)
     if args.steps < 1 or args.batch_size < 1:
         parser.error(f"--steps and --batch-size must be at least 1. Received: {args.steps} and {args.batch_size}")
@@ -71,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measure(names: Sequence[str], model: str, batch_size: int, steps: int) -> dict[str, Cost]:
-    """Returns what a step of each way costs."""
+    """Returns the cost of a step of each way."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from trainer.distribute.startup import start_tensorflow
 
@@ -81,27 +96,27 @@ def measure(names: Sequence[str], model: str, batch_size: int, steps: int) -> di
     made = {name: _make_step(name, model, batch_size) for name in names}
     first = {name: _timed(step, batches[0])[0] for name, step in made.items()}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for place in range(steps):
-        # Each comes first in its turn, or what one leaves behind would always fall on the same other.
-        turn = place % len(names)
+    for index in range(steps):
+        # Each comes first in its turn, or the leftover work of one way would always slow the same other.
+        turn = index % len(names)
         for name in (*names[turn:], *names[:turn]):
-            times[name].append(_timed(made[name], batches[place % _KEPT]))
+            times[name].append(_timed(made[name], batches[index % _KEPT]))
     return {name: Cost(first[name], *map(median, zip(*times[name], strict=True))) for name in names}
 
 
 def _timed(step: Step, batch: Any) -> tuple[float, float]:
-    """Returns the seconds of a step: on the clock, and on the processors."""
+    """Runs a step and returns its wall-clock and processor time, seconds."""
     start, used = time.perf_counter(), time.process_time()
     step(batch).numpy()
     return time.perf_counter() - start, time.process_time() - used
 
 
 def _batches(batch_size: int) -> list[dict[str, Any]]:
-    """Returns batches of noise, as of `training_dataset`."""
+    """Returns batches of noise with the features of `training_dataset`'s."""
     import numpy as np
     import tensorflow as tf
 
-    from trainer.input.augment import numbers_needed
+    from trainer.input.augment import uniforms_needed
 
     rng = np.random.default_rng(0)
     arrays = (
@@ -109,7 +124,7 @@ def _batches(batch_size: int) -> list[dict[str, Any]]:
             "image": rng.integers(0, 256, (batch_size, _SIZE, _SIZE, 3), np.uint8),
             "length": rng.integers(1, 6, batch_size),
             "digits": rng.integers(0, 10, (batch_size, 5)),
-            "uniform": rng.random((batch_size, numbers_needed(3)), np.float32),
+            "uniform": rng.random((batch_size, uniforms_needed(3)), np.float32),
         }
         for _ in range(_KEPT)
     )
@@ -122,8 +137,7 @@ def _make_step(way: str, model_name: str, batch_size: int) -> Step:
 
     from trainer.fit.optimizer import make_optimizer, make_schedule
     from trainer.fit.step import make_train_step
-    from trainer.models import build_model
-    from trainer.models.build import computing_in
+    from trainer.models import build_model, computing_in
     from trainer.run.config import TrainConfig
 
     config = TrainConfig(model=model_name, global_batch_size=batch_size, **_SETTINGS.get(way, {}))
@@ -164,7 +178,7 @@ def _bare(model: Any, optimizer: Any, config: Any) -> Step:
 
 
 def report(rows: dict[str, Cost]) -> list[str]:
-    """Returns the rows as a Markdown table, and whether the target is met."""
+    """Returns the rows as a Markdown table, and the line of the target."""
     bare = rows.get("bare")
 
     def ratio(name: str, kind: str) -> str:
@@ -184,8 +198,8 @@ def report(rows: dict[str, Cost]) -> list[str]:
     lines = [markdown(_HEAD, cells, words=1), ""]
     if bare and "mirrored" in rows:
         found = rows["mirrored"].processor / bare.processor
-        text = f"MirroredStrategy over one device against a bare step: {found:.3f}, at most {_MOST:g}"
-        lines.append(verdict(found <= _MOST, text))
+        text = f"MirroredStrategy over one device against a bare step: {found:.3f}, at most {_MAXIMUM_RATIO:g}"
+        lines.append(verdict(found <= _MAXIMUM_RATIO, text))
     return lines
 
 

@@ -28,7 +28,8 @@ def import_tree(module: ModuleType) -> None:
     for name in children:
         import_tree(importlib.import_module(f"{module.__name__}.{name}"))
     if hasattr(module, "__all__"):
-        module.__all__ = [*module.__all__, *(name for name in children if name not in module.__all__)]
+        listed = module.__all__
+        vars(module)["__all__"] = [*listed, *(name for name in children if name not in listed)]
 
 
 def write_reference(folder: Path, roots: Sequence[str] = ROOTS) -> None:

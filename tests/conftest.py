@@ -1,9 +1,11 @@
-"""What several tests share: one small drawn dataset, prepared once."""
+"""What several tests share: a small drawn dataset and its records, each made once per test run."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 # Before any test imports TensorFlow: its start-up lines are not ours to answer for.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -11,6 +13,15 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tfrecords.cli import main
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:
+    # The workers share the cores: TensorFlow and PyTorch would each start a thread per core in each of them.
+    threads = str(max(1, (os.cpu_count() or 1) // WORKERS))
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(name, threads)
+
+Shared = Callable[[str, Callable[[Path], None]], Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,19 +35,42 @@ def two_devices(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as SVHN unpacks: 60 drawn pictures in train, 20 in test."""
-    folder = tmp_path_factory.mktemp("drawn") / "svhn"
-    options = ["--output", str(folder), "--count", "80", "--test-fraction", "0.25", "--jobs", "1"]
-    assert main("beam_jobs", "", BEAM_COMMANDS, ["sample", *options]) == 0
-    return folder
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Returns a function that fills a folder of a name once, whichever of pytest-xdist's workers asks first."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # each worker's temporary folders are in one of its own
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, complete = root / "shared" / name, root / "shared" / f"{name}.complete"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / "shared" / f"{name}.lock"):
+            if not complete.exists():
+                fill(folder)
+                complete.touch()
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
-def records(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(shared: Shared) -> Path:
+    """A folder as SVHN unpacks: 60 drawn pictures in train, 20 in test."""
+
+    def fill(folder: Path) -> None:
+        options = ["--output", str(folder / "svhn"), "--count", "80", "--test-fraction", "0.25", "--jobs", "1"]
+        assert main("beam_jobs", "", BEAM_COMMANDS, ["sample", *options]) == 0
+
+    return shared("drawn", fill) / "svhn"
+
+
+@pytest.fixture(scope="session")
+def records(drawn: Path, shared: Shared) -> Path:
     """A dataset directory of the drawn pictures: five jitters, several shards, a validation split."""
-    folder = tmp_path_factory.mktemp("records") / "svhn"
-    options = ["--source", "svhn", "--input", str(drawn), "--output", str(folder)]
-    options += ["--validation-fraction", "0.2", "--examples-per-shard", "80", "--seed", "3"]
-    assert main("beam_jobs", "", BEAM_COMMANDS, ["prepare", *options]) == 0
-    return folder
+
+    def fill(folder: Path) -> None:
+        options = ["--source", "svhn", "--input", str(drawn), "--output", str(folder / "svhn")]
+        options += ["--validation-fraction", "0.2", "--examples-per-shard", "80", "--seed", "3"]
+        assert main("beam_jobs", "", BEAM_COMMANDS, ["prepare", *options]) == 0
+
+    return shared("records", fill) / "svhn"

@@ -1,6 +1,6 @@
-"""Prints what each door gives of one split, without TensorFlow: a digest an example, in the door's order, as JSON.
+"""Prints what each door gives of splits, without TensorFlow: a digest an example, in the door's order, as JSON.
 
-python -m tests.every_door DATASET SPLIT PARQUET ARROW WEBDATASET
+python -m tests.every_door DATASET PARQUET ARROW WEBDATASET SPLIT...
 """
 
 import hashlib
@@ -115,7 +115,7 @@ def _pixels(picture: Any) -> np.ndarray:
     return image.reshape(*image.shape[:2], -1)
 
 
-def main(data: str, split: str, parquet: str, arrow_files: str, tars: str) -> None:
+def main(data: str, parquet: str, arrow_files: str, tars: str, *splits: str) -> None:
     doors: list[tuple[Door, str]] = [
         (numpy_one_by_one, data),
         (numpy_iterated, data),
@@ -129,7 +129,10 @@ def main(data: str, split: str, parquet: str, arrow_files: str, tars: str) -> No
         (arrow, arrow_files),
         (webdataset, tars),
     ]
-    print(json.dumps({door.__name__: [digest(row) for row in door(place, split)] for door, place in doors}))
+    found = {
+        split: {door.__name__: [digest(row) for row in door(place, split)] for door, place in doors} for split in splits
+    }
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ import tensorflow as tf
 from trainer.distribute.cluster import Cluster
 from trainer.distribute.strategy import make_strategy
 from trainer.fit.step import make_train_step, read_totals
-from trainer.input.augment import numbers_needed
-from trainer.models.build import computing_in
+from trainer.input.augment import uniforms_needed
+from trainer.models import computing_in
 from trainer.run.config import AugmentConfig, TrainConfig
 
 SIZES = (8, 8, 3)
@@ -37,7 +37,7 @@ def _model() -> keras.Model:
 
 def losses(cluster: Cluster, strategy: tf.distribute.Strategy, **settings: Any) -> list[float]:
     """Returns the mean losses of the steps; `settings` are `TrainConfig`'s."""
-    config = TrainConfig(augment=AugmentConfig(gain=0.2, shift=10.0), **settings)
+    config = TrainConfig(augment=AugmentConfig(contrast=0.2, brightness=10.0), **settings)
     keras.utils.set_random_seed(0)
     with strategy.scope():
         with computing_in(config.precision):
@@ -48,11 +48,11 @@ def losses(cluster: Cluster, strategy: tf.distribute.Strategy, **settings: Any) 
     step = make_train_step(strategy, model, optimizer, config)
     rng, found = np.random.default_rng(0), []
     for size in SIZES * 2:
-        whole = {
+        whole: dict[str, Any] = {
             "image": rng.integers(0, 256, (size, 54, 54, 3)).astype(np.uint8),
             "length": rng.integers(1, 6, size),
             "digits": rng.integers(0, 10, (size, 5)),
-            "uniform": rng.random((size, numbers_needed(3))).astype(np.float32),
+            "uniform": rng.random((size, uniforms_needed(3))).astype(np.float32),
         }
         each = max(SIZES) // cluster.hosts
         part = {name: tf.constant(value[cluster.host * each :][:each]) for name, value in whole.items()}

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import pytest
 
 TAKE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-"""First line of a process that a test interrupts: a shell starts what runs in the background with SIGINT ignored."""
+"""First line of a process that a test interrupts: a shell starts background processes with SIGINT ignored."""
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves files; what it does wrong is set on its attributes."""
+    """Serves files and fails as its attributes say."""
 
     daemon_threads = True
 
@@ -25,7 +25,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.etag: str | None = '"v1"'
         self.has_ranges = True
         self.states_length = True
-        self.cuts: list[int] = []  # bytes of each next answer's body before the connection ends
+        self.cuts: list[int] = []  # bytes of the body of each of the next answers before the connection ends
         self.resets = False  # a cut is a reset instead of a clean end
         self.stalls = False  # a cut is silence instead of an end
         self.statuses: list[int] = []  # refusals before the first good answer
@@ -89,13 +89,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if cut is not None and self.server.stalls:
             self.server.release.wait(100)
         if cut is not None and self.server.resets:
-            time.sleep(0.02)  # so that what was sent is read before the reset throws it away
+            time.sleep(0.02)  # so that the sent bytes are read before the reset discards them
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @contextlib.contextmanager
 def serving(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """Runs a server of `files`, by path, in a thread of its own."""
+    """Runs a server of `files`, by path, in its own thread."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Server(files) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})

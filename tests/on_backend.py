@@ -15,7 +15,7 @@ if __name__ == "__main__":
 import keras
 from keras import ops
 
-from trainer.input.augment import augment, numbers_needed
+from trainer.input.augment import augment, uniforms_needed
 from trainer.models import MODELS, build_model
 from trainer.run.config import AugmentConfig, TrainConfig
 
@@ -46,7 +46,7 @@ def outputs(name: str, model: keras.Model) -> dict[str, np.ndarray]:
 
 def augmented(name: str) -> np.ndarray:
     """Returns pictures, of unequal height and width, as one of `AUGMENT` makes them."""
-    uniform = np.random.default_rng(1).random((5, numbers_needed(3)), np.float32)
+    uniform = np.random.default_rng(1).random((5, uniforms_needed(3)), np.float32)
     images = pictures(5, SIZE)[:, :, :-3]
     return ops.convert_to_numpy(augment(images, SIZE - 6, AUGMENT[name], ops.convert_to_tensor(uniform)))
 
@@ -63,11 +63,11 @@ def losses(records: Path, steps: int) -> np.ndarray:
     from trainer.fit.optimizer import averaged_weights, make_optimizer
 
     keras.utils.set_random_seed(0)
-    config = TrainConfig(average=0.5, label_smoothing=0.05, augment=AUGMENT["warped"])
+    config = TrainConfig(ema_decay=0.5, label_smoothing=0.05, augment=AUGMENT["warped"])
     model = build_model("compact", (54, 54, 3))
     optimizer = make_optimizer(config, config.learning_rate)
     step = make_step(model, optimizer, config)
-    batch = put_on_device(Source((records,), 16, numbers_needed(3), 0).read(0))
+    batch = put_on_device(Source((records,), 16, uniforms_needed(3), 0).read(0))
     found = [float(ops.convert_to_numpy(step(batch, 3e-3))) for _ in range(steps)]
     step.finish()
     with averaged_weights(model, optimizer):
@@ -102,7 +102,7 @@ def main(records: Path, result: Path) -> int:
         if keras.backend.backend() == "torch":
             found[f"{name}/flops"] = counted_flops(model)
     found["losses"] = losses(records, 10)
-    np.savez(result, **found)
+    np.savez(result, **found)  # type: ignore[arg-type]  # no array is called allow_pickle
     options = ["--steps", "3", "--batch-size", "8", "--readers", "1", "--precision", "float32"]
     return gpu(["--data", str(records), str(records), "--backend", keras.backend.backend(), *options])
 

@@ -8,14 +8,14 @@ import keras
 import tensorflow as tf
 
 from trainer.fit.step import make_train_step, read_totals
-from trainer.input.dataset import open_pictures, training_dataset
+from trainer.input.dataset import open_images, training_dataset
 from trainer.run.config import AugmentConfig, TrainConfig
 
 
 def _losses(records: Path, replicas: int, batch: int) -> list[float]:
     """Returns the losses of two epochs of a model without dropout and batch normalisation."""
     devices = [device.name for device in tf.config.list_logical_devices("CPU")][:replicas]
-    pictures = open_pictures(records, "train")
+    pictures = open_images(records, "train")
     config = TrainConfig(global_batch_size=batch, augment=AugmentConfig(0.2, 10.0, 0.5))
     strategy = tf.distribute.MirroredStrategy(devices)
     keras.utils.set_random_seed(0)

@@ -19,9 +19,10 @@ import pytest
 from beam_jobs.download import command as download_module
 from beam_jobs.download.archives import ARCHIVES, Archive
 from beam_jobs.download.command import DownloadConfig, add_arguments, download, run
-from beam_jobs.download.fetch import FetchPolicy, bytes_at_hand
+from beam_jobs.download.fetch import FetchPolicy, bytes_received
 from tests.loopback import TAKE_INTERRUPTS, Server, serving
 from tfrecords.errors import UserError
+from tfrecords.flags import from_flags
 
 POLICY = FetchPolicy(timeout_s=5.0, attempts=2, first_pause_s=0.001)
 PICTURE_BYTES = 100_000
@@ -63,7 +64,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_published_archives_are_those_of_the_projects_notes() -> None:
+def test_the_published_archives_have_their_known_sizes_and_digests() -> None:
     assert {name: (archive.size_bytes, archive.sha256[:8], archive.pictures) for name, archive in ARCHIVES.items()} == {
         "train": (404141560, "4b17bb33", 33402),
         "test": (276555967, "57ac9ceb", 13068),
@@ -73,16 +74,17 @@ def test_the_published_archives_are_those_of_the_projects_notes() -> None:
 
 
 def test_train_and_test_from_the_authors_server_are_the_defaults() -> None:
-    args = parse("--output", "data")
-    assert vars(args) == {
-        "output": Path("data"),
-        "subset": "train,test",
-        "base_url": "http://ufldl.stanford.edu/housenumbers/",
-        "keep_archives": False,
-    }
+    config = from_flags(DownloadConfig, vars(parse("--output", "data")))
+    assert config == DownloadConfig(
+        output=Path("data"),
+        subset="train,test",
+        base_url="http://ufldl.stanford.edu/housenumbers/",
+        keep_archives=False,
+    )
+    assert config.subsets == ("train", "test")
 
 
-def test_the_command_makes_the_folders_and_says_what_comes_next(
+def test_the_command_creates_the_folders_and_prints_the_next_command(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(download_module, "ARCHIVES", SMALL)
@@ -93,7 +95,7 @@ def test_the_command_makes_the_folders_and_says_what_comes_next(
     assert server.paths == [("/train.tar.gz", None), ("/test.tar.gz", None)]
     out, err = capsys.readouterr()
     assert out == (
-        f"made train, test in {output}; next: python -m beam_jobs prepare --source svhn "
+        f"downloaded train, test in {output}; next: python -m beam_jobs prepare --source svhn "
         f"--input {output} --output {output}/records\n"
     )
     notice = "SVHN is for non-commercial use only: see http://ufldl.stanford.edu/housenumbers/\n"
@@ -107,13 +109,13 @@ def test_a_second_run_skips_what_is_complete(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(download_module, "ARCHIVES", SMALL)
-    download(DownloadConfig(tmp_path, ("train",), server.url), SMALL, POLICY)
+    download(DownloadConfig(tmp_path, "train", server.url), SMALL, POLICY)
     server.asked.clear()
     capsys.readouterr()
     assert run(parse("--output", str(tmp_path), "--base-url", server.url)) == 0
     assert server.paths == [("/test.tar.gz", None)]
     out, err = capsys.readouterr()
-    assert out.startswith(f"made test and found train complete in {tmp_path}; next: ")
+    assert out.startswith(f"downloaded test and found train complete in {tmp_path}; next: ")
     assert f"train: already complete in {tmp_path}/train, skipped\n" in err
     server.asked.clear()
     assert run(parse("--output", str(tmp_path), "--base-url", server.url)) == 0
@@ -121,8 +123,8 @@ def test_a_second_run_skips_what_is_complete(
     assert capsys.readouterr().out.startswith(f"found train, test complete in {tmp_path}; next: ")
 
 
-def test_archives_stay_on_request_and_serve_again(server: Server, tmp_path: Path) -> None:
-    config = DownloadConfig(tmp_path, ("extra",), f"{server.url}/", keep_archives=True)
+def test_kept_archives_are_unpacked_again_without_a_request(server: Server, tmp_path: Path) -> None:
+    config = DownloadConfig(tmp_path, "extra", f"{server.url}/", keep_archives=True)
     assert download(config, SMALL, POLICY) == ("extra",)
     assert names(tmp_path) == ["extra", "extra.tar.gz"]
     shutil.rmtree(tmp_path / "extra")
@@ -137,27 +139,27 @@ def test_a_killed_process_is_resumed_with_a_range_for_exactly_the_rest(
     code = (
         "import sys; from argparse import Namespace; from pathlib import Path\n"
         f"{TAKE_INTERRUPTS}\n"
-        "from beam_jobs import download; from beam_jobs.download.archives import Archive\n"
-        "download.ARCHIVES = {'train': Archive(int(sys.argv[3]), sys.argv[4], 3)}\n"
-        "download.run(Namespace(output=Path(sys.argv[1]), subset='train', base_url=sys.argv[2], keep_archives=False))"
+        "from beam_jobs.download import command; from beam_jobs.download.archives import Archive\n"
+        "command.ARCHIVES = {'train': Archive(int(sys.argv[3]), sys.argv[4], 3)}\n"
+        "command.run(Namespace(output=Path(sys.argv[1]), subset='train', base_url=sys.argv[2]))"
     )
     archive = SMALL["train"]
     argv = [str(tmp_path), server.url, str(archive.size_bytes), archive.sha256]
     with subprocess.Popen([sys.executable, "-c", code, *argv], stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 40
-        while bytes_at_hand(tmp_path / "train.tar.gz") < 200_000 and time.monotonic() < deadline:
+        while bytes_received(tmp_path / "train.tar.gz") < 200_000 and time.monotonic() < deadline:
             time.sleep(0.01)
         with pytest.raises(UserError) as caught:
-            download(DownloadConfig(tmp_path, ("train",), server.url), SMALL, POLICY)
+            download(DownloadConfig(tmp_path, "train", server.url), SMALL, POLICY)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=40)
     assert str(caught.value) == (f"{tmp_path}: only one download at a time may use a folder. Received: a second one")
-    assert f"What was downloaded is kept in {tmp_path}; the same command goes on.\n" in err
-    at_hand = bytes_at_hand(tmp_path / "train.tar.gz")
-    assert 200_000 <= at_hand <= 250_000
+    assert f"The received bytes are kept in {tmp_path}; the same command resumes.\n" in err
+    received = bytes_received(tmp_path / "train.tar.gz")
+    assert 200_000 <= received <= 250_000
     assert names(tmp_path) == ["train.tar.gz.partial", "train.tar.gz.partial.json"]
-    download(DownloadConfig(tmp_path, ("train",), server.url), SMALL, POLICY)
-    assert server.paths == [("/train.tar.gz", None), ("/train.tar.gz", f"bytes={at_hand}-")]
+    download(DownloadConfig(tmp_path, "train", server.url), SMALL, POLICY)
+    assert server.paths == [("/train.tar.gz", None), ("/train.tar.gz", f"bytes={received}-")]
     assert names(tmp_path) == ["train"]
 
 
@@ -168,7 +170,7 @@ def test_an_interrupt_while_unpacking_keeps_the_archive(
         (tmp_path / ".train.partial-killed").mkdir()
         raise KeyboardInterrupt
 
-    config = DownloadConfig(tmp_path, ("train",), server.url)
+    config = DownloadConfig(tmp_path, "train", server.url)
     with monkeypatch.context() as patch:
         patch.setattr(download_module, "unpack", interrupt)
         with pytest.raises(KeyboardInterrupt):
@@ -179,10 +181,10 @@ def test_an_interrupt_while_unpacking_keeps_the_archive(
     assert len(server.asked) == 1
 
 
-def test_a_mirrors_wrong_bytes_leave_nothing_behind(server: Server, tmp_path: Path) -> None:
+def test_a_mirrors_wrong_bytes_leave_nothing(server: Server, tmp_path: Path) -> None:
     server.files["/train.tar.gz"] = bytes(len(FILES["train"]))
     with pytest.raises(UserError) as caught:
-        download(DownloadConfig(tmp_path, ("train",), server.url), SMALL, POLICY)
+        download(DownloadConfig(tmp_path, "train", server.url), SMALL, POLICY)
     assert str(caught.value).startswith(
         f"{server.url}/train.tar.gz: must have {len(FILES['train'])} bytes and SHA-256 "
     )
@@ -191,7 +193,7 @@ def test_a_mirrors_wrong_bytes_leave_nothing_behind(server: Server, tmp_path: Pa
 
 
 def test_a_missing_archive_is_named(server: Server, tmp_path: Path) -> None:
-    config = DownloadConfig(tmp_path, ("train",), f"{server.url}/elsewhere")
+    config = DownloadConfig(tmp_path, "train", f"{server.url}/elsewhere")
     with pytest.raises(UserError) as caught:
         download(config, SMALL, POLICY)
     assert str(caught.value) == (
@@ -217,7 +219,7 @@ def test_disk_space_is_checked_before_the_first_request(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, keep: bool, enough: bool
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
-    config = DownloadConfig(tmp_path, ("train", "test"), server.url, keep)
+    config = DownloadConfig(tmp_path, "train,test", server.url, keep)
     if enough:
         assert download(config, SMALL, POLICY) == ("train", "test")
         return
@@ -227,15 +229,15 @@ def test_disk_space_is_checked_before_the_first_request(
     assert names(tmp_path) == []
 
 
-def test_what_is_at_hand_needs_no_space_again(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_received_bytes_need_no_space_again(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.tar.gz.partial").write_bytes(FILES["train"][:300_000])
     free = needed_bytes(SMALL["train"]) - 300_000
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
-    assert download(DownloadConfig(tmp_path, ("train",), server.url), SMALL, POLICY) == ("train",)
+    assert download(DownloadConfig(tmp_path, "train", server.url), SMALL, POLICY) == ("train",)
     assert server.paths == [("/train.tar.gz", "bytes=300000-")]
 
 
-def test_the_published_archives_need_a_known_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_published_archives_need_a_known_amount_of_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=123_456_789))
     with pytest.raises(UserError) as caught:
         run(parse("--output", str(tmp_path), "--subset", "train,test,extra", "--base-url", "http://127.0.0.1:1"))
@@ -254,16 +256,14 @@ def test_the_published_archives_need_a_known_space(tmp_path: Path, monkeypatch: 
     ],
     ids=["an empty folder", "a picture missing", "no boxes"],
 )
-def test_an_incomplete_folder_in_the_way_is_an_error(
-    server: Server, tmp_path: Path, made: list[str], received: str
-) -> None:
+def test_an_incomplete_folder_is_an_error(server: Server, tmp_path: Path, made: list[str], received: str) -> None:
     (tmp_path / "train").mkdir()
     for name in made:
         (tmp_path / "train" / name).touch()
     with pytest.raises(UserError) as caught:
-        download(DownloadConfig(tmp_path, ("train",), server.url), SMALL, POLICY)
+        download(DownloadConfig(tmp_path, "train", server.url), SMALL, POLICY)
     assert str(caught.value) == (
-        f"{tmp_path}/train: must be absent, or hold 3 PNGs and digitStruct.mat; move it away. Received: {received}"
+        f"{tmp_path}/train: must not exist, or must hold 3 PNGs and digitStruct.mat; move it away. Received: {received}"
     )
     assert server.paths == []
 
@@ -282,11 +282,11 @@ def test_a_mirror_must_be_a_web_address(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_system_that_cannot_lock_is_no_hindrance(
+def test_a_file_system_that_cannot_lock_does_not_stop_a_download(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(descriptor: int, operation: int) -> None:
         raise OSError("No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    assert download(DownloadConfig(tmp_path, ("test",), server.url), SMALL, POLICY) == ("test",)
+    assert download(DownloadConfig(tmp_path, "test", server.url), SMALL, POLICY) == ("test",)

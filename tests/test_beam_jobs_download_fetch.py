@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs.download.fetch import FetchPolicy, bytes_at_hand, fetch
-from beam_jobs.download.http_range import RemoteFile
+from beam_jobs.download.archives import Archive
+from beam_jobs.download.fetch import FetchPolicy, bytes_received, fetch
 from tests.loopback import TAKE_INTERRUPTS, Server, serving
 from tfrecords.errors import UserError
 
@@ -37,8 +37,7 @@ def digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def remote(server: Server, body: bytes = BODY) -> RemoteFile:
-    return RemoteFile(url(server), len(body), digest(body))
+ARCHIVE = Archive(len(BODY), digest(BODY), pictures=1)
 
 
 def leave_partial(folder: Path, body: bytes, origin: str | None = None) -> Path:
@@ -48,9 +47,9 @@ def leave_partial(folder: Path, body: bytes, origin: str | None = None) -> Path:
     return folder / "train.tar.gz"
 
 
-def test_a_file_comes_whole_and_nothing_else_stays(server: Server, tmp_path: Path) -> None:
+def test_a_file_arrives_complete_and_nothing_else_remains(server: Server, tmp_path: Path) -> None:
     positions: list[int] = []
-    fetch(remote(server), tmp_path / "train.tar.gz", POLICY, positions.append)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY, positions.append)
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
     assert [path.name for path in tmp_path.iterdir()] == ["train.tar.gz"]
     assert server.conditions == [(None, None)]
@@ -59,21 +58,21 @@ def test_a_file_comes_whole_and_nothing_else_stays(server: Server, tmp_path: Pat
     assert positions == sorted(positions)
 
 
-def test_a_file_that_is_there_is_checked_and_not_asked_for(server: Server, tmp_path: Path) -> None:
+def test_an_existing_file_is_checked_and_not_requested(server: Server, tmp_path: Path) -> None:
     (tmp_path / "train.tar.gz").write_bytes(BODY)
     positions: list[int] = []
-    fetch(remote(server), tmp_path / "train.tar.gz", POLICY, positions.append)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY, positions.append)
     assert server.conditions == []
     assert positions == [len(BODY)]
 
 
-def test_another_file_in_the_way_is_an_error_and_stays(server: Server, tmp_path: Path) -> None:
+def test_another_file_at_the_destination_is_an_error_and_stays(server: Server, tmp_path: Path) -> None:
     (tmp_path / "train.tar.gz").write_bytes(b"mine")
     with pytest.raises(UserError) as caught:
-        fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
+        fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == (
-        f"{tmp_path}/train.tar.gz: must have 512000 bytes and SHA-256 {digest(BODY)}; move it away to fetch "
-        f"it anew. Received: 4 bytes and SHA-256 {digest(b'mine')}"
+        f"{tmp_path}/train.tar.gz: must have 512000 bytes and SHA-256 {digest(BODY)}; move it away to "
+        f"download it again. Received: 4 bytes and SHA-256 {digest(b'mine')}"
     )
     assert (tmp_path / "train.tar.gz").read_bytes() == b"mine"
 
@@ -82,7 +81,7 @@ def test_another_file_in_the_way_is_an_error_and_stays(server: Server, tmp_path:
 def test_several_cuts_are_resumed_each_with_a_range_for_the_rest(server: Server, tmp_path: Path, resets: bool) -> None:
     server.cuts, server.resets = [100_000, 150_000, 7, 200_000], resets
     notices: list[str] = []
-    fetch(remote(server), tmp_path / "train.tar.gz", POLICY, on_notice=notices.append)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY, on_notice=notices.append)
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
     assert len(server.asked) == len(notices) + 1 == 5
     if not resets:  # A reset may throw away what had not been read.
@@ -94,38 +93,38 @@ def test_several_cuts_are_resumed_each_with_a_range_for_the_rest(server: Server,
             ("bytes=450007-", '"v1"'),
         ]
         assert notices[0] == (
-            f"{url(server)}: the connection ended at byte 100000 of 512000; going on from byte 100000 in 0.001 s"
+            f"{url(server)}: the connection ended at byte 100000 of 512000; resuming from byte 100000 in 0.001 s"
         )
 
 
 def test_a_silent_server_counts_as_cut_after_the_timeout(server: Server, tmp_path: Path) -> None:
     server.cuts, server.stalls = [70_000], True
     notices: list[str] = []
-    fetch(remote(server), tmp_path / "train.tar.gz", FetchPolicy(0.2, 3, 0.001), on_notice=notices.append)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", FetchPolicy(0.2, 3, 0.001), on_notice=notices.append)
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
-    assert re.search(r": timed out; going on from byte \d+ in 0.001 s$", notices[0])
+    assert re.search(r": timed out; resuming from byte \d+ in 0.001 s$", notices[0])
 
 
-def test_an_interrupted_process_leaves_what_a_new_one_goes_on_from(server: Server, tmp_path: Path) -> None:
+def test_a_new_process_resumes_after_an_interrupted_one(server: Server, tmp_path: Path) -> None:
     server.cuts, server.stalls = [300_000], True
     code = (
         "import sys; from pathlib import Path; from beam_jobs.download.fetch import fetch\n"
         f"{TAKE_INTERRUPTS}\n"
-        "from beam_jobs.download.http_range import RemoteFile\n"
-        "fetch(RemoteFile(sys.argv[1], int(sys.argv[2]), sys.argv[3]), Path(sys.argv[4]))"
+        "from beam_jobs.download.archives import Archive\n"
+        "fetch(sys.argv[1], Archive(int(sys.argv[2]), sys.argv[3], 1), Path(sys.argv[4]))"
     )
     command = [sys.executable, "-c", code, url(server), str(len(BODY)), digest(BODY), str(tmp_path / "train.tar.gz")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 40
-        while bytes_at_hand(tmp_path / "train.tar.gz") < 200_000 and time.monotonic() < deadline:
+        while bytes_received(tmp_path / "train.tar.gz") < 200_000 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=40)
     assert "KeyboardInterrupt" in stderr
-    at_hand = bytes_at_hand(tmp_path / "train.tar.gz")
+    at_hand = bytes_received(tmp_path / "train.tar.gz")
     assert 200_000 <= at_hand <= 300_000
     assert not (tmp_path / "train.tar.gz").exists()
-    fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
     assert server.conditions == [(None, None), (f"bytes={at_hand}-", '"v1"')]
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
 
@@ -134,39 +133,39 @@ def test_a_server_without_ranges_starts_from_zero(server: Server, tmp_path: Path
     server.has_ranges, server.cuts = False, [100_000, 300_000]
     positions: list[int] = []
     notices: list[str] = []
-    fetch(remote(server), tmp_path / "train.tar.gz", POLICY, positions.append, notices.append)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY, positions.append, notices.append)
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
     assert server.ranges == [None, "bytes=100000-", "bytes=300000-"]
     assert positions.count(0) == 3
-    assert notices[1] == f"{url(server)}: the server sends the whole file again; starting from byte 0"
+    assert notices[1] == f"{url(server)}: the server sends the complete file again; starting from byte 0"
 
 
-def test_a_server_that_always_starts_anew_and_cuts_is_given_up(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_always_starts_from_zero_and_cuts_is_given_up(server: Server, tmp_path: Path) -> None:
     server.has_ranges, server.cuts = False, [100_000] * 10
     with pytest.raises(UserError) as caught:
-        fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
+        fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == (
-        f"{url(server)}: must send something new within 3 attempts; 100000 bytes are kept, and the same command "
-        "goes on from there. Received: the connection ended at byte 100000 of 512000"
+        f"{url(server)}: must send new bytes within 3 attempts; 100000 bytes are kept, and the same command "
+        "resumes. Received: the connection ended at byte 100000 of 512000"
     )
     assert len(server.asked) == 4
 
 
 def test_a_file_that_changed_between_attempts_is_fetched_from_zero(server: Server, tmp_path: Path) -> None:
     destination = leave_partial(tmp_path, b"old" * 1000, f'{{"url": "{url(server)}", "etag": "\\"v0\\""}}')
-    fetch(remote(server), destination, POLICY)
+    fetch(url(server), ARCHIVE, destination, POLICY)
     assert server.conditions == [("bytes=3000-", '"v0"')]
     assert destination.read_bytes() == BODY
 
 
-def test_a_change_that_no_tag_tells_of_is_found_by_the_digest(server: Server, tmp_path: Path) -> None:
+def test_a_change_without_a_tag_is_found_by_the_digest(server: Server, tmp_path: Path) -> None:
     server.etag = None
     destination = leave_partial(tmp_path, b"old" * 1000)
     mixed = b"old" * 1000 + BODY[3000:]
     with pytest.raises(UserError) as caught:
-        fetch(remote(server), destination, POLICY)
+        fetch(url(server), ARCHIVE, destination, POLICY)
     assert str(caught.value) == (
-        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
+        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; the received bytes are deleted. "
         f"Received: 512000 bytes and SHA-256 {digest(mixed)}"
     )
     assert server.conditions == [("bytes=3000-", None)]
@@ -180,14 +179,14 @@ def test_a_change_that_no_tag_tells_of_is_found_by_the_digest(server: Server, tm
 )
 def test_bytes_of_unknown_origin_are_resumed_without_a_condition(server: Server, tmp_path: Path, origin: str) -> None:
     destination = leave_partial(tmp_path, BODY[:3000], origin)
-    fetch(remote(server), destination, POLICY)
+    fetch(url(server), ARCHIVE, destination, POLICY)
     assert server.conditions == [("bytes=3000-", None)]
     assert destination.read_bytes() == BODY
 
 
 def test_a_weak_tag_is_no_condition(server: Server, tmp_path: Path) -> None:
     server.etag, server.cuts = 'W/"v1"', [100_000]
-    fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
     assert server.conditions == [(None, None), ("bytes=100000-", None)]
 
 
@@ -195,21 +194,21 @@ def test_another_range_than_asked_for_is_not_appended(server: Server, tmp_path: 
     server.content_range = ["bytes 0-511999/512000"]
     destination = leave_partial(tmp_path, BODY[:3000])
     notices: list[str] = []
-    fetch(remote(server), destination, POLICY, on_notice=notices.append)
+    fetch(url(server), ARCHIVE, destination, POLICY, on_notice=notices.append)
     assert destination.read_bytes() == BODY
     assert server.ranges == ["bytes=3000-", None]
     assert notices == [
-        f"{url(server)}: asked for the bytes from 3000 on, received Content-Range 'bytes 0-511999/512000'; "
-        "going on from byte 0 in 0.001 s"
+        f"{url(server)}: requested the bytes from 3000, received Content-Range 'bytes 0-511999/512000'; "
+        "resuming from byte 0 in 0.001 s"
     ]
 
 
 def test_wrong_bytes_of_the_right_size_are_discarded(server: Server, tmp_path: Path) -> None:
     server.files[PATH] = b"?" * len(BODY)
     with pytest.raises(UserError) as caught:
-        fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
+        fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == (
-        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
+        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; the received bytes are deleted. "
         f"Received: 512000 bytes and SHA-256 {digest(server.files[PATH])}"
     )
     assert list(tmp_path.iterdir()) == []
@@ -223,28 +222,28 @@ def test_a_server_with_another_size_is_refused_before_a_byte_is_written(
     server.files[PATH] = bytes(size)
     destination = leave_partial(tmp_path, BODY[:at_hand])
     with pytest.raises(UserError) as caught:
-        fetch(remote(server), destination, POLICY)
+        fetch(url(server), ARCHIVE, destination, POLICY)
     assert str(caught.value) == f"{url(server)}: must have 512000 bytes. Received: {size} bytes"
-    assert bytes_at_hand(destination) == at_hand
+    assert bytes_received(destination) == at_hand
 
 
 def test_a_range_beyond_the_servers_end_is_an_error(server: Server, tmp_path: Path) -> None:
     server.files[PATH] = BODY[:2000]
     destination = leave_partial(tmp_path, BODY[:3000])
     with pytest.raises(UserError) as caught:
-        fetch(remote(server), destination, POLICY)
+        fetch(url(server), ARCHIVE, destination, POLICY)
     phrase = HTTPStatus(416).phrase  # Python 3.13 words it otherwise
     assert str(caught.value) == (
-        f"{url(server)}: must have 512000 bytes. Received: 416 {phrase} for a request from byte 3000 on"
+        f"{url(server)}: must have 512000 bytes. Received: 416 {phrase} for a request from byte 3000"
     )
 
 
 def test_a_long_body_of_unstated_length_is_discarded(server: Server, tmp_path: Path) -> None:
     server.states_length, server.files[PATH] = False, BODY + b"more"
     with pytest.raises(UserError) as caught:
-        fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
+        fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == (
-        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; what came is discarded. "
+        f"{url(server)}: must have 512000 bytes and SHA-256 {digest(BODY)}; the received bytes are deleted. "
         f"Received: 512004 bytes and SHA-256 {digest(BODY + b'more')}"
     )
     assert list(tmp_path.iterdir()) == []
@@ -253,48 +252,50 @@ def test_a_long_body_of_unstated_length_is_discarded(server: Server, tmp_path: P
 def test_a_short_body_of_unstated_length_is_given_up(server: Server, tmp_path: Path) -> None:
     server.states_length, server.has_ranges, server.files[PATH] = False, False, BODY[:-1]
     with pytest.raises(UserError, match=r"Received: the connection ended at byte 511999 of 512000$"):
-        fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
+        fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
 
 
-def test_a_whole_body_before_a_silent_end_is_whole(server: Server, tmp_path: Path) -> None:
+def test_a_complete_body_before_a_silent_end_is_complete(server: Server, tmp_path: Path) -> None:
     server.states_length, server.cuts, server.stalls = False, [len(BODY)], True
     notices: list[str] = []
-    fetch(remote(server), tmp_path / "train.tar.gz", FetchPolicy(0.2, 3, 0.001), on_notice=notices.append)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", FetchPolicy(0.2, 3, 0.001), on_notice=notices.append)
     assert notices == []
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
 
 
 def test_a_partial_file_that_is_too_long_is_discarded_without_a_request(server: Server, tmp_path: Path) -> None:
     destination = leave_partial(tmp_path, BODY + b"more")
-    with pytest.raises(UserError, match=r"what came is discarded\. Received: 512004 bytes and SHA-256 [0-9a-f]{64}$"):
-        fetch(remote(server), destination, POLICY)
+    with pytest.raises(
+        UserError, match=r"the received bytes are deleted\. Received: 512004 bytes and SHA-256 [0-9a-f]{64}$"
+    ):
+        fetch(url(server), ARCHIVE, destination, POLICY)
     assert server.conditions == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_partial_file_of_full_length_is_checked_without_a_request(server: Server, tmp_path: Path) -> None:
     destination = leave_partial(tmp_path, BODY)
-    fetch(remote(server), destination, POLICY)
+    fetch(url(server), ARCHIVE, destination, POLICY)
     assert server.conditions == []
     assert destination.read_bytes() == BODY
 
 
-def test_a_missing_file_is_an_error_at_once(server: Server, tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error_without_a_retry(server: Server, tmp_path: Path) -> None:
     server.statuses = [404] * 5
     with pytest.raises(UserError) as caught:
-        fetch(remote(server), tmp_path / "train.tar.gz", POLICY)
+        fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == f"{url(server)}: must answer 200 or 206. Received: 404 Not Found"
     assert len(server.asked) == 1
 
 
-def test_an_overloaded_server_is_asked_again(server: Server, tmp_path: Path) -> None:
+def test_an_overloaded_server_is_retried(server: Server, tmp_path: Path) -> None:
     server.statuses = [503, 502]
     notices: list[str] = []
-    fetch(remote(server), tmp_path / "train.tar.gz", POLICY, on_notice=notices.append)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY, on_notice=notices.append)
     assert (tmp_path / "train.tar.gz").read_bytes() == BODY
     assert notices == [
-        f"{url(server)}: 503 Service Unavailable; going on from byte 0 in 0.001 s",
-        f"{url(server)}: 502 Bad Gateway; going on from byte 0 in 0.002 s",
+        f"{url(server)}: 503 Service Unavailable; resuming from byte 0 in 0.001 s",
+        f"{url(server)}: 502 Bad Gateway; resuming from byte 0 in 0.002 s",
     ]
 
 
@@ -305,7 +306,7 @@ def test_an_absent_server_is_given_up_after_some_attempts(tmp_path: Path, monkey
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
     with pytest.raises(UserError, match=r"within 6 attempts; 0 bytes are kept.*Received: \[Errno \d+\] .*refused$"):
-        fetch(RemoteFile(url, 10, "0" * 64), tmp_path / "train.tar.gz", FetchPolicy(longest_pause_s=5))
+        fetch(url, Archive(10, "0" * 64, 1), tmp_path / "train.tar.gz", FetchPolicy(longest_pause_s=5))
     assert pauses == [1, 2, 4, 5, 5]
 
 
@@ -314,7 +315,7 @@ def test_an_absent_server_is_given_up_after_some_attempts(tmp_path: Path, monkey
 )
 def test_only_http_addresses_are_opened(tmp_path: Path, url: str) -> None:
     with pytest.raises(UserError) as caught:
-        fetch(RemoteFile(url, 10, "0" * 64), tmp_path / "train.tar.gz", POLICY)
+        fetch(url, Archive(10, "0" * 64, 1), tmp_path / "train.tar.gz", POLICY)
     assert str(caught.value) == (
         f"A download address must be http:// or https://, a host and a path without spaces. Received: {url}"
     )

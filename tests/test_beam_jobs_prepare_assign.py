@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_the_order_mixes_the_jitters_of_pictures() -> None:
     assert beside < 20 and sorted(ordered) == sorted(keys)
 
 
-def _plan(**options: object) -> dict[str, int]:
+def _plan(**options: Any) -> dict[str, int]:
     subsets = (
         Subset("train", "in/train", 33_402, ""),
         Subset("test", "in/test", 13_068, ""),
@@ -90,6 +91,6 @@ def test_a_source_without_pictures_is_refused() -> None:
         ({"max_dead_fraction": -1}, r"max_dead_fraction must be 0\.\.1"),
     ],
 )
-def test_a_configuration_that_cannot_be_is_refused(options: dict[str, object], message: str) -> None:
+def test_a_configuration_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         PrepareConfig(**options)

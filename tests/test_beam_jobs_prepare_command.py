@@ -91,6 +91,7 @@ def test_shards_are_not_in_file_order(records: Path) -> None:
     ],
     ids=["two threads", "two processes"],
 )
+@pytest.mark.slow
 def test_the_bytes_are_the_same_however_the_job_runs(
     records: Path, drawn: Path, tmp_path: Path, options: list[str]
 ) -> None:

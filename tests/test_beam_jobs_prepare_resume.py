@@ -69,6 +69,7 @@ def _run_until(source: Path, output: Path, operation: int, *options: str) -> Non
     sys.exit(prepare(source, output, *options))
 
 
+@pytest.mark.slow
 def test_killed_at_any_file_operation_and_rerun_it_makes_the_same_bytes(
     drawn: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -233,6 +233,7 @@ def test_verbose_adds_the_traceback(source: Path, tmp_path: Path, capsys: pytest
     assert lines[-1] == "error: shards must be 1..99999. Received: 0"
 
 
+@pytest.mark.slow
 def test_the_process_itself_ends_with_1_and_one_line(source: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "beam_jobs", *arguments(tmp_path / "gone", tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])

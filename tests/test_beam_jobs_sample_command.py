@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from beam_jobs.sample import command as sample
-from beam_jobs.sample.command import LENGTH_COUNTS, SampleConfig, draw_number, find_faces, picture_rng
+from beam_jobs.sample.command import LENGTH_COUNTS, SampleConfig, draw_number, picture_rng
+from beam_jobs.sample.glyphs import find_faces
 from tfrecords.errors import UserError
 
 
@@ -34,7 +35,7 @@ def test_lengths_of_numbers_follow_svhn_s_proportions() -> None:
     assert counts[5] > 0
 
 
-def test_numbers_have_digits_0_to_9_and_begin_with_none_of_0() -> None:
+def test_numbers_have_digits_0_to_9_and_do_not_begin_with_0() -> None:
     rng = np.random.default_rng(0)
     numbers = [draw_number(rng) for _ in range(500)]
     assert {digit for number in numbers for digit in number} == set(range(10))
@@ -113,13 +114,21 @@ def test_names_and_boxes_of_digit_struct_fit_the_pictures(drawn: Path) -> None:
 
 def test_the_configuration_is_saved_with_the_pictures(drawn: Path) -> None:
     saved = json.loads((drawn / "sample.json").read_text())
-    assert (saved["count"], saved["test_fraction"], saved["seed"]) == (70, 0.1, 3)
+    assert (saved["count"], saved["test_fraction"], saved["seed"], saved["style"]) == (70, 0.1, 3, "clear")
     assert set(saved["versions"]) == {"h5py", "matplotlib", "numpy", "opencv-python-headless", "pillow"}
 
 
 def test_two_processes_draw_the_same_bytes_as_one(drawn: Path, tmp_path: Path) -> None:
     run("--output", tmp_path / "again", "--count", 70, "--seed", 3, "--jobs", 2)
     assert contents(tmp_path / "again") == contents(drawn)
+
+
+def test_the_old_spelling_of_style_works_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("--output", tmp_path / "old", "--count", 2, "--jobs", 1, "--look", "street")
+    assert "warning: --look is now --style; the old spelling will go in the next version\n" in capsys.readouterr().err
+    run("--output", tmp_path / "new", "--count", 2, "--jobs", 1, "--style", "street")
+    assert contents(tmp_path / "old") == contents(tmp_path / "new")
+    assert json.loads((tmp_path / "new/sample.json").read_text())["style"] == "street"
 
 
 def test_another_seed_draws_other_pictures(drawn: Path, tmp_path: Path) -> None:
@@ -132,9 +141,7 @@ def test_a_smaller_count_draws_the_first_of_the_same_pictures(drawn: Path, tmp_p
     assert (tmp_path / "fewer/train/3.png").read_bytes() == (drawn / "train/3.png").read_bytes()
 
 
-def test_the_last_line_says_what_was_made_and_the_next_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_last_line_has_the_counts_and_the_next_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "my digits"
     run("--output", folder, "--count", 3, "--jobs", 1)
     assert capsys.readouterr().out == (
@@ -146,7 +153,7 @@ def test_the_last_line_says_what_was_made_and_the_next_command(
 def test_pictures_are_replaced_only_when_asked_to(tmp_path: Path) -> None:
     run("--output", tmp_path, "--count", 3, "--seed", 1, "--jobs", 1)
     before = contents(tmp_path)
-    with pytest.raises(UserError, match=r"holds pictures: .* --overwrite\. Received: .*train$"):
+    with pytest.raises(UserError, match=r"already contains pictures: .* --overwrite\. Received: .*train$"):
         run("--output", tmp_path, "--count", 4, "--seed", 2, "--jobs", 1)
     assert contents(tmp_path) == before
     run("--output", tmp_path, "--count", 4, "--seed", 2, "--jobs", 1, "--overwrite")
@@ -154,10 +161,10 @@ def test_pictures_are_replaced_only_when_asked_to(tmp_path: Path) -> None:
     assert contents(tmp_path)["train/1.png"] != before["train/1.png"]
 
 
-def test_overwrite_leaves_pictures_alone_that_sample_did_not_draw(tmp_path: Path) -> None:
+def test_overwrite_keeps_pictures_that_sample_did_not_draw(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "1.png").write_bytes(b"SVHN's")
-    with pytest.raises(UserError, match=r"replaces only what sample drew.* Received: .*test$"):
+    with pytest.raises(UserError, match=r"only replaces pictures that sample drew.* Received: .*test$"):
         run("--output", tmp_path, "--count", 3, "--jobs", 1, "--overwrite")
     assert contents(tmp_path) == {"test/1.png": b"SVHN's"}
 

@@ -1,22 +1,21 @@
-"""Drawn photos: boxes hold the ink, the number stands out, a generator decides everything."""
+"""Drawn photos: boxes contain the ink, digits contrast with the background, and a generator determines every pixel."""
 
 import numpy as np
 import pytest
 
-from beam_jobs.sample.command import find_faces
-from beam_jobs.sample.difficulty import LOOKS
-from beam_jobs.sample.glyphs import STROKE_FACES, bend, glyph_mask
+from beam_jobs.sample.difficulty import STYLES
+from beam_jobs.sample.glyphs import STROKE_FACES, bend, find_faces, glyph_mask
 from beam_jobs.sample.photo import INK_THRESHOLD, Photo, draw_photo
 
 NUMBERS = [(7,), (1, 1), (4, 0, 8), (9, 2, 7, 5), (1, 2, 3, 4, 5)]
 
 
-def draw(index: int, digits: tuple[int, ...], look: str = "clear") -> Photo:
-    faces = find_faces() + (STROKE_FACES if look == "street" else ())
-    return draw_photo(np.random.default_rng(index), faces, digits, LOOKS[look])
+def draw(index: int, digits: tuple[int, ...], style: str = "clear") -> Photo:
+    faces = find_faces() + (STROKE_FACES if style == "street" else ())
+    return draw_photo(np.random.default_rng(index), faces, digits, STYLES[style])
 
 
-@pytest.fixture(scope="module", params=LOOKS)
+@pytest.fixture(scope="module", params=STYLES)
 def photos(request: pytest.FixtureRequest) -> list[Photo]:
     return [draw(index, NUMBERS[index % len(NUMBERS)], request.param) for index in range(120)]
 
@@ -35,7 +34,7 @@ def test_pixels_are_rgb_bytes_of_a_street_photo_s_size(photos: list[Photo]) -> N
         assert 20 <= width <= 700
 
 
-def test_boxes_carry_the_digits_in_reading_order_with_10_for_zero() -> None:
+def test_boxes_have_the_digits_in_reading_order_with_10_for_zero() -> None:
     photo = draw(3, (4, 0, 8))
     assert [box.label for box in photo.boxes] == [4, 10, 8]
     centres = [box.left + box.width / 2 for box in photo.boxes]
@@ -74,7 +73,7 @@ def test_digits_are_high_enough_to_read(clear_photos: list[Photo]) -> None:
     assert 24 <= np.median(heights) <= 40
 
 
-def test_digits_stand_out_from_what_is_round_them(clear_photos: list[Photo]) -> None:
+def test_digits_contrast_with_their_background(clear_photos: list[Photo]) -> None:
     for photo in clear_photos:
         grey = photo.pixels.mean(axis=2)
         top = min(box.top for box in photo.boxes)
@@ -117,9 +116,9 @@ def test_street_photos_are_smaller_fainter_and_more_blurred(clear_photos: list[P
     assert street_contrast < 0.8 * clear_contrast and street_height < 0.9 * clear_height
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_look_draws_the_same_numbers_with_the_same_bytes(look: str) -> None:
-    one, other = draw(17, (6, 0), look), draw(17, (6, 0), look)
+@pytest.mark.parametrize("style", STYLES)
+def test_a_style_draws_the_same_numbers_with_the_same_bytes(style: str) -> None:
+    one, other = draw(17, (6, 0), style), draw(17, (6, 0), style)
     assert np.array_equal(one.pixels, other.pixels) and one.boxes == other.boxes
 
 
@@ -146,7 +145,7 @@ def test_a_bent_glyph_keeps_its_size_and_most_of_its_ink() -> None:
 @pytest.mark.parametrize("index", range(15))
 def test_every_face_draws_ten_different_digits_of_about_one_height(index: int) -> None:
     faces = find_faces()[index : index + 1]
-    photos = [draw_photo(np.random.default_rng(5), faces, (digit,), LOOKS["clear"]) for digit in range(10)]
+    photos = [draw_photo(np.random.default_rng(5), faces, (digit,), STYLES["clear"]) for digit in range(10)]
     heights = [photo.boxes[0].height for photo in photos]
     assert max(heights) <= 1.25 * min(heights)
     assert len({photo.ink.tobytes() for photo in photos}) == 10

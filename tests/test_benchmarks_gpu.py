@@ -1,4 +1,4 @@
-"""The benchmark of GPUs: without TensorFlow, on every backend that is installed; counts, input and choice by hand."""
+"""The benchmark of GPUs: without TensorFlow, on every installed backend; counts, input and choice checked by hand."""
 
 import importlib.util
 import os
@@ -29,13 +29,13 @@ BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
 
 
 class OnBackend:
-    """What `tests.on_backend` computed and printed."""
+    """Results and output of `tests.on_backend`."""
 
     def __init__(self, backend: str, records: Path, folder: Path) -> None:
         result = folder / "result.npz"
-        # One thread: PyTorch's wait for each other where the machine is busy, thirty times as long as they work.
+        # One thread: on a busy machine PyTorch's threads wait for each other, thirty times as long as they work.
         environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"}
-        # Keras's variables do not know NumPy 2's copy keyword (3.15).
+        # Keras's variables do not support NumPy 2's copy keyword (3.15).
         warnings = ["-W", "error", "-W", "ignore:__array__ implementation:DeprecationWarning"]
         command = [sys.executable, *warnings, "-m", "tests.on_backend", str(records), str(result)]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -49,6 +49,7 @@ def there(request: pytest.FixtureRequest, records: Path, tmp_path_factory: pytes
 
 
 @pytest.mark.parametrize("name", MODELS)
+@pytest.mark.slow
 def test_a_model_answers_alike_on_every_backend(name: str, there: OnBackend) -> None:
     for head, expected in on_backend.outputs(name, on_backend.build(name)).items():
         assert np.abs(expected).max() > 0.1
@@ -56,18 +57,21 @@ def test_a_model_answers_alike_on_every_backend(name: str, there: OnBackend) -> 
 
 
 @pytest.mark.parametrize("name", on_backend.AUGMENT)
+@pytest.mark.slow
 def test_pictures_are_augmented_alike_on_every_backend(name: str, there: OnBackend) -> None:
     expected = on_backend.augmented(name)
     assert expected.shape == (5, 18, 18, 3) and expected.std() > 10
     np.testing.assert_allclose(there.arrays[f"{name}/augmented"], expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_the_average_of_the_weights_learns_too(there: OnBackend) -> None:
     losses = there.arrays["losses"]
     assert losses[-2] < losses[0] - 1 and losses[-1] < losses[0] - 1
     assert losses[-1] != losses[-2]
 
 
+@pytest.mark.slow
 def test_the_command_trains_scores_and_measures_without_tensorflow(there: OnBackend, records: Path) -> None:
     assert there.printed[0] == f"Backend: {there.backend}, as asked for, on CPU."
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in there.printed if line.startswith("|")]
@@ -75,17 +79,18 @@ def test_the_command_trains_scores_and_measures_without_tensorflow(there: OnBack
     assert scored == {split: len(tfrecords.open(records, split)) for split in ("validation", "test")}
     values = {row[0]: row[1] for row in rows}
     assert values["steps after those"].startswith("3 in ") and float(values["images/s on real input"]) > 0
-    assert values["operations a picture and step"].startswith("0.229 GFLOP")
+    assert values["operations per image and step"].startswith("0.229 GFLOP")
     assert there.printed[-1].startswith("compact after ")
 
 
+@pytest.mark.slow
 def test_operations_are_as_many_as_pytorch_counts(there: OnBackend) -> None:
     if there.backend != "torch":
         pytest.skip("PyTorch's own count")
     for name in MODELS:
         forward, step, torch_forward, torch_step = there.arrays[f"{name}/flops"]
         assert forward == torch_forward > 0, name
-        # Of the first layer PyTorch leaves out the gradient of the pictures.
+        # PyTorch leaves out the first layer's gradient of the images.
         assert torch_step <= step < 1.05 * torch_step, name
 
 
@@ -118,9 +123,9 @@ def test_an_epoch_has_every_example_of_all_datasets_once(readers: int, records: 
     for epoch in epochs:
         assert sorted(image.tobytes() for batch in epoch for image in batch["image"]) == sorted(stored * 2)
     assert epochs[0][0]["image"].tobytes() != epochs[1][0]["image"].tobytes()
-    for place, batch in enumerate(epochs[0]):
+    for index, batch in enumerate(epochs[0]):
         assert batch["digits"].dtype == batch["length"].dtype == np.int32
-        np.testing.assert_equal(batch, source.read(place))
+        np.testing.assert_equal(batch, source.read(index))
     assert epochs[0][0]["uniform"].shape == (len(examples) // 4, 14)
     assert not np.array_equal(epochs[0][0]["uniform"], epochs[0][1]["uniform"])
 
@@ -129,24 +134,24 @@ def test_joined_examples_are_taken_from_all_parts_in_the_order_asked_for(records
     train, test = tfrecords.open(records, "train"), tfrecords.open(records, "test")
     joined = Joined([train[:3], test[:0], test])
     assert len(joined) == 3 + len(test)
-    numbers = [4, 0, len(joined) - 1, 2, 3, 0]
-    batch = joined.batch(numbers, ("key", "image"))
-    whole = [*train[:3], *test]
-    assert batch["key"].tolist() == [whole[number].key for number in numbers]
-    np.testing.assert_array_equal(batch["image"], [whole[number].image for number in numbers])
-    assert joined.batch([2], ("key",))["key"].tolist() == [whole[2].key]
+    indices = [4, 0, len(joined) - 1, 2, 3, 0]
+    batch = joined.batch(indices, ("key", "image"))
+    every = [*train[:3], *test]
+    assert batch["key"].tolist() == [every[index].key for index in indices]
+    np.testing.assert_array_equal(batch["image"], [every[index].image for index in indices])
+    assert joined.batch([2], ("key",))["key"].tolist() == [every[2].key]
     with pytest.raises(IndexError):
         joined.batch([len(joined)], ("key",))
 
 
 def test_a_backend_that_does_not_answer_sees_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(gpu_backends.PROBES, "jax", "import time; time.sleep(60)")
-    monkeypatch.setattr(gpu_backends, "_SECONDS", 0.2)
+    monkeypatch.setattr(gpu_backends, "_PROBE_S", 0.2)
     assert gpu_backends.find_gpu("jax") == ""
 
 
 def _pretend(monkeypatch: pytest.MonkeyPatch, gpus: dict[str, str]) -> None:
-    """Has the packages in `gpus` be installed and see a GPU of that name, or none."""
+    """Pretends that the packages in `gpus` are installed and see a GPU of that name, or none."""
     monkeypatch.setattr(gpu_backends.importlib.util, "find_spec", lambda name: name if name in gpus else None)
     monkeypatch.setattr(gpu_backends, "find_gpu", lambda name: gpus[name])
 
@@ -159,7 +164,7 @@ def _pretend(monkeypatch: pytest.MonkeyPatch, gpus: dict[str, str]) -> None:
         (
             {"torch": "", "tensorflow": ""},
             "auto",
-            ("torch", "CPU", "torch on the CPU: of torch, tensorflow none sees a GPU."),
+            ("torch", "CPU", "torch on the CPU: none of torch, tensorflow sees a GPU."),
         ),
         ({"jax": "G1", "torch": ""}, "torch", ("torch", "CPU", "torch, as asked for, on CPU.")),
     ],
@@ -171,7 +176,7 @@ def test_the_backend_is_the_one_with_a_gpu(
     assert choose(wish) == Choice(*expected)
 
 
-def test_a_backend_that_is_not_there_is_refused(
+def test_a_backend_that_is_not_installed_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _pretend(monkeypatch, {"torch": ""})
@@ -189,10 +194,10 @@ def test_a_batch_larger_than_the_data_is_refused(records: Path) -> None:
         Source((records,), 100_000, 14, 0).read(0)
 
 
-def test_the_report_s_figures_are_those_of_the_numbers(tmp_path: Path) -> None:
+def test_the_report_s_figures_follow_from_the_result(tmp_path: Path) -> None:
     scores = _scores(right=90, total=100)
     job = Job((tmp_path,), TrainConfig(global_batch_size=100), "tf32", 10.0, 0, 1, 8192)
-    # 100 steps of 100 pictures in 2 s: 5,000 a second; resident 6,250, of 2 GFLOP each: 12.5 of 50 TFLOP/s.
+    # 100 steps of 100 images in 2 s: 5,000 per second; resident 6,250, of 2 GFLOP each: 12.5 of 50 TFLOP/s.
     result = Result(
         1234, 2 * 10**9, 3.0, Pace(100, 2.0, (1.5,)), Pace(50, 0.8, (1.0,)), 50e12, ((tmp_path, "test", scores),)
     )
@@ -206,11 +211,11 @@ def test_the_report_s_figures_are_those_of_the_numbers(tmp_path: Path) -> None:
 
 
 def _scores(right: int, total: int) -> dict:
-    from trainer.scoring.decode import decode_numbers
+    from trainer.scoring.decode import decode_predictions
 
     logits = np.zeros((total, 7)), np.zeros((total, 5, 10))
     logits[0][:, 1] = 9.0
     logits[1][:, :, 3] = 9.0
     digits = np.full((total, 5), 10)
     digits[:right, 0], digits[right:, 0] = 3, 4
-    return score(decode_numbers(*logits), np.ones(total, np.int64), digits)
+    return score(decode_predictions(*logits), np.ones(total, np.int64), digits)

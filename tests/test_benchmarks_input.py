@@ -1,4 +1,4 @@
-"""The benchmark of input: every way gives the training split once in batches of the same, and the ratios are right."""
+"""The benchmark of input: every way gives each training example once in equal batches, and the ratios are right."""
 
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,7 @@ from benchmarks.readers.job import Job
 from benchmarks.readers.ways import Measured, missing
 
 OWN = ("memory-map", "training", "as-usual")
-"""The others are `benchmarks.readers`', and tested there."""
+"""The others come from `benchmarks.readers` and are tested there."""
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -44,6 +44,7 @@ def test_every_way_gives_every_training_example_once(name: str, records: Path, t
             np.testing.assert_array_equal(digits, stored[key].digits)
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_row_a_way_and_leaves_nothing(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,6 +74,7 @@ def test_ratios_and_verdicts_are_those_of_the_numbers() -> None:
     assert steps_line(Steps(10.0, 9.4)).startswith("FAIL")
 
 
+@pytest.mark.slow
 def test_steps_are_timed_on_both_kinds_of_batches(records: Path) -> None:
     steps = compare_steps(records, "compact", steps=1, batch_size=4)
     assert 0 < steps.in_memory < 1000 and 0 < steps.real < 1000

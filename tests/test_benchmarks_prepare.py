@@ -1,4 +1,4 @@
-"""The benchmark of preparation, on drawn pictures: every row is there, and every way did its work."""
+"""The benchmark of preparation, on drawn pictures: every row is printed, and every way did its work."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ WITH_WORKERS = {"processes", "prepare-processes"}
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spares most ways the seconds that a process of their own takes to import Beam; those that fork have one still."""
+    """Saves most ways the seconds that their own process takes to import Beam; those that fork still get one."""
     watch = own_process._watch
 
     def run(command: list[str], log: Path) -> tuple[int, int]:
@@ -31,6 +31,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
+@pytest.mark.slow
 def test_every_way_makes_the_examples_that_it_should(
     drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The benchmark of readers: every way reads the very same examples in full, and the table's ratios are right."""
+"""The benchmark of readers: every way reads the same complete examples, and the table's ratios are right."""
 
 import importlib.util
 import shutil
@@ -14,10 +14,9 @@ import pytest
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
-from benchmarks.readers.__main__ import main
-from benchmarks.readers.files import make
+from benchmarks.readers.__main__ import main, table, targets
 from benchmarks.readers.job import Job
-from benchmarks.readers.report import table, targets
+from benchmarks.readers.peers import make_file
 from benchmarks.readers.ways import WAYS, Measured, missing, read
 from tfrecords import Manifest
 from tfrecords.cli import main as run_command
@@ -29,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module", params=["raw", "raw, two sizes", "png, two sizes"])
 def job(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Some examples, of two shards; of the second not all."""
+    """Work on the examples of one shard and a half."""
     folder = tmp_path_factory.mktemp("readers") / "records"
     encoding, _, sizes = request.param.partition(", ")
     arguments = ["--source", "svhn", "--input", str(drawn), "--output", str(folder), "--encoding", encoding]
@@ -44,13 +43,14 @@ def job(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytest.Te
 # WebDataset leaves a tar file to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize("name", WAYS)
+@pytest.mark.slow
 def test_every_way_gives_every_example_in_full(name: str, job: Job, tmp_path: Path) -> None:
     if said := missing(name):
         pytest.skip(said)
     if WAYS[name].files:
-        job = job.on(str(make(WAYS[name].files, job, tmp_path)))
+        job = job.on(str(make_file(WAYS[name].files, job, tmp_path)))
     if name == "tfrecord":
-        # It and TensorFlow would describe tf.train.Example to protobuf twice, which protobuf refuses.
+        # It and TensorFlow would both describe tf.train.Example to protobuf, which refuses the second.
         program = f"from tests.test_benchmarks_readers import *; check({name!r}, {job!r})"
         subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
     else:
@@ -58,7 +58,7 @@ def test_every_way_gives_every_example_in_full(name: str, job: Job, tmp_path: Pa
 
 
 def check(name: str, job: Job) -> None:
-    """Holds every attribute of every example that a way reads, twice, against `tfrecords.open`."""
+    """Compares every attribute of every example that a way reads, twice, with `tfrecords.open`."""
     expected = {example.key: example for example in job.open()}
     assert len(expected) == job.examples
     module, function = WAYS[name].function.split(":")
@@ -75,7 +75,7 @@ def _rows(items: Iterator[Any], batched: bool) -> Iterator[dict[str, Any]]:
         if isinstance(item, DigitExample):
             yield item.to_dict()
         elif batched:
-            yield from ({name: item[name][place] for name in item} for place in range(len(item["key"])))
+            yield from ({name: item[name][index] for name in item} for index in range(len(item["key"])))
         else:
             yield item
 
@@ -86,7 +86,7 @@ def _assert_equal(row: dict[str, Any], example: DigitExample) -> None:
         value, expected = np.asarray(row[name]), np.asarray(getattr(example, name))
         if name == "image" and type(row[name]).__module__ == "torch":
             value = np.moveaxis(value, 0, -1)
-        # The tfrecord package gives one number as an array of one.
+        # The tfrecord package gives a single value as an array of one.
         value = value.reshape(1)[0] if name == "length" else value
         assert value.dtype == expected.dtype, name
         np.testing.assert_array_equal(value, expected, err_msg=name)
@@ -103,13 +103,14 @@ def test_the_files_for_peers_hold_the_same_bytes_as_ours(records: Path, tmp_path
 
     job = Job.of(records, "train", 100)
     stored = [record for path in job.paths for record in tfrecords.RecordFile(str(path))][:100]
-    assert list(ArrayRecordDataSource([str(make("arrayrecord", job, tmp_path))])) == stored
+    assert list(ArrayRecordDataSource([str(make_file("arrayrecord", job, tmp_path))])) == stored
     pictures = [png_bytes(example.image) for example in job.open()]
-    tar = make("webdataset-png", job, tmp_path).read_bytes()
+    tar = make_file("webdataset-png", job, tmp_path).read_bytes()
     assert all(picture in tar for picture in pictures)
     assert tar.count(b".json\0") == 100
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_a_way_and_says_what_is_left_out(
     records: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +156,7 @@ def test_ratios_and_targets_are_computed_from_the_rows() -> None:
     )
 
 
-def test_a_way_that_fails_says_why_and_the_others_go_on(
+def test_a_failed_way_prints_its_error_and_the_others_continue(
     records: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "records"
@@ -170,7 +171,7 @@ def test_a_way_that_fails_says_why_and_the_others_go_on(
     assert WAYS["unverified"].title in out and WAYS["open"].title not in out
 
 
-def test_the_clock_sees_all_examples(records: Path) -> None:
+def test_the_clock_covers_all_examples(records: Path) -> None:
     job = Job.of(records, "train", 1000)
     assert job.examples == len(tfrecords.open(records, "train"))
     for name in ("random", "batches"):
@@ -187,7 +188,7 @@ def test_the_clock_sees_all_examples(records: Path) -> None:
         (["--split", "extra"], "Received: extra"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_invalid_options_are_refused(
     records: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):

@@ -5,6 +5,7 @@ import pytest
 from benchmarks.steps import WAYS, Cost, main, report
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_row_a_way_in_order(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "one-device,bare", "--steps", "1", "--batch-size", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()

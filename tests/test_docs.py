@@ -34,6 +34,7 @@ BENCHMARKS = ("digit_struct", "gpu.__main__", "input.__main__", "prepare.__main_
 OF_OTHERS = {
     *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
+    "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -88,6 +89,7 @@ def test_there_is_a_snippet_for_every_reader() -> None:
 
 
 @pytest.mark.parametrize("name", SNIPPETS)
+@pytest.mark.slow
 def test_a_snippet_runs_and_shows_something(name: str, results: dict[str, list[str]]) -> None:
     shown, error = results[name]
     assert not error and shown.strip()
@@ -112,8 +114,8 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: str) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page != HISTORY])
 def test_every_file_that_is_named_exists(page: str) -> None:
     named = [code for code in CODE.findall((ROOT / page).read_text()) if FILE.fullmatch(code)]
-    # "tfrecords.open" is a name of Python's, not a file's.
-    missing = [name for name in named if "/" in name and not (ROOT / name).exists()]
+    # "tfrecords.open" is a name of Python's, not a file's; NAME stands for one that a reader chooses.
+    missing = [name for name in named if "/" in name and "NAME" not in name and not (ROOT / name).exists()]
     assert not missing
 
 

@@ -18,12 +18,14 @@ from tfrecords.dataset.manifest import ANNOTATIONS
 from tfrecords.images.crop import BoundingBox, union
 from trainer.__main__ import COMMANDS
 from trainer.fit.step import make_train_step
-from trainer.input.augment import numbers_needed
-from trainer.input.dataset import open_pictures, split_dataset
+from trainer.input.augment import uniforms_needed
+from trainer.input.dataset import open_images, split_dataset
 from trainer.models import build_model
 from trainer.run.config import AugmentConfig, TrainConfig
 from trainer.run.directory import EVALUATION, HISTORY, PREDICTIONS, Run
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.inference import make_forward, predict_split
+
+pytestmark = pytest.mark.slow
 
 
 def trainer(*arguments: object) -> int:
@@ -53,7 +55,7 @@ def test_training_saves_its_configuration_history_and_weights(run_dir: Path) -> 
 def test_a_run_is_not_overwritten_unasked(records: Path, run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (run_dir / HISTORY).read_bytes()
     assert trainer("train", "--data", records, "--run-dir", run_dir) == 1
-    assert "holds a run already: give --overwrite" in capsys.readouterr().err
+    assert "already contains a run: use --overwrite" in capsys.readouterr().err
     assert (run_dir / HISTORY).read_bytes() == before
 
 
@@ -206,12 +208,12 @@ def test_a_model_learns_twenty_pictures_by_heart(records: Path) -> None:
     strategy = tf.distribute.get_strategy()
     config = TrainConfig(augment=AugmentConfig(0.0, 0.0, 0.0))
     step = make_train_step(strategy, model, optimizer, config)
-    (batch,) = split_dataset(open_pictures(records, "test"), 20)
+    (batch,) = split_dataset(open_images(records, "test"), 20)
     for _ in range(60):
-        step({**batch, "uniform": tf.fill((20, numbers_needed(3)), 0.5)})
+        step({**batch, "uniform": tf.fill((20, uniforms_needed(3)), 0.5)})
     # Batch normalisation's averages follow a few steps behind.
-    answers = answer(make_forward(model), split_dataset(open_pictures(records, "test"), 20))
-    right = (answers.numbers.length == answers.length).mean()
+    found = predict_split(make_forward(model), split_dataset(open_images(records, "test"), 20))
+    right = (found.predictions.length == found.length).mean()
     texts = [example.text for example in tfrecords.open(records, "test")]
     assert right >= 0.95
-    assert np.mean([text == read for text, read in zip(texts, answers.numbers.texts, strict=True)]) >= 0.95
+    assert np.mean([text == read for text, read in zip(texts, found.predictions.texts, strict=True)]) >= 0.95

@@ -1,29 +1,201 @@
-"""The walls between the packages: beam_jobs and trainer meet only in tfrecords, which is light."""
+"""The walls between the packages and between their rooms, and the libraries that each package needs."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("tfrecords", "beam_jobs", "trainer", "benchmarks", "streetdigits")
 FORBIDDEN = {
     "beam_jobs": {"trainer", "tensorflow", "keras"},
     "tfrecords": {"beam_jobs", "trainer", "apache_beam", "tensorflow", "keras"},
     "trainer": {"beam_jobs", "apache_beam"},
 }
 
+# Small modules that every room may import. They import only each other.
+TOOLS = {f"tfrecords.{name}" for name in ("_version", "errors", "digests", "nested", "spawn", "flags", "cli")}
 
-def _imports(path: Path) -> set[str]:
-    names: set[str] = set()
+# What each room may import besides itself and the tools. A room is a module, or a package with all that is in it; a
+# module belongs to the most specific room. Names without a package are rooms of the same package. A room may import
+# rooms of the lines above only, so the table cannot hold a circle.
+ROOMS = {
+    # One example and its bytes; files of records; a directory of files. Crops are described in terms of the record
+    # (its five boxes), so images may import record, and not the other way round.
+    "tfrecords.record": "",
+    "tfrecords.images": "record",
+    "tfrecords.files": "",
+    "tfrecords.dataset": "record files",
+    # Doors to other ecosystems.
+    "tfrecords.arrow": "record",
+    "tfrecords.webdataset": "record",
+    "tfrecords.grain": "dataset",
+    "tfrecords.torch": "dataset",
+    "tfrecords.commands": "record images files dataset arrow webdataset",
+    "tfrecords": "record images files dataset",
+    #
+    "beam_jobs.annotation": "tfrecords.images",
+    "beam_jobs.filesystem": "tfrecords.files",
+    "beam_jobs.file_lock": "",
+    "beam_jobs.sources.base": "annotation filesystem tfrecords.images",
+    "beam_jobs.sources.hdf5": "",
+    # Each source is a room: sources never import each other. hdf5 is a file format, not a source.
+    "beam_jobs.sources.*": (
+        "annotation filesystem sources.base sources.hdf5 tfrecords.record tfrecords.images tfrecords.files"
+    ),
+    "beam_jobs.sources": "sources.base sources.*",
+    "beam_jobs.download": "file_lock filesystem",
+    "beam_jobs.prepare": (
+        "annotation filesystem file_lock sources sources.base sources.svhn "
+        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+    ),
+    # Synthetic pictures are written as SVHN publishes them.
+    "beam_jobs.sample": "prepare sources.svhn tfrecords.files",
+    "beam_jobs": "",
+    #
+    "trainer.distribute": "",
+    "trainer.run": "tfrecords.images tfrecords.files tfrecords.dataset",
+    "trainer.input": "run tfrecords.record tfrecords.dataset",
+    # Test-time jitter cuts its windows as the input does.
+    "trainer.scoring": "input tfrecords.record tfrecords.files",
+    # The number of classes of the heads is that of the losses.
+    "trainer.models": "scoring tfrecords.record",
+    "trainer.pretrained": "run tfrecords.files",
+    # The one module of run that builds a model and may open the pretrained run: above both, apart from its room.
+    "trainer.run.weights": "run models pretrained tfrecords.files",
+    "trainer.fit": (
+        "distribute run run.weights input scoring models tfrecords.record tfrecords.files tfrecords.dataset"
+    ),
+    "trainer.export": "models tfrecords.record tfrecords.images tfrecords.files",
+    "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.dataset",
+    "trainer.commands": (
+        "distribute run run.weights input scoring models pretrained fit export report "
+        "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+    ),
+    "trainer": "distribute",
+    #
+    "benchmarks.common": "",
+    "benchmarks.digit_struct": "common beam_jobs.*",
+    "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
+    "benchmarks.readers": "common tfrecords tfrecords.*",
+    "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
+    "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",
+    "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",
+    "benchmarks": "",
+    #
+    "streetdigits": "tfrecords beam_jobs trainer",
+}
+
+
+def _modules(package: str) -> dict[str, Path]:
+    """Returns the modules of a package, or the module of this name, with their files."""
+    paths = [*(ROOT / package).rglob("*.py"), *ROOT.glob(f"{package}.py")]
+    names = (".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths)
+    return dict(zip(names, paths, strict=True))
+
+
+MODULES = {name: path for package in PACKAGES for name, path in _modules(package).items()}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Yields the imported names of a file, also those inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            names.update(alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            names.add((node.module or "").split(".")[0])
-    return names
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _imported_modules(path: Path) -> set[str]:
+    """Returns the modules of our packages that a file imports."""
+    found = set()
+    for name in _imports(path):
+        while name and name not in MODULES:
+            name = name.rpartition(".")[0]
+        found.add(name)
+    return found - {""}
+
+
+def _room(module: str) -> str:
+    """Returns the most specific room of a module; each child of a room that ends in `*` is a room."""
+    parts = module.removesuffix(".__main__").split(".")
+    for size in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:size])
+        # A package's own room holds its __init__ and __main__ only: a new room needs a line.
+        if prefix in ROOMS and (size > 1 or len(parts) == 1):
+            return prefix
+        if size > 1 and f"{'.'.join(parts[: size - 1])}.*" in ROOMS:
+            return prefix
+    raise AssertionError(f"{module} belongs to no room: add a line to ROOMS")
+
+
+def _allowed(line: str) -> list[str]:
+    """Returns the patterns of the rooms that a line of the table allows, with their packages."""
+    package = line.partition(".")[0]
+    names = ROOMS[line].split()
+    return [name if name.partition(".")[0] in PACKAGES else f"{package}.{name}" for name in names]
+
+
+def _line(room: str) -> str:
+    """Returns the line of the table that is a room's."""
+    return room if room in ROOMS else f"{room.rpartition('.')[0]}.*"
+
+
+def test_the_table_of_rooms_reads_from_the_bottom_to_the_top() -> None:
+    above: list[str] = []
+    for line in ROOMS:
+        for pattern in _allowed(line):
+            assert any(fnmatchcase(other, pattern) or fnmatchcase(pattern, other) for other in above), (line, pattern)
+        above.append(line)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_module_imports_only_what_its_room_may(package: str) -> None:
+    forbidden = []
+    for module in sorted(set(_modules(package)) - TOOLS):
+        room = _room(module)
+        allowed = [room, *_allowed(_line(room))]
+        forbidden += [
+            f"{module} imports {imported}"
+            for imported in sorted(_imported_modules(MODULES[module]) - TOOLS)
+            if not any(fnmatchcase(_room(imported), pattern) for pattern in allowed)
+        ]
+    assert not forbidden
+
+
+def test_tools_import_tools_only() -> None:
+    for tool in TOOLS:
+        assert _imported_modules(MODULES[tool]) <= TOOLS, tool
+
+
+def test_rooms_that_import_each_other_are_found_whatever_the_table_says() -> None:
+    graph: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        if module not in TOOLS:
+            found = {_room(name) for name in _imported_modules(path) - TOOLS}
+            graph.setdefault(_room(module), set()).update(found - {_room(module)})
+    while free := {room for room, imported in graph.items() if not imported & set(graph)}:
+        graph = {room: imported for room, imported in graph.items() if room not in free}
+    assert not graph, f"a circle: {graph}"
+
+
+@pytest.mark.parametrize("package", ["tfrecords", "beam_jobs", "trainer"])
+def test_no_machinery_imports_a_command(package: str) -> None:
+    commands = {name for name in MODULES if name.endswith(".command") or ".commands." in name}
+    for module, path in _modules(package).items():
+        if module not in commands:
+            assert not _imported_modules(path) & commands, module
+
+
+def test_models_are_pure_keras() -> None:
+    for path in (ROOT / "trainer" / "models").rglob("*.py"):
+        assert not {name.partition(".")[0] for name in _imports(path)} & {"tensorflow", "jax", "torch"}, path
+        assert not {node.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Name)} & {"tf"}
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
@@ -31,7 +203,7 @@ def test_a_package_imports_only_what_its_place_allows(package: str) -> None:
     paths = list((ROOT / package).rglob("*.py"))
     assert paths
     for path in paths:
-        assert not _imports(path) & FORBIDDEN[package], path
+        assert not {name.partition(".")[0] for name in _imports(path)} & FORBIDDEN[package], path
 
 
 def test_tfrecords_reads_and_writes_without_tensorflow_or_beam(records: Path, tmp_path: Path) -> None:
@@ -68,6 +240,7 @@ assert not heavy, heavy
     assert "COMMAND" in done.stdout
 
 
+@pytest.mark.slow
 def test_tensorflow_starts_without_lines_about_gpus_that_are_not_there() -> None:
     program = """
 import os

@@ -16,11 +16,11 @@ from tfrecords.dataset.manifest import ANNOTATIONS, Manifest
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.images.decode import evaluation_view
 from tfrecords.record.schema import PAD, pad_digits
-from trainer.input.dataset import open_pictures, split_dataset, training_dataset
+from trainer.input.dataset import open_images, split_dataset, training_dataset
 from trainer.models import MODELS, build_model
 from trainer.run.config import TrainConfig
-from trainer.scoring.decode import decode_numbers
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.decode import decode_predictions
+from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
 from trainer.scoring.metrics import score
 
@@ -31,7 +31,7 @@ def _loss(length_logits: np.ndarray, digit_logits: np.ndarray, number: tuple[int
 
 def test_trap_labels_of_the_wrong_kind_for_the_loss(records: Path) -> None:
     """Class numbers, as the records hold them, are what the loss takes: not one-hot rows, not floats."""
-    batch = next(iter(split_dataset(open_pictures(records, "test"), 20)))
+    batch = next(iter(split_dataset(open_images(records, "test"), 20)))
     assert batch["length"].dtype == batch["digits"].dtype == tf.int64
     outputs = np.zeros((20, LENGTH_CLASSES)), np.zeros((20, 5, DIGIT_CLASSES))
     # Logits that know nothing cost log 7 for the length and log 10 for each digit that is there.
@@ -48,7 +48,7 @@ def test_trap_length_and_digit_classes_confused_with_padding() -> None:
         for place, digit in enumerate(number):
             digit_logits[0, place, digit] = 30.0
         assert _loss(length_logits, digit_logits, number) < 1e-6
-        assert decode_numbers(length_logits, digit_logits).texts == ["".join(map(str, number))]
+        assert decode_predictions(length_logits, digit_logits).texts == ["".join(map(str, number))]
         # What the heads behind the last digit say is nobody's business.
         digit_logits[0, len(number) :] = 99.0
         assert _loss(length_logits, digit_logits, number) < 1e-6
@@ -68,7 +68,7 @@ def test_trap_data_in_file_order(records: Path) -> None:
     """Training meets pictures in an order that is neither the source's nor that of the shards."""
     keys = [
         key.decode()
-        for batch in training_dataset(open_pictures(records, "train"), TrainConfig(), 0)
+        for batch in training_dataset(open_images(records, "train"), TrainConfig(), 0)
         for key in batch["key"].numpy()
     ]
     numbers = [int(key.split("/")[1].split(".")[0]) for key in keys]
@@ -83,10 +83,10 @@ def test_trap_an_accuracy_count_that_is_overwritten_instead_of_summed(records: P
     model = build_model("compact", (54, 54, 3))
     truth = {example.key: example for example in tfrecords.open(records, "train")}
     for batch_size in (13, 1000):
-        answers = answer(make_forward(model), split_dataset(open_pictures(records, "train"), batch_size))
-        assert sorted(answers.keys) == sorted(truth)
-        right = sum(truth[key].text == text for key, text in zip(answers.keys, answers.numbers.texts, strict=True))
-        scores = score(answers.numbers, answers.length, answers.digits)
+        found = predict_split(make_forward(model), split_dataset(open_images(records, "train"), batch_size))
+        assert sorted(found.keys) == sorted(truth)
+        right = sum(truth[key].text == text for key, text in zip(found.keys, found.predictions.texts, strict=True))
+        scores = score(found.predictions, found.length, found.digits)
         assert scores["num_examples"] == len(truth)
         assert scores["whole_number_accuracy"] == right / len(truth)
 
@@ -114,5 +114,5 @@ def test_trap_float64_arrays_of_everything_in_memory(records: Path) -> None:
     for shard in Manifest.load(records).split("train").shards:
         for record in read_records(records / shard.file):
             assert len(record.data) < 1.06 * 54 * 54 * 3
-    for batch in training_dataset(open_pictures(records, "train"), TrainConfig(global_batch_size=32), 0):
+    for batch in training_dataset(open_images(records, "train"), TrainConfig(global_batch_size=32), 0):
         assert batch["image"].dtype == tf.uint8 and len(batch["image"]) <= 32

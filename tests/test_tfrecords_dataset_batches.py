@@ -4,6 +4,7 @@ import itertools
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,7 +168,7 @@ def test_no_example_is_no_batch(examples: Examples) -> None:
         ({"world_size": 0}, r"^rank must be 0\.\.world_size - 1\. Received: rank 0 of 0$"),
     ],
 )
-def test_numbers_that_make_no_sense_are_named(examples: Examples, options: dict[str, int], message: str) -> None:
+def test_numbers_that_make_no_sense_are_named(examples: Examples, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Batches(examples, **{"batch_size": 8, **options})
 

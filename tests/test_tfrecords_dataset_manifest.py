@@ -15,10 +15,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from jsonschema import Draft202012Validator
-from tensorflow_datasets.core.proto import dataset_info_pb2
 
 import tfrecords
 from beam_jobs.prepare.annotations_table import SCHEMA as ANNOTATION_COLUMNS
@@ -36,6 +34,7 @@ from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "tfrecords" / "manifest.schema.json").read_text())
 RECORD_MD = (ROOT / "docs" / "record.md").read_text()
+NO_TFDS = "TensorFlow Datasets is not installed: pip install 'streetdigits[tfds]'"
 
 
 def _objects(schema: dict[str, Any]) -> list[tuple[type, dict[str, Any]]]:
@@ -332,6 +331,7 @@ def test_every_heading_of_the_specification_is_in_its_contents() -> None:
 
 
 def test_tensorflow_datasets_tells_what_the_dataset_is(records: Path) -> None:
+    tfds = pytest.importorskip("tensorflow_datasets", reason=NO_TFDS)
     builder = tfds.builder_from_directory(records)
     info = builder.info
     for text in (
@@ -358,6 +358,9 @@ def test_tensorflow_datasets_tells_what_the_dataset_is(records: Path) -> None:
 
 def test_dataset_info_has_only_fields_of_tensorflow_datasets(records: Path) -> None:
     manifest = Manifest.load(records)
+    pytest.importorskip("tensorflow_datasets", reason=NO_TFDS)
+    from tensorflow_datasets.core.proto import dataset_info_pb2
+
     proto = json_format.Parse(dataset_info_json(manifest), dataset_info_pb2.DatasetInfo())
     assert proto.redistribution_info.license and proto.location.urls and proto.release_notes
     shards = manifest.split("train").shards
@@ -380,6 +383,7 @@ def test_the_description_follows_the_configuration(records: Path) -> None:
 
 def test_a_copy_of_the_dataset_elsewhere_is_the_same_to_tensorflow_datasets(records: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(records, tmp_path / "other name")
+    tfds = pytest.importorskip("tensorflow_datasets", reason=NO_TFDS)
     builder = tfds.builder_from_directory(copy)
     found = [text.decode() for text in tfds.as_numpy(builder.as_dataset(split="test").map(lambda row: row["text"]))]
     assert found == [example.text for example in tfrecords.open(copy, "test")]

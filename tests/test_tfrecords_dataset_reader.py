@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import fsspec
 import numpy as np
@@ -73,7 +73,7 @@ def test_an_example_is_found_by_every_kind_of_number(copy: Path, keys: list[str]
     assert len(examples) == len(keys) == 240
     assert [examples[number].key for number in range(len(keys))] == keys
     assert [examples[number].key for number in range(-1, -len(keys) - 1, -1)] == keys[::-1]
-    assert examples[np.int64(7)].key == examples[np.uint8(7)].key == keys[7]
+    assert [examples[cast(int, index)].key for index in (np.int64(7), np.uint8(7))] == [keys[7], keys[7]]
     assert _keys(examples) == keys == [example.key for example in reversed(examples)][::-1]
     assert isinstance(examples[3], tfrecords.DigitExample) and not examples[3].image.flags.writeable
 
@@ -280,6 +280,14 @@ BAD_DATA = r"{place}: the record's checksum is wrong: damaged\. Received: crc 0x
 CUT_HEADER = r"{place}: the file ends inside a header of 12 bytes\. Received: \d+ bytes"
 CUT_RECORD = r"{place}: the file ends inside a record.*\. Received: \d+ (of \d+ )?bytes"
 NOT_STATED = r"{file} must hold \d+ records in \d+ bytes, as the manifest states\. Received: \d+ records in \d+ bytes"
+
+
+def _make_folder(path: Path) -> None:
+    """Puts a folder in a file's place."""
+    path.unlink()
+    path.mkdir()
+
+
 DAMAGES = {
     "cut in a record": Damage(lambda p, at, size: os.truncate(p, at + 999), BEHIND, CUT_RECORD),
     "cut in a footer": Damage(lambda p, at, size: os.truncate(p, at + size - 1), BEHIND, CUT_RECORD),
@@ -289,7 +297,7 @@ DAMAGES = {
     ),
     "no bytes": Damage(lambda p, at, size: os.truncate(p, 0), ALL, "record 0 at byte 0: the file ends "),
     "missing": Damage(lambda p, at, size: p.unlink(), ALL, r"{file}: there is no such file\."),
-    "a folder": Damage(lambda p, at, size: (p.unlink(), p.mkdir()), ALL, r"{file}: there is no such file\."),
+    "a folder": Damage(lambda p, at, size: _make_folder(p), ALL, r"{file}: there is no such file\."),
     "longer by some bytes": Damage(lambda p, at, size: _append(p, b"more"), ALL, NOT_STATED),
     "longer by a record": Damage(lambda p, at, size: _append(p, frame(b"more")), ALL, NOT_STATED),
     "length": Damage(lambda p, at, size: _flip(p, at + 1), HERE, BAD_LENGTH, BEHIND),
@@ -330,7 +338,7 @@ def _other_example(size: int) -> bytes:
 def _check_damage(folder: Path, keys: list[str], lost: range, message: str) -> None:
     """Asserts that reading raises where the first lost example would be, or skips just the lost ones."""
     whole = [key for number, key in enumerate(keys) if number not in lost]
-    before = []
+    before: list[str] = []
     with pytest.raises(UserError, match=message):
         before.extend(example.key for example in tfrecords.open(folder, SPLIT))
         # Were it a silent end, this would tell how many were missed.
@@ -519,7 +527,7 @@ def test_any_tfrecord_file_is_a_sequence_of_records(tmp_path: Path) -> None:
 def test_a_tfrecord_file_that_is_cut_never_ends_silently(tmp_path: Path) -> None:
     path = tmp_path / "any.tfrecord"
     path.write_bytes(frame(b"first") + frame(b"second")[:-1])
-    found = []
+    found: list[bytes] = []
     with pytest.raises(UserError, match=r"any\.tfrecord: record 1 at byte 21: the file ends inside a record"):
         found.extend(RecordFile(str(path)))
     assert len(RecordFile(str(path))) == 1 and RecordFile(str(path))[0] == b"first"

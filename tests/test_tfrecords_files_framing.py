@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrecords.dataset.reader import read_records
 from tfrecords.errors import UserError
-from tfrecords.files.framing import FRAMING_BYTES, frame, masked_crc32c, read_frames
+from tfrecords.files.framing import FRAMING_BYTES, Record, frame, masked_crc32c, read_frames
 
 RECORDS = [b"", b"a", b"house number", bytes(range(256)) * 40]
 
@@ -46,7 +46,7 @@ def test_one_flipped_bit_anywhere_is_found_and_named(position: int) -> None:
 @pytest.mark.parametrize("size", range(1, len(frame(b"house"))))
 def test_a_file_cut_anywhere_inside_a_record_is_never_a_silent_end(size: int) -> None:
     data = frame(b"first") + frame(b"house")[:size]
-    found = []
+    found: list[Record] = []
     with pytest.raises(UserError, match=r"the file ends inside a (header|record) of \d+ bytes\. Received: \d+ bytes"):
         found.extend(read_frames(io.BytesIO(data), "shard"))
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grain
 import numpy as np
 import pytest
 
 import tfrecords
 from tfrecords import Batches, Examples, UserError
 from tfrecords.grain import DigitSource
+
+grain = pytest.importorskip("grain", reason="Grain is not installed: pip install 'streetdigits[grain]'")
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,7 +31,7 @@ def examples(records: Path) -> Examples:
     return tfrecords.open(records, "train")
 
 
-def _loader(examples: Examples, shards: tuple[int, int] = (0, 1), workers: int = 0, **options: Any) -> grain.DataLoader:
+def _loader(examples: Examples, shards: tuple[int, int] = (0, 1), workers: int = 0, **options: Any) -> Any:
     sampler = grain.samplers.IndexSampler(
         len(examples), shard_options=grain.sharding.ShardOptions(*shards), num_epochs=1, **{"seed": 5, **options}
     )

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,6 @@ def test_without_a_box_the_whole_picture_is_the_view() -> None:
         ({"jitters": -1}, "jitters must be"),
     ],
 )
-def test_a_crop_that_cannot_be_made_is_refused(options: dict[str, float], message: str) -> None:
+def test_a_crop_that_cannot_be_made_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         CropSpec(**options)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_numbers_that_no_record_holds_are_refused(digits: tuple[int, ...]) -> No
         ("crop_box", np.array([0, 0, 61, 10]), "crop_box must lie inside the source picture"),
     ],
 )
-def test_an_example_that_breaks_the_schema_is_named(field: str, value: object, message: str) -> None:
+def test_an_example_that_breaks_the_schema_is_named(field: str, value: Any, message: str) -> None:
     check_example(make_example())
     with pytest.raises(UserError, match=rf"^train/1\.png#0: {message}"):
         check_example(dataclasses.replace(make_example(), **{field: value}))

@@ -45,7 +45,7 @@ def test_a_damaged_record_is_decoded_as_protobuf_decodes_it_or_not_at_all() -> N
     for _ in range(5000):
         damaged = bytearray(data)
         for place in generator.integers(0, len(data), generator.integers(1, 4)):
-            damaged[place] = generator.choice([0, 1, 10, 18, 26, 127, 128, 255, generator.integers(256)])
+            damaged[place] = generator.choice([0, 1, 10, 18, 26, 127, 128, 255, int(generator.integers(256))])
         if generator.integers(10) == 0:
             del damaged[int(generator.integers(len(damaged))) :]
         example = decode_by_layout(bytes(damaged))

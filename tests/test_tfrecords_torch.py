@@ -14,12 +14,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch.utils.data import DataLoader
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 import tfrecords
 from tfrecords import Batches, Examples, UserError
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'streetdigits[torch]'")
+pytest.importorskip("torchdata", reason="torchdata is not installed: pip install 'streetdigits[dev]'")
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
+
 from tfrecords.torch import DigitBatches, DigitDataset
 
 ROOT = Path(__file__).parents[1]
@@ -49,12 +52,12 @@ def examples(records: Path) -> Examples:
 
 
 def _loader(stream: DigitBatches, workers: int, **options: Any) -> "DataLoader[Any]":
-    context = {"multiprocessing_context": "fork"} if workers else {}
+    context: dict[str, Any] = {"multiprocessing_context": "fork"} if workers else {}
     return DataLoader(stream, batch_size=None, num_workers=workers, **context, **options)
 
 
 def _stateful(stream: DigitBatches, workers: int, **options: Any) -> "StatefulDataLoader[Any]":
-    context = {"multiprocessing_context": "fork"} if workers else {}
+    context: dict[str, Any] = {"multiprocessing_context": "fork"} if workers else {}
     return StatefulDataLoader(stream, batch_size=None, num_workers=workers, **context, **options)
 
 
@@ -91,7 +94,7 @@ def _assert_equal_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> None:
     assert set(ours) == set(theirs)
 
 
-def negative(item: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+def negative(item: dict[str, Any]) -> tuple[Any, Any]:
     return 255 - item["image"], item["digits"]
 
 
@@ -126,6 +129,7 @@ def test_writing_to_an_item_changes_no_other(examples: Examples) -> None:
 
 
 @pytest.mark.parametrize(("workers", "start"), [(0, None), (2, "fork"), (2, "spawn")])
+@pytest.mark.slow
 def test_a_loader_of_items_gives_the_batches(examples: Examples, workers: int, start: str | None) -> None:
     loader = DataLoader(DigitDataset(examples), 16, num_workers=workers, multiprocessing_context=start)
     for ours, theirs in zip(loader, Batches(examples, 16), strict=True):
@@ -157,6 +161,7 @@ def test_more_workers_than_batches(examples: Examples) -> None:
     assert _keys(_loader(stream, 3)) == _keys(stream) == [[e.key for e in examples[:4]], [examples[4].key]]
 
 
+@pytest.mark.slow
 def test_spawned_workers_give_the_batches_and_hear_of_epochs(examples: Examples) -> None:
     stream = DigitBatches(examples, 16, seed=5)
     loader = DataLoader(
@@ -225,6 +230,7 @@ def test_slices_deal_a_map_style_dataset_out_to_ranks(examples: Examples) -> Non
     assert sorted(keys) == sorted(example.key for example in examples)
 
 
+@pytest.mark.slow
 def test_rank_and_world_size_come_from_torch_distributed(records: Path, tmp_path: Path) -> None:
     program = f"""
 import json, sys
@@ -331,6 +337,7 @@ def test_set_epoch_keeps_a_state_of_that_epoch_and_drops_any_other(examples: Exa
 
 
 @pytest.mark.parametrize(("workers", "persistent"), [(0, False), (2, False), (2, True), (3, False)])
+@pytest.mark.slow
 def test_stateful_loaders_resume_by_themselves(examples: Examples, workers: int, persistent: bool) -> None:
     expected = _expected(examples, 2)
     for taken in (0, 1, 4, len(expected) - 1):
@@ -442,6 +449,7 @@ def test_a_damaged_record_is_named(records: Path, tmp_path: Path, workers: int) 
     assert shard.name in _refusal(DataLoader(DigitDataset(examples), 4, num_workers=workers))
 
 
+@pytest.mark.slow
 def test_torch_reads_without_tensorflow_and_tfrecords_without_torch(records: Path) -> None:
     program = f"""
 import sys

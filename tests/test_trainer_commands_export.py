@@ -19,21 +19,21 @@ from tests.untrained import make_run
 from tfrecords.cli import main
 from tfrecords.images.crop import CropSpec
 from trainer.__main__ import COMMANDS
-from trainer.commands.export import FORMATS, TOLERANCE
-from trainer.export.files import answers_of
+from trainer.export.files import predict_model
+from trainer.export.formats import FORMATS, TOLERANCE
 from trainer.export.saved_model import write_saved_model
 from trainer.run.directory import Run
 from trainer.run.weights import load_model
-from trainer.scoring.decode import Numbers, decode_numbers
+from trainer.scoring.decode import Predictions, decode_predictions
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "serving.md").read_text()
 NAMES = ("length", "digits", "confidence", "length_probabilities", "digit_probabilities")
 ASK_KERAS = """
-from trainer.scoring.decode import decode_numbers
+from trainer.scoring.decode import decode_predictions
 outputs = reader(pictures.astype("float32"), training=False)
-numbers = decode_numbers(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
-answers = {name: getattr(numbers, name) for name in names}
+predictions = decode_predictions(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+answers = {name: getattr(predictions, name) for name in names}
 """
 ASK = {
     "savedmodel": "answers = reader(pictures=tf.stack([tf.io.encode_png(picture) for picture in pictures]))",
@@ -55,9 +55,9 @@ def pictures() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def expected(run: Run, pictures: np.ndarray) -> Numbers:
+def expected(run: Run, pictures: np.ndarray) -> Predictions:
     outputs = load_model(run)(pictures.astype(np.float32), training=False)
-    return decode_numbers(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+    return decode_predictions(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
 
 
 def export(*arguments: object) -> int:
@@ -65,8 +65,9 @@ def export(*arguments: object) -> int:
 
 
 @pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.slow
 def test_a_format_answers_as_the_model_does_in_a_process_of_its_own(
-    run: Run, pictures: np.ndarray, expected: Numbers, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+    run: Run, pictures: np.ndarray, expected: Predictions, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     output = tmp_path / f"reader{FORMATS[name].ending}"
     assert export("--run-dir", run.directory, "--output", output) == 0
@@ -142,7 +143,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_documented_request_is_answered_as_documented(
-    run: Run, pictures: np.ndarray, expected: Numbers, tmp_path: Path, number: int
+    run: Run, pictures: np.ndarray, expected: Predictions, tmp_path: Path, number: int
 ) -> None:
     write_saved_model(load_model(run), CropSpec(growth=0.0, crop_size=54, record_size=54), tmp_path / "reader")
     request = _block(number)
@@ -165,7 +166,7 @@ def test_the_documented_request_is_answered_as_documented(
         assert len(row["digits"]) == 5 and len(row["length_probabilities"]) == 7
         assert [len(place) for place in row["digit_probabilities"]] == [10] * 5
     if number:
-        flat = answers_of(load_model(run), np.full((1, 54, 54, 3), 200, np.uint8))
+        flat = predict_model(load_model(run), np.full((1, 54, 54, 3), 200, np.uint8))
         np.testing.assert_allclose(answer["predictions"][0]["confidence"], flat["confidence"][0], atol=1e-5)
     else:
         assert [row["number"] for row in answer["predictions"]] == expected.texts[:2]
@@ -214,14 +215,14 @@ def test_an_export_that_fails_leaves_nothing_and_what_stood_there(
 def test_an_export_that_answers_otherwise_is_refused(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wrong: float
 ) -> None:
-    def ask(_: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        right = answers_of(load_model(run), pictures)
+    def predict(_: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        right = predict_model(load_model(run), pictures)
         return {name: value + wrong if name == "confidence" else value for name, value in right.items()}
 
-    assert _failing(run, tmp_path / "reader.keras", monkeypatch, "keras", ask=ask) == 1
+    assert _failing(run, tmp_path / "reader.keras", monkeypatch, "keras", predict=predict) == 1
     assert re.fullmatch(
-        r"error: Keras file must answer as the model does, within 0\.0001: compact cannot be exported in this format\. "
-        r"Received: a difference of (0\.25|nan)\n",
+        r"error: Keras file must predict as the model does, within 0\.0001: compact cannot be exported in this "
+        r"format\. Received: a difference of (0\.25|nan)\n",
         capsys.readouterr().err,
     )
     assert list(tmp_path.iterdir()) == []
@@ -233,7 +234,7 @@ def test_an_export_replaces_only_an_export_and_only_when_asked(
     first, again = ("--run-dir", run.directory, "--output"), ("--overwrite",)
     assert export(*first, tmp_path / "reader.keras") == 0 == export(*first, tmp_path / "reader.keras", *again)
     assert export(*first, tmp_path / "reader.keras") == 1
-    assert "give --overwrite to replace it" in capsys.readouterr().err
+    assert "use --overwrite to replace it" in capsys.readouterr().err
     assert export(*first, tmp_path / "reader") == 0
     (tmp_path / "reader" / "old").touch()
     assert export(*first, tmp_path / "reader", *again) == 0
@@ -246,7 +247,7 @@ def test_an_export_replaces_only_an_export_and_only_when_asked(
         assert export(*first, photos, *options, *again) == 1
         assert (
             capsys.readouterr().err
-            == f"error: --overwrite replaces an export, never another folder. Received: {photos}\n"
+            == f"error: --overwrite replaces only an export, never another folder. Received: {photos}\n"
         )
     assert (photos / "mine.jpg").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos.keras", "reader", "reader.keras"]
@@ -254,7 +255,7 @@ def test_an_export_replaces_only_an_export_and_only_when_asked(
 
 def test_a_file_s_ending_names_its_format(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert export("--run-dir", run.directory, "--format", "onnx", "--output", tmp_path / "reader.h5") == 1
-    expected = f"error: --output of an export as ONNX file must end in .onnx. Received: {tmp_path / 'reader.h5'}\n"
+    expected = f"error: --output of the format ONNX file must end in .onnx. Received: {tmp_path / 'reader.h5'}\n"
     assert capsys.readouterr().err == expected
 
 

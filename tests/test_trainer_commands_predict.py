@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def predict(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
     return call
 
 
-def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -109,7 +110,7 @@ def test_a_name_with_a_line_break_comes_through_with_null(
 def test_a_name_that_is_no_text_is_read_and_shown(
     album: Path, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copy(album / "a.webp", os.fsencode(tmp_path) + b"/\xff.webp")
+    shutil.copy(os.fsencode(album / "a.webp"), os.fsencode(tmp_path) + b"/\xff.webp")
     assert predict(tmp_path, "--json-lines") == 0
     assert [answer["photo"] for answer in _lines(capsys)] == [f"{tmp_path}/\\udcff.webp"]
 
@@ -183,7 +184,7 @@ def test_a_batch_of_none_is_refused(album: Path, predict: Predict, capsys: pytes
 
 def test_paths_are_taken_one_at_a_time_from_an_endless_input() -> None:
     class Endless(io.BytesIO):
-        read = 0
+        read = 0  # type: ignore[assignment]  # counts the reads, and no method is called by its name
 
         def readline(self, size: int | None = -1) -> bytes:
             self.read += 1

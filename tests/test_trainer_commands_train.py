@@ -37,7 +37,7 @@ def test_a_model_starts_from_the_weights_of_another_run(untrained: Run) -> None:
 
 
 def test_another_architecture_s_run_is_no_start(untrained: Run) -> None:
-    with pytest.raises(UserError, match=r"must be a run of vgg .* Received: compact for pictures of \(54, 54, 3\)"):
+    with pytest.raises(UserError, match=r"must be a run of vgg .* Received: compact for images of \(54, 54, 3\)"):
         start_from(build_model("vgg", (54, 54, 3)), str(untrained.directory))
 
 
@@ -114,7 +114,7 @@ def test_the_average_stands_in_for_the_weights_and_steps_aside() -> None:
         model = keras.models.clone_model(model)
         optimizer = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.75)
         optimizer.build(model.trainable_variables)
-    config = TrainConfig(augment=AugmentConfig(gain=0.0, shift=0.0, invert=0.0), label_smoothing=0.1)
+    config = TrainConfig(augment=AugmentConfig(contrast=0.0, brightness=0.0, invert=0.0), label_smoothing=0.1)
     batch = {
         "image": np.random.default_rng(0).integers(0, 256, (4, 6, 6, 3), np.uint8),
         "length": np.full(4, 1),

@@ -129,6 +129,7 @@ def _start(environment: dict[str, str], *command: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_two_hosts_have_the_losses_of_one_device_and_of_two_replicas() -> None:
     processes = [_start(environment, "tests.host_losses", "5") for environment in _hosts(2)]
     outputs = [process.communicate() for process in processes]
@@ -142,6 +143,7 @@ def test_two_hosts_have_the_losses_of_one_device_and_of_two_replicas() -> None:
     assert one[3] < one[0]
 
 
+@pytest.mark.slow
 def test_a_host_that_never_comes_ends_the_run_at_the_deadline(records: Path, tmp_path: Path) -> None:
     command = ["train", "--data", str(records), "--run-dir", str(tmp_path / "run"), "--host-minutes", "0.02"]
     chief, worker = (_start(environment, "tests.tiny", *command) for environment in (_hosts(2)[0], _hosts(2)[1]))
@@ -149,9 +151,10 @@ def test_a_host_that_never_comes_ends_the_run_at_the_deadline(records: Path, tmp
         _, errors = process.communicate(timeout=120)
         assert process.returncode in (-signal.SIGUSR1, HOST_LOST)
         (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
-        assert line.startswith("error: all 2 hosts must come within 0.02 minutes (--host-minutes). Received: not all")
+        assert line.startswith("error: all 2 hosts must join within 0.02 minutes (--host-minutes). Received: not all")
 
 
+@pytest.mark.slow
 def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp_path: Path) -> None:
     def start(run_dir: Path, kill: str = "") -> list[subprocess.Popen[str]]:
         command = ["train", "--data", str(records), "--run-dir", str(run_dir), *OPTIONS, "--checkpoint-steps", "2"]
@@ -174,5 +177,5 @@ def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp
     again = start(tmp_path / "killed")
     outputs = [process.communicate(timeout=180) for process in (*again, *whole)]
     assert [process.returncode for process in (*again, *whole)] == [0] * 4, outputs
-    assert "Going on after step " in outputs[0][0] and "Going on" not in outputs[2][0]
+    assert "Resuming after step " in outputs[0][0] and "Resuming" not in outputs[2][0]
     assert saved_state(tmp_path / "killed") == saved_state(tmp_path / "whole")

@@ -1,5 +1,6 @@
 """A run goes on exactly where it stopped: killed, asked to stop, or with a damaged checkpoint."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,16 +19,18 @@ import pytest
 
 from tests import tiny
 from tfrecords.cli import main
+from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 from tfrecords.images.crop import CropSpec
 from trainer.__main__ import COMMANDS
 from trainer.fit import loop as training
 from trainer.fit.checkpoint import Checkpoints, Progress
 from trainer.fit.optimizer import make_optimizer, make_schedule
-from trainer.fit.resume import open_run
+from trainer.fit.resume import prepare_directory
 from trainer.fit.signals import StopRequest
 from trainer.fit.step import StepTotals, make_masks_stateless, read_totals
 from trainer.models import MODELS
+from trainer.run import weights
 from trainer.run.config import TrainConfig
 from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run
 from trainer.run.weights import load_model
@@ -42,7 +45,7 @@ OPTIONS = [
     "36",
     "--learning-rate",
     "0.02",
-    "--average",
+    "--ema-decay",
     "0.9",
 ]
 
@@ -88,6 +91,7 @@ def whole(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_dir
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp_path: Path, whole: Path) -> None:
     run_dir = tmp_path / "run"
     often = ["--checkpoint-steps", "3", "--keep-checkpoints", "2"]
@@ -97,7 +101,7 @@ def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp
         process = _process(records, run_dir, kill, *often)
         output, errors = process.communicate()
         assert process.returncode == (-signal.SIGKILL if kill else 0), errors
-    assert "Going on after step " in output
+    assert "Resuming after step " in output
     assert saved_state(run_dir) == saved_state(whole)
     assert _history(run_dir) == _history(whole)
     assert len(list((run_dir / CHECKPOINTS).iterdir())) == 2
@@ -111,6 +115,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.slow
 def test_a_signal_saves_at_once_and_the_same_command_goes_on(
     records: Path,
     tmp_path: Path,
@@ -129,9 +134,7 @@ def test_a_signal_saves_at_once_and_the_same_command_goes_on(
     handler = signal.getsignal(number)
     assert main("trainer", "", COMMANDS, _command(records, tmp_path / "run")) == code
     # Step 1 was read while step 2 ran; step 3 carried the wish, step 4 ran when it was read.
-    assert capsys.readouterr().err.endswith(
-        "stopped after step 4, which is saved: the same command goes on from there\n"
-    )
+    assert capsys.readouterr().err.endswith("stopped after step 4 and saved; run the same command again to resume\n")
     assert [path.name for path in (tmp_path / "run" / CHECKPOINTS).iterdir()] == ["step-0000000004.npz"]
     assert signal.getsignal(number) == handler
 
@@ -144,6 +147,7 @@ def test_a_second_interrupt_stops_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_left_alone_and_another_configuration_refused(
     records: Path, whole: Path, own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,12 +157,13 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(
     before = {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()}
     assert main("trainer", "", COMMANDS, _command(records, whole, "--seed", "1")) == 1
     message = capsys.readouterr().err
-    assert "holds a run already: give --overwrite to replace it, another --run-dir" in message
+    assert "already contains a run: use --overwrite to replace it, another --run-dir" in message
     differs = "deterministic False instead of True; " + (f"replicas {replicas} instead of 1; " if replicas > 1 else "")
     assert message.endswith(f"Received: {differs}seed 1 instead of 0\n")
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
     records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,17 +177,18 @@ def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
     assert main("trainer", "", COMMANDS, _command(records, run_dir, "--checkpoint-steps", "2")) == 130
     monkeypatch.setattr(training, "save_weights", save)
     assert main("trainer", "", COMMANDS, _command(records, run_dir)) == 0
-    assert "Going on after step 6, in epoch 1." in capsys.readouterr().out
+    assert "Resuming after step 6, in epoch 1." in capsys.readouterr().out
     before = {path: path.stat().st_mtime_ns for path in run_dir.rglob("*") if path.is_file()}
     assert main("trainer", "", COMMANDS, _command(records, run_dir)) == 0
-    assert "is finished: nothing is done" in capsys.readouterr().out
+    assert "is already complete; use --overwrite to retrain." in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in run_dir.rglob("*") if path.is_file()} == before
     for path in (run_dir / CHECKPOINTS).iterdir():
         path.unlink()
     assert main("trainer", "", COMMANDS, _command(records, run_dir)) == 1
-    assert "since no checkpoint of it is left" in capsys.readouterr().err
+    assert "no complete checkpoint to resume from: use --overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,7 +202,7 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     save = training.save_weights
     options = ["--epochs", "1", "--seed", "5", "--profile"]
     assert main("trainer", "", COMMANDS, _command(records, tmp_path / "source", *options)) == 0
-    told = "--profile recorded nothing: it begins at step 11 of a start, and there were 7.\n"
+    told = "--profile recorded nothing: it begins at step 11 of a start, which had 7 steps.\n"
     assert told in capsys.readouterr().out
     assert not (tmp_path / "source" / "tensorboard" / "plugins").exists()
     monkeypatch.setattr(training, "save_weights", fail)
@@ -210,7 +216,7 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     shutil.rmtree(tmp_path / "source")
     capsys.readouterr()
     assert main("trainer", "", COMMANDS, command("killed")) == 0
-    assert "Going on after step 6, in epoch 1." in capsys.readouterr().out
+    assert "Resuming after step 6, in epoch 1." in capsys.readouterr().out
     for found, expected in zip(_best(tmp_path / "killed"), _best(tmp_path / "damaged"), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     # What starts anew needs it, and says so before it deletes anything.
@@ -221,10 +227,48 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     assert saved_state(tmp_path / "killed") == before and not (tmp_path / "new").exists()
 
 
+def test_a_start_reads_the_manifest_and_the_weights_to_start_from_once(
+    records: Path, tmp_path: Path, own: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    loaded: list[Path] = []
+
+    def load(run: Run) -> keras.Model:
+        loaded.append(run.directory)
+        return load_model(run)
+
+    monkeypatch.setattr(weights, "load_model", load)
+    with _opened_files(opened):
+        for name, options in (("source", []), ("run", ["--init", str(tmp_path / "source")])):
+            opened.clear()
+            assert main("trainer", "", COMMANDS, _command(records, tmp_path / name, "--epochs", "1", *options)) == 0
+            assert opened.count(str(records / MANIFEST)) == 1
+            assert opened.count(str(tmp_path / name / CONFIG)) == 1
+    assert loaded == [tmp_path / "source"]
+
+
+@contextlib.contextmanager
+def _opened_files(opened: list[str]) -> Iterator[None]:
+    """Adds the path of each file that Python opens in the block to `opened`."""
+    is_on = True
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if is_on and event == "open":
+            opened.append(str(arguments[0]))
+
+    # A hook can never be removed.
+    sys.addaudithook(hook)
+    try:
+        yield
+    finally:
+        is_on = False
+
+
 def _best(run_dir: Path) -> list[np.ndarray]:
     return [weights for weights in load_model(Run.load(run_dir)).get_weights() if weights.dtype == np.float32]
 
 
+@pytest.mark.slow
 def test_numbers_that_blow_up_stop_the_run_with_step_and_keys(
     records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,7 +276,7 @@ def test_numbers_that_blow_up_stop_the_run_with_step_and_keys(
     options = ["--learning-rate", "1e30", "--warmup-epochs", "0"]
     assert main("trainer", "", COMMANDS, _command(records, run_dir, *options)) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert line.startswith("error: Step 2 gave a loss or gradients that are not finite: no weight was changed")
+    assert line.startswith("error: Step 2 gave a loss or gradients that are not finite: it changed no weight")
     assert "train/" in line and "and 31 more" in line and line.endswith("Received: loss nan")
     assert not (run_dir / WEIGHTS).exists()
 
@@ -248,13 +292,11 @@ def test_a_damaged_shard_is_named(records: Path, tmp_path: Path, own: None, caps
     shard.write_bytes(content)
     assert main("trainer", "", COMMANDS, _command(data, tmp_path / "run")) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert f"The split train cannot be read: `python -m tfrecords validate {data}` names every fault." in line
+    assert f"The split train cannot be read: `python -m tfrecords validate {data}` lists all errors." in line
     assert f"Received: {shard}" in line
 
 
 def _built(seed: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    from trainer.run.config import TrainConfig
-
     keras.utils.set_random_seed(seed)
     model = tiny.build((54, 54, 3))
     optimizer = make_optimizer(TrainConfig(), make_schedule(TrainConfig(), 10))
@@ -276,7 +318,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogC
         newest.write_bytes(damaged)
         caplog.clear()
         assert checkpoints.restore(*fresh) == Progress(step=5)
-        assert caplog.messages == [f"{newest} is damaged and passed over."]
+        assert caplog.messages == [f"{newest} is damaged and skipped."]
     for found, saved in zip(fresh[0].weights, first[0].weights, strict=True):
         np.testing.assert_array_equal(found.numpy(), saved.numpy())
 
@@ -285,10 +327,10 @@ def test_checkpoints_of_a_run_that_nobody_knows_are_not_gone_on_from(tmp_path: P
     content = {**TrainConfig().to_dict(), "image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
     (tmp_path / CHECKPOINTS).mkdir()
     (tmp_path / CHECKPOINTS / "step-0000000039.npz").touch()
-    with pytest.raises(UserError, match=r"config\.json beside its checkpoints: .* Received: step-0000000039\.npz$"):
-        open_run(tmp_path, content, overwrite=False)
+    with pytest.raises(UserError, match=r"has checkpoints but no config\.json: .* Received: step-0000000039\.npz$"):
+        prepare_directory(tmp_path, content, overwrite=False)
     assert not (tmp_path / CONFIG).exists()
-    open_run(tmp_path, content, overwrite=True)
+    prepare_directory(tmp_path, content, overwrite=True)
     assert (tmp_path / CONFIG).is_file() and not (tmp_path / CHECKPOINTS).exists()
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from trainer.fit.checkpoint import Progress
-from trainer.fit.validation import epoch_line, judge
+from trainer.fit.validation import epoch_line, record_epoch
 from trainer.run.config import TrainConfig
 
 
@@ -12,7 +12,7 @@ def _judged(losses: list[float], config: TrainConfig) -> tuple[list[bool], list[
     progress, best, finished = Progress(), [], []
     for epoch, loss in enumerate(losses, start=1):
         line = {"epoch": epoch, "validation_loss": loss, "validation_whole_number_accuracy": 0.5}
-        best.append(judge(progress, line, config))
+        best.append(record_epoch(progress, line, config))
         finished.append(progress.finished)
     return best, finished, progress
 

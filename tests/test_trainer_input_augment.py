@@ -7,7 +7,7 @@ from PIL import Image
 
 from tfrecords.errors import UserError
 from trainer.input import augment as module
-from trainer.input.augment import augment, centre_window, numbers_needed, random_window, warped_window, window_places
+from trainer.input.augment import augment, centre_window, random_window, uniforms_needed, warped_window, window_places
 from trainer.run.config import AugmentConfig
 
 WARPED = AugmentConfig(zoom=0.2, stretch=0.2, rotate=10.0, shear=0.2)
@@ -81,10 +81,10 @@ def test_warps_without_tensorflow_s_own_operation_are_the_same(
 
 @pytest.mark.parametrize("config", [AugmentConfig(), WARPED], ids=["plain", "warped"])
 def test_pictures_are_changed_alike_in_a_graph_that_does_not_know_their_size(config: AugmentConfig) -> None:
-    spec = [tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None, numbers_needed(3)), tf.float32)]
+    spec = [tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None, uniforms_needed(3)), tf.float32)]
     graph = tf.function(lambda images, uniform: augment(images, 54, config, uniform), input_signature=spec)
     images = np.random.default_rng(0).integers(0, 256, (3, 60, 70, 3), np.uint8)
-    uniform = np.random.default_rng(1).random((3, numbers_needed(3)), np.float32)
+    uniform = np.random.default_rng(1).random((3, uniforms_needed(3)), np.float32)
     expected = augment(tf.constant(images), 54, config, tf.constant(uniform))
     np.testing.assert_allclose(graph(images, uniform), expected, atol=1e-3)
     assert graph.get_concrete_function().output_shapes.as_list() == [None, 54, 54, 3]
@@ -92,7 +92,7 @@ def test_pictures_are_changed_alike_in_a_graph_that_does_not_know_their_size(con
 
 def test_a_picture_s_warp_is_of_its_own_numbers_alone() -> None:
     images = _smooth(count=4)
-    uniform = np.random.default_rng(0).random((4, numbers_needed(3)), np.float32)
+    uniform = np.random.default_rng(0).random((4, uniforms_needed(3)), np.float32)
     together = augment(tf.constant(images), 54, WARPED, tf.constant(uniform)).numpy()
     alone = augment(tf.constant(images[2:3]), 54, WARPED, tf.constant(uniform[2:3])).numpy()
     np.testing.assert_allclose(together[2:3], alone, atol=1e-3)
@@ -101,8 +101,8 @@ def test_a_picture_s_warp_is_of_its_own_numbers_alone() -> None:
 
 def test_without_warp_the_window_is_taken_and_not_resampled() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
-    uniform = np.random.default_rng(1).random((2, numbers_needed(3)), np.float32)
-    still = AugmentConfig(gain=0.0, shift=0.0, invert=0.0)
+    uniform = np.random.default_rng(1).random((2, uniforms_needed(3)), np.float32)
+    still = AugmentConfig(contrast=0.0, brightness=0.0, invert=0.0)
     windows = random_window(tf.constant(images), 54, tf.constant(uniform[:, :2]))
     np.testing.assert_allclose(augment(tf.constant(images), 54, still, tf.constant(uniform)), windows, atol=1e-3)
 

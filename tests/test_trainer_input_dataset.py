@@ -24,11 +24,11 @@ from tfrecords.files.record_file import RecordFile
 from trainer.fit.errors import readable
 from trainer.input import dataset
 from trainer.input import shuffle as order
-from trainer.input.augment import augment, centre_window, numbers_needed, random_window, recolour
-from trainer.input.dataset import open_pictures, split_dataset, training_dataset
+from trainer.input.augment import augment, centre_window, random_window, recolour, uniforms_needed
+from trainer.input.dataset import open_images, split_dataset, training_dataset
 from trainer.run.config import AugmentConfig, TrainConfig
 
-STILL = AugmentConfig(gain=0.0, shift=0.0, invert=0.0)
+STILL = AugmentConfig(contrast=0.0, brightness=0.0, invert=0.0)
 
 
 CONFIG = TrainConfig(global_batch_size=32)
@@ -63,7 +63,7 @@ def _same(first: dict[str, tf.Tensor], second: dict[str, tf.Tensor]) -> bool:
 
 
 def test_batches_hold_the_records_in_stored_order_each_once(records: Path) -> None:
-    batches = list(split_dataset(open_pictures(records, "test"), batch_size=7))
+    batches = list(split_dataset(open_images(records, "test"), batch_size=7))
     assert [len(batch["length"]) for batch in batches] == [7, 7, 6]
     examples = list(tfrecords.open(records, "test"))
     images = np.concatenate([batch["image"].numpy() for batch in batches])
@@ -78,19 +78,17 @@ def test_batches_hold_the_records_in_stored_order_each_once(records: Path) -> No
 def test_an_epoch_holds_every_training_record_once_in_an_order_of_its_own(records: Path) -> None:
     stored = [example.key for example in tfrecords.open(records, "train")]
     first, again, second = (
-        _keys(training_dataset(open_pictures(records, "train"), CONFIG, epoch)) for epoch in (0, 0, 1)
+        _keys(training_dataset(open_images(records, "train"), CONFIG, epoch)) for epoch in (0, 0, 1)
     )
     assert first == again
     assert first != second != stored
     assert sorted(first) == sorted(second) == sorted(stored)
-    assert (
-        _keys(training_dataset(open_pictures(records, "train"), TrainConfig(global_batch_size=32, seed=1), 0)) != first
-    )
+    assert _keys(training_dataset(open_images(records, "train"), TrainConfig(global_batch_size=32, seed=1), 0)) != first
 
 
 def test_training_batches_hold_what_the_records_hold(records: Path) -> None:
     stored = {example.key: example for example in tfrecords.open(records, "train")}
-    for batch in training_dataset(open_pictures(records, "train"), CONFIG, 0):
+    for batch in training_dataset(open_images(records, "train"), CONFIG, 0):
         examples = [stored[key.decode()] for key in batch["key"].numpy()]
         assert batch["image"].dtype == tf.uint8
         for name in ("image", "digits", "length"):
@@ -101,10 +99,10 @@ def test_training_batches_hold_what_the_records_hold(records: Path) -> None:
 @pytest.mark.parametrize("hosts", [1, 2])
 def test_from_any_step_on_an_epoch_gives_the_same_bytes(many_shards: Path, hosts: int) -> None:
     steps = order.steps_per_epoch(tuple(Manifest.load(many_shards).split("train").shards), CONFIG, hosts)
-    whole = list(training_dataset(open_pictures(many_shards, "train"), CONFIG, 3, host=hosts - 1, hosts=hosts))
+    whole = list(training_dataset(open_images(many_shards, "train"), CONFIG, 3, host=hosts - 1, hosts=hosts))
     assert len(whole) == steps > 4
     for start in range(steps + 1):
-        rest = list(training_dataset(open_pictures(many_shards, "train"), CONFIG, 3, start, hosts - 1, hosts))
+        rest = list(training_dataset(open_images(many_shards, "train"), CONFIG, 3, start, hosts - 1, hosts))
         assert len(rest) == steps - start
         assert all(map(_same, rest, whole[start:]))
 
@@ -113,7 +111,7 @@ def test_from_any_step_on_an_epoch_gives_the_same_bytes(many_shards: Path, hosts
 def test_the_windows_before_a_step_are_not_read(many_shards: Path, tmp_path: Path) -> None:
     shards = Manifest.load(many_shards).split("train").shards
     starts = np.cumsum([0] + [shard.examples for shard in shards])
-    files = np.searchsorted(starts, order.epoch_numbers(tuple(shards), CONFIG.seed, 0), "right") - 1
+    files = np.searchsorted(starts, order.epoch_indices(tuple(shards), CONFIG.seed, 0), "right") - 1
     # The ninth shard is a window of its own.
     last = files[-1]
     before = int(np.argmax(files == last))
@@ -122,10 +120,10 @@ def test_the_windows_before_a_step_are_not_read(many_shards: Path, tmp_path: Pat
     for shard in (*shards[:last], *shards[last + 1 :]):
         (copy / shard.file).write_bytes(bytes(shard.bytes))
     config = TrainConfig(global_batch_size=1)
-    found = _keys(training_dataset(open_pictures(copy, "train"), config, 0, before))
-    assert found == _keys(training_dataset(open_pictures(many_shards, "train"), config, 0))[before:]
+    found = _keys(training_dataset(open_images(copy, "train"), config, 0, before))
+    assert found == _keys(training_dataset(open_images(many_shards, "train"), config, 0))[before:]
     with pytest.raises(tf.errors.OpError, match=shards[files[before - 1]].file):
-        next(iter(training_dataset(open_pictures(copy, "train"), config, 0, before - 1)))
+        next(iter(training_dataset(open_images(copy, "train"), config, 0, before - 1)))
 
 
 def test_windows_are_of_two_files_at_least_and_else_of_128_mib() -> None:
@@ -141,7 +139,7 @@ def test_windows_are_of_two_files_at_least_and_else_of_128_mib() -> None:
 def test_an_epoch_s_numbers_are_those_of_one_window_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order, "WINDOW_BYTES", 1)
     shards = tuple(ShardInfo(f"numbers-{n}", 10 + n, 1000, "") for n in range(12))
-    first, second, other = (order.epoch_numbers(shards, seed, epoch) for seed, epoch in ((5, 0), (5, 1), (6, 0)))
+    first, second, other = (order.epoch_indices(shards, seed, epoch) for seed, epoch in ((5, 0), (5, 1), (6, 0)))
     total = sum(shard.examples for shard in shards)
     for numbers in (first, second, other):
         assert numbers.dtype == np.int64 and sorted(numbers.tolist()) == list(range(total))
@@ -149,8 +147,8 @@ def test_an_epoch_s_numbers_are_those_of_one_window_after_the_other(monkeypatch:
         windows = [set(files[start:stop].tolist()) for start, stop in _runs(files)]
         assert len(windows) == 6 and all(len(window) == 2 for window in windows)
     assert not np.array_equal(first, second) and not np.array_equal(first, other)
-    np.testing.assert_array_equal(first, order.epoch_numbers(shards, 5, 0))
-    parts = [order.epoch_numbers(shards, 5, 0, host, 3) for host in range(3)]
+    np.testing.assert_array_equal(first, order.epoch_indices(shards, 5, 0))
+    parts = [order.epoch_indices(shards, 5, 0, host, 3) for host in range(3)]
     assert sorted(np.concatenate(parts).tolist()) == list(range(total))
 
 
@@ -173,7 +171,7 @@ def test_shuffling_mixes_shards_and_the_places_within_them(many_shards: Path) ->
         for record in tf.data.TFRecordDataset(str(many_shards / shard.file)).enumerate():
             key = tfrecords.decode(record[1].numpy()).key
             place[key] = shard.file, int(record[0]) / shard.examples
-    batches = list(training_dataset(open_pictures(many_shards, "train"), TrainConfig(global_batch_size=10), 0))
+    batches = list(training_dataset(open_images(many_shards, "train"), TrainConfig(global_batch_size=10), 0))
     # The ninth shard is a window of its own.
     mixed = [len({place[key][0] for key in _keys([batch])}) > 1 for batch in batches]
     assert all(mixed[:-3])
@@ -184,10 +182,10 @@ def test_shuffling_mixes_shards_and_the_places_within_them(many_shards: Path) ->
 
 
 def test_the_order_does_not_depend_on_the_seed_of_the_process(records: Path) -> None:
-    first = _keys(training_dataset(open_pictures(records, "train"), CONFIG, 0))
+    first = _keys(training_dataset(open_images(records, "train"), CONFIG, 0))
     tf.random.set_seed(123)
     try:
-        assert _keys(training_dataset(open_pictures(records, "train"), CONFIG, 0)) == first
+        assert _keys(training_dataset(open_images(records, "train"), CONFIG, 0)) == first
     finally:
         tf.random.set_seed(None)
 
@@ -195,16 +193,16 @@ def test_the_order_does_not_depend_on_the_seed_of_the_process(records: Path) -> 
 def test_the_augmentation_s_numbers_are_of_epoch_step_and_place_alone(records: Path) -> None:
     first, again, second = (
         np.concatenate(
-            [batch["uniform"].numpy() for batch in training_dataset(open_pictures(records, "train"), CONFIG, epoch)]
+            [batch["uniform"].numpy() for batch in training_dataset(open_images(records, "train"), CONFIG, epoch)]
         )
         for epoch in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
-    assert first.shape == (len(tfrecords.open(records, "train")), numbers_needed(3))
+    assert first.shape == (len(tfrecords.open(records, "train")), uniforms_needed(3))
     assert (first != second).all() and 0 <= first.min() < first.max() < 1
     assert len(np.unique(first[:, 0])) > 0.95 * len(first)
     parts = [
-        next(iter(training_dataset(open_pictures(records, "train"), CONFIG, 0, host=host, hosts=2)))["uniform"]
+        next(iter(training_dataset(open_images(records, "train"), CONFIG, 0, host=host, hosts=2)))["uniform"]
         for host in (0, 1)
     ]
     np.testing.assert_array_equal(np.concatenate(parts), first[:32])
@@ -214,7 +212,7 @@ def test_the_augmentation_s_numbers_are_of_epoch_step_and_place_alone(records: P
 def test_hosts_share_every_example_once_in_as_many_steps(many_shards: Path, hosts: int) -> None:
     steps = order.steps_per_epoch(tuple(Manifest.load(many_shards).split("train").shards), CONFIG, hosts)
     parts = [
-        list(training_dataset(open_pictures(many_shards, "train"), CONFIG, 1, host=host, hosts=hosts))
+        list(training_dataset(open_images(many_shards, "train"), CONFIG, 1, host=host, hosts=hosts))
         for host in range(hosts)
     ]
     assert {len(part) for part in parts} == {steps}
@@ -241,14 +239,14 @@ def test_hosts_with_unequal_work_are_told_so_once(caplog: pytest.LogCaptureFixtu
         order.host_shards(shards, 8)
     (record,) = caplog.records
     assert record.getMessage() == (
-        "8 hosts share 6 training shards unevenly: 0 to 50 examples a host, and all wait for the fullest one. "
-        "Prepare the dataset with more shards: --examples-per-shard or --shards."
+        "8 hosts share 6 training shards unevenly: 0 to 50 examples per host, and all wait for the fullest. "
+        "Prepare the dataset with more shards (--examples-per-shard or --shards)."
     )
 
 
 def test_a_batch_that_hosts_cannot_divide_is_refused(records: Path) -> None:
     with pytest.raises(UserError, match=r"a multiple of the 3 hosts\. Received: 32"):
-        training_dataset(open_pictures(records, "train"), CONFIG, 0, hosts=3)
+        training_dataset(open_images(records, "train"), CONFIG, 0, hosts=3)
 
 
 @pytest.mark.parametrize(
@@ -263,15 +261,15 @@ def test_whole_crops_and_png_are_read_as_well(drawn: Path, tmp_path: Path, optio
     seen = 0
     # The second of two hosts runs out of examples: there is one shard.
     for batch in (
-        *training_dataset(open_pictures(folder, "train"), CONFIG, 0, host=0, hosts=2),
-        *training_dataset(open_pictures(folder, "train"), CONFIG, 0, 0, 1, 2),
+        *training_dataset(open_images(folder, "train"), CONFIG, 0, host=0, hosts=2),
+        *training_dataset(open_images(folder, "train"), CONFIG, 0, 0, 1, 2),
     ):
         assert batch["image"].shape[1:] == (size, size, 3)
         for key, image in zip(batch["key"].numpy(), batch["image"].numpy(), strict=True):
             np.testing.assert_array_equal(image, stored[key.decode()])
             seen += 1
     assert seen == len(stored)
-    (batch,) = split_dataset(open_pictures(folder, "test"), 20)
+    (batch,) = split_dataset(open_images(folder, "test"), 20)
     np.testing.assert_array_equal(batch["image"], [example.image for example in tfrecords.open(folder, "test")])
 
 
@@ -281,10 +279,10 @@ def test_missing_and_cut_shards_are_told_before_training(records: Path, tmp_path
     data = path.read_bytes()
     path.write_bytes(data[:-1])
     with pytest.raises(UserError, match=f"{path.name} must be of {len(data)} bytes.*Received: {len(data) - 1}"):
-        training_dataset(open_pictures(copy, "train"), CONFIG, 0)
+        training_dataset(open_images(copy, "train"), CONFIG, 0)
     path.unlink()
     with pytest.raises(UserError, match=f"{path.name}: there is no such shard"):
-        training_dataset(open_pictures(copy, "train"), CONFIG, 0)
+        training_dataset(open_images(copy, "train"), CONFIG, 0)
 
 
 def test_a_flipped_bit_stops_the_epoch_and_is_named(records: Path, tmp_path: Path) -> None:
@@ -293,8 +291,8 @@ def test_a_flipped_bit_stops_the_epoch_and_is_named(records: Path, tmp_path: Pat
     data = bytearray(path.read_bytes())
     data[100] ^= 1
     path.write_bytes(data)
-    batches = training_dataset(open_pictures(copy, "train"), CONFIG, 0)
-    rule = f"^The split train cannot be read: `python -m tfrecords validate {copy}` names every fault. Received: "
+    batches = training_dataset(open_images(copy, "train"), CONFIG, 0)
+    rule = f"^The split train cannot be read: `python -m tfrecords validate {copy}` lists all errors. Received: "
     fault = f"{path}: record 0 at byte 0: the record's checksum is wrong: damaged. Received: crc 0x[0-9a-f]+$"
     with pytest.raises(UserError, match=rule + fault):
         list(readable(batches, copy, "train"))
@@ -320,22 +318,22 @@ def test_a_png_that_cannot_be_read_stops_the_epoch(
     path = next(folder.glob("*-train.tfrecord-00000-*"))
     records = [record.replace(old, new) for record in RecordFile(str(path))]
     path.write_bytes(b"".join(map(frame, records)))
-    batches = training_dataset(open_pictures(folder, "train"), CONFIG, 0)
+    batches = training_dataset(open_images(folder, "train"), CONFIG, 0)
     with pytest.raises(UserError, match=rf"^The split train cannot be read: .* Received: .*{fault}"):
         list(readable(batches, folder, "train"))
 
 
 def test_passes_leave_nothing_in_memory(records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[weakref.ref[np.ndarray]] = []
-    epoch_numbers = order.epoch_numbers
+    epoch_indices = order.epoch_indices
 
     def remembered(*arguments: Any) -> np.ndarray:
-        numbers = epoch_numbers(*arguments)
+        numbers = epoch_indices(*arguments)
         made.append(weakref.ref(numbers))
         return numbers
 
-    monkeypatch.setattr(dataset, "epoch_numbers", remembered)
-    pictures = open_pictures(records, "train")
+    monkeypatch.setattr(dataset, "epoch_indices", remembered)
+    pictures = open_images(records, "train")
     for epoch in range(3):
         assert sum(len(batch["key"]) for batch in training_dataset(pictures, CONFIG, epoch)) == len(pictures)
     gc.collect()
@@ -344,12 +342,12 @@ def test_passes_leave_nothing_in_memory(records: Path, monkeypatch: pytest.Monke
 
 def test_a_split_that_is_not_there_or_empty_is_refused(records: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has the splits"):
-        split_dataset(open_pictures(records, "extra"), 8)
+        split_dataset(open_images(records, "extra"), 8)
     content = json.loads((records / "manifest.json").read_text())
     content["splits"]["train"].update(examples=0, shards=[])
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"must hold at least one example\. Received: 0"):
-        training_dataset(open_pictures(tmp_path, "train"), CONFIG, 0)
+        training_dataset(open_images(tmp_path, "train"), CONFIG, 0)
 
 
 def test_windows_are_taken_at_every_place_and_nowhere_else() -> None:
@@ -367,21 +365,21 @@ def test_the_centre_is_that_of_the_stored_crops() -> None:
 
 def test_without_augmentation_the_pictures_stay_as_they_are() -> None:
     image = make_example(size=54).image[None]
-    uniform = np.random.default_rng(0).random((1, numbers_needed(3)), np.float32)
+    uniform = np.random.default_rng(0).random((1, uniforms_needed(3)), np.float32)
     np.testing.assert_allclose(augment(tf.constant(image), 54, STILL, tf.constant(uniform)), image, atol=1e-3)
 
 
 def test_inverted_pictures_are_255_minus_themselves() -> None:
     images = tf.constant(np.random.default_rng(0).random((4, 5, 5, 3), np.float32) * 255)
-    uniform = tf.constant(np.full((4, numbers_needed(3) - 6), 0.5, np.float32))
-    changed = recolour(images, AugmentConfig(gain=0.0, shift=0.0, invert=1.0), uniform)
+    uniform = tf.constant(np.full((4, uniforms_needed(3) - 6), 0.5, np.float32))
+    changed = recolour(images, AugmentConfig(contrast=0.0, brightness=0.0, invert=1.0), uniform)
     np.testing.assert_allclose(changed, 255 - images, atol=1e-3)
 
 
 def test_contrast_and_brightness_stay_within_what_was_asked_for() -> None:
     images = np.random.default_rng(0).random((200, 6, 6, 3), np.float32) * 255
-    uniform = np.random.default_rng(1).random((200, numbers_needed(3) - 6), np.float32)
-    config = AugmentConfig(gain=0.5, shift=30.0, invert=0.0)
+    uniform = np.random.default_rng(1).random((200, uniforms_needed(3) - 6), np.float32)
+    config = AugmentConfig(contrast=0.5, brightness=30.0, invert=0.0)
     changed = recolour(tf.constant(images), config, tf.constant(uniform)).numpy()
     shift = changed.mean(axis=(1, 2)) - images.mean(axis=(1, 2))
     gain = changed.std(axis=(1, 2)) / images.std(axis=(1, 2))

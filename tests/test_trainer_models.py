@@ -122,7 +122,7 @@ def test_the_locally_connected_layer_brings_no_large_constant_into_a_graph() -> 
     import tensorflow as tf
 
     layer = LocallyConnected(192, 5)
-    layer.build((None, 4, 4, 192))
+    layer.build((None, 4, 4, 192))  # type: ignore[arg-type]  # Keras leaves the batch's size open
     function = tf.function(layer.call).get_concrete_function(tf.TensorSpec((None, 4, 4, 192), tf.float32))
     # 92 MB with ops.image.extract_patches, in each export that freezes the graph.
     assert function.graph.as_graph_def().ByteSize() < 100_000

@@ -18,15 +18,16 @@ from trainer.__main__ import COMMANDS
 from trainer.distribute.cluster import Cluster
 from trainer.distribute.strategy import make_strategy
 from trainer.fit import loop as training
-from trainer.fit.resume import check_run
-from trainer.models import MODELS, build_model
-from trainer.models.build import computing_in
+from trainer.fit.resume import describe_run, open_run
+from trainer.input.records import Records
+from trainer.models import MODELS, build_model, computing_in
 from trainer.models.layers import Standardise
 from trainer.run.config import TrainConfig
-from trainer.run.directory import CONFIG, HISTORY, WEIGHTS, Run, describe_run, write_json
+from trainer.run.directory import CONFIG, HISTORY, WEIGHTS, Run, write_json
 
 
 @pytest.mark.parametrize("several", [False, True])
+@pytest.mark.slow
 def test_a_compiled_step_has_the_losses_of_one_that_is_not(several: bool) -> None:
     strategy = make_strategy(Cluster(), "cpu", 1.0) if several else tf.distribute.OneDeviceStrategy("/cpu:0")
     plain, compiled = (host_losses.losses(Cluster(), strategy, jit_compile=jit) for jit in (False, True))
@@ -70,6 +71,7 @@ def _train(records: Path, run_dir: Path, *options: str) -> int:
     )
 
 
+@pytest.mark.slow
 def test_a_run_with_both_goes_on_exactly_and_leaves_a_model_like_any_other(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,7 +88,7 @@ def test_a_run_with_both_goes_on_exactly_and_leaves_a_model_like_any_other(
     assert _train(records, tmp_path / "run") == 1
     assert "jit_compile False instead of True; precision float32 instead of mixed_bfloat16" in capsys.readouterr().err
     assert _train(records, tmp_path / "run", *both) == 0
-    assert "Going on after step 6, in epoch 1." in capsys.readouterr().out
+    assert "Resuming after step 6, in epoch 1." in capsys.readouterr().out
     assert saved_state(tmp_path / "run") == saved_state(tmp_path / "whole")
     content = json.loads((tmp_path / "run" / CONFIG).read_text())
     assert content["precision"] == "mixed_bfloat16" and content["jit_compile"] is True
@@ -102,10 +104,10 @@ def test_a_run_with_both_goes_on_exactly_and_leaves_a_model_like_any_other(
 
 
 def test_a_run_from_before_a_setting_stood_at_its_default(records: Path, tmp_path: Path) -> None:
-    now = describe_run(TrainConfig(seed=3), records)
+    now = describe_run(TrainConfig(seed=3), Records.open(records))
     before = {name: value for name, value in now.items() if name not in ("precision", "jit_compile")}
     write_json(tmp_path / CONFIG, before)
     assert Run.load(tmp_path).config == TrainConfig(seed=3)
-    assert check_run(tmp_path, now).content == now
+    assert open_run(tmp_path, now).content == now
     with pytest.raises(UserError, match=r"Received: jit_compile True instead of False$"):
-        check_run(tmp_path, describe_run(TrainConfig(seed=3, jit_compile=True), records))
+        open_run(tmp_path, describe_run(TrainConfig(seed=3, jit_compile=True), Records.open(records)))

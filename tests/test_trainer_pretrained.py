@@ -18,13 +18,13 @@ from tests.wheel import build_wheel
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
-from trainer.input.dataset import open_pictures, split_dataset
+from trainer.input.dataset import open_images, split_dataset
 from trainer.models import build_model
 from trainer.pretrained import CARD, DIRECTORY, chosen_run, run_directory
 from trainer.pretrained.__main__ import publish
 from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model, start_from
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.metrics import score
 
 
@@ -46,6 +46,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
+@pytest.mark.slow
 def test_predict_reads_at_once_after_installation_and_writes_nothing(
     installed: Path, drawn: Path, tmp_path: Path
 ) -> None:
@@ -78,7 +79,8 @@ def test_predict_reads_at_once_after_installation_and_writes_nothing(
     assert process.wait() == 141
     card = package / "README.md"
     assert told == (
-        f"Using the weights that come with streetdigits (drawn numbers only; see {card}): --run-dir takes your own.\n"
+        f"Using the weights of the package, trained on synthetic pictures only (see {card}); "
+        "use --run-dir for a model of your own.\n"
     )
     assert _state(package) == before
     package.chmod(0o755)
@@ -90,13 +92,13 @@ def test_a_user_s_own_run_is_told_nothing_of(drawn: Path, tmp_path: Path, capsys
     assert main("trainer", "", COMMANDS, ["predict", photo, "--run-dir", str(tmp_path / "run")]) == 0
     assert capsys.readouterr().err == "Read 1 of 1 pictures.\n"
     assert main("trainer", "", COMMANDS, ["predict", photo]) == 0
-    assert capsys.readouterr().err.startswith("Using the weights that come with streetdigits ")
+    assert capsys.readouterr().err.startswith("Using the weights of the package, ")
 
 
 def test_export_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = _state(DIRECTORY)
     assert main("trainer", "", COMMANDS, ["export", "--output", str(tmp_path / "reader.keras")]) == 0
-    assert capsys.readouterr().err.startswith("Using the weights that come with streetdigits ")
+    assert capsys.readouterr().err.startswith("Using the weights of the package, ")
     reader = keras.models.load_model(tmp_path / "reader.keras", compile=False)
     for mine, theirs in zip(reader.get_weights(), load_model(chosen_run(None)).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -104,8 +106,8 @@ def test_export_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_they_read_drawn_numbers_that_they_have_not_seen(records: Path) -> None:
-    answers = answer(make_forward(load_model(chosen_run(None))), split_dataset(open_pictures(records, "test"), 20))
-    assert score(answers.numbers, answers.length, answers.digits)["whole_number_accuracy"] >= 0.5
+    found = predict_split(make_forward(load_model(chosen_run(None))), split_dataset(open_images(records, "test"), 20))
+    assert score(found.predictions, found.length, found.digits)["whole_number_accuracy"] >= 0.5
 
 
 def test_training_starts_from_them_by_their_name() -> None:
@@ -124,7 +126,7 @@ def test_another_architecture_does_not_start_from_them(
 ) -> None:
     options = ["--data", str(records), "--run-dir", str(tmp_path / "run"), "--init", "pretrained", "--model", "vgg"]
     assert main("trainer", "", COMMANDS, ["train", *options]) == 1
-    expected = "error: pretrained must be a run of vgg for pictures of (54, 54, 3). Received: compact for pictures of "
+    expected = "error: pretrained must be a run of vgg for images of (54, 54, 3). Received: compact for images of "
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -176,8 +178,8 @@ def test_a_run_becomes_the_weights_that_come_along(run: Run, tmp_path: Path) -> 
     assert (folder / WEIGHTS).read_bytes() == run.weights.read_bytes()
     assert Run.load(folder).config.init == "drawn"
     written = (folder / "README.md").read_text()
-    assert "| whole numbers read right | 90.0 % (95 % interval 87.0 % to 92.3 %) |\n" in written
-    assert "| drawn numbers trained on | 1,234 |\n" in written
+    assert "| whole-number accuracy | 90.0 % (95 % interval 87.0 % to 92.3 %) |\n" in written
+    assert "| training examples | 1,234 |\n" in written
     assert not any("/home" in (folder / name).read_text() for name in (CONFIG, "README.md"))
     # Written once more, the table stands there once.
     publish(run.directory, folder, written)
@@ -185,6 +187,6 @@ def test_a_run_becomes_the_weights_that_come_along(run: Run, tmp_path: Path) -> 
 
 
 def test_a_run_without_scores_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"must have evaluation\.json: `python -m trainer evaluate` makes it\."):
+    with pytest.raises(UserError, match=r"must have evaluation\.json: `python -m trainer evaluate` creates it\."):
         publish(run.directory, tmp_path / "published", CARD.read_text())
     assert not (tmp_path / "published").exists()

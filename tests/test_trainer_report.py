@@ -21,8 +21,8 @@ from tfrecords.errors import UserError
 from trainer.commands import report as command
 from trainer.report import charts, gallery, load_run, page, render, write_report
 from trainer.report.charts import Axis, Series
-from trainer.report.gallery import Prediction
 from trainer.scoring.metrics import coverage_at, coverage_curve
+from trainer.scoring.prediction_file import COLUMNS, Prediction, read_predictions
 
 HOSTILE = '<script>alert("1")</script>&"\'.png#0'
 SECTIONS = {"scores", "training", "coverage", "lengths", "digits", "gallery", "data", "configuration"}
@@ -73,7 +73,7 @@ def _predictions(count: int = 80) -> list[Prediction]:
 
 
 def _write_predictions(path: Path, predictions: list[Prediction]) -> None:
-    columns = {name: [getattr(one, name) for one in predictions] for name in gallery.COLUMNS}
+    columns = {name: [getattr(one, name) for one in predictions] for name in COLUMNS}
     pq.write_table(pa.table(columns), path)
 
 
@@ -136,7 +136,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (data / "manifest.json").write_text(json.dumps(_manifest()))
     _write_predictions(run_dir / "predictions.parquet", _predictions())
     picture = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
-    monkeypatch.setattr(gallery, "load_pictures", lambda data_dir, split, keys: dict.fromkeys(sorted(keys), picture))
+    monkeypatch.setattr(gallery, "load_images", lambda data_dir, split, keys: dict.fromkeys(sorted(keys), picture))
     return run_dir
 
 
@@ -171,7 +171,7 @@ def test_the_coverage_curve_of_no_examples_is_empty() -> None:
 
 
 def test_the_coverage_curve_rejects_unequal_lengths() -> None:
-    with pytest.raises(ValueError, match=r"of one length\. Received: shapes \(2,\) and \(1,\)"):
+    with pytest.raises(ValueError, match=r"of the same length\. Received: shapes \(2,\) and \(1,\)"):
         coverage_curve([0.1, 0.2], [True])
 
 
@@ -259,10 +259,10 @@ def test_pictures_are_found_by_key_in_one_pass_that_ends_with_the_last(monkeypat
             yield SimpleNamespace(key=f"k{i}", image=np.full((2, 2, 1), i, np.uint8))
 
     monkeypatch.setattr("tfrecords.open", examples)
-    pictures = gallery.load_pictures(Path("records"), "test", {"k1", "k4"})
+    pictures = gallery.load_images(Path("records"), "test", {"k1", "k4"})
     assert {key: int(picture[0, 0, 0]) for key, picture in pictures.items()} == {"k1": 1, "k4": 4}
     assert read == [("records", "test", i) for i in range(5)]
-    assert gallery.load_pictures(Path("nowhere"), "test", set()) == {}
+    assert gallery.load_images(Path("nowhere"), "test", set()) == {}
 
 
 def test_mix_ups_come_commonest_first_and_leave_out_right_digits() -> None:
@@ -284,13 +284,13 @@ def test_mix_ups_come_commonest_first_and_leave_out_right_digits() -> None:
     ],
 )
 def test_shares_are_not_rounded_to_all_or_nothing(share: float | None, text: str) -> None:
-    assert page.percent(share).replace("\u00a0", " ") == text
+    assert page.format_percent(share).replace("\u00a0", " ") == text
 
 
 def test_nested_settings_are_joined_with_dots() -> None:
     value = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": "text", "f": {}, "g": [{"h": None}, {"h": True}]}
     leaves = {"a.b": "1", "a.c.d": "[1, 2]", "e": "text", "f": "{}", "g.0.h": "null", "g.1.h": "true"}
-    assert page.flatten(value) == list(leaves.items())
+    assert page.named_texts(value) == list(leaves.items())
 
 
 # Reading a run.
@@ -302,7 +302,7 @@ def test_a_directory_without_a_configuration_is_not_a_run_directory(tmp_path: Pa
 
 
 def test_a_dataset_directory_given_by_hand_must_exist(run_dir: Path) -> None:
-    with pytest.raises(UserError, match=r"--data must be a dataset directory that exists\. Received: nowhere"):
+    with pytest.raises(UserError, match=r"--data must be an existing dataset directory\. Received: nowhere"):
         load_run(run_dir, Path("nowhere"))
 
 
@@ -319,7 +319,11 @@ def test_an_epoch_trained_twice_counts_once_and_an_unfinished_line_is_left_out(r
         ("evaluation.json", "[1]", r"evaluation\.json must be a JSON object\. Received: \[1\]"),
         ("evaluation.json", '{"confusion": [[1]]}', r"10 lists of 10 counts\. Received: \[\[1\]\]"),
         ("evaluation.json", '{"by_length": [1]}', r"by_length must be a list of objects\. Received: \[1\]"),
-        ("history.jsonl", '{"epoch": 1}\n{"epoch": "x"}\n', r"history\.jsonl, line 2 must have a whole .* Received: x"),
+        (
+            "history.jsonl",
+            '{"epoch": 1}\n{"epoch": "x"}\n',
+            r"history\.jsonl, line 2 must have an integer .* Received: x",
+        ),
         ("predictions.parquet", "no", r"predictions\.parquet must be a Parquet file\. Received: "),
     ],
 )
@@ -333,10 +337,10 @@ def test_predictions_without_a_column_or_with_a_strange_confidence_are_rejected(
     path = tmp_path / "predictions.parquet"
     pq.write_table(pa.table({"key": ["a"]}), path)
     with pytest.raises(UserError, match=r"must have the columns key, number, .* Received: \['key'\]"):
-        gallery.read_predictions(path)
+        read_predictions(path)
     _write_predictions(path, [Prediction("a", "1", "1", 1.5, True)])
     with pytest.raises(UserError, match=r"key a: confidence must be in 0\.\.1\. Received: 1\.5"):
-        gallery.read_predictions(path)
+        read_predictions(path)
 
 
 # The page.
@@ -358,7 +362,7 @@ def test_the_page_shows_every_section_and_score(run_dir: Path) -> None:
         "3,600",
     ):
         assert words in text
-    assert "not complete" not in text
+    assert "incomplete" not in text
 
 
 def test_the_page_fetches_nothing(run_dir: Path) -> None:
@@ -374,7 +378,7 @@ def test_the_page_fetches_nothing(run_dir: Path) -> None:
 def test_every_picture_and_chart_says_what_it_shows(run_dir: Path) -> None:
     parsed = Page(render(load_run(run_dir)).html)
     assert len(parsed.all("img")) == len(gallery.choose(_predictions()).keys())
-    assert all("the model answered" in attrs["alt"] for attrs in parsed.all("img"))
+    assert all("the model predicted" in attrs["alt"] for attrs in parsed.all("img"))
     assert len(parsed.all("svg")) == 4
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in parsed.all("svg"))
     assert len(parsed.all("caption")) == len(parsed.all("table"))
@@ -409,7 +413,7 @@ def test_a_dataset_that_is_gone_leaves_a_page_without_pictures_that_says_so(run_
     (tmp_path / "records").rename(tmp_path / "moved")
     report = render(load_run(run_dir))
     assert report.num_pictures == 0
-    assert "records is gone" in report.missing[0]
+    assert "records does not exist" in report.missing[0]
     assert not Page(report.html).all("img")
     assert render(load_run(run_dir, tmp_path / "moved")).missing == ()
 
@@ -418,11 +422,11 @@ def test_pictures_that_cannot_be_read_are_reported(run_dir: Path, monkeypatch: p
     def fail(data_dir: Path, split: str, keys: set[str]) -> None:
         raise UserError("the shard must be whole.", "x")
 
-    monkeypatch.setattr(gallery, "load_pictures", fail)
+    monkeypatch.setattr(gallery, "load_images", fail)
     assert render(load_run(run_dir)).missing == ("The gallery has no pictures: the shard must be whole. Received: x",)
-    monkeypatch.setattr(gallery, "load_pictures", lambda data_dir, split, keys: {})
+    monkeypatch.setattr(gallery, "load_images", lambda data_dir, split, keys: {})
     assert re.search(
-        r"split test, does not hold \d+ of the gallery's \d+ pictures", render(load_run(run_dir)).missing[0]
+        r"split test, does not have \d+ of the gallery's \d+ pictures", render(load_run(run_dir)).missing[0]
     )
 
 
@@ -440,7 +444,7 @@ def test_any_single_file_may_be_missing_or_hold_little(run_dir: Path, name: str)
 
 
 def test_the_page_says_whether_the_model_was_trained_on_the_dataset_shown(run_dir: Path, tmp_path: Path) -> None:
-    texts = {True: "trained on this very dataset", False: "trained on another dataset"}
+    texts = {True: "trained on this dataset", False: "trained on another dataset"}
     digest = hashlib.sha256((tmp_path / "records" / "manifest.json").read_bytes()).hexdigest()
     for said, same in ((digest, True), ("00", False), (None, None)):
         config = {"data": str(tmp_path / "records"), "dataset": {"manifest_sha256": said}}

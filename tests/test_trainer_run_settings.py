@@ -8,10 +8,11 @@ import pytest
 
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.flags import settings_of
 from trainer.__main__ import COMMANDS
-from trainer.commands.train import HELP
 from trainer.run.config import AugmentConfig, RunOptions, TrainConfig
-from trainer.run.settings import Settings, defaults
+from trainer.run.directory import CONFIG, Run
+from trainer.run.settings import Settings
 
 PATHS = {"data": "records", "run_dir": "run"}
 
@@ -23,17 +24,17 @@ def _file(folder: Path, text: str, name: str = "train.toml") -> Path:
 
 
 def test_without_a_file_the_defaults_hold_below_the_flags() -> None:
-    settings = Settings.read(None, {**PATHS, "epochs": 7, "gain": 0.25, "seed": None, "device": "cpu"})
-    assert settings.config == TrainConfig(epochs=7, augment=AugmentConfig(gain=0.25))
+    settings = Settings.read(None, {**PATHS, "epochs": 7, "contrast": 0.25, "device": "cpu", "verbose": False})
+    assert settings.config == TrainConfig(epochs=7, augment=AugmentConfig(contrast=0.25))
     assert settings.options == RunOptions(device="cpu")
     assert (settings.data, settings.run_dir) == (Path("records"), Path("run"))
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
-    path = _file(tmp_path, 'data = "a"\nrun_dir = "b"\nepochs = 5\nlearning_rate = 1\n[augment]\nshift = 3.5\n')
-    settings = Settings.read(path, {"run_dir": "c", "epochs": 6, "data": None})
+    path = _file(tmp_path, 'data = "a"\nrun_dir = "b"\nepochs = 5\nlearning_rate = 1\n[augment]\nbrightness = 3.5\n')
+    settings = Settings.read(path, {"run_dir": "c", "epochs": 6})
     assert (settings.data, settings.run_dir) == (Path("a"), Path("c"))
-    assert settings.config == TrainConfig(epochs=6, learning_rate=1.0, augment=AugmentConfig(shift=3.5))
+    assert settings.config == TrainConfig(epochs=6, learning_rate=1.0, augment=AugmentConfig(brightness=3.5))
 
 
 def test_the_settings_come_back_from_their_toml(tmp_path: Path) -> None:
@@ -56,7 +57,7 @@ def test_print_config_prints_what_config_reads_and_does_nothing(
 
 
 def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
-    config = TrainConfig(epochs=3, seed=9, augment=AugmentConfig(gain=0.1))
+    config = TrainConfig(epochs=3, seed=9, augment=AugmentConfig(contrast=0.1))
     content = {**config.to_dict(), "data": "records", "parameters": 5, "hosts": 1, "options": {"device": "gpu"}}
     settings = Settings.read(_file(tmp_path, json.dumps(content), "config.json"), {"run_dir": "again"})
     assert settings.config == config
@@ -68,7 +69,7 @@ def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("learning_rte = 1", r"train\.toml: the keys may be .*checkpoint_minutes, .*\. Received: learning_rte$"),
-        ("gain = 0.5", r"and in \[augment\] gain, invert, .*\. Received: gain$"),
+        ("invert = 0.5", r"and in \[augment\] brightness, contrast, .*\. Received: invert$"),
         ("[augment]\nepochs = 1", r"the keys may be .*\. Received: epochs$"),
         ('epochs = "3"', r"train\.toml: epochs must be of type int\. Received: '3'$"),
         ("epochs = true", r"epochs must be of type int\. Received: True$"),
@@ -89,11 +90,66 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, message: str) -> Non
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--run-dir must be given, as a flag or in the file of --config\."):
+    with pytest.raises(UserError, match=r"--run-dir is required, as a flag or in the file of --config\."):
         Settings.read(_file(tmp_path, 'data = "a"'), {})
     with pytest.raises(UserError, match=r"--config must be a file\. Received: .*gone\.toml"):
         Settings.read(tmp_path / "gone.toml", PATHS)
 
 
-def test_each_setting_has_a_flag_with_its_help() -> None:
-    assert set(HELP) == set(defaults())
+def test_each_setting_has_a_flag_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main("trainer", "", COMMANDS, ["train", "--help"])
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name, each in settings_of(Settings).items():
+        assert f"--{name.replace('_', '-')} " in text
+        assert name in PATHS or each.metadata["help"] in text
+    assert "--model {compact,goodfellow,vgg} architecture (default: compact)" in text
+    assert not [old for old in OLD if f"--{old} " in text]
+
+
+OLD = {"average": "ema_decay", "gain": "contrast", "shift": "brightness"}
+"""Settings that were renamed, with their present names."""
+
+
+def test_old_spellings_of_flags_are_understood_and_warn(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["train", "--data", "records", "--run-dir", "run", "--print-config"]
+    old = ["--average", "0.9", "--gain", "0.25", "--shift", "3"]
+    assert main("trainer", "", COMMANDS, [*options, *old]) == 0
+    printed, warnings = capsys.readouterr()
+    assert "ema_decay = 0.9\n" in printed and "contrast = 0.25\nbrightness = 3.0\n" in printed
+    assert warnings.splitlines() == [
+        f"warning: --{old} is now --{new.replace('_', '-')}; the old spelling will go in the next version"
+        for old, new in OLD.items()
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["toml", "json"])
+def test_old_keys_of_a_file_are_understood_and_warn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    text = "average = 0.9\n[augment]\ngain = 0.25\nshift = 3\n"
+    if suffix == "json":
+        text = json.dumps({"average": 0.9, "augment": {"gain": 0.25, "shift": 3}})
+    path = _file(tmp_path, text, f"train.{suffix}")
+    settings = Settings.read(path, PATHS)
+    assert settings.config == TrainConfig(ema_decay=0.9, augment=AugmentConfig(contrast=0.25, brightness=3.0))
+    warnings = [
+        f"warning: {path}: {old} is now {new}; the old key will go in the next version" for old, new in OLD.items()
+    ]
+    assert sorted(capsys.readouterr().err.splitlines()) == sorted(warnings)
+
+
+def test_a_run_of_the_last_version_is_loaded_without_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TrainConfig(ema_decay=0.9, augment=AugmentConfig(contrast=0.25, brightness=3.0))
+    crop = {"growth": 0.3, "crop_size": 64, "record_size": 54, "jitters": 5}
+    now = {**config.to_dict(), "image_shape": [54, 54, 3], "dataset": {"crop": crop}}
+    present = {new: old for old, new in OLD.items()}
+    before = {present.get(name, name): value for name, value in now.items()}
+    before["augment"] = {present.get(name, name): value for name, value in now["augment"].items()}
+    _file(tmp_path, json.dumps(before), CONFIG)
+    run = Run.load(tmp_path)
+    assert run.config == config and run.content == now
+    assert capsys.readouterr() == ("", "")

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from trainer.scoring.decode import decode_numbers
+from trainer.scoring.decode import decode_predictions
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -16,7 +16,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 def _best_of_all(length_logits: np.ndarray, digit_logits: np.ndarray) -> tuple[float, int, tuple[int, ...]]:
     """Returns the probability, length class and digits of the best of all 211,111 (length, digits)."""
     lengths, places = _softmax(length_logits), _softmax(digit_logits)
-    best = (-1.0, 0, ())
+    best: tuple[float, int, tuple[int, ...]] = (-1.0, 0, ())
     for length in range(7):
         digits = min(length, 5)
         table = np.array(lengths[length])
@@ -35,27 +35,27 @@ def test_the_best_of_all_numbers_is_found_with_its_probability() -> None:
     digit_logits = (generator.normal(size=(36, 5, 10)) * 2 * scales[:, None, None]).astype(np.float32)
     # So that every length is the best of all for some; it need not be the best length by itself.
     length_logits[np.arange(36), np.arange(36) % 7] += 4 * scales
-    numbers = decode_numbers(length_logits, digit_logits)
+    predictions = decode_predictions(length_logits, digit_logits)
     for row in range(36):
         probability, length, digits = _best_of_all(length_logits[row], digit_logits[row])
-        assert numbers.length[row] == length
-        assert tuple(numbers.digits[row, :length]) == digits
-        assert numbers.confidence[row] == pytest.approx(probability, rel=1e-9)
-    assert set(numbers.length.tolist()) == set(range(7))
-    assert (numbers.length != length_logits.argmax(-1)).any()
+        assert predictions.length[row] == length
+        assert tuple(predictions.digits[row, :length]) == digits
+        assert predictions.confidence[row] == pytest.approx(probability, rel=1e-9)
+    assert set(predictions.length.tolist()) == set(range(7))
+    assert (predictions.length != length_logits.argmax(-1)).any()
 
 
 def test_no_listed_number_is_more_probable() -> None:
     generator = np.random.default_rng(1)
     length_logits, digit_logits = generator.normal(size=(1, 7)), generator.normal(0, 3, (1, 5, 10))
-    numbers = decode_numbers(length_logits, digit_logits)
+    predictions = decode_predictions(length_logits, digit_logits)
     lengths, places = _softmax(length_logits[0]), _softmax(digit_logits[0])
     highest = max(
         lengths[length] * np.prod([places[place, digit] for place, digit in enumerate(digits)])
         for length in range(4)
         for digits in itertools.product(range(10), repeat=length)
     )
-    assert numbers.confidence[0] >= highest * (1 - 1e-12)
+    assert predictions.confidence[0] >= highest * (1 - 1e-12)
 
 
 def _probabilities(length: list[float], firsts: list[tuple[int, float]]) -> tuple[np.ndarray, np.ndarray]:
@@ -81,30 +81,30 @@ def _probabilities(length: list[float], firsts: list[tuple[int, float]]) -> tupl
 )
 def test_hand_made_probabilities_are_read_as_they_should(length: list[float], text: str, confidence: float) -> None:
     places = [(1, 0.9), (9, 0.5), (0, 0.8), (7, 0.9), (0, 0.6)]
-    numbers = decode_numbers(*_probabilities(length, places))
-    assert numbers.texts == [text]
-    assert numbers.confidence[0] == pytest.approx(confidence)
-    np.testing.assert_allclose(numbers.length_probabilities[0], length)
-    assert numbers.digit_probabilities[0, 1, 9] == pytest.approx(0.5)
+    predictions = decode_predictions(*_probabilities(length, places))
+    assert predictions.texts == [text]
+    assert predictions.confidence[0] == pytest.approx(confidence)
+    np.testing.assert_allclose(predictions.length_probabilities[0], length)
+    assert predictions.digit_probabilities[0, 1, 9] == pytest.approx(0.5)
 
 
 def test_logits_of_any_size_and_type_are_read_in_float64() -> None:
     length_logits, digit_logits = _probabilities([0.01, 0.01, 0.9, 0.02, 0.02, 0.02, 0.02], [(4, 0.9), (2, 0.8)])
-    expected = decode_numbers(length_logits, digit_logits)
+    expected = decode_predictions(length_logits, digit_logits)
     for shift in (-1e4, 1e4):
-        moved = decode_numbers((length_logits + shift).astype(np.float32), digit_logits + shift)
+        moved = decode_predictions((length_logits + shift).astype(np.float32), digit_logits + shift)
         assert moved.texts == expected.texts == ["42"]
         assert moved.confidence.dtype == np.float64
         assert moved.confidence[0] == pytest.approx(0.9 * 0.9 * 0.8, rel=5e-3)
-    sure = decode_numbers(np.eye(7, dtype=np.float16)[[1]] * 6e4, np.eye(10, dtype=np.float16)[None, :5] * 6e4)
+    sure = decode_predictions(np.eye(7, dtype=np.float16)[[1]] * 6e4, np.eye(10, dtype=np.float16)[None, :5] * 6e4)
     assert sure.texts == ["0"] and sure.confidence[0] == 1
 
 
 def test_equally_probable_numbers_are_read_as_the_shortest_and_lowest() -> None:
-    numbers = decode_numbers(np.zeros((1, 7)), np.zeros((1, 5, 10)))
-    assert numbers.texts == [""] and numbers.confidence[0] == pytest.approx(1 / 7)
-    assert numbers.digits.tolist() == [[0] * 5]
+    predictions = decode_predictions(np.zeros((1, 7)), np.zeros((1, 5, 10)))
+    assert predictions.texts == [""] and predictions.confidence[0] == pytest.approx(1 / 7)
+    assert predictions.digits.tolist() == [[0] * 5]
 
 
 def test_no_pictures_are_no_numbers() -> None:
-    assert decode_numbers(np.zeros((0, 7)), np.zeros((0, 5, 10))).texts == []
+    assert decode_predictions(np.zeros((0, 7)), np.zeros((0, 5, 10))).texts == []

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfrecords.record.schema import PAD, pad_digits
-from trainer.scoring.decode import Numbers, decode_numbers
+from trainer.scoring.decode import Predictions, decode_predictions
 from trainer.scoring.losses import evenness_loss, number_loss
 from trainer.scoring.metrics import correct_numbers, coverage_at, coverage_curve, score, wilson_interval
 
@@ -73,7 +73,7 @@ def test_the_answer_is_the_most_probable_of_all_lengths_and_digits() -> None:
     # Three digits of three classes, so that every number can be tried.
     digit_logits[:, :, 3:] = -1e9
     digit_logits[:, 3:, 1:] = -1e9
-    numbers = decode_numbers(length_logits, digit_logits)
+    predictions = decode_predictions(length_logits, digit_logits)
     log_length, log_digit = _log_softmax(length_logits), _log_softmax(digit_logits)
     for row in range(40):
         best = max(
@@ -84,9 +84,9 @@ def test_the_answer_is_the_most_probable_of_all_lengths_and_digits() -> None:
             ),
             key=lambda candidate: candidate[0],
         )
-        assert numbers.length[row] == best[1]
-        assert tuple(numbers.digits[row, : min(best[1], 5)]) == best[2]
-        assert numbers.confidence[row] == pytest.approx(math.exp(best[0]))
+        assert predictions.length[row] == best[1]
+        assert tuple(predictions.digits[row, : min(best[1], 5)]) == best[2]
+        assert predictions.confidence[row] == pytest.approx(math.exp(best[0]))
 
 
 def test_the_joint_answer_differs_from_the_heads_when_a_digit_is_unsure() -> None:
@@ -94,22 +94,24 @@ def test_the_joint_answer_differs_from_the_heads_when_a_digit_is_unsure() -> Non
     length_logits, digit_logits = np.full((1, 7), -50.0), np.zeros((1, 5, 10))
     length_logits[0, 1:3] = 1.0, 1.2
     digit_logits[0, 0, 7] = 20.0
-    assert decode_numbers(length_logits, digit_logits).texts == ["7"]
+    assert decode_predictions(length_logits, digit_logits).texts == ["7"]
 
 
 def test_no_digit_and_more_than_five_are_written_so() -> None:
     length_logits, digit_logits = np.full((2, 7), -50.0), np.zeros((2, 5, 10))
     length_logits[0, 0] = length_logits[1, 6] = 50.0
     digit_logits[:, :, 4] = 30.0
-    assert decode_numbers(length_logits, digit_logits).texts == ["", "44444…"]
+    assert decode_predictions(length_logits, digit_logits).texts == ["", "44444…"]
 
 
-def _numbers(answers: list[tuple[int, ...]], confidence: list[float]) -> Numbers:
+def _predictions(answers: list[tuple[int, ...]], confidence: list[float]) -> Predictions:
     digits = np.zeros((len(answers), 5), np.int64)
     for row, answer in enumerate(answers):
         digits[row, : len(answer)] = answer
     length = np.array([len(answer) for answer in answers])
-    return Numbers(length, digits, np.array(confidence), np.zeros((len(answers), 7)), np.zeros((len(answers), 5, 10)))
+    return Predictions(
+        length, digits, np.array(confidence), np.zeros((len(answers), 7)), np.zeros((len(answers), 5, 10))
+    )
 
 
 TRUTH = [(1, 9), (2, 3), (5,), (2, 1, 0)]
@@ -121,12 +123,12 @@ def _truth() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_number_is_right_when_length_and_every_digit_are() -> None:
-    correct = correct_numbers(_numbers(ANSWERS, [1, 1, 1, 1]), *_truth())
+    correct = correct_numbers(_predictions(ANSWERS, [1, 1, 1, 1]), *_truth())
     assert correct.tolist() == [True, False, False, True]
 
 
 def test_scores_are_those_counted_by_hand() -> None:
-    scores = score(_numbers(ANSWERS, [0.9, 0.8, 0.4, 0.7]), *_truth())
+    scores = score(_predictions(ANSWERS, [0.9, 0.8, 0.4, 0.7]), *_truth())
     assert scores["num_examples"] == 4
     assert scores["whole_number_accuracy"] == 2 / 4
     assert scores["digit_accuracy"] == 7 / 8

@@ -37,10 +37,10 @@ def test_probabilities_of_all_numbers_sum_to_one() -> None:
     assert len(length) == 111_111
     length_logits, digit_logits = _logits(1)
     shared = np.repeat(length_logits, len(length), 0), np.repeat(digit_logits, len(length), 0)
-    probabilities = np.exp(-np.asarray(number_loss(*shared, length, digits), np.float64))
+    probabilities = np.exp(-np.asarray(number_loss(shared[0], shared[1], length, digits), np.float64))
     # "More than five" is a class too: its 100,000 beginnings share what is left.
     more = np.exp(
-        -np.asarray(number_loss(*(part[-100_000:] for part in shared), np.full(100_000, 6), digits[-100_000:]))
+        -np.asarray(number_loss(shared[0][-100_000:], shared[1][-100_000:], np.full(100_000, 6), digits[-100_000:]))
     )
     assert probabilities.sum() + more.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
     by_length = np.exp(_log_probabilities(length_logits))[0]

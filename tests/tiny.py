@@ -7,6 +7,7 @@ weights.
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -45,8 +46,8 @@ def _patch_faults() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return read_totals(result)
 
-    def save(*arguments: Any) -> None:
-        save_weights(*arguments)
+    def save(model: keras.Model, path: Path) -> None:
+        save_weights(model, path)
         if kill == "weights":
             os.kill(os.getpid(), signal.SIGKILL)
 

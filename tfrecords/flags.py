@@ -50,8 +50,16 @@ def old_names(*configs: type) -> dict[str, str]:
     return {each.metadata["old"]: each.name for each in every if each.metadata.get("old")}
 
 
-def add_flags(parser: argparse.ArgumentParser, *configs: type) -> None:
-    """Adds a flag for each setting that has a help line; `from_flags` reads them."""
+def add_flags(
+    parser: argparse.ArgumentParser, *configs: type, choices: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Adds a flag for each setting that has a help line; `from_flags` reads them.
+
+    Args:
+      parser: Parser to add the flags to.
+      *configs: Configurations whose settings become flags.
+      choices: Allowed values, by setting, that only the command knows; they replace the setting's own.
+    """
     groups: dict[str, Any] = {"": parser}
     for config in configs:
         for each in settings_of(config).values():
@@ -59,7 +67,8 @@ def add_flags(parser: argparse.ArgumentParser, *configs: type) -> None:
                 title = each.metadata["group"]
                 if title not in groups:
                     groups[title] = parser.add_argument_group(title)
-                _add(groups[title], each, _kind(config, each.name))
+                allowed = (choices or {}).get(each.name, each.metadata["choices"])
+                _add(groups[title], each, _kind(config, each.name), allowed)
 
 
 def add_renamed(parser: argparse.ArgumentParser, old: str, new: str, **options: Any) -> None:
@@ -100,7 +109,7 @@ def from_flags(config: type, values: Mapping[str, Any]) -> Any:
     return config(**arguments)
 
 
-def _add(group: Any, each: "Field[Any]", kind: type) -> None:
+def _add(group: Any, each: "Field[Any]", kind: type, choices: Sequence[str]) -> None:
     flag, text = _flag(each.name), each.metadata["help"].replace("%", "%%")
     if each.default is not None and each.default is not MISSING and kind is not bool:
         text += f" (default: {each.default})"
@@ -108,7 +117,7 @@ def _add(group: Any, each: "Field[Any]", kind: type) -> None:
     if kind is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
     else:
-        options = {"type": kind, "choices": each.metadata["choices"] or None}
+        options = {"type": kind, "choices": choices or None}
         required = each.default is MISSING
         group.add_argument(flag, default=argparse.SUPPRESS, required=required, help=text, **options)
     if old := each.metadata["old"]:

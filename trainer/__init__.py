@@ -1,3 +1,6 @@
-"""Dataset to model to report, with tf.data and tf.distribute. The command line is `python -m trainer`."""
+"""Training, evaluation and use of models that read numbers, with Keras and tf.distribute.
+
+The command line is `python -m trainer`.
+"""
 
 __all__: list[str] = []

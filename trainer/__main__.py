@@ -1,4 +1,4 @@
-"""Records to readers of numbers: train, evaluate, predict, export, report."""
+"""Trains, evaluates, applies, exports and reports models that read numbers."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import sys
 from tfrecords.cli import Command, main
 from trainer.distribute.startup import start_tensorflow
 
-# TensorFlow's start-up lines about its CPU build say nothing to a user; errors stay.
+# Hides TensorFlow's start-up lines about its CPU build; errors are still printed.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 

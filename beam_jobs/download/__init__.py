@@ -1,1 +1,1 @@
-"""Published archives to folders: fetched, checked and unpacked."""
+"""Published archives, downloaded, checked and unpacked to folders."""

@@ -1,31 +1,44 @@
-"""One URL into one file: resumable, retried, and checked against a known size and digest.
+"""One URL to one file: resumed, retried, and checked against a known size and SHA-256.
 
-The digest is known beforehand, so bytes of two versions can never pass for a
-whole file; If-Range only finds a changed file before its last byte.
+`pooch.retrieve` is no substitute: it overwrites another file at the destination, and it deletes its temporary file on
+every error, even when a Ctrl-C stops the digest of a complete download. The digest is known in advance, so a mixture of
+two versions never passes; If-Range only detects a changed file before its last byte. HTTP facts are from RFC 9110:
+ranges (section 14), If-Range (13.1.5), 416 (15.5.17).
 """
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
+from typing import cast
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
-from beam_jobs.download.http_range import CutError, RangeError, RemoteFile, check_url, request_rest
+from beam_jobs.download.archives import Archive
+from tfrecords._version import __version__
 from tfrecords.errors import UserError
 
 HASH_CHUNK_BYTES = 1024 * 1024
+READ_CHUNK_BYTES = 64 * 1024
+# Timeouts, overload and gateway errors pass; any other refusal would come again.
+RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_CONTENT_RANGE = re.compile(r"bytes (?P<start>\d+)-\d+/(?P<total>\d+|\*)")
 
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """How long to wait and how often to try.
+    """Timeouts and retries.
 
     Attributes:
-      timeout_s: seconds without one byte after which a connection counts as cut.
-      attempts: how many requests in a row may bring nothing new.
-      first_pause_s: seconds before the first retry; doubled with each failure in a row.
-      longest_pause_s: seconds that a pause never exceeds.
+      timeout_s: Seconds without a byte after which a connection counts as lost.
+      attempts: Number of requests in a row that may bring no new byte.
+      first_pause_s: Seconds before the first retry; doubled with each failure in a row.
+      longest_pause_s: Upper limit of a pause in seconds.
     """
 
     timeout_s: float = 60.0
@@ -35,162 +48,223 @@ class FetchPolicy:
 
 
 def fetch(
-    remote: RemoteFile,
+    url: str,
+    archive: Archive,
     destination: Path,
     policy: FetchPolicy | None = None,
     on_progress: Callable[[int], None] = lambda position: None,
     on_notice: Callable[[str], None] = lambda message: None,
 ) -> None:
-    """Brings `remote` to `destination`, which appears only when whole and checked.
+    """Downloads `url` to `destination`, which appears only when complete and checked.
 
-    Until then the bytes lie in `<destination>.partial`; a later call, in this
-    process or another, asks the server for the rest only. A destination that is
-    already there is checked and kept.
+    Until then the bytes are in `<destination>.partial`; a later call, in this or another process, requests only the
+    rest. An existing destination is checked and kept.
 
     Args:
-      remote: what to fetch.
-      destination: the file to make, in a folder that exists.
-      policy: timeouts and retries; None for the defaults.
-      on_progress: called with the bytes at hand (it falls when a server starts anew).
-      on_notice: called with one line when the download is retried or starts anew.
+      url: Address, http or https.
+      archive: Size and digest of the file.
+      destination: File to create, in an existing folder.
+      policy: Timeouts and retries; None for the defaults.
+      on_progress: Function of the number of bytes received, which decreases if a server starts from byte 0 again.
+      on_notice: Function of one line of text, for each retry and each start from byte 0.
 
     Raises:
-      UserError: the URL is not http(s), the server refuses, stays away or has other
-        bytes than `remote` says, or another file lies at `destination`.
-      OSError: the file cannot be written.
+      UserError: The URL is not http(s); the server refuses, does not answer or sends other bytes than `archive` says;
+        or another file exists at `destination`.
+      OSError: The file cannot be written.
     """
-    check_url(remote.url)
-    rule = f"must have {remote.size_bytes} bytes and SHA-256 {remote.sha256}"
+    check_url(url)
+    rule = f"must have {archive.size_bytes} bytes and SHA-256 {archive.sha256}"
     if destination.exists():
-        if not _is_whole(destination, remote):
-            raise UserError(f"{destination}: {rule}; move it away to fetch it anew.", _describe(destination))
-        on_progress(remote.size_bytes)
+        if difference := _difference(destination, archive):
+            raise UserError(f"{destination}: {rule}; move it away to download it again.", difference)
+        on_progress(archive.size_bytes)
         return
-    partial = _Partial(_partial_path(destination))
-    _Transfer(remote, partial, policy or FetchPolicy(), on_progress, on_notice).run()
-    if not _is_whole(partial.path, remote):
-        received = _describe(partial.path)
-        partial.discard()
-        raise UserError(f"{remote.url}: {rule}; what came is discarded.", received)
-    partial.path.replace(destination)
-    partial.discard()
+    partial = _partial_path(destination)
+    transfer = _Transfer(url, archive.size_bytes, partial, policy or FetchPolicy(), on_progress, on_notice)
+    transfer.run()
+    if difference := _difference(partial, archive):
+        transfer.discard()
+        raise UserError(f"{url}: {rule}; the received bytes are deleted.", difference)
+    partial.replace(destination)
+    transfer.discard()
 
 
-def bytes_at_hand(destination: Path) -> int:
-    """How many bytes of `destination` an earlier `fetch` has left, whole or in part."""
-    return destination.stat().st_size if destination.exists() else _Partial(_partial_path(destination)).size()
+def bytes_received(destination: Path) -> int:
+    """Returns the size of `destination`, or of what an earlier `fetch` has received of it."""
+    path = destination if destination.exists() else _partial_path(destination)
+    return path.stat().st_size if path.exists() else 0
 
 
-@dataclass(frozen=True)
-class _Partial:
-    """What has come so far, and beside it where it came from, so that a later run can go on."""
+def check_url(url: str) -> None:
+    """Checks an address, since urllib would open file: addresses too.
 
-    path: Path
+    Raises:
+      UserError: `url` is not a valid http or https address.
+    """
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or not url.isprintable() or " " in url:
+        raise UserError("A download address must be http:// or https://, a host and a path without spaces.", url)
 
-    @property
-    def origin_path(self) -> Path:
-        return self.path.with_name(self.path.name + ".json")
 
-    def size(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def etag(self, url: str) -> str | None:
-        """The entity tag that `url` gave for these bytes; None when another server sent them."""
-        try:
-            origin = json.loads(self.origin_path.read_text(encoding="utf-8"))
-            return origin["etag"] if origin["url"] == url else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
-
-    def remember_origin(self, url: str, etag: str | None) -> None:
-        self.origin_path.write_text(json.dumps({"url": url, "etag": etag}), encoding="utf-8")
-
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.origin_path.unlink(missing_ok=True)
+class _ConnectionLostError(Exception):
+    """A failure that another request may cure."""
 
 
 @dataclass(frozen=True)
 class _Transfer:
-    """Requests, until the partial file is long enough or nothing new comes any more."""
+    """Requests for the bytes that `path` lacks; the server's tag for its bytes is saved next to it."""
 
-    remote: RemoteFile
-    partial: _Partial
+    url: str
+    size_bytes: int
+    path: Path
     policy: FetchPolicy
     on_progress: Callable[[int], None]
     on_notice: Callable[[str], None]
 
     def run(self) -> None:
-        furthest, failures = self.partial.size(), 0
-        while self.partial.size() < self.remote.size_bytes:
-            error = self._attempt()
-            if error is None:
-                continue
-            # Against the furthest byte: a server that always starts anew and cuts must not hold us for ever.
-            failures = 0 if self.partial.size() > furthest else failures + 1
-            furthest = max(furthest, self.partial.size())
-            if failures >= self.policy.attempts:
-                raise UserError(
-                    f"{self.remote.url}: must send something new within {self.policy.attempts} attempts; "
-                    f"{self.partial.size()} bytes are kept, and the same command goes on from there.",
-                    error,
-                ) from error
-            self._pause(failures, error)
+        """Sends requests until the file has its size or more.
 
-    def _attempt(self) -> CutError | None:
-        """One request; None when the partial file is long enough after it."""
-        try:
-            self._receive()
-        except RangeError as error:
-            self.partial.discard()  # Without bytes at hand the next request asks for no range.
-            return error
-        except CutError as error:
-            # Bytes of no stated length end with the connection, however that ends.
-            return error if self.partial.size() < self.remote.size_bytes else None
-        return None
+        Raises:
+          UserError: The server refuses, has a file of another size, or sends no new byte within the allowed attempts.
+          OSError: The file cannot be written.
+        """
+        furthest, failures = self._size(), 0
+        while self._size() < self.size_bytes:
+            try:
+                self._receive()
+            except _ConnectionLostError as error:
+                # Compared with the furthest byte: a server that always starts from byte 0 and stops early is given up.
+                failures = 0 if self._size() > furthest else failures + 1
+                furthest = max(furthest, self._size())
+                # Bytes of unstated length end with the connection, however it ends.
+                if self._size() < self.size_bytes:
+                    self._wait(failures, error)
+
+    def discard(self) -> None:
+        """Deletes the received bytes and their tag."""
+        self.path.unlink(missing_ok=True)
+        self._origin.unlink(missing_ok=True)
+
+    @property
+    def _origin(self) -> Path:
+        return self.path.with_name(self.path.name + ".json")
+
+    def _size(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def _wait(self, failures: int, error: _ConnectionLostError) -> None:
+        url, size = self.url, self._size()
+        if failures >= self.policy.attempts:
+            rule = f"must send new bytes within {self.policy.attempts} attempts"
+            raise UserError(f"{url}: {rule}; {size} bytes are kept, and the same command resumes.", error) from error
+        pause_s = min(self.policy.longest_pause_s, self.policy.first_pause_s * 2 ** max(failures - 1, 0))
+        self.on_notice(f"{url}: {error}; resuming from byte {size} in {pause_s:g} s")
+        time.sleep(pause_s)
 
     def _receive(self) -> None:
-        """Appends the answer to the partial file, or writes over it when the whole file comes."""
-        offset = self.partial.size()
-        etag = self.partial.etag(self.remote.url)
-        with request_rest(self.remote, offset, etag, self.policy.timeout_s) as answer:
-            if answer.start < offset:
-                self.on_notice(f"{self.remote.url}: the server sends the whole file again; starting from byte 0")
-            position = answer.start
-            with self.partial.path.open("ab" if position else "wb") as sink:
+        """Appends the response to one request to the file, or overwrites the file if the response starts at byte 0."""
+        offset = self._size()
+        with self._request(offset) as response:
+            position = self._start(response, offset)
+            if position < offset:
+                self.on_notice(f"{self.url}: the server sends the complete file again; starting from byte 0")
+            end = None if response.length is None else position + response.length
+            with self.path.open("ab" if position else "wb") as sink:
                 if not position:
-                    self.partial.remember_origin(self.remote.url, answer.etag)
+                    self._save_tag(response.headers.get("ETag"))
                 self.on_progress(position)
-                for chunk in answer.chunks:
+                while position <= self.size_bytes and (chunk := _read(response, end, position)):
                     sink.write(chunk)
                     position += len(chunk)
                     self.on_progress(position)
-                    if position > self.remote.size_bytes:
-                        break
-        if position < self.remote.size_bytes:
-            raise CutError(f"the connection ended at byte {position} of {self.remote.size_bytes}")
+        if position < self.size_bytes:
+            raise _ConnectionLostError(f"the connection ended at byte {position} of {self.size_bytes}")
 
-    def _pause(self, failures: int, error: CutError) -> None:
-        pause_s = min(self.policy.longest_pause_s, self.policy.first_pause_s * 2 ** max(failures - 1, 0))
-        self.on_notice(f"{self.remote.url}: {error}; going on from byte {self.partial.size()} in {pause_s:g} s")
-        time.sleep(pause_s)
+    def _request(self, offset: int) -> HTTPResponse:
+        headers = {"User-Agent": f"streetdigits/{__version__}"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+            if tag := self._saved_tag():
+                headers["If-Range"] = tag
+        # S310 warns of file: addresses; check_url refuses them, and urllib follows no redirect to a file.
+        request = Request(self.url, headers=headers)  # noqa: S310
+        try:
+            return cast(HTTPResponse, urlopen(request, timeout=self.policy.timeout_s))  # noqa: S310
+        except HTTPError as refusal:
+            return cast(HTTPResponse, refusal)  # A response too; `_start` checks its status.
+        except (OSError, HTTPException) as error:
+            raise _lost(error) from error
+
+    def _start(self, response: HTTPResponse, offset: int) -> int:
+        """Returns the position in the file of the response's first byte, after checks of its status and size."""
+        answer = f"{response.status} {response.reason}"
+        if response.status in RETRIED_STATUSES:
+            raise _ConnectionLostError(answer)
+        if response.status == 416:
+            raise self._wrong_size(f"{answer} for a request from byte {offset}")
+        if response.status not in {200, 206}:
+            raise UserError(f"{self.url}: must answer 200 or 206.", answer)
+        start, total = 0, "*" if response.length is None else str(response.length)
+        if response.status == 206:
+            content_range = response.headers.get("Content-Range", "")
+            match = _CONTENT_RANGE.fullmatch(content_range)
+            if match is None or int(match["start"]) != offset:
+                self.discard()  # The next request then asks for no range.
+                reason = f"requested the bytes from {offset}, received Content-Range {content_range!r}"
+                raise _ConnectionLostError(reason)
+            start, total = offset, match["total"]
+        if total not in {"*", str(self.size_bytes)}:
+            raise self._wrong_size(f"{total} bytes")
+        return start
+
+    def _saved_tag(self) -> str | None:
+        """Returns the entity tag of the file's bytes, or None if they came without one or from another URL."""
+        try:
+            origin = json.loads(self._origin.read_text(encoding="utf-8"))
+            tag: str | None = origin["etag"] if origin["url"] == self.url else None
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        return tag
+
+    def _save_tag(self, tag: str | None) -> None:
+        # A weak tag may remain when bytes change; If-Range forbids it.
+        strong = None if tag is None or tag.startswith("W/") else tag
+        self._origin.write_text(json.dumps({"url": self.url, "etag": strong}), encoding="utf-8")
+
+    def _wrong_size(self, received: str) -> UserError:
+        return UserError(f"{self.url}: must have {self.size_bytes} bytes.", received)
+
+
+def _read(response: HTTPResponse, end: int | None, position: int) -> bytes:
+    """Returns the next bytes of a response, up to position `end` where that is known; none at its end."""
+    # Not read(), which loses the received part of a chunk when a connection is lost. Limited, since read1() of earlier
+    # Pythons does not stop at Content-Length (python/cpython#113199).
+    limit = READ_CHUNK_BYTES if end is None else min(READ_CHUNK_BYTES, end - position)
+    try:
+        return response.read1(limit) if limit else b""
+    except (OSError, HTTPException) as error:
+        raise _lost(error) from error
+
+
+def _lost(error: Exception) -> _ConnectionLostError:
+    cause = getattr(error, "reason", error)  # URLError wraps the cause.
+    return _ConnectionLostError(str(cause) or type(cause).__name__)
 
 
 def _partial_path(destination: Path) -> Path:
     return destination.with_name(destination.name + ".partial")
 
 
-def _is_whole(path: Path, remote: RemoteFile) -> bool:
-    return path.stat().st_size == remote.size_bytes and _sha256(path) == remote.sha256
-
-
-def _describe(path: Path) -> str:
-    return f"{path.stat().st_size} bytes and SHA-256 {_sha256(path)}"
-
-
-def _sha256(path: Path) -> str:
+def _difference(path: Path, archive: Archive) -> str | None:
+    """Returns size and digest of a file if they are not those of `archive`, else None."""
     digest = hashlib.sha256()
     with path.open("rb") as source:
         while chunk := source.read(HASH_CHUNK_BYTES):
             digest.update(chunk)
-    return digest.hexdigest()
+    size, sha256 = path.stat().st_size, digest.hexdigest()
+    return None if (size, sha256) == (archive.size_bytes, archive.sha256) else f"{size} bytes and SHA-256 {sha256}"

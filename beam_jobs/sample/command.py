@@ -1,15 +1,11 @@
-"""`python -m beam_jobs sample`: draws house numbers and lays them out as SVHN Format 1 unpacks."""
+"""`python -m beam_jobs sample`: draws house numbers and writes them in the layout of SVHN Format 1."""
 
 import argparse
-import importlib.util
 import json
-import multiprocessing
 import os
 import shlex
-import shutil
-from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import chain, islice
@@ -19,151 +15,177 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from beam_jobs.prepare.assign import digest
-from beam_jobs.sample.difficulty import LOOKS
-from beam_jobs.sample.glyphs import STROKE_FACES
+from beam_jobs.sample.difficulty import STYLES
+from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
 from beam_jobs.sample.photo import draw_photo
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords._version import __version__
+from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
+from tfrecords.files.publish import atomic_path, atomic_write
+from tfrecords.flags import add_flags, from_flags, setting
+from tfrecords.spawn import spawn_map
 
-# Pictures with 1..5 digits among SVHN's 33,402 for training; 5 is raised from 9 to 1 % so that a few appear.
+EPILOG = """\
+examples:
+  python -m beam_jobs sample --output digits --count 1000
+  python -m beam_jobs sample --output digits --style street --seed 1 --overwrite
+
+Creates DIR/train and DIR/test, each with PNGs and their boxes in
+digitStruct.mat, and DIR/sample.json with the options and versions.
+"""
+# Pictures with 1 to 5 digits in SVHN's training set of 33,402; the last is raised from 9 to 1 % so that a few appear.
 LENGTH_COUNTS = (5137, 18130, 8691, 1434, 334)
-# The faces in matplotlib's wheel whose digits are all of one height and unmistakable.
-_FACE_NAMES = (
-    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSerif"),
-    *("DejaVuSerif-Bold", "DejaVuSerif-BoldItalic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"),
-    *("STIXGeneralBolIta", "cmb10", "cmr10", "cmss10", "cmtt10"),
-)
 _CONFIG_NAME = "sample.json"
 _PACKAGES = ("numpy", "pillow", "h5py", "matplotlib", "opencv-python-headless")
-_PICTURES_PER_TASK = 50  # about 0.3 s of work: far above a task's cost, and the bar still moves
-_PNG_LEVEL = 1  # noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes
+_PICTURES_PER_TASK = 50  # About 0.3 s of work: far more than the cost of a task, and the progress bar still moves.
+_PNG_LEVEL = 1  # Noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes.
 
 Boxes = tuple[DigitBox, ...]
-Task = tuple[Path, str, "SampleConfig", tuple[str, ...], int, int]  # folder, subset, config, faces, first, end
 
 
 @dataclass(frozen=True)
 class SampleConfig:
-    """What decides the bytes that are drawn; saved beside them as sample.json.
+    """Options that determine the bytes of the pictures; saved next to them as sample.json.
 
     Attributes:
-      count: pictures in both subsets together, at least 2.
-      test_fraction: share of them in test, above 0 and below 1; each subset gets one picture at least.
-      seed: at least 0.
-      look: how hard they are to read, one of `LOOKS`.
+      count: Pictures in both subsets together, at least 2.
+      test_fraction: Share of the pictures in test, above 0 and below 1; each subset has at least one picture.
+      seed: Random seed, at least 0.
+      style: Difficulty of the pictures, one of `STYLES`.
     """
 
-    count: int = 4000
-    test_fraction: float = 0.1
-    seed: int = 0
-    look: str = "clear"
+    count: int = setting(4000, "pictures in train and test together")
+    test_fraction: float = setting(0.1, "share of the pictures in test")
+    seed: int = setting(0, "random seed; the same seed draws the same bytes")
+    style: str = setting(
+        "clear",
+        "clear: easy to read; street: faint, blurred and bent, as hard as street photos",
+        choices=tuple(STYLES),
+        old="look",
+    )
 
     def __post_init__(self) -> None:
+        """Checks the options.
+
+        Raises:
+          UserError: An option is out of range.
+        """
         if self.count < 2:
             raise UserError("--count must be at least 2: one picture to train on and one to test.", self.count)
         if not 0 < self.test_fraction < 1:
             raise UserError("--test-fraction must be above 0 and below 1.", self.test_fraction)
         if self.seed < 0:
             raise UserError("--seed must be 0 or more.", self.seed)
-        if self.look not in LOOKS:
-            raise UserError(f"--look must be one of {', '.join(LOOKS)}.", self.look)
+        if self.style not in STYLES:
+            raise UserError(f"--style must be one of {', '.join(STYLES)}.", self.style)
 
     @property
     def subset_counts(self) -> dict[str, int]:
+        """The number of pictures in each subset."""
         test = min(max(round(self.count * self.test_fraction), 1), self.count - 1)
         return {"train": self.count - test, "test": test}
 
 
+@dataclass(frozen=True)
+class _Task:
+    """The pictures `start`.png to `stop - 1`.png of a subset, to draw in one worker process."""
+
+    folder: Path
+    subset: str
+    config: SampleConfig
+    faces: tuple[str, ...]
+    start: int
+    stop: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `sample`."""
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for train/ and test/")
-    parser.add_argument("--count", type=int, default=SampleConfig.count, help="pictures, train and test together")
-    parser.add_argument("--test-fraction", type=float, default=SampleConfig.test_fraction, help="share in test")
-    parser.add_argument("--seed", type=int, default=SampleConfig.seed, help="the same seed draws the same bytes")
     parser.add_argument(
-        "--look",
-        choices=LOOKS,
-        default=SampleConfig.look,
-        help="clear: easy to read; street: faint, blurred, bent, as real photos are, to train for those",
+        "--output", type=Path, required=True, metavar="DIR", help="folder in which train/ and test/ are created"
     )
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes")
-    parser.add_argument("--overwrite", action="store_true", help="replace what sample drew in DIR before")
+    add_flags(parser, SampleConfig)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of worker processes")
+    parser.add_argument("--overwrite", action="store_true", help="replace pictures that sample drew in DIR before")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws both subsets, then gives them their names; returns 0.
+    """Draws both subsets and prints the next command; returns 0.
 
     Raises:
-      UserError: an option is out of range, matplotlib's typefaces are missing, or DIR holds train
-        or test already.
+      UserError: An option is out of range, matplotlib's typefaces are missing, or DIR already contains train or test.
     """
-    config = SampleConfig(args.count, args.test_fraction, args.seed, args.look)
+    config = from_flags(SampleConfig, vars(args))
     output: Path = args.output
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
     _check_free(output, config, args.overwrite)
-    faces = find_faces() + (STROKE_FACES if LOOKS[config.look].drawn_faces else ())
-    output.mkdir(parents=True, exist_ok=True)
-    _draw(output, config, faces, args.jobs)
-    _publish(output, config)
-    made = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
+    faces = find_faces() + (STROKE_FACES if STYLES[config.style].stroke_faces else ())
+    _draw_subsets(output, config, faces, args.jobs)
+    drawn = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
     command = ("python", "-m", "beam_jobs", "prepare", "--source", "svhn", "--input", str(output))
-    print(f"drew {made} pictures in {output}; next: {shlex.join((*command, '--output', f'{output}-records'))}")
+    print(f"drew {drawn} pictures in {output}; next: {shlex.join((*command, '--output', f'{output}-records'))}")
     return 0
 
 
-def find_faces() -> tuple[str, ...]:
-    """Paths of the TrueType faces inside matplotlib's package, which is found without importing it.
-
-    Raises:
-      UserError: matplotlib, or one of its faces, is not installed.
-    """
-    spec = importlib.util.find_spec("matplotlib")
-    folder = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" if spec and spec.origin else None
-    paths = [folder / f"{name}.ttf" for name in _FACE_NAMES] if folder else []
-    if not paths or not all(path.is_file() for path in paths):
-        rule = "sample draws with the typefaces in matplotlib's wheel: pip install 'streetdigits[sample]'."
-        raise UserError(rule, folder or "no matplotlib")
-    return tuple(map(str, paths))
-
-
 def picture_rng(seed: int, subset: str, index: int) -> np.random.Generator:
-    """The generator of one picture, which depends on neither its neighbours nor their number."""
-    return np.random.default_rng(digest(seed, "sample", f"{subset}/{index}"))
+    """Returns the random generator of one picture, independent of all other pictures and of their count."""
+    return np.random.default_rng(stable_digest(f"{seed}/sample/{subset}/{index}"))
 
 
 def draw_number(rng: np.random.Generator) -> tuple[int, ...]:
-    """Digits 0..9 of a number whose length follows `LENGTH_COUNTS`; the first is not 0."""
+    """Returns the digits 0 to 9 of a number whose length follows `LENGTH_COUNTS`; the first is not 0."""
     shares = np.array(LENGTH_COUNTS) / sum(LENGTH_COUNTS)
     length = int(rng.choice(len(shares), p=shares)) + 1
     return (int(rng.integers(1, 10)), *(int(digit) for digit in rng.integers(0, 10, length - 1)))
 
 
-def _partial(output: Path, subset: str) -> Path:
-    return output / f".{subset}.partial"
-
-
 def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
     for folder in (output / subset for subset in config.subset_counts):
         if folder.exists() and not overwrite:
-            raise UserError("The output holds pictures: give another --output, or --overwrite.", folder)
+            raise UserError("The output already contains pictures: use another --output, or --overwrite.", folder)
         if folder.exists() and not (output / _CONFIG_NAME).is_file():
             # It may be SVHN itself, a long download, which unpacks to the same names.
-            raise UserError(f"--overwrite replaces only what sample drew, beside its {_CONFIG_NAME}.", folder)
+            raise UserError(f"--overwrite only replaces pictures that sample drew, next to {_CONFIG_NAME}.", folder)
 
 
-def _draw(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
-    """Fills each subset's partial folder with 1.png, 2.png, ... and digitStruct.mat; empties it first."""
-    tasks = {subset: _tasks(output, config, faces, subset) for subset in config.subset_counts}
-    # One pool for all: workers draw what comes next while digitStruct.mat is being written.
-    with closing(_map(list(chain(*tasks.values())), jobs)) as drawn, tqdm(total=config.count, unit=" pictures") as bar:
-        for subset, count in config.subset_counts.items():
+def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
+    """Creates both subsets, which appear only when both are complete, and sample.json."""
+    with ExitStack() as published:
+        folders = {subset: published.enter_context(atomic_path(output / subset)) for subset in config.subset_counts}
+        _draw(folders, config, faces, jobs)
+        # Before the subsets: with it, --overwrite can repair what a kill between the two renames leaves.
+        _save_config(output / _CONFIG_NAME, config)
+
+
+def _draw(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
+    """Writes 1.png, 2.png, ... and digitStruct.mat to the folder of each subset."""
+    tasks = {subset: _tasks(folder, subset, config, faces) for subset, folder in folders.items()}
+    # One map for both: the processes draw the next subset while digitStruct.mat is written.
+    drawn = spawn_map(_draw_range, list(chain(*tasks.values())), jobs)
+    with closing(drawn), tqdm(total=config.count, unit=" pictures") as bar:
+        for subset, folder in folders.items():
             bar.set_description(f"drawing {subset}")
             boxes = _counted(chain.from_iterable(islice(drawn, len(tasks[subset]))), bar)
-            names = [f"{index}.png" for index in range(1, count + 1)]
-            write_digit_struct(_partial(output, subset) / "digitStruct.mat", names, boxes)
+            names = [f"{index}.png" for index in range(1, config.subset_counts[subset] + 1)]
+            write_digit_struct(folder / "digitStruct.mat", names, boxes)
+
+
+def _tasks(folder: Path, subset: str, config: SampleConfig, faces: tuple[str, ...]) -> list[_Task]:
+    """Creates the folder of a subset and returns the tasks that fill it."""
+    folder.mkdir()
+    stop, step = config.subset_counts[subset] + 1, _PICTURES_PER_TASK
+    return [_Task(folder, subset, config, faces, i, min(i + step, stop)) for i in range(1, stop, step)]
+
+
+def _draw_range(task: _Task) -> list[Boxes]:
+    boxes = []
+    for index in range(task.start, task.stop):
+        rng = picture_rng(task.config.seed, task.subset, index)
+        photo = draw_photo(rng, task.faces, draw_number(rng), STYLES[task.config.style])
+        Image.fromarray(photo.pixels).save(task.folder / f"{index}.png", compress_level=_PNG_LEVEL)
+        boxes.append(photo.boxes)
+    return boxes
 
 
 def _counted(boxes: Iterator[Boxes], bar: tqdm) -> Iterator[Boxes]:
@@ -172,45 +194,8 @@ def _counted(boxes: Iterator[Boxes], bar: tqdm) -> Iterator[Boxes]:
         yield picture
 
 
-def _tasks(output: Path, config: SampleConfig, faces: tuple[str, ...], subset: str) -> list[Task]:
-    folder, stop, step = _partial(output, subset), config.subset_counts[subset] + 1, _PICTURES_PER_TASK
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return [(folder, subset, config, faces, i, min(i + step, stop)) for i in range(1, stop, step)]
-
-
-def _map(tasks: list[Task], jobs: int) -> Generator[list[Boxes], None, None]:
-    """Runs `_draw_range` on each task, in worker processes where there is work for two; keeps the order."""
-    if min(jobs, len(tasks)) == 1:
-        yield from map(_draw_range, tasks)
-        return
-    # Spawned, not forked: a fork copies the progress bar's thread's locks as they happen to stand.
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            yield from pool.map(_draw_range, tasks)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _draw_range(task: Task) -> list[Boxes]:
-    folder, subset, config, faces, start, stop = task
-    boxes = []
-    for index in range(start, stop):
-        rng = picture_rng(config.seed, subset, index)
-        photo = draw_photo(rng, faces, draw_number(rng), LOOKS[config.look])
-        Image.fromarray(photo.pixels).save(folder / f"{index}.png", compress_level=_PNG_LEVEL)
-        boxes.append(photo.boxes)
-    return boxes
-
-
-def _publish(output: Path, config: SampleConfig) -> None:
-    """Names the whole subsets. sample.json comes first: with it, --overwrite can mend a broken publication."""
+def _save_config(path: Path, config: SampleConfig) -> None:
     versions = {package: version(package) for package in _PACKAGES}
     saved = {**asdict(config), "streetdigits": __version__, "versions": versions}
-    partial = _partial(output, _CONFIG_NAME)
-    partial.write_text(json.dumps(saved, indent=2) + "\n", encoding="utf-8")
-    partial.replace(output / _CONFIG_NAME)
-    for subset in config.subset_counts:
-        shutil.rmtree(output / subset, ignore_errors=True)
-        _partial(output, subset).rename(output / subset)
+    with atomic_write(path) as stream:
+        stream.write((json.dumps(saved, indent=2) + "\n").encode())

@@ -1,27 +1,27 @@
-"""How hard drawn numbers are to read: what varies in them, and how widely."""
+"""Styles of drawn numbers: what varies in them, and how widely."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Look:
-    """Ranges that a drawing's random numbers are spread over; lengths are shares of a digit's height unless in pixels.
+class Style:
+    """Ranges of the random values of a picture. Lengths are shares of a digit's height unless in pixels.
 
     Attributes:
-      drawn_faces: whether OpenCV's stroke faces are used beside the typefaces.
-      digit_px: median, spread (of the logarithm), least and most of a digit's height, pixels.
-      stretch: least and most of a digit's width over what its face gives it.
-      strokes: pixels by which a glyph, of about 70, is made bolder; one is chosen.
-      bend: by how much a glyph's outline wanders.
-      stagger: share of numbers that climb or fall, and the most of it, as a slope.
-      contrast: least and most that ink stands out from its ground, grey values of 255.
-      blur: least and most sigma of the lens, and the power of the uniform number between them.
-      smear: share of pictures that moved while they were taken.
-      shade: share of pictures with a shadow's edge over the number.
-      jpeg: share of pictures that were compressed, at a quality of 25 to 90.
+      stroke_faces: Whether OpenCV's stroke faces are used in addition to the typefaces.
+      digit_px: Median, standard deviation of the logarithm, minimum and maximum of a digit's height in pixels.
+      stretch: Minimum and maximum factor of a digit's width.
+      strokes: Pixels that are added to the strokes of a glyph of about 70 pixels; one is chosen.
+      bend: Largest displacement of a glyph's outline.
+      stagger: Share of numbers that rise or fall, and the largest slope.
+      contrast: Minimum and maximum difference between a digit and its background, in grey values of 255.
+      blur: Minimum and maximum sigma of the lens blur, and the power of the uniform random value between them.
+      smear: Share of pictures with motion blur.
+      shade: Share of pictures with the edge of a shadow across the number.
+      jpeg: Share of pictures with JPEG compression, at a quality of 25 to 90.
     """
 
-    drawn_faces: bool = False
+    stroke_faces: bool = False
     digit_px: tuple[float, float, float, float] = (30, 0.4, 18, 72)
     stretch: tuple[float, float] = (0.55, 0.95)
     strokes: tuple[int, ...] = (0, 0, 2, 4)
@@ -34,12 +34,12 @@ class Look:
     jpeg: float = 0.0
 
 
-LOOKS = {
-    "clear": Look(),
-    # Sizes as in SVHN's test boxes (median 24 pixels); the rest was widened until errors on real photos no longer
-    # were of one kind: round zeros read as 9, faint and blurred digits, numbers that climb.
-    "street": Look(
-        drawn_faces=True,
+STYLES = {
+    "clear": Style(),
+    # Sizes as in the boxes of SVHN's test set (median 24 pixels). The other ranges were widened until a model's errors
+    # on real photos were no longer of one kind: round zeros read as 9, faint and blurred digits, numbers that rise.
+    "street": Style(
+        stroke_faces=True,
         digit_px=(25, 0.42, 11, 72),
         stretch=(0.5, 1.3),
         strokes=(0, 0, 2, 4, 7),

@@ -1,11 +1,11 @@
-"""Draws a street photo of a house number: pixels and one box a digit, from a random generator."""
+"""One photo of a house number, drawn from a random generator: its pixels and one box per digit."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from beam_jobs.sample.difficulty import Look
+from beam_jobs.sample.difficulty import Style
 from beam_jobs.sample.glyphs import BORDER_PX, bend, glyph_mask
 from beam_jobs.sample.scenery import (
     Scene,
@@ -22,17 +22,17 @@ from beam_jobs.sample.scenery import (
 )
 from beam_jobs.sources.svhn.write import DigitBox
 
-INK_THRESHOLD = 40  # of 255: coverage from which a pixel counts as ink, so a soft edge adds no pixel
+INK_THRESHOLD = 40  # Coverage, of 255, from which a pixel counts as ink, so that a soft edge adds no pixel.
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture and what it shows.
+    """A picture with its annotation.
 
     Attributes:
       pixels: (height, width, 3) uint8, RGB.
-      boxes: one a digit, left to right, each tight round the digit's ink and inside the picture.
-      ink: (height, width) uint8, how much of each pixel the digits cover before blur: 255 is all of it.
+      boxes: One box per digit, left to right, each tight around the digit's ink and inside the picture.
+      ink: (height, width) uint8, coverage of each pixel by the digits before blur; 255 is complete coverage.
     """
 
     pixels: np.ndarray
@@ -40,47 +40,52 @@ class Photo:
     ink: np.ndarray
 
 
-def draw_photo(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[int, ...], look: Look) -> Photo:
-    """Draws `digits` (0..9, in reading order) in one of `faces` (of `glyph_mask`) on a wall, a door or a plate.
+def draw_photo(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[int, ...], style: Style) -> Photo:
+    """Returns a photo of a number on a wall or a plate.
 
-    Margins follow SVHN's annotations: about one digit's height
-    at the sides and of a quarter above and below.
+    Margins follow SVHN's annotations: about one digit height at the sides and a quarter of it above and below.
+
+    Args:
+      rng: Random generator, which determines every pixel.
+      faces: Faces for `glyph_mask`; one is chosen.
+      digits: Digits 0 to 9 in reading order.
+      style: Ranges of the random values.
     """
     face = faces[rng.integers(len(faces))]
-    glyphs, half_size, digit_height = _lay_out(rng, face, digits, look)
+    glyphs, half_size, digit_height = _lay_out(rng, face, digits, style)
     scene = _place(rng, half_size, digit_height)
     masks = [warp(glyph, scene.matrix @ place, scene) for glyph, place in glyphs]
     ink = np.max(masks, axis=0)
     canvas = add_plate(rng, wall(rng, scene), scene)
-    color = ink_color(rng, canvas[ink >= INK_THRESHOLD].mean(axis=0), look.contrast)
+    color = ink_color(rng, canvas[ink >= INK_THRESHOLD].mean(axis=0), style.contrast)
     canvas = add_distractors(rng, canvas, scene, faces, color)
     if rng.random() < 0.35:
         shift = np.round(rng.uniform(-0.08, 0.08, 2) * digit_height).astype(int)
         canvas = blend(canvas, np.roll(ink, tuple(shift), axis=(0, 1)), canvas * 0.6)
-    canvas = add_shade(rng, blend(canvas, ink, color), scene, look.shade)
-    pixels = photograph(rng, canvas, digit_height, look)
+    canvas = add_shade(rng, blend(canvas, ink, color), scene, style.shade)
+    pixels = photograph(rng, canvas, digit_height, style)
     return Photo(pixels, tuple(map(_box, digits, masks)), ink)
 
 
 def _lay_out(
-    rng: np.random.Generator, face: str, digits: tuple[int, ...], look: Look
+    rng: np.random.Generator, face: str, digits: tuple[int, ...], style: Style
 ) -> tuple[list[tuple[Image.Image, np.ndarray]], np.ndarray, float]:
-    """Glyphs with their places in the number's plane, half the number's width and height, a digit's height: pixels."""
-    median, spread, least, most = look.digit_px
-    height = float(np.clip(rng.lognormal(np.log(median), spread), least, most))
-    stroke, crooked = int(rng.choice(look.strokes)), rng.random() < 0.15
-    stretch, gap = rng.uniform(*look.stretch), height * np.clip(rng.normal(0.1, 0.06), 0.03, 0.3)
+    """Returns each glyph with its matrix to the number's plane, half the number's size and a digit's height, pixels."""
+    median, spread, low, high = style.digit_px
+    height = float(np.clip(rng.lognormal(np.log(median), spread), low, high))
+    stroke, crooked = int(rng.choice(style.strokes)), rng.random() < 0.15
+    stretch, gap = rng.uniform(*style.stretch), height * np.clip(rng.normal(0.1, 0.06), 0.03, 0.3)
     glyphs = [glyph_mask(face, digit, stroke) for digit in digits]
     scale = height / (glyph_mask(face, 0, stroke).height - 2 * BORDER_PX)
-    if look.bend:
-        glyphs = [bend(rng, glyph, look.bend) for glyph in glyphs]
-    share, steepest = look.stagger
+    if style.bend:
+        glyphs = [bend(rng, glyph, style.bend) for glyph in glyphs]
+    share, steepest = style.stagger
     slope = rng.uniform(-steepest, steepest) if share and rng.random() < share else 0.0
     widths = [(glyph.width - 2 * BORDER_PX) * scale * stretch for glyph in glyphs]
     half_width = (sum(widths) + gap * (len(digits) - 1)) / 2
     placed, left = [], -half_width
     for glyph, width in zip(glyphs, widths, strict=True):
-        # Bounded, for `_place` to leave room: no digit may be cut off.
+        # Bounded, so that the margins of `_place` suffice: no digit may be cut off.
         x = left + width / 2
         middle = (x, slope * x + rng.uniform(-1, 1) * (0.06 if crooked else 0.02) * height)
         turn = rng.uniform(-1, 1) * (0.12 if crooked else 0.02)
@@ -92,7 +97,7 @@ def _lay_out(
 
 
 def _place(rng: np.random.Generator, half_size: np.ndarray, digit_height: float) -> Scene:
-    """Turns, slants and foreshortens the number's plane, and lays a picture with margins round it."""
+    """Returns a scene with the number's plane rotated, slanted and in perspective, and margins around the number."""
     slant = np.eye(3)
     slant[0, 1] = np.clip(rng.normal(0, 0.1), -0.25, 0.25)
     slant[2, 0] = np.clip(rng.normal(0, 0.06), -0.15, 0.15) / max(half_size[0], digit_height)

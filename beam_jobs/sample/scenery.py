@@ -1,4 +1,4 @@
-"""What surrounds a drawn number: the plane it is drawn on, wall, plate, distractors, camera blur and noise."""
+"""Surroundings of a drawn number, in the order of drawing: its plane, wall, plate, distractors, shadow and camera."""
 
 import io
 from dataclasses import dataclass
@@ -7,17 +7,23 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from beam_jobs.sample.difficulty import Look
+from beam_jobs.sample.difficulty import Style
 from beam_jobs.sample.glyphs import glyph_mask
 
-OVERSAMPLING = 2
+OVERSAMPLING = 2  # Masks are drawn at this factor of the picture's size and reduced.
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Where a number stands, in pixels: `matrix` maps its plane, origin at its centre, to the picture.
+    """Position of a number in a picture, in pixels.
 
-    `size` is the picture's (width, height), `low` and `high` the number's least and greatest (x, y) in it.
+    Attributes:
+      size: (2,) int, width and height of the picture.
+      digit_height: Height of a digit.
+      half_width: Half the width of the number.
+      matrix: (3, 3) homography from the number's plane, whose origin is the number's centre, to the picture.
+      low: (2,) smallest x and y of the number in the picture.
+      high: (2,) largest x and y of the number in the picture.
     """
 
     size: np.ndarray
@@ -29,23 +35,24 @@ class Scene:
 
 
 def similarity(angle: float, x: float, y: float) -> np.ndarray:
-    """(3, 3): turns by `angle` radians, then moves by (x, y) pixels."""
+    """Returns the (3, 3) matrix that rotates by `angle` radians, then moves by (x, y) pixels."""
     return np.array([[np.cos(angle), -np.sin(angle), x], [np.sin(angle), np.cos(angle), y], [0, 0, 1]])
 
 
 def project(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Maps (n, 2) points (x, y) by a (3, 3) homography."""
+    """Returns (n, 2) points (x, y) mapped by a (3, 3) homography."""
     mapped = np.column_stack([points, np.ones(len(points))]) @ matrix.T
-    return mapped[:, :2] / mapped[:, 2:]
+    points_on_plane: np.ndarray = mapped[:, :2] / mapped[:, 2:]
+    return points_on_plane
 
 
 def warp(mask: Image.Image, matrix: np.ndarray, scene: Scene) -> np.ndarray:
-    """Coverage (height, width) uint8 of `mask`, whose pixels `matrix` maps to the picture's."""
+    """Returns the coverage, (height, width) uint8, of the picture by `mask`, mapped to the picture by `matrix`."""
     coverage = np.zeros(scene.size[::-1], np.uint8)
     corners = project(matrix, np.array([(x, y) for x in (0, mask.width) for y in (0, mask.height)]))
     low, high = np.clip((np.floor(corners.min(axis=0)), np.ceil(corners.max(axis=0))), 0, scene.size).astype(int)
     if (high > low).all():
-        # Only where the mask falls: the whole picture takes 5 times as long.
+        # Only the region of the mask: the complete picture takes 5 times as long.
         inverse = np.linalg.inv(np.diag((OVERSAMPLING, OVERSAMPLING, 1)) @ similarity(0, *-low) @ matrix)
         coefficients, size = tuple((inverse / inverse[2, 2]).ravel()[:8]), tuple((high - low) * OVERSAMPLING)
         warped = mask.transform(size, Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR)
@@ -53,13 +60,15 @@ def warp(mask: Image.Image, matrix: np.ndarray, scene: Scene) -> np.ndarray:
     return coverage
 
 
-def _color(rng: np.random.Generator, lightness: float) -> np.ndarray:
-    """(3,) RGB near a grey of `lightness`, 0..255: most things on a street are hardly coloured."""
-    return np.clip(lightness + rng.normal(0, rng.choice((5, 12, 28)), 3), 5, 250)
+def blend(canvas: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray:
+    """Returns (height, width, 3) `canvas` with `color` over it; (height, width) `mask` is its opacity, 0 to 255."""
+    share = (mask * np.float32(1 / 255))[..., np.newaxis]
+    blended: np.ndarray = canvas + (color.astype(np.float32) - canvas) * share
+    return blended
 
 
 def wall(rng: np.random.Generator, scene: Scene) -> np.ndarray:
-    """(height, width, 3) float, 0..255: blotches, a slope of light, grooves, and edges beside the number."""
+    """Returns a (height, width, 3) float wall, 0 to 255: blotches, gradient, grooves, edges next to the number."""
     width, height = scene.size
     blotches = rng.normal(0, rng.uniform(1, 12), (max(2, height // 12), max(2, width // 12))).astype(np.float32)
     smooth = np.asarray(Image.fromarray(blotches).resize((width, height), Image.Resampling.BICUBIC))
@@ -79,13 +88,13 @@ def wall(rng: np.random.Generator, scene: Scene) -> np.ndarray:
 
 
 def add_plate(rng: np.random.Generator, canvas: np.ndarray, scene: Scene) -> np.ndarray:
-    """Sets two numbers in five on a plate, from oblong to oval, half of them with a rim."""
+    """Adds a plate behind two numbers in five, rectangular to oval, half of them with a rim."""
     if rng.random() > 0.4:
         return canvas
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-    power = rng.choice((0.05, 0.3, 1.0))  # a superellipse's: 0 is an oblong, 1 an oval
+    power = rng.choice((0.05, 0.3, 1.0))  # Exponent of a superellipse: 0 is a rectangle, 1 an oval.
     outline = np.column_stack([np.sign(wave) * np.abs(wave) ** power for wave in (np.cos(angles), np.sin(angles))])
-    # A superellipse round an oblong is larger than it by this much at the middle of each side.
+    # A superellipse around a rectangle is larger than it by this factor at the middle of each side.
     outline *= np.array((scene.half_width, scene.digit_height / 2)) * 2 ** (power / 2)
     pads = rng.uniform(0.12, 0.4) * scene.digit_height * np.array((1, 0.6) if rng.random() < 0.5 else (0.2,))
     for pad in pads:
@@ -98,7 +107,7 @@ def add_plate(rng: np.random.Generator, canvas: np.ndarray, scene: Scene) -> np.
 
 
 def ink_color(rng: np.random.Generator, ground: np.ndarray, contrast: tuple[float, float]) -> np.ndarray:
-    """(3,) RGB that stands out from `ground` by `contrast` of 255 in lightness, to the side with room."""
+    """Returns the (3,) RGB of digits that differ from `ground` by `contrast` in lightness, lighter on a dark ground."""
     lightness = ground.mean()
     lighter = lightness < 110 or (lightness < 145 and rng.random() < 0.5)
     return _color(rng, np.clip(lightness + rng.uniform(*contrast) * (1 if lighter else -1), 12, 243))
@@ -107,7 +116,7 @@ def ink_color(rng: np.random.Generator, ground: np.ndarray, contrast: tuple[floa
 def add_distractors(
     rng: np.random.Generator, canvas: np.ndarray, scene: Scene, faces: tuple[str, ...], color: np.ndarray
 ) -> np.ndarray:
-    """Lets part of a digit, or of a bar, look in from the left or the right, clear of the number."""
+    """Adds part of a digit or of a bar at the left or right edge of the picture, apart from the number."""
     for side in np.flatnonzero(rng.random(2) < 0.25):
         glyph = glyph_mask(faces[rng.integers(len(faces))], int(rng.integers(10)), 2)
         if rng.random() < 0.4:
@@ -122,36 +131,31 @@ def add_distractors(
     return canvas
 
 
-def blend(canvas: np.ndarray, mask: np.ndarray, color: np.ndarray) -> np.ndarray:
-    """Lays `color` over (height, width, 3) `canvas` where (height, width) `mask` is 255, less where less."""
-    share = (mask * np.float32(1 / 255))[..., np.newaxis]
-    return canvas + (color.astype(np.float32) - canvas) * share
-
-
 def add_shade(rng: np.random.Generator, canvas: np.ndarray, scene: Scene, share: float) -> np.ndarray:
-    """Darkens what lies to one side of a straight line through the number, in a `share` of pictures."""
+    """Darkens one side of a straight line through the number, in a `share` of pictures."""
     if not share or rng.random() > share:
         return canvas
     angle, middle = rng.uniform(0, 2 * np.pi), rng.uniform(scene.low, scene.high)
     across = np.arange(scene.size[0], dtype=np.float32) - middle[0]
     down = np.arange(scene.size[1], dtype=np.float32)[:, np.newaxis] - middle[1]
-    # Soft over a few pixels, as a shadow's edge is.
+    # Soft over a few pixels, like the edge of a shadow.
     depth = np.clip((np.cos(angle) * across + np.sin(angle) * down) / (0.1 * scene.digit_height) + 0.5, 0, 1)
-    return canvas * (1 - rng.uniform(0.2, 0.6) * depth)[..., np.newaxis]
+    shaded: np.ndarray = canvas * (1 - rng.uniform(0.2, 0.6) * depth)[..., np.newaxis]
+    return shaded
 
 
-def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float, look: Look) -> np.ndarray:
-    """(height, width, 3) uint8: out of focus, smeared, with the sensor's noise, and compressed, as `look` has it."""
+def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float, style: Style) -> np.ndarray:
+    """Returns (height, width, 3) uint8: `canvas` with the lens blur, motion blur, noise and compression of `style`."""
     image = np.clip(canvas, 0, 255).astype(np.uint8)
-    least, most, power = look.blur
-    sigma = (least + (most - least) * rng.uniform() ** power) * digit_height
+    low, high, power = style.blur
+    sigma = (low + (high - low) * rng.uniform() ** power) * digit_height
     image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))
-    if look.smear and rng.random() < look.smear:
+    if style.smear and rng.random() < style.smear:
         image = _smear(rng, image, digit_height)
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(0.7)
     noise += rng.standard_normal((*canvas.shape[:2], 1), np.float32) * np.float32(rng.uniform(0.5, 5))
-    pixels = np.clip(image + noise, 0, 255).astype(np.uint8)
-    if look.jpeg and rng.random() < look.jpeg:
+    pixels: np.ndarray = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if style.jpeg and rng.random() < style.jpeg:
         quality = int(rng.integers(25, 91))
         encoded = cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
         pixels = np.array(Image.open(io.BytesIO(encoded.tobytes())))
@@ -159,7 +163,13 @@ def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float
 
 
 def _smear(rng: np.random.Generator, image: np.ndarray, digit_height: float) -> np.ndarray:
-    """(height, width, 3) uint8: a camera that moved by up to a fifth of a digit's height, mostly sideways."""
+    """Returns a (height, width, 3) uint8 image blurred by up to a fifth of a digit's height, mostly sideways."""
     length = max(2, round(rng.uniform(0.05, 0.2) * digit_height))
     shape = (length, 1) if rng.random() < 0.7 else (1, length)
     return np.asarray(cv2.blur(image, shape, borderType=cv2.BORDER_REPLICATE))
+
+
+def _color(rng: np.random.Generator, lightness: float) -> np.ndarray:
+    """Returns a (3,) RGB near a grey of `lightness`, 0 to 255: most things in a street have little colour."""
+    color: np.ndarray = np.clip(lightness + rng.normal(0, rng.choice((5, 12, 28)), 3), 5, 250)
+    return color

@@ -1,0 +1,1 @@
+"""Shared by the benchmarks: a process per way, and tables."""

@@ -1,8 +1,8 @@
-"""Ways that are compared, each run in a process of its own; both sides of it.
+"""Runs each of the compared ways in its own process: the parent's side and the child's.
 
-    result, wall_s, peak = run("benchmarks.prepare.ways", "loop", job, folder)
+    result, wall_s, peak = run_way("benchmarks.prepare.ways", "loop", job, folder)
 
-runs `python -m benchmarks.prepare.ways loop JOB RESULT`, whose `main` is `answer(work)`.
+runs `python -m benchmarks.prepare.ways loop JOB RESULT`, whose `main` calls `serve_way(work)`.
 """
 
 import json
@@ -17,34 +17,35 @@ from typing import Any, Protocol, TypeVar
 from tfrecords.errors import UserError
 
 _ROOT = Path(__file__).resolve().parents[2]
-_SECONDS_BETWEEN_LOOKS = 0.1
+_POLL_S = 0.1
 
 
 class HasSpeed(Protocol):
-    """What one run of a way took."""
+    """Costs of one run of a way."""
 
     @property
-    def per_s(self) -> float: ...
+    def per_s(self) -> float:
+        """Items per second."""
 
 
 M = TypeVar("M", bound=HasSpeed)
 
 
 def fastest(titles: dict[str, str], repeats: int, measure: Callable[[str], M], unit: str) -> dict[str, M]:
-    """Runs all ways in turn, several times, and returns the fastest run of each; a way that failed has none.
+    """Runs all ways in turn, several times, and returns the fastest run of each; omits a way that always failed.
 
-    Says on stderr what is going on.
+    Prints progress on standard error.
 
     Args:
-      titles: of the ways, by name.
-      repeats: how many runs each way gets.
-      measure: runs a way by its name; RuntimeError where it fails.
-      unit: what `per_s` counts.
+      titles: Titles of the ways, by name.
+      repeats: Number of runs per way.
+      measure: Function that runs a way by its name, and raises RuntimeError if the way fails.
+      unit: Name of the items that `per_s` counts.
     """
     rows: dict[str, M] = {}
     runs = [item for _ in range(repeats) for item in titles.items()]
-    for place, (name, title) in enumerate(runs, 1):
-        print(f"[{place}/{len(runs)}] {title} ...", end=" ", file=sys.stderr, flush=True)
+    for index, (name, title) in enumerate(runs, 1):
+        print(f"[{index}/{len(runs)}] {title} ...", end=" ", file=sys.stderr, flush=True)
         try:
             row = measure(name)
         except RuntimeError as error:
@@ -55,59 +56,59 @@ def fastest(titles: dict[str, str], repeats: int, measure: Callable[[str], M], u
     return {name: rows[name] for name in titles if name in rows}
 
 
-def run(module: str, name: str, job: Any, folder: Path) -> tuple[Any, float, int]:
-    """Runs one way.
+def run_way(module: str, name: str, job: Any, folder: Path) -> tuple[Any, float, int]:
+    """Runs one way in its own process.
 
     Args:
-      module: whose `main` calls `answer`.
-      name: of the way.
-      job: a dataclass, whose fields JSON can hold.
-      folder: for its log and result.
+      module: Module whose `main` calls `serve_way`.
+      name: Name of the way.
+      job: Dataclass whose fields JSON can hold.
+      folder: Folder for the log and the result.
 
     Returns:
-      What `answer` got, the seconds of the whole process, and the most memory that one of its processes had, bytes;
-      0 where there is no /proc.
+      Result of the way's work, seconds from the start of the process to its end, and the peak memory of its largest
+      process in bytes; 0 without /proc.
 
     Raises:
-      RuntimeError: it failed; the text is the last line that it said.
+      RuntimeError: The way failed; the text is the last line of its output.
     """
     result, log = folder / "result.json", folder / "log.txt"
     start = time.perf_counter()
     code, peak = _watch([sys.executable, "-m", module, name, json.dumps(asdict(job)), str(result)], log)
     wall = time.perf_counter() - start
     if code:
-        said = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
-        raise RuntimeError(said[-1])
+        lines = log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
+        raise RuntimeError(lines[-1])
     return json.loads(result.read_text()), wall, peak
 
 
-def answer(work: Callable[[str, dict[str, Any]], Any]) -> None:
-    """Is `main` of a process that `run` starts: calls `work` with the way's name and the job's fields."""
+def serve_way(work: Callable[[str, dict[str, Any]], Any]) -> None:
+    """Runs as `main` of a process that `run_way` started: calls `work` with the way's name and the job's fields."""
     name, job, result = sys.argv[1:]
     Path(result).write_text(json.dumps(work(name, json.loads(job))))
 
 
 def choose(only: str | None, names: Iterable[str]) -> list[str]:
-    """Returns the names that `--only` gives, in the order that all of them have; None: all.
+    """Returns the names that `--only` lists, in the order of `names`; all names without `--only`.
 
     Raises:
-      UserError: it gives others.
+      UserError: `--only` lists an unknown name.
     """
     names = list(names)
     chosen = only.split(",") if only else names
     if unknown := set(chosen) - {*names}:
-        raise UserError(f"--only knows {', '.join(names)}.", ", ".join(sorted(unknown)))
+        raise UserError(f"--only takes names out of {', '.join(names)}.", ", ".join(sorted(unknown)))
     return [name for name in names if name in chosen]
 
 
 def _watch(command: list[str], log: Path) -> tuple[int, int]:
-    """Runs a command; returns its exit code and the most memory that one of its processes had, bytes."""
+    """Runs a command and returns its exit code and the peak memory of its largest process, bytes."""
     peak = 0
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output, cwd=_ROOT) as process:
         try:
             while process.poll() is None:
                 peak = max(peak, *map(_peak_bytes, _tree(process.pid)))
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
+                time.sleep(_POLL_S)
         except BaseException:
             process.terminate()
             raise
@@ -115,7 +116,7 @@ def _watch(command: list[str], log: Path) -> tuple[int, int]:
 
 
 def _tree(pid: int) -> list[int]:
-    """Returns a process and all below it."""
+    """Returns a process and all its descendants."""
     pids = [pid]
     for parent in pids:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -127,7 +128,7 @@ def _tree(pid: int) -> list[int]:
 
 
 def _peak_bytes(pid: int) -> int:
-    """Returns the most memory that a process has had; the kernel keeps count, so looking seldom misses little."""
+    """Returns the peak memory of a process so far. The kernel keeps it, so that seldom polling misses little."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

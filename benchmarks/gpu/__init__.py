@@ -1,0 +1,1 @@
+"""Training on a GPU with any of the Keras backends: scores and speeds."""

@@ -1,4 +1,4 @@
-"""Which of Keras's backends to train on: one that sees a GPU. Each is asked in a process of its own.
+"""Chooses the Keras backend that sees a GPU. Each backend is probed in its own process.
 
 print(choose("auto").why)
 """
@@ -18,10 +18,10 @@ PROBES = {
         " for one in tf.config.list_physical_devices('GPU')][:1])"
     ),
 }
-"""What prints a GPU's name, or nothing. In order of preference: JAX compiles a step as a whole, PyTorch does not."""
+"""Programs that print the name of a GPU, or nothing, in order of preference: JAX compiles a complete step."""
 PRECISIONS = {"mixed_bfloat16": "bfloat16", "tf32": "float32", "float32": "float32"}
-"""How products are computed: what their operands are stored in."""
-_SECONDS = 120
+"""Type that stores the operands of products, for each precision."""
+_PROBE_S = 120
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Choice:
     """A backend to train on.
 
     Attributes:
-      backend: Keras's name of it.
-      device: the GPU's name, or "CPU".
-      why: a sentence that says so.
+      backend: Name of the backend in Keras.
+      device: Name of the GPU, or "CPU".
+      why: Sentence that explains the choice.
     """
 
     backend: str
@@ -40,38 +40,39 @@ class Choice:
 
     @property
     def has_gpu(self) -> bool:
+        """Whether the device is a GPU."""
         return self.device != "CPU"
 
 
 def choose(wish: str) -> Choice:
-    """Returns the backend of that name; for "auto" the first that sees a GPU, and where none does the first.
+    """Returns the backend of that name; for "auto" the first that sees a GPU, or else the first.
 
-    Nothing is imported into this process: two frameworks in one would share a GPU's memory, and Keras takes its
-    backend when it is first imported.
+    Imports no framework into this process: two frameworks would share a GPU's memory, and Keras fixes its backend when
+    it is first imported.
 
     Raises:
-      UserError: it is not installed.
+      UserError: The backend is not installed, or none is.
     """
-    there = [name for name in PROBES if importlib.util.find_spec(name) is not None]
+    installed = [name for name in PROBES if importlib.util.find_spec(name) is not None]
     if wish != "auto":
-        if wish not in there:
-            rule = f"--backend must be a package that is installed here: {', '.join(there) or 'none of them is'}."
+        if wish not in installed:
+            rule = f"--backend must be a package that is installed here: {', '.join(installed) or 'none of them is'}."
             raise UserError(rule, wish)
         device = find_gpu(wish) or "CPU"
         return Choice(wish, device, f"{wish}, as asked for, on {device}.")
-    if not there:
+    if not installed:
         raise UserError(f"One of {', '.join(PROBES)} must be installed.")
-    for name in there:
+    for name in installed:
         if device := find_gpu(name):
             return Choice(name, device, f"{name}, which sees a GPU: {device}.")
-    return Choice(there[0], "CPU", f"{there[0]} on the CPU: of {', '.join(there)} none sees a GPU.")
+    return Choice(installed[0], "CPU", f"{installed[0]} on the CPU: none of {', '.join(installed)} sees a GPU.")
 
 
 def find_gpu(name: str) -> str:
-    """Returns the name of the GPU that a backend sees; nothing where it sees none, fails, or is too slow."""
+    """Returns the name of the GPU that a backend sees; empty if it sees none, fails or is too slow."""
     command = [sys.executable, "-c", PROBES[name]]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_S)
     except subprocess.TimeoutExpired:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,8 +1,9 @@
-"""How many floating-point operations a model takes a picture, counted from its layers; and what the chip can do.
+"""Counts a model's floating-point operations per image from its layers, and measures the peak of the chip.
 
-Counted are multiplications and additions, two for each weight and place, of convolutions, dense and locally
-connected layers and matrix products: all but some per cent. A training step takes three times the forward pass:
-forward, gradients of the values, gradients of the weights (that of the pictures, which nobody needs, is counted in).
+The count covers the multiplications and additions of convolutions, dense and locally connected layers and matrix
+products, two per weight and position: all but a few per cent. A training step takes three times the forward pass: the
+forward pass, gradients of the values and gradients of the weights. (The count includes the gradient of the images,
+which no step needs.)
 """
 
 import math
@@ -17,23 +18,23 @@ _ROUNDS, _PRODUCTS = 5, 10
 
 
 def forward_flops(model: keras.Model) -> int:
-    """Returns the operations of one picture's forward pass.
+    """Returns the operations of the forward pass of one image.
 
     Raises:
-      TypeError: a layer or operation that multiplies matrices is of a kind that cannot be counted here.
+      TypeError: A layer or operation that multiplies matrices is of an unknown kind.
     """
     return 2 * sum(_products(operation) for operation in model.operations)
 
 
 def step_flops(model: keras.Model) -> int:
-    """Returns the operations that a training step takes for each of its pictures."""
+    """Returns the operations of a training step per image."""
     return 3 * forward_flops(model)
 
 
 def _products(operation: keras.Operation) -> int:
-    """Returns the multiplications of a layer or operation, each of which is added up."""
+    """Returns the multiplications of a layer or operation, each followed by an addition."""
     if isinstance(operation, layers.Conv2D | layers.Dense):
-        # The whole kernel at each place of the output: (batch, places ..., units).
+        # The full kernel at each position of the output: (batch, positions ..., units).
         return math.prod(operation.kernel.shape) * math.prod(operation.output.shape[1:-1])
     if isinstance(operation, LocallyConnected):
         return math.prod(operation.kernel.shape)
@@ -42,16 +43,18 @@ def _products(operation: keras.Operation) -> int:
         return math.prod(operation.output.shape[1:]) * left.shape[operation.axes[0]]
     has_matrix = any(len(weight.shape) > 1 for weight in getattr(operation, "trainable_weights", ()))
     if has_matrix or type(operation).__name__ in ("Matmul", "Einsum"):
-        raise TypeError(f"What multiplies matrices must be of a kind that is counted. Received: {operation}")
+        raise TypeError(
+            f"A layer that multiplies matrices must be of a kind that can be counted. Received: {operation}"
+        )
     return 0
 
 
 def peak_flops(dtype: str, size: int) -> float:
-    """Returns the operations a second of the fastest of several rounds of large matrix products.
+    """Returns the operations per second of large matrix products, in the fastest of several rounds.
 
     Args:
-      dtype: of both matrices.
-      size: their height and width.
+      dtype: Type of both matrices.
+      size: Height and width of both matrices.
     """
     left, right = (keras.random.normal((size, size), dtype=dtype, seed=seed) for seed in (1, 2))
     seconds = []

@@ -1,4 +1,4 @@
-"""Training batches from several datasets, read ahead of the device. Light: no framework is imported.
+"""Reads training batches from several datasets, ahead of the device. Imports no framework.
 
 with device_batches(source, readers=4, place=put_on_device) as batches:
     step(next(batches))
@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import accumulate, count
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -25,68 +25,69 @@ from tfrecords.record.collate import Batch
 from trainer.input.shuffle import seed_of
 
 _ON_DEVICE = 4
-"""Batches that are on the device already."""
+"""Batches that wait on the device."""
 _PER_READER = 2
-"""Batches that each process is asked for ahead."""
+"""Batches that each process reads ahead."""
 
 HostBatch = dict[str, np.ndarray]
 """`image` (batch, height, width, channels) uint8; `length` (batch,) and `digits` (batch, 5) int32, which every backend
-has; `uniform` (batch, numbers) float32, 0 to below 1."""
+supports; `uniform` (batch, values) float32, 0 to below 1."""
 _NAMES = ("image", "length", "digits")
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Source:
-    """The training splits of several datasets as one, in full batches, shuffled anew in each epoch, without end.
+    """The training splits of several datasets as one, in endless full batches, shuffled again in each epoch.
 
     Attributes:
-      directories: of the datasets; one that is named twice is seen twice an epoch.
-      batch_size: examples a batch.
-      numbers: uniform random numbers an example, for the augmentation.
-      seed: of order and numbers.
+      directories: Dataset directories; one that is named twice is read twice per epoch.
+      batch_size: Examples per batch.
+      values: Uniform random values per example, for the augmentation.
+      seed: Random seed for order and values.
     """
 
     directories: tuple[Path, ...]
     batch_size: int
-    numbers: int
+    values: int
     seed: int
 
-    def read(self, number: int) -> HostBatch:
-        """Returns a batch by its number, from 0.
+    def read(self, index: int) -> HostBatch:
+        """Returns a batch by its index, from 0.
 
         Raises:
-          UserError: a directory is no dataset with a training split, there is less than a batch in all, a record
-            is damaged, or pictures are of several sizes.
+          UserError: A directory is no dataset with a training split, all splits together are smaller than a batch, a
+            record is damaged, or images have several sizes.
         """
         batches = _epoch(self, 0)
         if not batches:
             rule = f"--batch-size must be at most the {len(batches.examples)} training examples."
             raise UserError(rule, self.batch_size)
-        epoch, place = divmod(number, len(batches))
-        batch = _epoch(self, epoch)[place]
-        numbers = np.random.Generator(np.random.PCG64(seed_of(f"{self.seed}/uniform/{number}")))
+        epoch, position = divmod(index, len(batches))
+        batch = _epoch(self, epoch)[position]
+        uniform = np.random.Generator(np.random.PCG64(seed_of(f"{self.seed}/uniform/{index}")))
         return {
             "image": batch["image"],
             "length": batch["length"].astype(np.int32),
             "digits": batch["digits"].astype(np.int32),
-            "uniform": numbers.random((self.batch_size, self.numbers), np.float32),
+            "uniform": uniform.random((self.batch_size, self.values), np.float32),
         }
 
 
 class Joined:
-    """The examples of several sequences, one sequence behind the other."""
+    """The concatenated examples of several sequences."""
 
     def __init__(self, parts: Sequence[Examples]) -> None:
+        """Concatenates `parts`."""
         self._parts = parts
         self._starts = np.array([0, *accumulate(map(len, parts))])
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def batch(self, numbers: Sequence[int], names: Sequence[str]) -> Batch:
-        """Returns what `Examples.batch` does, and raises what it raises."""
-        places = np.array(numbers)
+    def batch(self, indices: Sequence[int], names: Sequence[str]) -> Batch:
+        """Returns a batch as `Examples.batch` does, and raises the same errors."""
+        places = np.array(indices)
         parts = np.searchsorted(self._starts, places, "right") - 1
         own = places - self._starts[parts]
         batches = [self._parts[part].batch(own[parts == part].tolist(), names) for part in np.unique(parts)]
@@ -94,7 +95,7 @@ class Joined:
         return {name: np.concatenate([batch[name] for batch in batches])[back] for name in names}
 
 
-# Cached for the process: a source is sent to readers with each number.
+# Cached per process, since readers receive the source with each index.
 @lru_cache(maxsize=1)
 def _examples(directories: tuple[Path, ...]) -> Joined:
     return Joined([tfrecords.open(directory, "train") for directory in directories])
@@ -102,24 +103,25 @@ def _examples(directories: tuple[Path, ...]) -> Joined:
 
 @lru_cache(maxsize=3)
 def _epoch(source: Source, epoch: int) -> Batches:
-    examples = _examples(source.directories)
+    # Of its examples, `Batches` uses only their number and `batch`.
+    examples = cast("Examples", _examples(source.directories))
     return Batches(examples, source.batch_size, source.seed, epoch, drop_remainder=True, names=_NAMES)
 
 
 @contextmanager
 def device_batches(source: Source, readers: int, place: Callable[[HostBatch], T]) -> Iterator[Iterator[T]]:
-    """Gives an endless iterator over batches on the device, which a thread of its own puts there.
+    """Yields an endless iterator over batches on the device, which a separate thread puts there.
 
     Args:
-      source: of the batches.
-      readers: processes that read; 0: the thread reads itself, which takes turns with Python's other work.
-      place: puts a batch on the device.
+      source: Source of the batches.
+      readers: Number of reading processes; 0 reads in the thread, in turns with Python's other work.
+      place: Function that puts a batch on the device.
 
     Raises:
-      UserError: as of `Source.read`, when the batch is asked for.
+      UserError: As `Source.read`, when the iterator reaches the batch.
     """
     thread = ThreadPoolExecutor(1, "input")
-    # Forked, they would have inherited the threads and locks of a framework that runs already.
+    # Forked processes would inherit the threads and locks of a running framework.
     processes = ProcessPoolExecutor(readers, get_context("spawn")) if readers else None
     host = _ahead(processes, source.read, _PER_READER * readers) if processes else map(source.read, count())
     try:
@@ -131,8 +133,8 @@ def device_batches(source: Source, readers: int, place: Callable[[HostBatch], T]
 
 
 def _ahead(pool: Executor, work: Callable[[int], T], depth: int) -> Iterator[T]:
-    """Yields what `work` makes of 0, 1, 2 and so on, `depth` of them ahead."""
-    waiting = deque(pool.submit(work, number) for number in range(depth))
-    for number in count(depth):
-        waiting.append(pool.submit(work, number))
+    """Yields the results of `work` for 0, 1, 2 and so on, computing `depth` of them ahead."""
+    waiting = deque(pool.submit(work, index) for index in range(depth))
+    for index in count(depth):
+        waiting.append(pool.submit(work, index))
         yield waiting.popleft().result()

@@ -1,4 +1,4 @@
-"""A training on one device: to its end, scored, and its speed. Import it last, as `step`."""
+"""Trains on one device to the end, scores the model, and measures speeds. Import it last, as `step`."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,31 +20,31 @@ from benchmarks.gpu.step import Batch, Step, Tensor, make_step, put_on_device, s
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
-from trainer.input.augment import numbers_needed
+from trainer.input.augment import uniforms_needed
 from trainer.models import build_model
 from trainer.run.config import TrainConfig
 from trainer.run.directory import model_input_shape
 
 _WARM_UP = 3
-"""Steps before the clock starts: JAX and TensorFlow compile in the first, and choose kernels."""
-_LOOK = 20
-"""Steps between two looks at the loss, which wait for the device: at each step it would idle meanwhile."""
+"""Steps before the clock starts: in the first ones JAX and TensorFlow compile and choose kernels."""
+_STEPS_PER_LOSS = 20
+"""Steps between two readings of the loss, which wait for the device and leave it idle."""
 _RESIDENT_SECONDS = 10.0
 _SCHEDULE_STEPS = 10
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to train.
+    """A training.
 
     Attributes:
-      directories: of the datasets.
-      config: of the training; its epochs count nothing but the share of them that warms up.
-      precision: one of `PRECISIONS`.
-      minutes: of training, without what compiling takes.
-      steps: of training in place of `minutes`; 0: those decide.
-      readers: processes that read.
-      matrix: size of the products that the chip's peak is measured with.
+      directories: Dataset directories.
+      config: Configuration of the training; of its epochs, only the share of warm-up counts.
+      precision: Precision out of `PRECISIONS`.
+      minutes: Minutes of training, without compiling.
+      steps: Number of training steps, instead of `minutes`; 0 to use `minutes`.
+      readers: Number of reading processes.
+      matrix: Height and width of the matrices that measure the chip's peak.
     """
 
     directories: tuple[Path, ...]
@@ -56,13 +56,19 @@ class Job:
     matrix: int
 
     def share(self, steps: int, seconds: float) -> float:
-        """Returns how much of the training is done, from 0; at 1 it ends."""
+        """Returns the share of the training that is done, from 0; it ends at 1."""
         return steps / self.steps if self.steps else seconds / (60 * self.minutes)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Steps that were timed, and the losses seen at looks, nats."""
+    """A series of timed steps.
+
+    Attributes:
+      steps: Number of steps.
+      seconds: Time of all steps.
+      losses: Losses that were read, nats.
+    """
 
     steps: int
     seconds: float
@@ -71,16 +77,16 @@ class Pace:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job.
+    """Result of a job.
 
     Attributes:
-      parameters: of the model.
-      step_flops: operations of a training step for each picture.
-      first_seconds: of the first `_WARM_UP` steps, compiling included.
-      real: all steps after those, on real input.
-      resident: steps on a batch that stays on the device.
-      peak: operations a second of large products.
-      scores: of each split: directory, split and what `trainer.scoring.metrics.score` gives.
+      parameters: Number of the model's weights.
+      step_flops: Operations of a training step per image.
+      first_seconds: Time of the first `_WARM_UP` steps, including compiling.
+      real: All later steps, on real input.
+      resident: Steps on a batch that stays on the device.
+      peak: Operations per second of large matrix products.
+      scores: Directory, split and scores of `trainer.scoring.metrics.score`, for each split.
     """
 
     parameters: int
@@ -96,7 +102,7 @@ def run(job: Job) -> Result:
     """Trains, scores and measures.
 
     Raises:
-      UserError: a dataset cannot be read or does not fit the others, or the loss is not finite.
+      UserError: A dataset cannot be read or does not match the others, or the loss is not finite.
     """
     shape = _common_shape(job.directories)
     set_precision(job.precision)
@@ -104,7 +110,7 @@ def run(job: Job) -> Result:
     model = build_model(job.config.model, shape)
     optimizer = make_optimizer(job.config, job.config.learning_rate)
     step = make_step(model, optimizer, job.config)
-    source = Source(job.directories, job.config.global_batch_size, numbers_needed(shape[2]), job.config.seed)
+    source = Source(job.directories, job.config.global_batch_size, uniforms_needed(shape[2]), job.config.seed)
     rate = _learning_rate(job.config)
     with device_batches(source, job.readers, put_on_device) as batches:
         start = time.perf_counter()
@@ -117,30 +123,30 @@ def run(job: Job) -> Result:
     step.finish()
     with averaged_weights(model, optimizer):
         scores = tuple(split_scores(model, job.directories, job.config.global_batch_size))
-    # Last, because it trains on one batch only.
+    # This comes last, since it trains on one batch only.
     resident = _timed(step, repeat(first), lambda share: 0.0, _resident_share(job))
     peak = peak_flops(PRECISIONS[job.precision], job.matrix)
     return Result(model.count_params(), step_flops(model), first_seconds, real, resident, peak, scores)
 
 
 def wait(value: Tensor) -> float:
-    """Returns a number from the device, when all that it takes is computed."""
+    """Returns a value from the device, after waiting for its computation."""
     return float(ops.convert_to_numpy(value))
 
 
 def _common_shape(directories: tuple[Path, ...]) -> tuple[int, int, int]:
-    """Returns the shape of pictures that a model of all datasets takes."""
+    """Returns the shape of the images that a model for all datasets takes."""
     shapes = {directory: model_input_shape(Manifest.load(directory)) for directory in directories}
     if len(set(shapes.values())) > 1:
         received = ", ".join(f"{directory}: {shape}" for directory, shape in shapes.items())
-        raise UserError("The datasets of --data must be of one size of pictures.", received)
+        raise UserError("The datasets of --data must have images of one size.", received)
     return shapes[directories[0]]
 
 
 def _learning_rate(config: TrainConfig) -> Callable[[float], float]:
     """Returns the trainer's schedule as a function of the share of the training that is done.
 
-    Of the share, since how many steps a time allows is not known before.
+    The number of steps that fit into the time is not known in advance.
     """
     schedule = make_schedule(config, _SCHEDULE_STEPS)
     rates = [wait(schedule(step)) for step in range(config.epochs * _SCHEDULE_STEPS + 1)]
@@ -149,7 +155,7 @@ def _learning_rate(config: TrainConfig) -> Callable[[float], float]:
 
 
 def _resident_share(job: Job) -> Callable[[int, float], float]:
-    """Returns when the steps on the resident batch end: like the training where that is of `steps`, if it is sooner."""
+    """Returns the share of the steps on the resident batch: by time, or by `steps` if that ends sooner."""
     return lambda steps, seconds: max(seconds / _RESIDENT_SECONDS, steps / job.steps if job.steps else 0.0)
 
 
@@ -160,14 +166,14 @@ def _timed(
     share: Callable[[int, float], float],
     bar: Any = None,
 ) -> Pace:
-    """Trains until `share` of (steps, seconds) is 1; at least one step."""
+    """Trains until `share` of (steps, seconds) is 1, but at least one step."""
     steps, done, losses = 0, 0.0, []
     start = time.perf_counter()
     while done < 1:
         loss = step(next(batches), rate(done))
         steps += 1
         done = share(steps, time.perf_counter() - start)
-        if steps % _LOOK and done < 1:
+        if steps % _STEPS_PER_LOSS and done < 1:
             continue
         losses.append(wait(loss))
         if not np.isfinite(losses[-1]):

@@ -1,4 +1,4 @@
-"""How well a model reads the splits of datasets that it did not learn from. Import it last, as `step`."""
+"""Scores a model on the splits that it did not learn from. Import it last, as `step`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from benchmarks.gpu.step import Tensor
 from tfrecords.dataset.batches import Batches
 from tfrecords.dataset.manifest import Manifest
 from trainer.input.augment import centre_window
-from trainer.scoring.decode import decode_numbers
+from trainer.scoring.decode import decode_predictions
 from trainer.scoring.metrics import score
 
 _SPLITS = ("validation", "test")
@@ -22,7 +22,7 @@ _SPLITS = ("validation", "test")
 def split_scores(
     model: keras.Model, directories: Sequence[Path], batch_size: int
 ) -> Iterator[tuple[Path, str, dict[str, Any]]]:
-    """Yields directory, split and scores of each dataset's splits that are there."""
+    """Yields directory, split and scores of each validation and test split that has examples."""
     forward = make_forward(model)
     for directory in dict.fromkeys(directories):
         for split in _SPLITS:
@@ -32,10 +32,10 @@ def split_scores(
 
 
 def make_forward(model: keras.Model) -> Callable[[Tensor], dict[str, Tensor]]:
-    """Returns a function from pictures, (batch, size, size, channels), to the model's outputs, compiled if it can be.
+    """Returns a function from images, (batch, size, size, channels), to the model's outputs; compiled if possible.
 
-    Keras's own, `predict_on_batch`, is wrong under JAX where weights are averaged: it gives their memory away (3.15),
-    which is the optimizer's average too.
+    Keras's own `predict_on_batch` is wrong under JAX with averaged weights: it donates their memory (3.15), which holds
+    the optimizer's average too.
     """
     backend = keras.backend.backend()
     if backend == "jax":
@@ -60,15 +60,15 @@ def make_forward(model: keras.Model) -> Callable[[Tensor], dict[str, Tensor]]:
 def _score(
     forward: Callable[[Tensor], dict[str, Tensor]], size: int, directory: Path, split: str, batch_size: int
 ) -> dict[str, Any]:
-    """Returns the scores on the middle of each picture of a split."""
+    """Returns the scores on the central window of each image of a split."""
     parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}
     for batch in Batches(tfrecords.open(directory, split), batch_size):
         count = len(batch["image"])
-        # A short batch would be compiled anew.
+        # A short batch would be compiled again, so it is padded.
         images = np.pad(batch["image"], [(0, batch_size - count), (0, 0), (0, 0), (0, 0)])
         outputs = forward(centre_window(ops.convert_to_tensor(images), size))
         for name, part in parts.items():
             part.append(ops.convert_to_numpy(outputs[name])[:count] if name in outputs else batch[name])
-    whole = {name: np.concatenate(part) for name, part in parts.items()}
-    numbers = decode_numbers(whole["length_logits"], whole["digit_logits"])
-    return score(numbers, whole["length"], whole["digits"])
+    arrays = {name: np.concatenate(part) for name, part in parts.items()}
+    predictions = decode_predictions(arrays["length_logits"], arrays["digit_logits"])
+    return score(predictions, arrays["length"], arrays["digits"])

@@ -1,10 +1,12 @@
-"""One training step on each of Keras's backends: the trainer's augmentation, loss and optimizer. Import it last:
-Keras takes its backend, KERAS_BACKEND, when it is first imported.
+"""One training step on each of Keras's backends, with the trainer's augmentation, loss and optimizer.
+
+Import it last: Keras fixes its backend, KERAS_BACKEND, when it is first imported.
 
 step = make_step(model, make_optimizer(config, config.learning_rate), config)
 loss = step(put_on_device(source.read(0)), 1e-3)
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol
 
@@ -24,18 +26,18 @@ class Step(Protocol):
     """A training step."""
 
     def __call__(self, batch: Batch, learning_rate: float) -> Tensor:
-        """Trains on a batch and returns its mean loss, nats, for which nothing has waited yet."""
+        """Trains on a batch and returns its mean loss, nats, without waiting for it."""
 
     def finish(self) -> None:
-        """Gives the trained weights to the model, before which they may be elsewhere."""
+        """Moves the trained weights into the model, if they are elsewhere."""
 
 
 def set_precision(name: str) -> None:
-    """Sets, before a model is built, how products are computed.
+    """Sets the precision of products; must be called before a model is built.
 
     Args:
-      name: float32: all 24 bits of significance; tf32: 11 bits, on chips that can; mixed_bfloat16: 8 bits, and values
-        between layers are stored so, weights and what the optimizer keeps as float32.
+      name: float32 for all 24 bits of significance; tf32 for 11 bits, on chips that support it; mixed_bfloat16 for 8
+        bits, also for stored values between layers, while weights and the optimizer's state stay float32.
     """
     keras.config.set_dtype_policy("mixed_bfloat16" if name == "mixed_bfloat16" else "float32")
     is_tf32 = name != "float32"
@@ -48,7 +50,7 @@ def set_precision(name: str) -> None:
         import torch
 
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_tf32
-        # Shapes never change here: the fastest kernel of each convolution is looked for once.
+        # Shapes never change here, so the search for the fastest kernel of each convolution runs once.
         torch.backends.cudnn.benchmark = True
     else:
         import tensorflow as tf
@@ -57,17 +59,17 @@ def set_precision(name: str) -> None:
 
 
 def put_on_device(batch: HostBatch) -> Batch:
-    """Returns a batch on the device, or on its way there."""
+    """Returns a batch on the device; its copy may still be in progress."""
     if keras.backend.backend() == "torch":
         import torch
 
         if torch.cuda.is_available():
-            return _put_beside_cuda_steps(batch)
+            return _copy_in_own_cuda_stream(batch)
     return {name: ops.convert_to_tensor(value) for name, value in batch.items()}
 
 
-def _put_beside_cuda_steps(batch: HostBatch) -> Batch:
-    """Copies in a stream of its own: in the steps' stream a copy would wait for all steps before it."""
+def _copy_in_own_cuda_stream(batch: HostBatch) -> Batch:
+    """Copies a batch in a separate stream; in the steps' stream it would wait for all queued steps."""
     import torch
 
     stream = _copy_stream()
@@ -75,7 +77,7 @@ def _put_beside_cuda_steps(batch: HostBatch) -> Batch:
         placed = {name: torch.from_numpy(value).pin_memory().cuda(non_blocking=True) for name, value in batch.items()}
     stream.synchronize()
     for value in placed.values():
-        # Or the memory could be given away while a step that reads it is still queued.
+        # Otherwise the memory could be reused while a step that reads it is still queued.
         value.record_stream(torch.cuda.default_stream())
     return placed
 
@@ -88,34 +90,34 @@ def _copy_stream() -> Any:
 
 
 def make_step(model: keras.Model, optimizer: keras.optimizers.Optimizer, config: TrainConfig) -> Step:
-    """Returns the training step of the backend that Keras runs on; the first calls compile it.
+    """Returns the training step for Keras's backend; its first calls compile it.
 
     Args:
-      model: untrained.
-      optimizer: of `make_optimizer`, with a number as learning rate, not a schedule.
-      config: augmentation and label smoothing.
+      model: Untrained model.
+      optimizer: Optimizer from `make_optimizer`, with a constant as learning rate, not a schedule.
+      config: Configuration with the augmentation and label smoothing.
     """
     optimizer.build(model.trainable_variables)
-    kinds = {"jax": _JaxStep, "torch": _TorchStep, "tensorflow": _TensorflowStep}
+    kinds: dict[str, Callable[..., Step]] = {"jax": _JaxStep, "torch": _TorchStep, "tensorflow": _TensorflowStep}
     return kinds[keras.backend.backend()](model, optimizer, config)
 
 
 class _JaxStep:
-    """Everything that changes goes through one compiled function, in and out, and keeps its memory."""
+    """Passes all state through one compiled function, which reuses its memory."""
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, config: TrainConfig) -> None:
         import jax
 
         rate_at = next(at for at, one in enumerate(optimizer.variables) if one is optimizer.learning_rate)
         self._variables = model.trainable_variables, model.non_trainable_variables, optimizer.variables
-        self._values: tuple | None = None
+        self._values: tuple[list[Tensor], ...] | None = None
 
-        def compute_loss(trainable: list, rest: list, batch: Batch) -> tuple[Tensor, list]:
-            pictures = augment(batch["image"], model.input_shape[1], config.augment, batch["uniform"])
-            outputs, rest = model.stateless_call(trainable, rest, pictures, training=True)
+        def compute_loss(trainable: list[Tensor], rest: list[Tensor], batch: Batch) -> tuple[Tensor, list[Tensor]]:
+            images = augment(batch["image"], model.input_shape[1], config.augment, batch["uniform"])
+            outputs, rest = model.stateless_call(trainable, rest, images, training=True)
             return mean_loss(outputs, batch, config), rest
 
-        def train(values: tuple, batch: Batch, learning_rate: float) -> tuple[tuple, Tensor]:
+        def train(values: tuple[list[Tensor], ...], batch: Batch, learning_rate: float) -> tuple[Any, Tensor]:
             trainable, rest, kept = values
             kept = [*kept[:rate_at], ops.cast(learning_rate, "float32"), *kept[rate_at + 1 :]]
             (loss, rest), gradients = jax.value_and_grad(compute_loss, has_aux=True)(trainable, rest, batch)
@@ -137,7 +139,7 @@ class _JaxStep:
 
 
 class _TorchStep:
-    """Operation by operation."""
+    """Runs operation by operation."""
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, config: TrainConfig) -> None:
         self._model, self._optimizer, self._config = model, optimizer, config
@@ -146,9 +148,9 @@ class _TorchStep:
         import torch
 
         variables = self._model.trainable_variables
-        pictures = augment(batch["image"], self._model.input_shape[1], self._config.augment, batch["uniform"])
+        images = augment(batch["image"], self._model.input_shape[1], self._config.augment, batch["uniform"])
         self._model.zero_grad()
-        loss = mean_loss(self._model(pictures, training=True), batch, self._config)
+        loss = mean_loss(self._model(images, training=True), batch, self._config)
         loss.backward()
         with torch.no_grad():
             self._optimizer.learning_rate = learning_rate
@@ -156,11 +158,11 @@ class _TorchStep:
         return loss.detach()
 
     def finish(self) -> None:
-        """Nothing is to be done: the model's variables are what is trained."""
+        """Does nothing: the model's variables are the trained weights."""
 
 
 class _TensorflowStep:
-    """A graph."""
+    """Runs as a TensorFlow graph."""
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer, config: TrainConfig) -> None:
         import tensorflow as tf
@@ -168,9 +170,9 @@ class _TensorflowStep:
         @tf.function
         def train(batch: Batch, learning_rate: Tensor) -> Tensor:
             optimizer.learning_rate.assign(learning_rate)
-            pictures = augment(batch["image"], model.input_shape[1], config.augment, batch["uniform"])
+            images = augment(batch["image"], model.input_shape[1], config.augment, batch["uniform"])
             with tf.GradientTape() as tape:
-                loss = mean_loss(model(pictures, training=True), batch, config)
+                loss = mean_loss(model(images, training=True), batch, config)
             optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
             return loss
 
@@ -180,11 +182,11 @@ class _TensorflowStep:
         return self._train(batch, ops.convert_to_tensor(learning_rate, "float32"))
 
     def finish(self) -> None:
-        """Nothing is to be done: the model's variables are what is trained."""
+        """Does nothing: the model's variables are the trained weights."""
 
 
 def mean_loss(outputs: dict[str, Tensor], batch: Batch, config: TrainConfig) -> Tensor:
-    """Returns the loss as the trainer mixes it: the number's, and with label smoothing that of even targets."""
+    """Returns the trainer's loss: that of the number, mixed by label smoothing with that of uniform targets."""
     lengths, digits = outputs["length_logits"], outputs["digit_logits"]
     loss = ops.mean(number_loss(lengths, digits, batch["length"], batch["digits"]))
     if not config.label_smoothing:

@@ -1,14 +1,14 @@
-"""How fast a model's batches come from the shards: training_dataset beside a bound, and beside other packages.
+"""Measures how fast training batches come from the shards: training_dataset, an upper bound, and other packages.
 
     python -m benchmarks.input --data svhn-records
     python -m benchmarks.input --data svhn-records --only memory-map,training --repeats 5
     python -m benchmarks.input --data svhn-records --only training --steps 200
 
-Every way gives a shuffled epoch of the training split in batches of 256: uint8 pictures, lengths, digits, keys. Each
-runs in a process of its own, on one and the same core where the system lets it be chosen, with the files in memory
-already. The bound, a NumPy memory map over arrays of fixed size, only copies. Grain and PyTorch read every feature of
-a record; training_dataset reads those that training needs. --steps compares training steps on real input with steps
-on batches that are in memory already, on all cores or the first GPU.
+Every way gives a shuffled epoch of the training split in batches of 256: uint8 images, lengths, digits, keys. Each
+runs in its own process, on one and the same core if the system allows to choose it, with the files in memory already.
+The upper bound, a NumPy memory map over arrays of fixed size, only copies. Grain and PyTorch read every feature of a
+record; training_dataset reads those that training needs. --steps compares training steps on real input with steps on
+batches that are in memory already, on all cores or the first GPU.
 """
 
 import argparse
@@ -28,13 +28,14 @@ from benchmarks.readers.ways import Measured, conditions, measure, missing
 from tfrecords.errors import UserError
 
 _HEAD = ("way", "checks", "examples", "seconds", "examples/s", "of the memory map", "of training_dataset")
-_PER_S = 90_000
-_OF_IN_MEMORY = 0.95
+_MINIMUM_PER_S = 90_000
+_MINIMUM_OF_IN_MEMORY = 0.95
 Rows = dict[str, Measured]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = _make_parser()
+    """Runs the benchmark, prints its table and targets, and returns the exit code."""
+    parser = make_parser()
     args = parser.parse_args(argv)
     if args.repeats < 1 or args.steps < 0:
         parser.error(f"--repeats must be at least 1, --steps 0 or more. Received: {args.repeats} and {args.steps}")
@@ -53,24 +54,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="dataset directory that prepare made")
-    parser.add_argument("--only", metavar="NAME,...", help=f"of {', '.join(WAYS)}")
-    parser.add_argument("--repeats", type=int, default=3, help="of all ways in turn; the fastest counts (default: 3)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--data", type=Path, required=True, help="dataset directory that prepare made")
+    add("--only", metavar="NAME,...", help=f"ways to run, out of {', '.join(WAYS)} (default: all)")
+    add("--repeats", type=int, default=3, help="runs per way, in turn; the fastest counts (default: 3)")
+    add(
         "--output",
         type=Path,
-        help="folder for a temporary folder, which gets the arrays of the memory map (default: the system's)",
+        help="folder for a temporary folder, which holds the arrays of the memory map (default: the system's)",
     )
-    parser.add_argument("--steps", type=int, default=0, help="training steps to compare; 0: none (default)")
-    parser.add_argument("--model", default="compact", help="whose steps (default: compact)")
-    parser.add_argument("--batch-size", type=int, default=16, help="examples a step (default: 16)")
+    add("--steps", type=int, default=0, help="number of training steps to compare; 0 compares none (default: 0)")
+    add("--model", default="compact", help="architecture of the compared steps (default: compact)")
+    add("--batch-size", type=int, default=16, help="examples per compared step (default: 16)")
     return parser
 
 
 def _measure(job: Job, names: list[str], repeats: int, folder: Path) -> Rows:
-    """Returns the fastest run of each way, after all files are made and read once."""
+    """Returns the fastest run of each way, after writing and reading all files once."""
     for path in job.paths:
         path.read_bytes()
     files = {"": ""}
@@ -84,13 +87,14 @@ def _measure(job: Job, names: list[str], repeats: int, folder: Path) -> Rows:
 
 
 def report(rows: Rows) -> list[str]:
-    """Returns the rows as a Markdown table, whether they can be compared, and whether the target is met."""
+    """Returns the rows as a Markdown table, a note if they cannot be compared, and the line of the target."""
     lines = [markdown(_HEAD, (_cells(name, row, rows) for name, row in rows.items()), words=2), ""]
     if len({row.examples for row in rows.values()}) > 1:
         lines.append("WRONG: not all ways gave the same number of examples.")
     if "training" in rows:
         speed = rows["training"].per_s
-        lines.append(verdict(speed >= _PER_S, f"training_dataset: {speed:,.0f} examples/s, at least {_PER_S:,}"))
+        text = f"training_dataset: {speed:,.0f} examples/s, at least {_MINIMUM_PER_S:,}"
+        lines.append(verdict(speed >= _MINIMUM_PER_S, text))
     return lines
 
 
@@ -101,9 +105,9 @@ def _cells(name: str, row: Measured, rows: Rows) -> tuple[str, ...]:
 
 
 def steps_line(steps: Steps) -> str:
-    """Returns the line of the target for steps."""
-    text = f"steps on real input against steps in memory: {steps.ratio:.3f}, at least {_OF_IN_MEMORY:g}"
-    return verdict(steps.ratio >= _OF_IN_MEMORY, f"{text} ({steps.real:.2f} and {steps.in_memory:.2f} steps/s)")
+    """Returns the line of the target of steps."""
+    text = f"steps on real input against steps in memory: {steps.ratio:.3f}, at least {_MINIMUM_OF_IN_MEMORY:g}"
+    return verdict(steps.ratio >= _MINIMUM_OF_IN_MEMORY, f"{text} ({steps.real:.2f} and {steps.in_memory:.2f} steps/s)")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""From files to batches of pictures, lengths and digits: ours, the bound, and what most write with tf.data.
+"""Pipelines from files to batches of images, lengths and digits: ours, the upper bound, and a common tf.data one.
 
-Each function opens what it needs and returns what reads a shuffled epoch, each time it is called.
+Each function opens a job's examples and returns a `Pass` over a shuffled epoch.
 """
 
 from collections import deque
@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.readers.job import BATCH, SEED, Job
-from benchmarks.readers.ours import Pass
+from benchmarks.readers.job import BATCH, SEED, Job, Pass
 
 _NAMES = ("image", "length", "digits", "key")
 
 
 def write_arrays(job: Job, folder: Path) -> Path:
-    """Writes what training needs of the examples as arrays, a file each, and returns their folder."""
+    """Writes the features that training needs as arrays, one file per feature, and returns their folder."""
     folder.mkdir()
     examples = job.open()
     width = max(len(example.key.encode()) for example in examples)
@@ -27,10 +26,10 @@ def write_arrays(job: Job, folder: Path) -> Path:
         "digits": np.empty((job.examples, 5), np.int64),
         "key": np.empty(job.examples, f"S{width}"),
     }
-    for place, example in enumerate(examples):
-        images[place] = example.image
+    for index, example in enumerate(examples):
+        images[index] = example.image
         for name, array in rest.items():
-            array[place] = getattr(example, name)
+            array[index] = getattr(example, name)
     images.flush()
     for name, array in rest.items():
         np.save(folder / f"{name}.npy", array)
@@ -38,7 +37,7 @@ def write_arrays(job: Job, folder: Path) -> Path:
 
 
 def memory_map(job: Job) -> Pass:
-    """Nothing is left to do here but to copy: no format, no checksum."""
+    """Copies rows of memory-mapped arrays, without any format or checksum: the upper bound."""
     arrays = {name: np.load(Path(job.file, f"{name}.npy"), mmap_mode="r") for name in _NAMES}
 
     def read() -> Iterator[dict[str, np.ndarray]]:
@@ -51,38 +50,38 @@ def memory_map(job: Job) -> Pass:
 
 
 def first_epoch(job: Job) -> Pass:
-    """What a training step gets, random numbers included, when no record was looked at before."""
+    """Reads the first epoch of `training_dataset`, which checks every record, with random values for augmentation."""
     open_training = _start_training(job)
     return lambda: open_training()(0)
 
 
 def training(job: Job) -> Pass:
-    """What a training step gets in all epochs behind the first."""
+    """Reads a later epoch of `training_dataset`."""
     epoch = _start_training(job)()
     deque(epoch(0), maxlen=0)
     return lambda: epoch(1)
 
 
 def _start_training(job: Job) -> Callable[[], Callable[[int], Iterator[Any]]]:
-    """Returns what opens the training split, and then reads an epoch of it by its number."""
+    """Returns a function that opens the training split and returns a function from an epoch's index to its batches."""
     from trainer.distribute.startup import start_tensorflow
 
-    start_tensorflow()  # as `python -m trainer` does: it has the C library keep freed memory
+    start_tensorflow()  # as `python -m trainer` does: it makes the C library keep freed memory
 
-    from trainer.input.dataset import open_pictures, training_dataset
+    from trainer.input.dataset import open_images, training_dataset
     from trainer.run.config import TrainConfig
 
     config = TrainConfig(global_batch_size=BATCH, seed=SEED)
 
     def open_training() -> Callable[[int], Iterator[Any]]:
-        pictures = open_pictures(Path(job.data), "train")
+        pictures = open_images(Path(job.data), "train")
         return lambda epoch: iter(training_dataset(pictures, config, epoch))
 
     return open_training
 
 
 def as_usual(job: Job) -> Pass:
-    """As most tutorials have it: each record parsed by itself, and everything left to AUTOTUNE."""
+    """Reads as most tutorials do: parses each record by itself and leaves everything to AUTOTUNE."""
     from trainer.distribute.startup import start_tensorflow
 
     start_tensorflow()

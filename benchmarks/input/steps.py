@@ -1,4 +1,4 @@
-"""Training steps on real input beside steps on batches that are in memory already.
+"""Compares training steps on real input with steps on batches that are in memory already.
 
 print(compare_steps(Path("svhn-records"), "compact", steps=200, batch_size=16))
 """
@@ -13,27 +13,33 @@ from statistics import median
 from typing import Any
 
 _KEPT = 8
-"""Batches in memory: the same few again and again."""
+"""Batches in memory, which are used again and again."""
 _WARM_UP = 5
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Steps a second: on batches in memory, and on real input."""
+    """Speeds of both kinds of steps.
+
+    Attributes:
+      in_memory: Steps per second on batches in memory.
+      real: Steps per second on real input.
+    """
 
     in_memory: float
     real: float
 
     @property
     def ratio(self) -> float:
+        """Speed on real input, of that in memory."""
         return self.real / self.in_memory
 
 
 def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> Steps:
-    """Trains a model from `data`, a step on each kind of batch in turn, and returns the speeds of the median steps.
+    """Trains a model on `data`, one step per kind of batch in turn, and returns the speeds of the median steps.
 
-    In turn, since a busy machine slows both kinds alike then. What reading costs in the background it costs while a
-    step on real input runs, or shortly after.
+    The kinds take turns so that a busy machine slows both alike. Reading in the background happens while a step on
+    real input runs, or shortly after.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from trainer.distribute.startup import start_tensorflow
@@ -45,7 +51,7 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
 
     from tfrecords.dataset.manifest import Manifest
     from trainer.fit.step import make_train_step
-    from trainer.input.dataset import open_pictures, training_dataset
+    from trainer.input.dataset import open_images, training_dataset
     from trainer.models import build_model
     from trainer.run.config import TrainConfig
     from trainer.run.directory import model_input_shape
@@ -59,7 +65,7 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
         optimizer.build(model.trainable_variables)
     step = make_train_step(strategy, model, optimizer, config)
 
-    pictures = open_pictures(data, "train")
+    pictures = open_images(data, "train")
 
     def epochs() -> Iterator[Any]:
         for epoch in count():
@@ -72,10 +78,10 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
     seconds: dict[str, list[float]] = {"in_memory": [], "real": []}
     kinds = [("in_memory", in_memory), ("real", real)]
     for _ in range(steps):
-        kinds.reverse()  # or what one leaves behind would always fall on the other
+        kinds.reverse()  # or the leftover work of one kind would always slow the other
         for name, batches in kinds:
             start = time.perf_counter()
-            # Each step's result is waited for, as training does.
+            # Training waits for each step's result too.
             step(next(batches)).numpy()
             seconds[name].append(time.perf_counter() - start)
     return Steps(**{name: 1 / median(values) for name, values in seconds.items()})

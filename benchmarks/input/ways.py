@@ -1,4 +1,4 @@
-"""The ways from files to batches that are compared, each run in a process of its own.
+"""The ways from files to batches that are compared; each runs in its own process.
 
     python -m benchmarks.input.ways WAY JOB RESULT
 
@@ -11,7 +11,7 @@ from benchmarks.readers.ways import Way, serve
 _OURS = "benchmarks.input.pipelines"
 MODULE = "benchmarks.input.ways"
 ARRAYS = "arrays"
-"""The files of `memory-map`, which `pipelines.write_arrays` makes."""
+"""Kind of the files that `memory-map` reads and `pipelines.write_arrays` writes."""
 WAYS = {
     "memory-map": Way("NumPy memory map, shuffled", f"{_OURS}:memory_map", "batches", "none", files=ARRAYS),
     "training": Way("training_dataset, later epochs", f"{_OURS}:training", "batches", "lengths", "tensorflow"),

@@ -1,9 +1,9 @@
-"""What every way of preparing the same pictures shares: what to read, where to write, who goes where.
+"""The work that every way of preparing shares: input, output, and the assignment of pictures to shards.
 
     job = Job("svhn", "out", pictures=1000, workers=2)
     for (split, shard), annotations in job.gather().items(): ...
 
-goes through the shards that prepare would write.
+iterates over the shards that prepare would write.
 """
 
 import struct
@@ -26,13 +26,13 @@ _HEADER_BYTES = 12
 
 @dataclass(frozen=True)
 class Job:
-    """One way's work.
+    """Work of one way.
 
     Attributes:
-      input: folder as SVHN unpacks.
-      output: folder to write to; there is none yet.
-      pictures: how many to prepare, the first of the input.
-      workers: of the ways that have several.
+      input: Input folder, as SVHN unpacks.
+      output: Output folder, which does not exist yet.
+      pictures: Number of pictures to prepare, from the start of the input.
+      workers: Number of workers, for the ways with several.
     """
 
     input: str
@@ -42,7 +42,7 @@ class Job:
 
     @cached_property
     def plan(self) -> Plan:
-        """The plan that prepare makes of these pictures."""
+        """Plan that prepare makes for these pictures."""
         return make_plan(PrepareConfig(), tuple(self._subsets()), self.output)
 
     def _subsets(self) -> Iterator[Subset]:
@@ -53,17 +53,17 @@ class Job:
             left -= min(subset.entries, left)
 
     def annotations(self) -> Iterator[Annotation]:
-        """Yields all pictures' annotations."""
+        """Yields the annotations of all pictures."""
         for subset in self.plan.subsets:
             yield from SOURCE.read_annotations(subset, 0, subset.entries, self.plan.config.digit_order)
 
     def split_of(self, annotation: Annotation) -> str:
-        """Returns where prepare puts a picture."""
+        """Returns the split that prepare assigns a picture to."""
         config = self.plan.config
         return split_of(annotation.subset, annotation.key, config.seed, config.fractions)
 
     def gather(self) -> dict[tuple[str, int], list[Annotation]]:
-        """Returns the annotations of each shard, which prepare's GroupByKey gathers."""
+        """Returns the annotations of each shard, as prepare's GroupByKey gathers them."""
         plan = self.plan
         shards: dict[tuple[str, int], list[Annotation]] = {key: [] for key in plan.shard_keys}
         for annotation in self.annotations():
@@ -72,7 +72,7 @@ class Job:
         return shards
 
     def read(self, key: str) -> bytes:
-        """Returns the bytes of the picture of a key, as prepare reads them."""
+        """Returns the file content of the picture with a key, as prepare reads it."""
         subset, picture = key.split("/", 1)
         return filesystem.read_local(f"{self._folders[subset]}/{picture}")
 
@@ -89,7 +89,7 @@ class Job:
 
 
 def count_records(folder: Path) -> int:
-    """Returns how many records all TFRecord files in a folder hold; no checksum is looked at."""
+    """Returns the number of records in all TFRecord files of a folder, without checking checksums."""
     count = 0
     for path in folder.rglob("*tfrecord*"):
         with path.open("rb") as stream:

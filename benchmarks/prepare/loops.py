@@ -1,8 +1,8 @@
-"""Ways without a pipeline: a bare loop, the same with the usual libraries, and the loop in several processes.
+"""Ways without a pipeline: a bare loop, the same loop with the usual libraries, and the loop in several processes.
 
     python -m benchmarks.prepare --input svhn --only loop,pillow,processes
 
-runs them: what prepare costs beyond its kernel, what the kernel gains, and what two processors could do.
+runs them. They show the overhead of prepare over its kernel, the gain of the kernel, and the limit of two processors.
 """
 
 import io
@@ -26,7 +26,7 @@ ShardKey = tuple[str, int]
 
 
 def loop(job: Job) -> None:
-    """prepare's kernel, shard after shard; nothing else."""
+    """Runs prepare's kernel, shard after shard, and nothing else."""
     for key, annotations in job.gather().items():
         _make(job, key, annotations)
 
@@ -39,11 +39,11 @@ def _make(job: Job, key: ShardKey, annotations: list[Annotation]) -> None:
 
 _Work = tuple[Job, dict[ShardKey, list[Annotation]]]
 _forked: _Work | None = None
-"""What the processes find in the memory that they were forked with, so that nothing is sent to them."""
+"""Work of the processes, which find it in their forked memory, so that nothing is sent to them."""
 
 
 def processes(job: Job) -> None:
-    """The loop in several processes, each taking the next shard: as fast as the processors can be."""
+    """Runs the loop in several processes, each taking the next shard: the limit of the processors."""
     global _forked
     shards = job.gather()
     _forked = job, shards
@@ -59,7 +59,7 @@ def _make_forked(key: ShardKey) -> None:
 
 
 def pillow(job: Job) -> None:
-    """The loop with Pillow and protobuf's classes; without the rows that prepare keeps of each picture."""
+    """Runs the loop with Pillow and protobuf's classes, without the rows that prepare keeps for each picture."""
     config = job.plan.config
     for key, annotations in job.gather().items():
         placed = [
@@ -73,16 +73,16 @@ def pillow(job: Job) -> None:
 
 
 def _examples(annotation: Annotation, split: str, job: Job) -> Iterator[DigitExample]:
-    """What `beam_jobs.prepare.make_shard` does with a picture, with Pillow alone."""
+    """Yields the examples of a picture as `beam_jobs.prepare.make_shard` does, with Pillow alone."""
     config, spec = job.plan.config, job.plan.config.crop
     try:
         picture = Image.open(io.BytesIO(job.read(annotation.key))).convert("RGB")
         box = crop_box(annotation.boxes, spec.growth, picture.height, picture.width)
     except (OSError, UserError):
         return
-    part = picture.crop((int(box.xmin), int(box.ymin), int(box.xmax), int(box.ymax)))
-    crop = np.asarray(part.resize((spec.crop_size, spec.crop_size), Image.Resampling.BILINEAR))
-    keys = [f"{annotation.key}#{number}" for number in range(config.jitters(split) or 1)]
+    cropped = picture.crop((int(box.xmin), int(box.ymin), int(box.xmax), int(box.ymax)))
+    crop = np.asarray(cropped.resize((spec.crop_size, spec.crop_size), Image.Resampling.BILINEAR))
+    keys = [f"{annotation.key}#{jitter}" for jitter in range(config.jitters(split) or 1)]
     offsets = [spec.jitter(config.seed, key) if config.jitters(split) else spec.centre for key in keys]
     boxes = boxes_in_windows(annotation.boxes, box, spec.crop_size, offsets)
     for key, offset, window_boxes in zip(keys, offsets, boxes, strict=True):
@@ -99,7 +99,7 @@ def _examples(annotation: Annotation, split: str, job: Job) -> Iterator[DigitExa
 
 
 def encode_with_protobuf(example: DigitExample) -> bytes:
-    """Returns the record as protobuf's classes make it, feature by feature."""
+    """Returns the record, serialized by protobuf's classes feature by feature."""
     values = {
         "key": [example.key.encode()],
         "image": [example.image.tobytes()],

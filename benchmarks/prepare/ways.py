@@ -1,8 +1,8 @@
-"""The ways that are compared, each run in a process of its own.
+"""The ways of preparing that are compared; each runs in its own process.
 
     python -m benchmarks.prepare.ways WAY JOB RESULT
 
-runs one: JOB holds the fields of `Job` as JSON, RESULT is the file that the seconds go to.
+runs one: JOB holds the fields of `Job` as JSON, RESULT is the file for the seconds.
 """
 
 import importlib
@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.own_process import answer, run
+from benchmarks.common.own_process import run_way, serve_way
 from benchmarks.prepare.job import Job, count_records
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way: what the table calls it, and `module:function`; `peer` where it gets fewer pictures."""
+    """One way.
+
+    Attributes:
+      title: Name in the table.
+      function: `module:function`, called with a `Job`.
+      peer: Whether it is another pipeline than prepare, which gets fewer pictures.
+    """
 
     title: str
     function: str
@@ -30,26 +36,26 @@ WAYS = {
     "loop": Way("loop", "benchmarks.prepare.loops:loop"),
     "pillow": Way("loop, Pillow and protobuf", "benchmarks.prepare.loops:pillow"),
     "processes": Way("{workers} bare processes", "benchmarks.prepare.loops:processes"),
-    "prepare": Way("prepare, in process", "benchmarks.prepare.ours:in_process"),
-    "prepare-processes": Way("prepare, {workers} processes", "benchmarks.prepare.ours:with_processes"),
-    "prepare-threads": Way("prepare, {workers} threads", "benchmarks.prepare.ours:with_threads"),
+    "prepare": Way("prepare, in process", "benchmarks.prepare.pipelines:in_process"),
+    "prepare-processes": Way("prepare, {workers} processes", "benchmarks.prepare.pipelines:with_processes"),
+    "prepare-threads": Way("prepare, {workers} threads", "benchmarks.prepare.pipelines:with_threads"),
     "write-to-tfrecord": Way(
-        "WriteToTFRecord, an image an element", "benchmarks.prepare.peers:write_to_tfrecord", peer=True
+        "WriteToTFRecord, one element per picture", "benchmarks.prepare.pipelines:write_to_tfrecord", peer=True
     ),
-    "tfds": Way("TFDS builder on Beam", "benchmarks.prepare.tfds:builder", peer=True),
+    "tfds": Way("TFDS builder on Beam", "benchmarks.prepare.tfds_builder:build", peer=True),
 }
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of a way took.
+    """Costs of one run of a way.
 
     Attributes:
-      pictures: that were prepared.
-      examples: records that stood in its folder afterwards.
-      seconds: from when everything was imported to the end of the work.
-      outside_s: what the process took besides: to start, import and exit.
-      peak_mb: the most memory that the largest process had, 10^6 bytes; None where there is no /proc.
+      pictures: Number of prepared pictures.
+      examples: Number of records in its folder afterwards.
+      seconds: Time from the last import to the end of the work.
+      outside_s: Time that the process took in addition, to start, import and exit.
+      peak_mb: Peak memory of the largest process, 10^6 bytes; None without /proc.
     """
 
     pictures: int
@@ -60,23 +66,24 @@ class Measured:
 
     @property
     def per_s(self) -> float:
+        """Pictures per second."""
         return self.pictures / self.seconds
 
 
 def measure(name: str, job: Job, folder: Path) -> Measured:
-    """Runs a way, counts what it wrote and deletes it.
+    """Runs a way, counts its records and deletes them.
 
     Args:
-      name: one of `WAYS`.
-      job: whose output must be in `folder`.
-      folder: for its log and result.
+      name: One of `WAYS`.
+      job: Work, with an output in `folder`.
+      folder: Folder for its log and result.
 
     Raises:
-      RuntimeError: it failed; the text is the last line that it said.
+      RuntimeError: The way failed; the text is the last line of its output.
     """
-    os.sync()  # what an earlier way wrote must not be written to disk at this one's cost
+    os.sync()  # or the disk would write the files of an earlier way at the cost of this one
     try:
-        seconds, wall, peak = run("benchmarks.prepare.ways", name, job, folder)
+        seconds, wall, peak = run_way("benchmarks.prepare.ways", name, job, folder)
         examples = count_records(Path(job.output))
         return Measured(job.pictures, examples, seconds, wall - seconds, peak / 1e6 if peak else None)
     finally:
@@ -92,7 +99,8 @@ def _work(name: str, job: dict[str, Any]) -> float:
 
 
 def main() -> None:
-    answer(_work)
+    """Runs the way that the command line names."""
+    serve_way(_work)
 
 
 if __name__ == "__main__":

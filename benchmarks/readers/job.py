@@ -1,9 +1,10 @@
-"""What every way of reading the same examples shares: which they are, where they stand, what they hold.
+"""The work that every way of reading shares: which examples, from which files.
 
 job = Job.of(Path("svhn-records"), "train", 20_000)
 for example in job.open(): ...
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -18,18 +19,20 @@ from tfrecords.record.schema import DigitExample
 
 BATCH = 256
 SEED = 0
-"""Of every shuffled way. The orders differ: each library has its own."""
+"""Random seed of every shuffled way. The orders differ, since each library has its own."""
+Pass = Callable[[], Iterator[Any]]
+"""Function that reads all examples once, each time it is called."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One way's work.
+    """Work of one way.
 
     Attributes:
-      data: dataset directory.
-      split: of it.
-      examples: how many to read, the first of the split.
-      file: the same examples in a peer's format, where a way reads that; else empty.
+      data: Dataset directory.
+      split: Split of the dataset.
+      examples: Number of examples to read, from the first of the split.
+      file: Path of the same examples in a peer's format, for a way that reads it; else empty.
     """
 
     data: str
@@ -42,7 +45,7 @@ class Job:
         """Returns the work on the first examples of a split.
 
         Raises:
-          UserError: not a dataset directory, no such split, or nothing in it.
+          UserError: `data` is no dataset directory, has no such split, or the split is empty.
         """
         found = len(tfrecords.open(data, split))
         if not found:
@@ -50,16 +53,16 @@ class Job:
         return cls(str(data.resolve()), split, min(found, at_most))
 
     def on(self, file: str) -> "Job":
-        """Returns the same work on a file."""
+        """Returns the same work, reading a file in a peer's format."""
         return replace(self, file=file)
 
     def open(self, verify: bool = True) -> Examples:
-        """Returns the examples."""
+        """Returns the examples; `verify` is that of `tfrecords.open`."""
         return tfrecords.open(self.data, self.split, verify=verify)[: self.examples]
 
     @property
     def paths(self) -> list[Path]:
-        """The shards that the examples stand in, in order."""
+        """Paths of the shards that hold the examples, in order."""
         shards = self.open().manifest.split(self.split).shards
         starts = [0, *accumulate(shard.examples for shard in shards)]
         return [
@@ -68,5 +71,5 @@ class Job:
 
 
 def arrays(example: DigitExample) -> dict[str, Any]:
-    """Returns an example as arrays by the names of its attributes, as Grain batches them."""
+    """Returns an example as arrays by attribute name, as Grain batches them."""
     return {name: np.asarray(value) for name, value in example.to_dict().items()}

@@ -1,43 +1,44 @@
-"""Our doors: `tfrecords.open`, `Batches`, and those to PyTorch and Grain.
+"""Our readers: `tfrecords.open`, `Batches`, and those for PyTorch and Grain.
 
-Each function opens what it needs and returns what reads all examples once, each time it is called.
+Each function opens a job's examples and returns a `Pass`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.readers.job import BATCH, SEED, Job
+from benchmarks.readers.job import BATCH, SEED, Job, Pass
 from tfrecords.dataset.batches import Batches, epoch_order
-
-Pass = Callable[[], Iterator[Any]]
 
 
 def in_order(job: Job) -> Pass:
+    """Reads single examples in stored order."""
     examples = job.open()
     return lambda: iter(examples)
 
 
 def unverified(job: Job) -> Pass:
-    """Without looking at the records' checksums."""
+    """Reads in stored order, without verifying the checksums of records."""
     examples = job.open(verify=False)
     return lambda: iter(examples)
 
 
-def by_number(job: Job) -> Pass:
-    """One example after the other, each by its number, in random order."""
+def by_index(job: Job) -> Pass:
+    """Reads single examples by index, in random order."""
     examples = job.open()
     order = epoch_order(job.examples, SEED, 0).tolist()
     return lambda: map(examples.__getitem__, order)
 
 
 def batches(job: Job) -> Pass:
+    """Reads shuffled batches."""
     shuffled = Batches(job.open(), BATCH, SEED)
     return lambda: iter(shuffled)
 
 
 def torch_dataset(job: Job) -> Pass:
+    """Reads shuffled batches with a `DataLoader` on the map-style dataset."""
     import torch
     from torch.utils.data import DataLoader
 
@@ -49,6 +50,7 @@ def torch_dataset(job: Job) -> Pass:
 
 
 def torch_batches(job: Job) -> Pass:
+    """Reads shuffled batches with a `DataLoader` on complete batches."""
     from torch.utils.data import DataLoader
 
     from tfrecords.torch import DigitBatches
@@ -58,13 +60,14 @@ def torch_batches(job: Job) -> Pass:
 
 
 def grain(job: Job) -> Pass:
+    """Reads shuffled batches with Grain."""
     from tfrecords.grain import DigitSource
 
     return shuffled_by_grain(DigitSource(job.open()))
 
 
 def shuffled_by_grain(source: Any, decode: Callable[[bytes], dict[str, np.ndarray]] | None = None) -> Pass:
-    """Returns passes over a source in random order, without threads: on one core they only cost."""
+    """Returns a pass over a source in random order, without threads, which only cost time on one core."""
     import grain
 
     examples = grain.MapDataset.source(source).seed(SEED).shuffle()

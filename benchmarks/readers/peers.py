@@ -1,10 +1,11 @@
-"""Other packages' readers: `tfrecord` on our shards, WebDataset and ArrayRecord on the same pictures in their formats.
+"""Other packages: `tfrecord` on our shards, WebDataset and ArrayRecord on files in their formats.
 
-Each function opens what it needs and returns what reads all examples once, each time it is called. What a reader
-leaves undone of a full record (pixels and numbers as arrays, text as strings) is done here.
+`make_file` writes such a file. Each other function opens a job's examples and returns a `Pass`, which also completes
+what a reader leaves out of a full record (pixels and lists as arrays, text as strings).
 """
 
 import io
+import json
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,16 +13,57 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-from benchmarks.readers.job import Job, arrays
-from benchmarks.readers.ours import Pass, shuffled_by_grain
+from benchmarks.readers.job import Job, Pass, arrays
+from benchmarks.readers.ours import shuffled_by_grain
 from tfrecords.files.index import index_path
-from tfrecords.record.codec import decode, decode_with_protobuf
+from tfrecords.record.codec import decode, decode_with_protobuf, encode
 from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES
+from tfrecords.webdataset import labels_json, sample_name, write_tar
+
+
+def make_file(kind: str, job: Job, folder: Path) -> Path:
+    """Writes a job's examples, in stored order, as one file of a kind in `_MAKERS` and returns its path."""
+    path = folder / f"{kind}.file"
+    _MAKERS[kind](job, path)
+    return path
+
+
+def _png_tar(job: Job, path: Path) -> None:
+    """Writes a tar file as `python -m tfrecords export --to webdataset` does."""
+    with path.open("wb") as stream:
+        write_tar(tqdm(job.open(), path.name, unit=" examples", leave=False, disable=None), stream)
+
+
+def _npy_tar(job: Job, path: Path) -> None:
+    """Writes the same tar file with raw pixels, as NumPy files."""
+    import webdataset
+
+    # The current time has fractions and would take an additional header, which slows readers down.
+    with webdataset.TarWriter(str(path), mtime=0) as writer:
+        for example in job.open():
+            labels = json.loads(labels_json(example))
+            writer.write({"__key__": sample_name(example.key), "npy": example.image, "json": labels})
+
+
+def _array_record(job: Job, path: Path) -> None:
+    """Writes the same serialized Examples, ungrouped and uncompressed, which is fastest for random access."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    examples = job.open()
+    image = examples.manifest.image
+    writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
+    for example in examples:
+        writer.write(encode(example, image.encoding, image.dynamic))
+    writer.close()
+
+
+_MAKERS = {"webdataset-png": _png_tar, "webdataset-npy": _npy_tar, "arrayrecord": _array_record}
 
 
 def tfrecord_package(job: Job) -> Pass:
-    """In stored order: as it is used most, without `shard`, it begins anywhere in a file."""
+    """Reads in stored order; without `shard`, as it is mostly used, the loader would start anywhere in a file."""
     from tfrecord.reader import tfrecord_loader
 
     indexes = {str(path): index_path(str(path)) for path in job.paths}
@@ -47,12 +89,12 @@ def _complete(features: dict[str, Any]) -> dict[str, Any]:
 
 
 def webdataset_png(job: Job) -> Pass:
-    """The tar file that our own export writes."""
+    """Reads the tar file that our export writes."""
     return _webdataset(job, "png")
 
 
 def webdataset_npy(job: Job) -> Pass:
-    """Raw pixels, as in our records."""
+    """Reads the tar file with raw pixels, as our records have them."""
     return _webdataset(job, "npy")
 
 
@@ -75,12 +117,12 @@ def _webdataset(job: Job, suffix: str) -> Pass:
 
 
 def array_record(job: Job) -> Pass:
-    """Grain reads, and our own decoder decodes."""
+    """Reads with Grain and decodes with our decoder."""
     return shuffled_by_grain(_source(job), lambda data: arrays(decode(data)))
 
 
 def array_record_protobuf(job: Job) -> Pass:
-    """Grain reads, and protobuf decodes, as it would without us."""
+    """Reads with Grain and decodes with protobuf's classes, as one would without this package."""
     return shuffled_by_grain(_source(job), lambda data: arrays(decode_with_protobuf(data, "record")))
 
 

@@ -1,6 +1,6 @@
-"""TensorFlow's readers: tf.data, which all others are held against, and TensorFlow Datasets.
+"""TensorFlow's readers: tf.data, which all others are compared with, and TensorFlow Datasets.
 
-Each function opens what it needs and returns what reads all examples once, each time it is called.
+Each function opens a job's examples and returns a `Pass`.
 """
 
 from collections.abc import Collection
@@ -8,22 +8,21 @@ from typing import Any
 
 import tensorflow as tf
 
-from benchmarks.readers.job import BATCH, Job
-from benchmarks.readers.ours import Pass
+from benchmarks.readers.job import BATCH, Job, Pass
 from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES
 
 _TYPES = {"int64": tf.int64, "bytes": tf.string, "float": tf.float32}
 
 
 def tf_data(job: Job) -> Pass:
-    """Whole batches are parsed at once, into tensors."""
+    """Parses a batch at once, into tensors."""
     records = tf.data.TFRecordDataset([str(path) for path in job.paths]).take(job.examples)
     dataset = records.batch(BATCH).map(parser(job)).with_options(_one_thread())
     return lambda: iter(dataset)
 
 
 def parser(job: Job, names: Collection[str] = tuple(FEATURES)) -> Any:
-    """Returns a function from (batch,) serialized records to a batch of these features."""
+    """Returns a function from serialized records (batch,) to a batch of the named features."""
     examples = job.open()
     image = examples.manifest.image
     source = DYNAMIC_IMAGE if image.dynamic else "image"
@@ -55,11 +54,11 @@ def _one_thread() -> tf.data.Options:
 
 
 def tensorflow_datasets(job: Job) -> Pass:
-    """As NumPy, in batches: one by one it takes several times as long."""
+    """Reads batches as NumPy arrays; single examples would take several times as long."""
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(job.data)
-    # Small datasets would be kept in memory, decoded.
+    # By default TFDS keeps small datasets in memory, decoded.
     config = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False, options=_one_thread())
     split = f"{job.split}[:{job.examples}]"
     dataset = tfds.as_numpy(builder.as_dataset(split=split, batch_size=BATCH, read_config=config))

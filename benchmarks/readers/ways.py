@@ -1,8 +1,8 @@
-"""The readers that are compared, each run in a process of its own.
+"""The ways of reading that are compared; each runs in its own process.
 
     python -m benchmarks.readers.ways WAY JOB RESULT
 
-runs one: JOB holds the fields of `Job` as JSON, RESULT is the file that examples and seconds go to.
+runs one: JOB holds the fields of `Job` as JSON, RESULT is the file for examples and seconds.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.own_process import answer, run
+from benchmarks.common.own_process import run_way, serve_way
 from benchmarks.readers.job import BATCH, Job
 
 
@@ -26,12 +26,12 @@ class Way:
     """One way.
 
     Attributes:
-      title: what the table calls it.
-      function: `module:function`; gets a `Job`, returns what reads all examples once when it is called.
-      gives: what that reads: `examples` one by one, or `batches`.
-      checks: which checksums are looked at.
-      needs: one of `_EXTRAS`; empty: nothing that is not always there.
-      files: which of `benchmarks.readers.files`' it reads instead of the dataset's.
+      title: Name in the table.
+      function: `module:function`, which takes a `Job` and returns a `Pass`.
+      gives: Items of the pass: `examples` one by one, or `batches`.
+      checks: Checksums that are verified.
+      needs: Package out of `_EXTRAS`; empty if the base install is enough.
+      files: Kind of file that it reads instead of the dataset's shards; empty for the shards.
     """
 
     title: str
@@ -51,13 +51,13 @@ _EXTRAS = {
     "tfrecord": "bench",
     "webdataset": "bench",
 }
-"""Packages, and which of streetdigits' extras brings each."""
+"""Extra of streetdigits that installs each package."""
 _OURS, _TENSORFLOW, _PEERS = (f"benchmarks.readers.{name}" for name in ("ours", "tensorflow", "peers"))
 WAYS = {
     "tf.data": Way("tf.data, parse_example", f"{_TENSORFLOW}:tf_data", "batches", "records", "tensorflow"),
     "open": Way("tfrecords.open, in order", f"{_OURS}:in_order", "examples", "records"),
     "unverified": Way("tfrecords.open, verify=False", f"{_OURS}:unverified", "examples", "lengths"),
-    "random": Way("tfrecords.open, by number, shuffled", f"{_OURS}:by_number", "examples", "records"),
+    "random": Way("tfrecords.open, by index, shuffled", f"{_OURS}:by_index", "examples", "records"),
     "batches": Way("Batches, shuffled", f"{_OURS}:batches", "batches", "records"),
     "torch-dataset": Way("PyTorch on DigitDataset, shuffled", f"{_OURS}:torch_dataset", "batches", "records", "torch"),
     "torch-batches": Way("PyTorch on DigitBatches, shuffled", f"{_OURS}:torch_batches", "batches", "records", "torch"),
@@ -97,18 +97,24 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of a way took: the examples that it gave, and the seconds."""
+    """Costs of one run of a way.
+
+    Attributes:
+      examples: Number of examples read.
+      seconds: Time of the pass.
+    """
 
     examples: int
     seconds: float
 
     @property
     def per_s(self) -> float:
+        """Examples per second."""
         return self.examples / self.seconds
 
 
 def missing(name: str, ways: Mapping[str, Way] = WAYS) -> str:
-    """Returns how to get what a way needs; empty where it is there."""
+    """Returns how to install the package that a way needs; empty if it is installed."""
     needs = ways[name].needs
     if not needs or importlib.util.find_spec(needs):
         return ""
@@ -116,24 +122,30 @@ def missing(name: str, ways: Mapping[str, Way] = WAYS) -> str:
 
 
 def conditions(absent: Iterable[str], ways: Mapping[str, Way] = WAYS) -> list[str]:
-    """Returns the lines that tell on which core the ways ran, and which were left out and why."""
+    """Returns lines that state on which core the ways ran, and which were left out and why."""
     chosen = core()
-    where = "Several cores: this system does not let one be chosen." if chosen is None else f"Core {chosen} alone."
+    where = "Several cores: this system does not allow to choose one." if chosen is None else f"Core {chosen} alone."
     return [where, *(f"Left out: {ways[name].title}. {missing(name, ways)}" for name in absent)]
 
 
 def measure(name: str, job: Job, folder: Path, module: str = "benchmarks.readers.ways") -> Measured:
-    """Runs a way; `folder` is for its log and result, `module` the one that `serve` answers for.
+    """Runs a way in its own process.
+
+    Args:
+      name: Name of the way.
+      job: Work of the way.
+      folder: Folder for its log and result.
+      module: Module that calls `serve` with the way.
 
     Raises:
-      RuntimeError: it failed; the text is the last line that it said.
+      RuntimeError: The way failed; the text is the last line of its output.
     """
-    result, _, _ = run(module, name, job, folder)
+    result, _, _ = run_way(module, name, job, folder)
     return Measured(**result)
 
 
 def read(name: str, job: Job, ways: Mapping[str, Way] = WAYS) -> Measured:
-    """Reads all examples once, in this process, after a first batch of them."""
+    """Reads a first batch, then all examples once with the clock running, in this process."""
     module, function = ways[name].function.split(":")
     start_pass = getattr(importlib.import_module(module), function)(job)
     batched = ways[name].gives == "batches"
@@ -148,17 +160,17 @@ def _count(items: Iterable[Any], batched: bool) -> int:
 
 
 def core() -> int | None:
-    """Returns the core that every way runs on; None where the system does not let one be chosen."""
+    """Returns the core that every way runs on; None if the system does not allow to choose one."""
     return max(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else None
 
 
 def serve(ways: Mapping[str, Way]) -> None:
-    """Is `main` of the process that measures one of these ways."""
-    answer(partial(_work, ways))
+    """Runs as `main` of a process that measures one of these ways."""
+    serve_way(partial(_work, ways))
 
 
 def _work(ways: Mapping[str, Way], name: str, job: dict[str, Any]) -> dict[str, float]:
-    # Before anything is imported that counts the cores for its threads, or looks for a GPU.
+    # Must precede the import of anything that counts the cores for its threads, or looks for a GPU.
     chosen = core()
     if chosen is not None:
         os.sched_setaffinity(0, {chosen})

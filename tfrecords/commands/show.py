@@ -15,7 +15,7 @@ from tfrecords.record.schema import DigitExample
 
 EPILOG = """\
 example:
-  python -m tfrecords show svhn-records --split train --count 40 --output sheet.png
+  python -m tfrecords show svhn-records --count 40 --output sheet.png
 """
 _MARGIN = 8
 _LABEL_HEIGHT = 22

@@ -25,8 +25,8 @@ EPILOG = """\
 example:
   python -m tfrecords validate svhn-records
 
-Exit code 0: the dataset is complete and correct. Exit code 1: it is not, and the
-first errors are printed. If manifest.json breaks its own JSON schema
+Exit code 0: the dataset is complete and correct. Exit code 1: it is not, and
+the first errors are printed. If manifest.json breaks its own JSON schema
 (tfrecords/manifest.schema.json), only these errors are printed, because all
 other files are checked against the manifest.
 """
@@ -38,7 +38,8 @@ _MESSAGE_CHARACTERS = 200
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `validate`."""
     parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
-    parser.add_argument("--max-errors", type=int, default=_MAX_ERRORS, help="number of errors after which to stop")
+    limit = "number of errors after which to stop"
+    parser.add_argument("--max-errors", type=int, default=_MAX_ERRORS, metavar="N", help=limit)
     add_renamed(parser, "--faults", "--max-errors", type=int)
 
 

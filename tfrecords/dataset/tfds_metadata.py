@@ -1,8 +1,8 @@
-"""features.json and dataset_info.json: what makes the directory one of TensorFlow Datasets'.
+"""features.json and dataset_info.json, with which TensorFlow Datasets reads the directory.
 
-The two are written as text, so that preparing data needs neither TensorFlow nor
-TensorFlow Datasets; their layout is that of tensorflow_datasets/core/proto/
-{feature,dataset_info}.proto as version 4.9 writes it.
+Both are written as text, so that preparing data needs neither TensorFlow nor TensorFlow Datasets. Their layout is that
+of tensorflow_datasets/core/proto/{feature,dataset_info}.proto as version 4.9 writes it. Descriptions are part of the
+files: another wording makes another dataset.
 """
 
 import json
@@ -15,7 +15,7 @@ _CORE = "tensorflow_datasets.core.features"
 
 
 class _Publication(NamedTuple):
-    """Whose the pictures of a source are: its name for people, where it is told of, its terms and its paper."""
+    """Publication of a source: its title, homepage, terms of use and paper."""
 
     title: str
     homepage: str
@@ -37,11 +37,11 @@ _PUBLICATIONS = {
 }""",
     )
 }
-"""By the source that the manifest's configuration names."""
+"""Publications by source, as named in the configuration of the manifest."""
 
 
 def features_json(image: ImageInfo) -> str:
-    """Returns the text of features.json for records whose pictures are as `image` says."""
+    """Returns the text of features.json for records with images of this shape and encoding."""
     features = {name: _feature(name) for name in FEATURES if not name.startswith("image")}
     features["image"] = _image_feature(image)
     content = {"pythonClassName": f"{_CORE}.features_dict.FeaturesDict", "featuresDict": {"features": features}}
@@ -58,7 +58,7 @@ def dataset_info_json(manifest: Manifest) -> str:
             "shardLengths": [str(shard.examples) for shard in split.shards],
         }
         for name, split in manifest.splits.items()
-        # TensorFlow Datasets knows no split without examples.
+        # TensorFlow Datasets does not support splits without examples.
         if split.examples
     ]
     publication = _PUBLICATIONS[manifest.config["source"]]
@@ -79,7 +79,7 @@ def dataset_info_json(manifest: Manifest) -> str:
 
 
 def _description(manifest: Manifest, publication: _Publication) -> str:
-    """Returns what the dataset is, for people: a paragraph a line."""
+    """Returns the description of the dataset, one paragraph per line."""
     config, crop = manifest.config, manifest.config["crop"]
     read = " and ".join(f"{source.subset} ({source.pictures:,} pictures)" for source in manifest.sources)
     size, record = (f"{size}x{size} pixels" for size in (crop["crop_size"], crop["record_size"]))

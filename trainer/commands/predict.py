@@ -1,12 +1,10 @@
-"""python -m trainer predict: the numbers in a user's own pictures, as they come."""
+"""python -m trainer predict: the numbers in a user's own pictures, read and printed batch by batch."""
 
 import argparse
 import functools
 import itertools
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -17,73 +15,83 @@ from tfrecords.images.decode import decode_picture, evaluation_view
 from trainer.input.photos import ENDINGS, find_photos, is_folder
 from trainer.pretrained import chosen_run
 from trainer.run.weights import load_model
-from trainer.scoring.decode import Numbers, decode_numbers
+from trainer.scoring.decode import decode_predictions
 from trainer.scoring.inference import make_forward
+from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
 EPILOG = """\
 examples:
-  a picture that holds the number and little else, with the weights that come with the package:
+  a picture that shows the number and little else, with the pretrained weights:
     python -m trainer predict house.jpg
-  with a model of your own:
+  the same with a model of your own:
     python -m trainer predict --run-dir runs/first house.jpg
-  a street photo, with the number's place in it (left, top, width, height in pixels):
-    python -m trainer predict --run-dir runs/first street.jpg --box 120,80,60,40
-  several, each with its own box, as JSON:
-    python -m trainer predict --run-dir runs/first a.png b.png --box 1,2,30,20 --box 5,5,40,30 --json
-  a folder with all below it, a JSON object a line:
-    python -m trainer predict --run-dir runs/first photos --json-lines > numbers.jsonl
+  a street photo, with the box of the number (left, top, width, height, pixels):
+    python -m trainer predict street.jpg --box 120,80,60,40
+  several, each with its own box, printed as JSON:
+    python -m trainer predict a.png b.png --box 1,2,30,20 --box 5,5,40,30 --json
+  a folder with its subfolders, printed as one JSON object per line:
+    python -m trainer predict photos --json-lines > numbers.jsonl
   paths from another program:
-    find photos -newer numbers.jsonl -name '*.jpg' -print0 | python -m trainer predict --run-dir runs/first - --null
+    find . -name '*.jpg' -print0 | python -m trainer predict - --null
 
-Of a folder, the files are read that end as pictures do, hidden ones left out, in the order of their names. Answers
-are written a batch at a time: --batch-size 1 answers each line of standard input at once.
+In a folder, files with the suffix of a picture format are read in order of
+their names; hidden files are skipped. Predictions are printed after each batch:
+with --batch-size 1, each line of standard input is answered at once.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Adds the options of `predict`."""
     parser.add_argument(
         "photos",
         nargs="+",
         metavar="PHOTO",
-        help="picture files, in any usual format; folders; or - for paths from standard input, one a line",
+        help="picture files of any common format, folders, or - for paths from standard input, one per line",
     )
-    parser.add_argument("--run-dir", help="of a trained model; without it, the weights that come with the package")
+    parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
     parser.add_argument(
         "--box",
         action="append",
         metavar="X,Y,W,H",
-        help="where the number is: left, top, width, height in pixels, from 0; once for each photo, in order. "
-        "Without it the whole picture is read",
+        help="box of the number: left, top, width and height in pixels, from 0; one per photo, in the same order. "
+        "Without boxes, the complete picture is read",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a JSON array with all probabilities")
-    form.add_argument("--json-lines", action="store_true", help="print a JSON object a line, with all probabilities")
-    parser.add_argument("--null", action="store_true", help="paths on standard input end in NUL, as of find -print0")
-    parser.add_argument("--batch-size", type=int, default=64, help="pictures at a time")
+    form.add_argument(
+        "--json-lines", action="store_true", help="print one JSON object per line, with all probabilities"
+    )
+    parser.add_argument(
+        "--null", action="store_true", help="separate paths on standard input by NUL, as find -print0 does"
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="pictures per batch")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads every photo that can be read; the others are named on standard error, and make the exit code 1."""
+    """Prints the number in every picture that can be read; prints an error for each other one and returns 1.
+
+    Raises:
+      UserError: An option, the run or standard input cannot be used.
+    """
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1.", args.batch_size)
     boxes = _boxes(args)
-    run_ = chosen_run(args.run_dir)
-    # The model is loaded for the sake of the pictures: none is loaded where none can be read.
-    forward = functools.cache(lambda: make_forward(load_model(run_)))
+    chosen = chosen_run(args.run_dir)
+    # The model is loaded with the first picture that can be read, so never where there is none.
+    forward = functools.cache(lambda: make_forward(load_model(chosen)))
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
     pairs = zip(photos(), boxes or itertools.repeat(None), strict=False)
     total = None if "-" in args.photos else sum(1 for _ in photos())
-    printer = Printer(args.json, args.json_lines)
+    printer = PredictionPrinter(args.json, args.json_lines)
     failed = 0
     with tqdm(total=total, desc="predict", unit=" pictures", leave=False, disable=None) as bar:
         while batch := list(itertools.islice(pairs, args.batch_size)):
-            names, views = _read_views(batch, run_.crop)
-            if views:
-                outputs = forward()(np.stack(views))
-                numbers = decode_numbers(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
-                printer.write([describe(name, numbers, index) for index, name in enumerate(names)])
-            failed += len(batch) - len(views)
+            names, images = _read_images(batch, chosen.crop)
+            if images:
+                outputs = forward()(np.stack(images))
+                predictions = decode_predictions(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+                printer.write([prediction_json(name, predictions, index) for index, name in enumerate(names)])
+            failed += len(batch) - len(images)
             bar.update(len(batch))
     printer.close()
     lost = f"; {failed:,} could not be read" if failed else ""
@@ -91,34 +99,11 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
-    boxes = [parse_box(text) for text in args.box or []]
-    if boxes and len(boxes) != len(args.photos):
-        raise UserError("--box must be given once for each photo, or not at all.", f"{len(boxes)} boxes")
-    no_files = [name for name in args.photos if name == "-" or is_folder(Path(name))]
-    if boxes and no_files:
-        raise UserError("--box must be given for files, not for folders or standard input.", no_files[0])
-    return boxes
-
-
-def _read_views(batch: list[tuple[Path, BoundingBox | None]], crop: CropSpec) -> tuple[list[str], list[np.ndarray]]:
-    """Returns name and view of each photo that can be read, and tells why the others cannot."""
-    names, views = [], []
-    for path, box in batch:
-        try:
-            views.append(read_view(path, [box] if box else [], crop))
-            # Names that are no UTF-8 can be printed nowhere.
-            names.append(str(path).encode(errors="backslashreplace").decode())
-        except (UserError, OSError) as error:
-            tqdm.write(f"error: {error}", file=sys.stderr)
-    return names, views
-
-
 def parse_box(text: str) -> BoundingBox:
     """Returns the box of "x,y,w,h": left, top, width, height.
 
     Raises:
-      UserError: not four numbers, or without width or height.
+      UserError: The text is not four numbers, or the width or height is not above 0.
     """
     try:
         left, top, width, height = (float(part) for part in text.split(","))
@@ -129,12 +114,17 @@ def parse_box(text: str) -> BoundingBox:
     return BoundingBox(top, left, top + height, left + width)
 
 
-def read_view(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> np.ndarray:
-    """Returns what the model sees of a photo: (record_size, record_size, 3) uint8, as its records were made.
+def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> np.ndarray:
+    """Returns the model's image of a photo: (record_size, record_size, 3) uint8, cut out as for its records.
+
+    Args:
+      path: Picture file.
+      boxes: Box of the number; none for the complete picture.
+      crop: How images are cut out of pictures.
 
     Raises:
-      UserError: not a picture, or the box lies outside it.
-      OSError: the file cannot be read.
+      UserError: The file is not a picture, or the box lies outside it.
+      OSError: The file cannot be read.
     """
     if is_folder(path):
         raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(ENDINGS))}).")
@@ -145,61 +135,24 @@ def read_view(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> np.ndarra
         raise UserError(f"{path}: {error}") from error
 
 
-def describe(name: str, numbers: Numbers, index: int) -> dict[str, Any]:
-    """Returns one answer as JSON holds it; probabilities 0..1."""
-    length = int(numbers.length[index])
-    digits = numbers.digits[index, :length].tolist()
-    probabilities = numbers.digit_probabilities[index, :length]
-    return {
-        "photo": name,
-        "number": numbers.texts[index],
-        "length": length,
-        "confidence": float(numbers.confidence[index]),
-        "length_probabilities": numbers.length_probabilities[index].tolist(),
-        "digits": [
-            {"digit": digit, "probability": float(row[digit]), "probabilities": row.tolist()}
-            for digit, row in zip(digits, probabilities, strict=False)
-        ],
-    }
+def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
+    boxes = [parse_box(text) for text in args.box or []]
+    if boxes and len(boxes) != len(args.photos):
+        raise UserError("--box must be given once per photo, or not at all.", f"{len(boxes)} boxes")
+    no_files = [name for name in args.photos if name == "-" or is_folder(Path(name))]
+    if boxes and no_files:
+        raise UserError("--box must be given for files, not for folders or standard input.", no_files[0])
+    return boxes
 
 
-class Printer:
-    """Writes answers to standard output as they come: as a table, an array of JSON, or JSON lines."""
-
-    def __init__(self, json_array: bool, json_lines: bool) -> None:
-        self.count = 0
-        self._array, self._lines, self._width = json_array, json_lines, 0
-
-    def write(self, answers: list[dict[str, Any]]) -> None:
-        """Writes the answers of one batch, and flushes."""
-        if self._array:
-            # Whole lines only, or the progress bar wipes them out; the comma goes first, for the last is not known.
-            lines = [f"{',' if self.count or row else '['}{_as_json(answer)}" for row, answer in enumerate(answers)]
-        elif self._lines:
-            lines = [_as_json(answer) for answer in answers]
-        else:
-            lines = self._table(answers)
-        tqdm.write("\n".join(lines), file=sys.stdout)
-        sys.stdout.flush()
-        self.count += len(answers)
-
-    def close(self) -> None:
-        """Ends the array."""
-        if self._array:
-            print("]" if self.count else "[]", flush=True)
-
-    def _table(self, answers: list[dict[str, Any]]) -> list[str]:
-        """Lines of photo, number, confidence, and each digit's probability; the first batch decides the width."""
-        lines = []
-        if not self.count:
-            self._width = max(len("photo"), *(len(answer["photo"]) for answer in answers))
-            lines.append(f"{'photo':<{self._width}}  {'number':<7} confidence  digits")
-        for answer in answers:
-            digits = " ".join(f"{digit['digit']}:{digit['probability']:.3f}" for digit in answer["digits"])
-            number = answer["number"] or "-"
-            lines.append(f"{answer['photo']:<{self._width}}  {number:<7} {answer['confidence']:>10.4f}  {digits}")
-        return lines
-
-
-def _as_json(answer: dict[str, Any]) -> str:
-    return json.dumps(answer, ensure_ascii=False)
+def _read_images(batch: list[tuple[Path, BoundingBox | None]], crop: CropSpec) -> tuple[list[str], list[np.ndarray]]:
+    """Returns name and image of each photo that can be read, and prints an error for each other one."""
+    names, images = [], []
+    for path, box in batch:
+        try:
+            images.append(read_image(path, [box] if box else [], crop))
+            # A name that is not UTF-8 cannot be printed.
+            names.append(str(path).encode(errors="backslashreplace").decode())
+        except (UserError, OSError) as error:
+            tqdm.write(f"error: {error}", file=sys.stderr)
+    return names, images

@@ -1,32 +1,38 @@
-"""python -m trainer report: its options and its last line."""
+"""python -m trainer report: one self-contained page of a run."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from trainer.report.page import size, write_report
+from trainer.report.page import format_bytes, write_report
 from trainer.run.directory import REPORT
 
-EPILOG = """examples:
-  python -m trainer report --run-dir runs/compact
-  python -m trainer report --run-dir runs/compact --data /mnt/records --output compact.html
+EPILOG = """\
+examples:
+  python -m trainer report --run-dir runs/first
+  python -m trainer report --run-dir runs/first --data records --output run.html
+
+The page shows what the run directory holds: training curves, scores, and
+pictures with their predictions. It says which parts are missing, and which
+command makes them.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `report`."""
-    parser.add_argument("--run-dir", type=Path, required=True, help="the directory that train made")
-    parser.add_argument("--output", type=Path, help="the page to write (report.html in the run directory)")
+    parser.add_argument("--run-dir", type=Path, required=True, help="run directory to summarise")
+    parser.add_argument("--output", type=Path, help="HTML file to write (default: report.html in the run directory)")
     parser.add_argument(
-        "--data", type=Path, help="the dataset directory, if it is no longer where it was when evaluated"
+        "--data", type=Path, help="dataset directory, if it has moved since the evaluation; its pictures are shown"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the page; the last line on standard output says what was made and where.
+    """Writes the page, and prints what it shows and where it is.
 
     Raises:
-      UserError: the run directory cannot be used.
+      UserError: The run directory cannot be used.
+      OSError: A file cannot be read or written.
     """
     output = args.output or args.run_dir / REPORT
     report = write_report(args.run_dir, output, args.data)
@@ -34,5 +40,5 @@ def run(args: argparse.Namespace) -> int:
         print(f"note: {line}", file=sys.stderr)
     count = len(report.missing)
     missing = f", {count} part{'s' * (count > 1)} missing" if count else ""
-    print(f"Report with {report.num_pictures} pictures{missing} ({size(output.stat().st_size)}): {output}")
+    print(f"Report with {report.num_pictures} pictures{missing} ({format_bytes(output.stat().st_size)}): {output}")
     return 0

@@ -1,4 +1,4 @@
-"""Which hosts train together, from TF_CONFIG, as Kubernetes' training operator and Vertex AI set it."""
+"""Hosts that train together, read from TF_CONFIG as Kubernetes' training operator and Vertex AI set it."""
 
 import json
 from collections.abc import Mapping
@@ -9,16 +9,16 @@ from tfrecords.errors import UserError
 
 TF_CONFIG = "TF_CONFIG"
 _TYPES = ("chief", "worker")
-"""Those who train, the chief first."""
+"""Task types that train, the chief first."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """The hosts that share a run, and which of them this one is.
+    """Hosts that share a run.
 
     Attributes:
-      addresses: host:port of all who train, the chief first.
-      host: this one's place in `addresses`.
+      addresses: Addresses host:port of all hosts that train, the chief first.
+      host: Index of this host in `addresses`.
     """
 
     addresses: tuple[str, ...] = ("localhost",)
@@ -26,7 +26,7 @@ class Cluster:
 
     @property
     def hosts(self) -> int:
-        """How many there are."""
+        """Number of hosts."""
         return len(self.addresses)
 
     @property
@@ -36,10 +36,13 @@ class Cluster:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Cluster":
-        """Returns what TF_CONFIG says; without it, one host.
+        """Returns the cluster that TF_CONFIG describes, or a single host without TF_CONFIG.
+
+        Args:
+          environment: Environment variables.
 
         Raises:
-          UserError: TF_CONFIG is not what TensorFlow reads, or gives this host nothing to do.
+          UserError: TF_CONFIG is invalid, or makes this host an evaluator.
         """
         text = environment.get(TF_CONFIG, "").strip()
         if not text:
@@ -60,30 +63,33 @@ class Cluster:
 
 
 def _jobs(cluster: Any) -> dict[str, list[str]]:
-    good = isinstance(cluster, dict) and all(
+    """Returns the addresses of each task type, checked."""
+    is_valid = isinstance(cluster, dict) and all(
         isinstance(part, list) and part and all(isinstance(address, str) and ":" in address for address in part)
         for part in cluster.values()
     )
-    if not good:
+    if not is_valid:
         raise UserError(f'{TF_CONFIG}: "cluster" must list the addresses HOST:PORT of each task type.', cluster)
     if unknown := set(cluster) - {*_TYPES, "evaluator"}:
         rule = f"{TF_CONFIG}: the task types may be chief, worker and evaluator; there are no parameter servers here."
         raise UserError(rule, ", ".join(sorted(unknown)))
     if len(cluster.get("chief", [])) > 1:
         raise UserError(f"{TF_CONFIG}: there must be one chief.", cluster["chief"])
-    return cluster
+    checked: dict[str, list[str]] = cluster
+    return checked
 
 
 def _task(task: Any, jobs: dict[str, list[str]]) -> tuple[str, int]:
+    """Returns this host's task type and its index among the tasks of this type, checked."""
     if not isinstance(task, dict) or not {"type", "index"} <= set(task):
         raise UserError(f'{TF_CONFIG}: "task" must have a type and an index.', task)
     kind, index = task["type"], task["index"]
     if kind == "evaluator":
-        raise UserError(f"{TF_CONFIG}: an evaluator has nothing to do, since the chief validates.", task)
+        raise UserError(f"{TF_CONFIG}: an evaluator has nothing to do, because the chief validates.", task)
     if kind not in jobs:
         raise UserError(f"{TF_CONFIG}: the task's type must be one of the cluster's: {', '.join(jobs)}.", kind)
     # Some launchers write the index as text.
-    number = int(index) if isinstance(index, int) or (isinstance(index, str) and index.isdecimal()) else -1
-    if not 0 <= number < len(jobs[kind]):
+    position = int(index) if isinstance(index, int) or (isinstance(index, str) and index.isdecimal()) else -1
+    if not 0 <= position < len(jobs[kind]):
         raise UserError(f"{TF_CONFIG}: the index of a {kind} must be 0 to {len(jobs[kind]) - 1}.", index)
-    return kind, number
+    return kind, position

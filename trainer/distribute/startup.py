@@ -1,4 +1,4 @@
-"""Starts TensorFlow: its memory kept, and without its lines about GPUs that are not there."""
+"""Start of TensorFlow: an allocator that keeps freed memory, and no log lines about missing GPUs."""
 
 import contextlib
 import ctypes
@@ -12,17 +12,17 @@ _NOISE = re.compile(
 )
 
 
-# glibc's malloc.h; larger thresholds for mmap are refused.
+# Options of glibc's malloc.h, which refuses larger thresholds for mmap.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MMAP_BYTES, _PAD_BYTES, _TRIM_BYTES = 32 << 20, 64 << 20, (1 << 31) - 1
 
 
 def keep_freed_memory() -> None:
-    """Has the C library keep the memory that a training step frees, for the next step.
+    """Makes the C library keep the memory that a training step frees, for the next step.
 
-    By default glibc hands each large buffer back to the system and asks for it anew:
-    on two cores `compact` took 10.3 ms a picture that way, half of it in the kernel,
-    and 5.6 ms with the memory kept. Elsewhere than on glibc it does nothing.
+    By default glibc returns each large buffer to the system and requests it again. On two cores `compact` took 10.3 ms
+    per image that way, half of it in the kernel, and 5.6 ms with the memory kept. With other C libraries the function
+    does nothing.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(None)
@@ -35,10 +35,10 @@ def keep_freed_memory() -> None:
 
 
 def start_tensorflow() -> None:
-    """Imports TensorFlow and lists its devices; what is written to standard error meanwhile is shown after, less noise.
+    """Imports TensorFlow and lists its devices, without the log lines that say nothing to a user.
 
-    The lines come from C++ before any of TensorFlow's settings of its log is read
-    (2.21), so the file descriptor itself is turned aside.
+    These lines come from C++ before TensorFlow reads its log settings (2.21). So standard error is redirected at the
+    file descriptor, and the remaining lines are printed afterwards.
     """
     keep_freed_memory()
     sys.stderr.flush()

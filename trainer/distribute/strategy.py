@@ -1,4 +1,4 @@
-"""The devices that share a step: of this host, or of several."""
+"""Devices that share a training step, on this host or on several."""
 
 import contextlib
 import os
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -18,11 +17,11 @@ from tfrecords.errors import UserError
 from trainer.distribute.cluster import Cluster
 
 HEARTBEAT_SECONDS = 10
-"""A host that is silent for so long is gone. The others notice 5 to 10 s after it was killed."""
+"""Seconds without a sign of life after which a host counts as lost. The others notice 5 to 10 s after it is killed."""
 HOST_LOST = 138
-"""Exit code of a run that lost a host: as of a process that SIGUSR1 ended, which Kubeflow tries again."""
+"""Exit code of a run that lost a host: the code of a process ended by SIGUSR1, which Kubeflow retries."""
 
-# Waits for its input to end, which says that all is well; else it ends its parent, with a line that says why.
+# Waits for its input to end, which means success. At the deadline it prints a line and ends its parent.
 _WATCHDOG = """
 import os, select, signal, sys
 parent, seconds, line = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
@@ -32,22 +31,39 @@ if not select.select([sys.stdin], [], [], seconds)[0]:
 """
 
 
-def make_strategy(cluster: Cluster, device: str, minutes: float) -> tf.distribute.Strategy:
-    """Returns the strategy of all devices; where there are several hosts, once all of them have come.
+@dataclass(frozen=True)
+class Devices:
+    """Devices that train together, on all hosts.
 
-    Call it before anything else is asked of TensorFlow.
+    Attributes:
+      cluster: Hosts, this one among them.
+      strategy: Strategy over the devices of all hosts.
+    """
+
+    cluster: Cluster
+    strategy: tf.distribute.Strategy
+
+    def gather(self, value: float) -> list[float]:
+        """Waits for all hosts and returns the value of each, the chief's first."""
+        return _gather(self.strategy, self.cluster.hosts, value)
+
+
+def make_strategy(cluster: Cluster, device: str, minutes: float) -> tf.distribute.Strategy:
+    """Returns the strategy over all devices, after all hosts have joined.
+
+    Call it before anything else initialises TensorFlow.
 
     Args:
-      cluster: the hosts.
-      device: auto, cpu or gpu; auto takes GPUs where there are any.
-      minutes: in which all hosts must have come; else the process ends with a line and `HOST_LOST`.
+      cluster: Hosts, this one among them.
+      device: Kind of device: auto, cpu or gpu. auto uses GPUs where there are any.
+      minutes: Minutes to wait for all hosts to join. After them the process prints an error and exits with `HOST_LOST`.
 
     Raises:
-      UserError: no GPU where one was asked for.
+      UserError: A GPU was requested and there is none.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if device == "gpu" and not gpus:
-        raise UserError("--device gpu needs a GPU that TensorFlow sees; auto takes what there is.", "no GPU")
+        raise UserError("--device gpu needs a GPU that TensorFlow can use; auto uses what there is.", "no GPU")
     if device == "cpu" and gpus:
         tf.config.set_visible_devices([], "GPU")
     if cluster.hosts > 1:
@@ -56,33 +72,14 @@ def make_strategy(cluster: Cluster, device: str, minutes: float) -> tf.distribut
     names = [logical.name for logical in tf.config.list_logical_devices(kind)]
     if len(names) == 1:
         return tf.distribute.OneDeviceStrategy(names[0])
-    # Collective operations of two strategies in one process are confused with each other on CPUs (2.21).
+    # On CPUs the collective operations of two strategies in one process interfere with each other (2.21).
     reduction = None if kind == "GPU" else tf.distribute.ReductionToOneDevice()
     return tf.distribute.MirroredStrategy(names, cross_device_ops=reduction)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a run is trained: on which data, hosts and devices.
-
-    Attributes:
-      data: dataset directory.
-      cluster: the hosts, this one among them.
-      strategy: of all devices.
-    """
-
-    data: Path
-    cluster: Cluster
-    strategy: tf.distribute.Strategy
-
-    def share(self, value: float) -> list[float]:
-        """Waits for all hosts and returns each one's value, the chief's first."""
-        return _share(self.strategy, self.cluster.hosts, value)
-
-
 def _multi_worker(cluster: Cluster, minutes: float) -> tf.distribute.Strategy:
-    """Returns a MultiWorkerMirroredStrategy over hosts that are all workers, the chief being the first."""
-    # The strategy would set this up by itself, with its own, longer times; there is no public way (2.21).
+    """Returns a MultiWorkerMirroredStrategy over hosts that are all workers; the first one is the chief."""
+    # The strategy would configure this itself, with longer timeouts. There is no public API for it (2.21).
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader="/job:worker/replica:0/task:0",
@@ -99,52 +96,51 @@ def _multi_worker(cluster: Cluster, minutes: float) -> tf.distribute.Strategy:
         rpc_layer="grpc",
     )
     line = (
-        f"error: all {cluster.hosts} hosts must come within {minutes:g} minutes (--host-minutes). "
+        f"error: all {cluster.hosts} hosts must join within {minutes:g} minutes (--host-minutes). "
         f"Received: not all of {', '.join(cluster.addresses)}; this is host {cluster.host}"
     )
     with _deadline(minutes * 60, line):
         strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
-        # The first collective operation: a host may come this far, and no further.
-        _share(strategy, cluster.hosts, 0.0)
+        # The first collective operation is within the deadline too: a host may stop right before it.
+        _gather(strategy, cluster.hosts, 0.0)
     return strategy
 
 
 @contextlib.contextmanager
 def _deadline(seconds: float, line: str) -> Iterator[None]:
-    """Ends this process with `line` and SIGUSR1 when the block takes longer.
+    """Prints `line` and ends this process with SIGUSR1 if the block takes longer.
 
-    From outside: TensorFlow waits for its hosts without letting Python run.
+    Another process does it, because Python does not run while TensorFlow waits for its hosts.
     """
     program = [sys.executable, "-S", "-c", _WATCHDOG, str(os.getpid()), str(seconds), line]
-    # Its input is closed when the block ends, or this process.
+    # Its input is closed when the block or this process ends.
     with subprocess.Popen(program, stdin=subprocess.PIPE):  # noqa: S603  # our own Python
         yield
 
 
-def _share(strategy: tf.distribute.Strategy, hosts: int, value: float) -> list[float]:
-    """Waits for all hosts and returns each one's value, the chief's first."""
+def _gather(strategy: tf.distribute.Strategy, hosts: int, value: float) -> list[float]:
+    """Waits for all hosts and returns the value of each, the chief's first."""
     if hosts == 1:
         return [value]
     local = strategy.num_replicas_in_sync // hosts
 
-    def own_place(replica: tf.distribute.experimental.ValueContext) -> tf.Tensor:
+    def in_own_slot(replica: tf.distribute.experimental.ValueContext) -> tf.Tensor:
         host, device = divmod(replica.replica_id_in_sync_group, local)
         values = np.zeros(hosts)
         values[host] = value if device == 0 else 0.0
         return tf.constant(values)
 
-    values = strategy.experimental_distribute_values_from_function(own_place)
-    shared: list[float] = _collector(strategy)(values).numpy().tolist()
-    return shared
+    values = strategy.experimental_distribute_values_from_function(in_own_slot)
+    gathered: list[float] = _collector(strategy)(values).numpy().tolist()
+    return gathered
 
 
 @lru_cache
 def _collector(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns a function that sums values over all replicas, traced once."""
 
-    @tf.function
     def collect(values: tf.Tensor) -> tf.Tensor:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
 
-    collector: Callable[[tf.Tensor], tf.Tensor] = collect
+    collector: Callable[[tf.Tensor], tf.Tensor] = tf.function(collect)
     return collector

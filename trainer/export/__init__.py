@@ -1,1 +1,1 @@
-"""A trained model in other formats."""
+"""A trained model in other formats, each checked against the model."""

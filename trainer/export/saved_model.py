@@ -1,4 +1,4 @@
-"""A SavedModel that takes encoded pictures, for TensorFlow Serving, and the most probable number as a graph."""
+"""A SavedModel that takes encoded pictures, for TensorFlow Serving, and the decoding of predictions as a graph."""
 
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,27 @@ def write_saved_model(model: keras.Model, crop: CropSpec, output: Path) -> None:
     """Writes a SavedModel whose signatures take encoded pictures.
 
     Args:
-      model: trained on pictures cut as `crop` says.
-      crop: how pictures are cut around boxes, as `tfrecords.images.crop` does.
-      output: folder to make.
+      model: Model trained on images cut out as `crop` says.
+      crop: How images are cut out around boxes, as `tfrecords.images.crop` does it.
+      output: Folder to create.
     """
     pictures = tf.TensorSpec((None,), tf.string, name="pictures")
     boxes = tf.TensorSpec((None, 4), tf.float32, name="boxes")
 
-    def whole(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = tf.map_fn(
+    def without_boxes(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = tf.map_fn(
             lambda data: _resize(_decode(data), crop.record_size), pictures, fn_output_signature=tf.float32
         )
-        return _read(model, views, crop.record_size)
+        return _predict(model, images, crop.record_size)
 
     def with_boxes(pictures: tf.Tensor, boxes: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = tf.map_fn(lambda pair: _view(pair[0], pair[1], crop), (pictures, boxes), fn_output_signature=tf.float32)
-        return _read(model, views, crop.record_size)
+        images = tf.map_fn(
+            lambda pair: _cut_out(pair[0], pair[1], crop), (pictures, boxes), fn_output_signature=tf.float32
+        )
+        return _predict(model, images, crop.record_size)
 
     signatures = {
-        "serving_default": tf.function(whole, input_signature=[pictures]),
+        "serving_default": tf.function(without_boxes, input_signature=[pictures]),
         "with_boxes": tf.function(with_boxes, input_signature=[pictures, boxes]),
     }
     save_signatures(model, signatures, output)
@@ -43,21 +45,33 @@ def save_signatures(model: keras.Model, signatures: dict[str, Any], output: Path
     """Writes a SavedModel of functions that call a model.
 
     Keras 3.15's ExportArchive would write every weight twice: `compact` took 4.9 MB instead of 2.7.
+
+    Args:
+      model: Model that the functions call.
+      signatures: Signature name to `tf.function`.
+      output: Folder to create.
     """
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
     tf.saved_model.save(module, str(output), signatures)
 
 
-def ask_saved_model(path: Path, pictures: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns a SavedModel's answers to (batch, record_size, record_size, 3) uint8 pictures."""
-    encoded = tf.stack([tf.io.encode_png(picture) for picture in pictures])
-    answers = tf.saved_model.load(str(path)).signatures["serving_default"](pictures=encoded)
-    return {name: value.numpy() for name, value in answers.items()}
+def predict_saved_model(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns a SavedModel's predictions for (batch, record_size, record_size, 3) uint8 images."""
+    encoded = tf.stack([tf.io.encode_png(image) for image in images])
+    predictions = tf.saved_model.load(str(path)).signatures["serving_default"](pictures=encoded)
+    return {name: value.numpy() for name, value in predictions.items()}
 
 
 def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """`decode_numbers` in TensorFlow: a model's outputs to what is named there, without texts."""
+    """Returns the predictions for a model's outputs: `trainer.scoring.decode.decode_predictions` in TensorFlow.
+
+    Args:
+      outputs: `length_logits` (batch, 7) and `digit_logits` (batch, 5, 10).
+
+    Returns:
+      Tensors named, shaped and defined as the attributes of `trainer.scoring.decode.Predictions`.
+    """
     length_log = tf.nn.log_softmax(outputs["length_logits"])
     digit_log = tf.nn.log_softmax(outputs["digit_logits"])
     sums = tf.pad(tf.cumsum(tf.reduce_max(digit_log, -1), axis=-1), ((0, 0), (1, 0)))
@@ -76,12 +90,15 @@ def _decode(data: tf.Tensor) -> tf.Tensor:
 
 
 def _resize(picture: tf.Tensor, size: int) -> tf.Tensor:
-    # Rounded, because records hold whole grey values.
+    # Rounded, since records hold integer grey values.
     return tf.round(tf.image.resize(picture, (size, size), antialias=True))
 
 
-def _view(data: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
-    """`tfrecords.images.crop.evaluation_view` in TensorFlow: box grown, clipped, on whole pixels, resized, centre."""
+def _cut_out(data: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
+    """Returns the image around a box: `tfrecords.images.decode.evaluation_view` in TensorFlow.
+
+    The box is grown, clipped to the picture, rounded to integer pixels and resized; the centre of that is the image.
+    """
     picture = _decode(data)
     left, top, width, height = tf.unstack(box)
     limit = tf.cast(tf.shape(picture)[:2], tf.float32)
@@ -94,10 +111,10 @@ def _view(data: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     return _resize(part, crop.crop_size)[y : y + crop.record_size, x : x + crop.record_size]
 
 
-def _read(model: keras.Model, views: tf.Tensor, size: int) -> dict[str, tf.Tensor]:
-    """The answers to (batch, size, size, 3) pictures, and each number as text."""
-    answers = most_probable(model(tf.ensure_shape(views, (None, size, size, 3)), training=False))
-    length, digits = answers["length"], answers["digits"]
+def _predict(model: keras.Model, images: tf.Tensor, size: int) -> dict[str, tf.Tensor]:
+    """Returns the predictions for (batch, size, size, 3) images, with each number as text."""
+    predictions = most_probable(model(tf.ensure_shape(images, (None, size, size, 3)), training=False))
+    length, digits = predictions["length"], predictions["digits"]
     shown = tf.where(tf.range(MAX_LENGTH, dtype=tf.int64) < length[:, None], tf.strings.as_string(digits), "")
     more = tf.where(length > MAX_LENGTH, "…", "")
-    return {"number": tf.strings.join([tf.strings.reduce_join(shown, -1), more]), **answers}
+    return {"number": tf.strings.join([tf.strings.reduce_join(shown, -1), more]), **predictions}

@@ -1,4 +1,4 @@
-"""How far a run has come: checkpoints, one file each, whole or passed over."""
+"""Checkpoints of a run: one file each, with the variables of model and optimizer and the progress."""
 
 import json
 import logging
@@ -21,16 +21,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """What a run has done.
+    """Progress of a run.
 
     Attributes:
-      epoch: that runs now, from 0.
-      step: how many steps of it are done: the place in the data.
-      loss, right, examples: totals of these steps.
-      seconds: that they took.
-      history: a line for each epoch done.
-      best: the line of the epoch whose weights are kept; empty before there is one.
-      finished: whether there is nothing left to do.
+      epoch: Index of the current epoch.
+      step: Number of finished steps in the current epoch.
+      loss: Sum of the losses of these steps' examples.
+      right: Number of these examples that were predicted right.
+      examples: Number of these examples.
+      seconds: Time that these steps took.
+      history: Lines of the finished epochs.
+      best: Line of the epoch whose weights are kept; empty before the first.
+      finished: Whether the run is complete.
     """
 
     epoch: int = 0
@@ -44,55 +46,60 @@ class Progress:
     finished: bool = False
 
     def next_epoch(self) -> None:
-        """Goes on to the beginning of the next epoch."""
+        """Moves to the beginning of the next epoch."""
         self.epoch += 1
         self.step = 0
         self.loss = self.right = self.examples = self.seconds = 0.0
 
 
 class Clock:
-    """Tells when the next checkpoint is due."""
+    """Clock that decides when the next checkpoint is due. Steps are counted over the run."""
 
     def __init__(self, minutes: float, steps: int, step: int) -> None:
-        """Args:
-        minutes: between checkpoints.
-        steps: between checkpoints; 0 leaves it to the minutes.
-        step: of the whole run, that it stands at.
+        """Starts the clock.
+
+        Args:
+          minutes: Minutes between checkpoints.
+          steps: Steps between checkpoints; 0 leaves it to the minutes.
+          step: Number of steps finished.
         """
         self._minutes, self._steps = minutes, steps
         self.reset(step)
 
     def reset(self, step: int) -> None:
-        """Notes that a checkpoint is made after `step`."""
+        """Restarts the clock at a checkpoint after `step`."""
         self._step, self._time = step, time.monotonic()
 
     def is_due(self, step: int) -> bool:
-        """Returns whether there should be one after `step`."""
+        """Returns whether a checkpoint is due after `step`."""
         return time.monotonic() - self._time >= 60 * self._minutes or 0 < self._steps <= step - self._step
 
 
 class Checkpoints:
-    """The checkpoints of a run: the variables of model and optimizer by path, and the progress, as NumPy's .npz.
+    """Checkpoints of a run in NumPy's .npz format: variables of model and optimizer by path, and the progress.
 
-    What is random is not in them, because it follows from seed, epoch and step. Zip's CRC-32 tells damage.
+    They hold no state of random generators, because all random values follow from seed, epoch and step. The CRC-32 of
+    the zip format detects damage.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
-        """Args:
-        folder: of the files; made with the first one.
-        keep: how many of the newest to keep.
+        """Writes nothing yet.
+
+        Args:
+          folder: Folder of the files, made with the first checkpoint.
+          keep: Number of newest checkpoints to keep.
         """
         self._folder = folder
         self._keep = keep
 
     def save(self, step: int, progress: Progress, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        """Writes a checkpoint, whole or not at all, and deletes the oldest.
+        """Writes a checkpoint atomically and deletes the oldest ones.
 
         Args:
-          step: of the whole run; names the file.
-          progress: to be saved.
-          model: of the weights.
-          optimizer: built.
+          step: Number of finished steps, counted over the run; it names the file.
+          progress: Progress of the run.
+          model: Model of the run.
+          optimizer: Optimizer of the model, built.
         """
         arrays = {name: variable.numpy() for name, variable in _variables(model, optimizer).items()}
         arrays[_PROGRESS] = np.array(json.dumps(asdict(progress)))
@@ -102,16 +109,24 @@ class Checkpoints:
             path.unlink()
 
     def restore(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Progress | None:
-        """Gives model and optimizer the newest whole checkpoint's variables; returns its progress, or None."""
+        """Restores the newest complete checkpoint; damaged ones are skipped, with a warning.
+
+        Args:
+          model: Model that is changed.
+          optimizer: Optimizer of the model, built, that is changed.
+
+        Returns:
+          The progress of the checkpoint, or None without a complete one; then nothing is changed.
+        """
         variables = _variables(model, optimizer)
         for path in checkpoint_files(self._folder):
             arrays = _read(path)
             if arrays is None:
-                _log.warning("%s is damaged and passed over.", path)
+                _log.warning("%s is damaged and skipped.", path)
                 continue
             found = {name: value.shape for name, value in arrays.items() if name != _PROGRESS}
             if found != {name: tuple(variable.shape) for name, variable in variables.items()}:
-                _log.warning("%s is of another model or optimizer and passed over.", path)
+                _log.warning("%s is of another model or optimizer and skipped.", path)
                 continue
             for name, variable in variables.items():
                 variable.assign(arrays[name])
@@ -120,23 +135,24 @@ class Checkpoints:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """Returns the checkpoints in a folder, whole or damaged, the newest first; none where there is no folder."""
+    """Returns the checkpoints in a folder, complete or damaged, the newest first; none if the folder is missing."""
     return sorted((path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name)), reverse=True)
 
 
 def _variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
-    # The layers' random states are in `model.variables` too: they are never drawn from (trainer.fit.step).
+    """Returns the variables of model and optimizer by their names in a checkpoint."""
+    # Not `model.variables`, which includes the layers' random states: nothing is drawn from them (trainer.fit.step).
     named = {f"model/{variable.path}": variable for variable in model.weights}
     named.update((f"optimizer/{variable.path}", variable) for variable in optimizer.variables)
     if len(named) != len(model.weights) + len(optimizer.variables):
-        raise ValueError("Variables of one path cannot be told apart in a checkpoint.")
+        raise ValueError("Two variables of model or optimizer have the same path.")
     return named
 
 
 def _read(path: Path) -> dict[str, np.ndarray] | None:
-    """Returns a checkpoint's arrays, or None where it is damaged."""
+    """Returns the arrays of a checkpoint, or None if it is damaged."""
     try:
-        # Opened here: NumPy leaves a damaged file open.
+        # Opened here, because NumPy leaves a damaged file open.
         with path.open("rb") as stream, np.load(stream) as file:
             arrays = {name: file[name] for name in file.files}
         _progress(arrays)

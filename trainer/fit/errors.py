@@ -1,4 +1,4 @@
-"""TensorFlow's errors during training, in words that help."""
+"""Errors of TensorFlow during training, translated for users."""
 
 import contextlib
 import re
@@ -22,47 +22,59 @@ class HostLostError(Exception):
 
 
 def readable(batches: Iterable[Batch], directory: Path, split: str) -> Iterator[Batch]:
-    """Yields a split's batches.
+    """Yields the batches of a split.
+
+    Args:
+      batches: Batches of the split.
+      directory: Dataset directory, for the error.
+      split: Name of the split, for the error.
 
     Raises:
-      UserError: they cannot be read.
+      UserError: A batch cannot be read.
     """
     try:
         yield from batches
     except tf.errors.OpError as error:
-        # Those of Python functions come with a trace, at whose end they stand.
-        *_, fault = _PYTHON_ERROR.findall(str(error)) or [_WHERE_IN_TENSORFLOW.sub("", str(error).splitlines()[0])]
-        rule = f"The split {split} cannot be read: `python -m tfrecords validate {directory}` names every fault."
-        raise UserError(rule, fault) from error
+        # An error in a Python function ends a traceback.
+        *_, cause = _PYTHON_ERROR.findall(str(error)) or [_WHERE_IN_TENSORFLOW.sub("", str(error).splitlines()[0])]
+        rule = f"The split {split} cannot be read: `python -m tfrecords validate {directory}` lists all errors."
+        raise UserError(rule, cause) from error
 
 
 @contextlib.contextmanager
 def host_errors(hosts: int) -> Iterator[None]:
-    """Turns TensorFlow's errors of a host that is gone into a `HostLostError`."""
+    """Turns TensorFlow's errors about a lost host within the block into a `HostLostError`.
+
+    Args:
+      hosts: Number of hosts; with one, the errors are not changed.
+
+    Raises:
+      HostLostError: Another host no longer answers.
+    """
     try:
         yield
     except _LOST as error:
         if hosts == 1:
             raise
         raise HostLostError(
-            f"one of the {hosts} hosts no longer answers; start the same command on all of them, "
-            "and the run goes on from its last checkpoint."
+            f"one of the {hosts} hosts no longer answers; start the same command on all of them "
+            "to resume from the last checkpoint."
         ) from error
 
 
-def not_finite(step: int, directory: Path, keys: Sequence[str], totals: StepTotals) -> UserError:
+def not_finite_error(step: int, directory: Path, keys: Sequence[str], totals: StepTotals) -> UserError:
     """Returns the error of a step whose loss or gradients are not finite.
 
     Args:
-      step: of the whole run, from 1.
-      directory: of the run.
-      keys: of the step's examples.
-      totals: of the step.
+      step: Step, counted over the run from 1.
+      directory: Run directory.
+      keys: Keys of the step's examples.
+      totals: Totals of the step.
     """
     more = f" and {len(keys) - _KEYS_NAMED} more" if len(keys) > _KEYS_NAMED else ""
     return UserError(
-        f"Step {step} gave a loss or gradients that are not finite: no weight was changed by it, and {directory} holds "
-        "the last good ones. A lower --learning-rate helps, if the pictures are not at fault: "
+        f"Step {step} gave a loss or gradients that are not finite: it changed no weight, and {directory} has the last "
+        "good ones. Use a lower --learning-rate, or check the examples of the step: "
         f"{', '.join(keys[:_KEYS_NAMED])}{more}.",
         f"loss {totals.loss / totals.examples}",
     )

@@ -1,4 +1,4 @@
-"""A run's curves: history.jsonl and TensorBoard's files, both made from the lines of the epochs."""
+"""Curves of a run: history.jsonl and TensorBoard's files, both written from one line per epoch."""
 
 import json
 from collections.abc import Sequence
@@ -12,12 +12,18 @@ from trainer.run.directory import HISTORY, TENSORBOARD
 
 
 class History:
-    """Writes the curves: at first the lines that a run has already, so that what it does anew stands there once."""
+    """Writer of the curves.
+
+    It begins by writing the lines of the checkpoint that a run resumes from, and drops any later ones. So each epoch
+    appears once.
+    """
 
     def __init__(self, directory: Path, lines: Sequence[dict[str, Any]]) -> None:
-        """Args:
-        directory: of the run.
-        lines: of the epochs done.
+        """Replaces the curves in a run directory.
+
+        Args:
+          directory: Run directory.
+          lines: Lines of the finished epochs.
         """
         self._directory = directory
         for path in (directory / TENSORBOARD).glob("events.out.tfevents.*"):
@@ -28,12 +34,12 @@ class History:
         self._write(lines)
 
     def add(self, lines: Sequence[dict[str, Any]]) -> None:
-        """Writes the lines, of which the last one is new."""
+        """Writes the lines of all finished epochs, of which the last one is new."""
         self._write(lines)
         self._add_points(lines[-1])
 
     def close(self) -> None:
-        """Ends TensorBoard's file."""
+        """Closes TensorBoard's file."""
         self._writer.close()
 
     def _write(self, lines: Sequence[dict[str, Any]]) -> None:
@@ -48,8 +54,8 @@ class History:
         self._writer.flush()
 
 
-def holds(directory: Path, lines: Sequence[dict[str, Any]]) -> bool:
-    """Returns whether history.jsonl has exactly these lines."""
+def history_has(directory: Path, lines: Sequence[dict[str, Any]]) -> bool:
+    """Returns whether the history.jsonl of a run directory consists of exactly these lines."""
     path = directory / HISTORY
     return path.is_file() and path.read_bytes() == _text(lines)
 

@@ -1,4 +1,4 @@
-"""A run from where it stands to its end: epochs of steps, scores, checkpoints. The same for one host and several."""
+"""Training loop: epochs of steps, scores and checkpoints, to the end of a run. The same for one host and several."""
 
 import time
 from typing import Any
@@ -8,69 +8,75 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from trainer.distribute.strategy import Place
-from trainer.fit.checkpoint import Checkpoints, Clock, Progress
-from trainer.fit.errors import not_finite, readable
-from trainer.fit.history import History, holds
+from trainer.distribute.strategy import Devices
+from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
+from trainer.fit.errors import not_finite_error, readable
+from trainer.fit.history import History, history_has
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.fit.profile import Profile
+from trainer.fit.resume import initialise
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
-from trainer.fit.validation import Validation, epoch_line, judge
-from trainer.input.dataset import open_pictures, training_dataset
+from trainer.fit.validation import Validation, epoch_line, record_epoch
+from trainer.input.dataset import training_dataset
+from trainer.input.records import Records
 from trainer.input.shuffle import steps_per_epoch
 from trainer.run.config import RunOptions
 from trainer.run.directory import CHECKPOINTS, HISTORY, TENSORBOARD, Run
-from trainer.run.weights import save_weights, start_from
+from trainer.run.weights import save_weights
+
+_SPLIT = "train"
 
 
 class Training:
-    """A run in progress.
+    """Run in progress.
 
-    Only the chief scores and writes; all hosts read the newest checkpoint. What they do together, they decide
-    together: a host's wish (to stop, to save) travels with the totals of its next step, and all see it after the
-    same step.
+    Only the chief scores and writes; all hosts read the newest checkpoint. The hosts decide together: a host's request
+    to stop or to save is summed with the totals of its next step, so that all hosts see it after the same step.
     """
 
-    def __init__(self, run: Run, model: keras.Model, place: Place, options: RunOptions, stop: StopRequest) -> None:
-        """Takes the model up where the run's newest checkpoint has it.
+    def __init__(
+        self, run: Run, model: keras.Model, records: Records, devices: Devices, options: RunOptions, stop: StopRequest
+    ) -> None:
+        """Restores the newest checkpoint of the run, if there is one.
 
         Args:
-          run: whose directory is prepared.
-          model: untrained, built in the strategy's scope and not traced yet.
-          place: data and devices.
-          options: how the run is carried out.
-          stop: looked at after each step.
+          run: Run, its directory prepared.
+          model: Model as `start_run` leaves it, built in the strategy's scope and not traced yet.
+          records: Dataset to train on.
+          devices: Devices to train on.
+          options: Options of the execution.
+          stop: Request to stop, checked after each step.
 
         Raises:
-          UserError: the run has a history but no whole checkpoint, or the hosts see different ones; or a run
-            without a checkpoint cannot start from the weights that it is told to.
+          UserError: The run has a history but no complete checkpoint; the hosts see different checkpoints; a file of
+            the dataset is missing or of the wrong size; or the run to start from cannot be used.
         """
-        self._run, self._place, self._options, self._stop = run, place, options, stop
-        config = run.config
-        self._pictures = open_pictures(place.data, "train")
-        self._steps = steps_per_epoch(self._pictures.shards, config, place.cluster.hosts)
-        self._schedule = make_schedule(config, self._steps)
-        with place.strategy.scope():
-            self._optimizer = make_optimizer(config, self._schedule)
+        self._run, self._devices, self._options, self._stop = run, devices, options, stop
+        self._directory = records.directory
+        self._images = records.images(_SPLIT)
+        self._steps = steps_per_epoch(self._images.shards, run.config, devices.cluster.hosts)
+        self._schedule = make_schedule(run.config, self._steps)
+        with devices.strategy.scope():
+            self._optimizer = make_optimizer(run.config, self._schedule)
             self._optimizer.build(model.trainable_variables)
         self._model = model
-        make_masks_stateless(model, config.seed, self._optimizer.iterations)
-        self._train_step = make_train_step(place.strategy, model, self._optimizer, config)
-        self._validation = Validation(model, place.data)
+        make_masks_stateless(model, run.config.seed, self._optimizer.iterations)
+        self._train_step = make_train_step(devices.strategy, model, self._optimizer, run.config)
+        self._validation = Validation(model, records)
         self._checkpoints = Checkpoints(run.directory / CHECKPOINTS, options.keep_checkpoints)
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
         self._check_same_step()
         self._clock = Clock(options.checkpoint_minutes, options.checkpoint_steps, self.step_of_run)
 
     def finish(self) -> dict[str, Any]:
-        """Trains to the end and returns the history's line of the best epoch, on the chief.
+        """Trains to the end and returns, on the chief, the history's line of the epoch whose weights are kept.
 
         Raises:
-          UserError: loss or gradients that are not finite, or data that cannot be read.
-          Stopped: asked to, and saved.
+          UserError: Loss or gradients are not finite, or the dataset cannot be read.
+          Stopped: A stop was requested, and a checkpoint is saved.
         """
-        is_chief = self._place.cluster.is_chief
+        is_chief = self._devices.cluster.is_chief
         history = History(self._run.directory, self._progress.history) if is_chief else None
         profile = Profile(self._run.directory / TENSORBOARD if self._options.profile and is_chief else None)
         while not self._progress.finished:
@@ -81,36 +87,38 @@ class Training:
             history.close()
         return self._progress.best
 
-    def mend_history(self) -> None:
-        """Writes the curves of a finished run that was killed before its last lines were written."""
-        if self._place.cluster.is_chief and not holds(self._run.directory, self._progress.history):
+    def repair_history(self) -> None:
+        """Writes the curves of a complete run that was killed before it wrote its last lines."""
+        if self._devices.cluster.is_chief and not history_has(self._run.directory, self._progress.history):
             History(self._run.directory, self._progress.history).close()
 
     @property
     def step_of_run(self) -> int:
-        """How many steps are done."""
+        """Number of finished steps, counted over the run."""
         return self._progress.epoch * self._steps + self._progress.step
 
     @property
     def progress(self) -> Progress:
-        """How far the run has come."""
+        """Progress of the run."""
         return self._progress
 
     def _fresh(self) -> Progress:
-        path = self._run.directory / HISTORY
+        """Returns the progress of a run without a complete checkpoint."""
+        directory, path = self._run.directory, self._run.directory / HISTORY
         # The history is written after the first checkpoint.
         if path.is_file() and path.stat().st_size:
             raise UserError(
-                f"{self._run.directory} holds a run already: give --overwrite to replace it, since no checkpoint of "
-                "it is left from which it could go on."
+                f"{directory} already contains a run, but no complete checkpoint to resume from: "
+                "use --overwrite to replace it."
             )
-        if self._run.config.init is not None:
-            start_from(self._model, self._run.config.init)
+        if checkpoint_files(directory / CHECKPOINTS):
+            # All are damaged. `start_run` took the run for one that can be resumed, and left the model as it was.
+            initialise(self._model, self._run.config, directory)
         return Progress()
 
     def _check_same_step(self) -> None:
-        """Raises UserError where the hosts start from different checkpoints."""
-        found = self._place.share(float(self.step_of_run))
+        """Raises a UserError if the hosts start from different checkpoints."""
+        found = self._devices.gather(float(self.step_of_run))
         if len(set(found)) > 1:
             rule = f"All hosts must see the same checkpoints: {self._run.directory} must be one shared folder."
             raise UserError(rule, f"steps {', '.join(f'{step:.0f}' for step in found)}")
@@ -119,54 +127,55 @@ class Training:
         progress = self._progress
         began = time.monotonic() - progress.seconds
         running: tf.Tensor | None = None
-        title = f"epoch {progress.epoch + 1}/{self._run.config.epochs}"
-        bar = tqdm(
-            total=self._steps,
-            initial=progress.step,
-            desc=title,
-            unit=" steps",
-            leave=False,
-            mininterval=1.0,
-            disable=not self._place.cluster.is_chief,
-        )
-        with bar, profile:
-            for batch in readable(self._batches(), self._place.data, "train"):
+        with self._progress_bar() as bar, profile:
+            for batch in readable(self._batches(), self._directory, _SPLIT):
                 profile.step()
-                result = self._train_step(batch, self._wishes())
-                # A step's numbers are fetched when the next one is on its way: a GPU need not wait for them.
+                result = self._train_step(batch, self._requests())
+                # A step's totals are fetched after the next step was started, so that a GPU need not wait for them.
                 last, running = running, result
-                if last is not None and (asked := self._count(last, bar)) and any(asked.wishes):
+                if last is not None and (totals := self._count(last, bar)) and any(totals.requests):
                     self._count(running, bar)
                     running = None
                     progress.seconds = time.monotonic() - began
                     self._save()
-                    if asked.wishes[0]:
+                    if totals.requests[0]:
                         raise Stopped(self.step_of_run)
             if running is not None:
                 self._count(running, bar)
         progress.seconds = time.monotonic() - began
 
-    def _batches(self) -> tf.data.Dataset:
-        """Returns this host's part of the epoch's steps that are not done yet."""
-        progress, cluster = self._progress, self._place.cluster
-        return training_dataset(
-            self._pictures, self._run.config, progress.epoch, progress.step, cluster.host, cluster.hosts
+    def _progress_bar(self) -> Any:
+        return tqdm(
+            total=self._steps,
+            initial=self._progress.step,
+            desc=f"epoch {self._progress.epoch + 1}/{self._run.config.epochs}",
+            unit=" steps",
+            leave=False,
+            mininterval=1.0,
+            disable=not self._devices.cluster.is_chief,
         )
 
-    def _wishes(self) -> tuple[float, float]:
-        """Returns whether this host wants to stop, and whether it wants to save."""
-        # The step that is not counted yet and the one that carries the wish are done by then too.
-        is_due = self._place.cluster.is_chief and self._clock.is_due(self.step_of_run + 2)
+    def _batches(self) -> tf.data.Dataset:
+        """Returns this host's part of the remaining steps of the epoch."""
+        progress, cluster = self._progress, self._devices.cluster
+        return training_dataset(
+            self._images, self._run.config, progress.epoch, progress.step, cluster.host, cluster.hosts
+        )
+
+    def _requests(self) -> tuple[float, float]:
+        """Returns this host's requests: to stop, and to save a checkpoint."""
+        # By then two more steps are done: the one that is not counted yet, and the one that carries the request.
+        is_due = self._devices.cluster.is_chief and self._clock.is_due(self.step_of_run + 2)
         return float(self._stop.received is not None), float(is_due)
 
     def _count(self, result: tf.Tensor, bar: Any) -> StepTotals:
-        """Adds a step's totals to the epoch's."""
+        """Adds a step's totals to the progress."""
         totals = read_totals(result)
         progress = self._progress
         if not totals.good:
-            # The progress stands before this step: its batch is the next one.
+            # The progress does not include this step, so its batch is the next one.
             keys = [key.decode() for batch in self._batches().take(1) for key in batch["key"].numpy()]
-            raise not_finite(self.step_of_run + 1, self._run.directory, keys, totals)
+            raise not_finite_error(self.step_of_run + 1, self._run.directory, keys, totals)
         progress.loss += totals.loss
         progress.right += totals.right
         progress.examples += totals.examples
@@ -177,22 +186,21 @@ class Training:
         return totals
 
     def _end_epoch(self, history: History | None) -> None:
-        """Scores the epoch and saves: first the weights, then the checkpoint that knows of them, then the curves."""
+        """Scores the epoch and saves the weights, then the checkpoint that refers to them, then the curves."""
         progress = self._progress
         if history:
             with averaged_weights(self._model, self._optimizer):
                 rate = float(self._schedule(self.step_of_run - 1))
                 line = epoch_line(progress, self.step_of_run, rate, self._validation.scores())
-                if judge(progress, line, self._run.config):
+                if record_epoch(progress, line, self._run.config):
                     save_weights(self._model, self._run.weights)
-        finished = self._place.share(float(progress.finished))
-        progress.finished = bool(finished[0])
+        progress.finished = bool(self._devices.gather(float(progress.finished))[0])
         progress.next_epoch()
         self._save()
         if history:
             history.add(progress.history)
 
     def _save(self) -> None:
-        if self._place.cluster.is_chief:
+        if self._devices.cluster.is_chief:
             self._checkpoints.save(self.step_of_run, self._progress, self._model, self._optimizer)
         self._clock.reset(self.step_of_run)

@@ -1,4 +1,4 @@
-"""The optimizer, its learning rate by step, and its running average of the weights."""
+"""Optimizer of a run, its learning rate schedule, and the moving average of the weights that it keeps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from trainer.run.config import TrainConfig
 
 
 def make_schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate by step: up along a line, then down to 0 along a cosine.
+    """Returns the learning rate by step: a linear warm-up, then a cosine decay to 0.
 
     Args:
-      config: of the training.
-      steps: of an epoch.
+      config: Training configuration.
+      steps: Steps per epoch.
     """
     warmup = min(int(config.warmup_epochs * steps), config.epochs * steps - 1)
     return keras.optimizers.schedules.CosineDecay(
@@ -27,27 +27,36 @@ def make_schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules
 def make_optimizer(
     config: TrainConfig, schedule: keras.optimizers.schedules.LearningRateSchedule
 ) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of a run, not built yet."""
-    # Named, or a second one in a process would have a name of its own, and with it its variables in checkpoints.
+    """Returns the optimizer of a run, not built yet.
+
+    Args:
+      config: Training configuration.
+      schedule: Learning rate by step.
+    """
+    # The name is part of the variables' names in checkpoints. By default a second optimizer in a process gets another.
     optimizer = keras.optimizers.AdamW(
         schedule,
         weight_decay=config.weight_decay,
         global_clipnorm=5.0,
-        use_ema=config.average > 0,
-        ema_momentum=config.average,
+        use_ema=config.ema_decay > 0,
+        ema_momentum=config.ema_decay,
         name="adamw",
     )
-    # Biases and normalisation's scales have nothing to shrink towards.
+    # Decay towards 0 makes no sense for biases and the scales of normalisation layers.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer
 
 
 @contextmanager
 def averaged_weights(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
-    """Gives the model its averaged weights within the block, and its own ones back behind it.
+    """Sets the model's weights to their moving average within the block, and restores them after it.
 
-    Nothing happens where the optimizer keeps no average. What is not trained (the
-    statistics of batch normalisation) is an average already, and stays.
+    Without a moving average the block sees the weights as they are. The statistics of batch normalisation are not
+    changed: they are averages already.
+
+    Args:
+      model: Model that is changed.
+      optimizer: Optimizer of the model, built.
     """
     if not optimizer.use_ema:
         yield

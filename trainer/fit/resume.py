@@ -1,12 +1,21 @@
-"""A run's directory, made, or found to be of the same run."""
+"""Start of a run in its directory: a new run, or an existing one that is resumed with the same configuration."""
 
+import importlib.metadata
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from tfrecords.errors import UserError
+from tfrecords.nested import flatten
+from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import checkpoint_files
+from trainer.input.records import Records
+from trainer.pretrained import run_directory
+from trainer.run.config import TrainConfig
 from trainer.run.directory import (
     CHECKPOINTS,
     CONFIG,
@@ -17,22 +26,95 @@ from trainer.run.directory import (
     TENSORBOARD,
     WEIGHTS,
     Run,
+    model_input_shape,
+    write_json,
 )
+from trainer.run.settings import Settings
+from trainer.run.weights import start_from
 
 _FREE = ("data", "options")
-"""What config.json tells that may change from start to start: the same records may lie elsewhere."""
+"""Keys of config.json that may change between starts: the same records may be in another directory."""
+_PACKAGES = ("streetdigits", "tensorflow", "keras")
 
 
-def open_run(directory: Path, content: dict[str, Any], overwrite: bool) -> Run:
-    """Returns the run that stands in a directory, or a new one.
+def start_run(settings: Settings, model: keras.Model, records: Records, devices: Devices, overwrite: bool) -> Run:
+    """Returns the run in `settings.run_dir`, after the chief has prepared the directory.
+
+    A model that starts from another run's weights is given them first, so that a wrong source is an error before
+    anything is written. A run that is resumed has weights of its own and no longer needs its source.
 
     Args:
-      directory: of the run.
-      content: of its config.json.
-      overwrite: whether what stands there is deleted first.
+      settings: Settings of the run.
+      model: Untrained model.
+      records: Dataset of the run.
+      devices: Devices of the run. All hosts call this function.
+      overwrite: Whether to delete an existing run.
 
     Raises:
-      UserError: another run stands there, or checkpoints of one whose config.json is gone.
+      UserError: The run to start from cannot be used, or the directory has another run or one without a config.json.
+    """
+    if overwrite or not _has_checkpoint(settings.run_dir):
+        initialise(model, settings.config, settings.run_dir)
+    content = describe_run(
+        settings.config,
+        records,
+        parameters=model.count_params(),
+        hosts=devices.cluster.hosts,
+        replicas=devices.strategy.num_replicas_in_sync,
+        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        options=asdict(settings.options),
+    )
+    if devices.cluster.is_chief:
+        prepare_directory(settings.run_dir, content, overwrite)
+    devices.gather(0.0)
+    return open_run(settings.run_dir, content)
+
+
+def initialise(model: keras.Model, config: TrainConfig, directory: Path) -> None:
+    """Sets a model's weights to those of the run that `config.init` names, if it names one.
+
+    Args:
+      model: Model that is changed.
+      config: Training configuration.
+      directory: Run directory, which must not be its own source.
+
+    Raises:
+      UserError: The source is the run itself, not a run, has no weights, or is of another architecture or image size.
+    """
+    if config.init is None:
+        return
+    if run_directory(config.init).resolve() == directory.resolve():
+        raise UserError("--init must be another run than --run-dir.", config.init)
+    start_from(model, config.init)
+
+
+def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[str, Any]:
+    """Returns the content of a run's config.json.
+
+    Args:
+      config: Training configuration.
+      records: Dataset of the run.
+      **facts: Further facts of the run.
+    """
+    return {
+        **config.to_dict(),
+        "image_shape": list(model_input_shape(records.manifest)),
+        "data": str(records.directory),
+        "dataset": records.describe(),
+        **facts,
+    }
+
+
+def prepare_directory(directory: Path, content: dict[str, Any], overwrite: bool) -> None:
+    """Writes config.json into a run directory unless it has one. Only the chief calls it.
+
+    Args:
+      directory: Run directory.
+      content: Content of config.json.
+      overwrite: Whether to delete an existing run first.
+
+    Raises:
+      UserError: The directory has checkpoints without a config.json.
     """
     if overwrite:
         for name in (CONFIG, HISTORY, WEIGHTS, EVALUATION, PREDICTIONS, REPORT):
@@ -40,41 +122,43 @@ def open_run(directory: Path, content: dict[str, Any], overwrite: bool) -> Run:
         for name in (TENSORBOARD, CHECKPOINTS):
             shutil.rmtree(directory / name, ignore_errors=True)
     if (directory / CONFIG).exists():
-        return check_run(directory, content)
+        return
     if left := [path.name for path in reversed(checkpoint_files(directory / CHECKPOINTS))]:
-        rule = f"{directory} must hold {CONFIG} beside its checkpoints: give --overwrite to begin anew."
+        rule = f"{directory} has checkpoints but no {CONFIG}: use --overwrite to start again."
         raise UserError(rule, ", ".join(left))
-    return Run.create(directory, content)
+    write_json(directory / CONFIG, content)
 
 
-def has_checkpoint(directory: Path) -> bool:
-    """Returns whether a run stands in a directory that can go on, if a checkpoint of it is whole."""
-    return (directory / CONFIG).is_file() and bool(checkpoint_files(directory / CHECKPOINTS))
+def open_run(directory: Path, content: dict[str, Any]) -> Run:
+    """Returns the run in a directory.
 
-
-def check_run(directory: Path, content: dict[str, Any]) -> Run:
-    """Returns the run that stands in a directory.
+    Args:
+      directory: Run directory, prepared.
+      content: Content that its config.json must have, apart from keys that may change between starts.
 
     Raises:
-      UserError: there is none, or it is not what `content` says.
+      UserError: The directory has no run, or one with another configuration.
     """
     run = Run.load(directory)
     if found := list(_differences(run.content, content)):
         rule = (
-            f"{directory} holds a run already: give --overwrite to replace it, another --run-dir, or the "
-            "configuration that it was started with to go on."
+            f"{directory} already contains a run: use --overwrite to replace it, another --run-dir, or the "
+            "configuration that it was started with to resume it."
         )
         raise UserError(rule, "; ".join(found))
     return run
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yields what differs, as "epochs 3 instead of 2"."""
-    for name in sorted(old.keys() | new.keys()):
-        was, is_ = old.get(name), new.get(name)
-        if prefix + name in _FREE:
-            continue
-        if isinstance(was, dict) and isinstance(is_, dict):
-            yield from _differences(was, is_, f"{prefix}{name}.")
-        elif was != is_:
-            yield f"{prefix}{name} {is_} instead of {was}"
+def _has_checkpoint(directory: Path) -> bool:
+    """Returns whether a directory has a run with a checkpoint, which may be damaged."""
+    return (directory / CONFIG).is_file() and bool(checkpoint_files(directory / CHECKPOINTS))
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    """Yields the differences, as "epochs 3 instead of 2"."""
+    before, now = (
+        flatten({name: value for name, value in content.items() if name not in _FREE}) for content in (old, new)
+    )
+    for name in sorted(before.keys() | now.keys()):
+        if before.get(name) != now.get(name):
+            yield f"{name} {now.get(name)} instead of {before.get(name)}"

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: asked to stop, a run ends its step and saves itself first."""
+"""SIGTERM and SIGINT as requests to stop: the run finishes its step and saves a checkpoint first."""
 
 import signal
 from types import FrameType
@@ -6,24 +6,27 @@ from types import FrameType
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Stopped(Exception):  # noqa: N818  # no error: the run is saved
-    """A run was asked to stop, and saved itself."""
+class Stopped(Exception):  # noqa: N818  # not an error: the run is saved
+    """A run was asked to stop and has saved a checkpoint."""
 
     def __init__(self, step: int) -> None:
-        """Args:
-        step: of the whole run, up to which it is saved.
+        """Makes the message.
+
+        Args:
+          step: Last step that the checkpoint includes, counted over the run.
         """
-        super().__init__(f"stopped after step {step:,}, which is saved: the same command goes on from there")
+        super().__init__(f"stopped after step {step:,} and saved; run the same command again to resume")
 
 
 class StopRequest:
-    """Notes a signal within its block, for the loop to look at; a second SIGINT interrupts at once.
+    """Records a signal within its block, for the training loop to check. A second SIGINT interrupts at once.
 
     Attributes:
-      received: the signal, or None.
+      received: Signal that was received, or None.
     """
 
     def __init__(self) -> None:
+        """Records nothing until its block is entered."""
         self.received: signal.Signals | None = None
 
     def __enter__(self) -> "StopRequest":
@@ -38,7 +41,7 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """128 and the signal's number, as shells have it; SIGTERM's where another host was asked."""
+        """Exit code of a shell convention: 128 plus the signal's number; SIGTERM's if another host got the signal."""
         return 128 + (self.received or signal.SIGTERM)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

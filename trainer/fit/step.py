@@ -1,4 +1,7 @@
-"""One training step for every strategy, on `strategy.run`: each example of the global batch weighs the same."""
+"""Training step for any strategy, and the dropout masks that make it repeatable.
+
+The step runs on `strategy.run`. Each example of the global batch has the same weight, on whichever replica it is.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,31 +20,31 @@ from trainer.scoring.losses import evenness_loss, number_loss
 
 
 class StepTotals(NamedTuple):
-    """What a step gives, over all replicas.
+    """Totals of a step over all replicas.
 
     Attributes:
-      loss: sum of the number losses, nats.
-      right: count of right numbers, by the best answer of each head: a little stricter than the joint answer.
-      examples: how many.
-      wishes: (wishes,) sums over the replicas of what their hosts wished.
-      good: whether loss and gradients were finite; where not, no weight was changed.
+      loss: Sum of the number losses, nats.
+      right: Number of examples that each head predicted right: a little stricter than the joint prediction.
+      examples: Number of examples.
+      requests: Sums over the replicas of each request of their hosts, (requests,).
+      good: Whether loss and gradients were finite; if not, the step changed no weight.
     """
 
     loss: float
     right: float
     examples: float
-    wishes: tuple[float, ...]
+    requests: tuple[float, ...]
     good: bool
 
 
 TrainStep = Callable[..., tf.Tensor]
-"""From a host's batch and its wishes, by default none, to what `read_totals` reads."""
+"""Function of a host's batch and, optionally, its requests; `read_totals` reads what it returns."""
 
 
 def read_totals(result: tf.Tensor) -> StepTotals:
     """Waits for a step to end and returns its totals."""
-    loss, right, examples, norm, *wishes = result.numpy().tolist()
-    return StepTotals(loss, right, examples, tuple(wishes), math.isfinite(loss) and math.isfinite(norm))
+    loss, right, examples, norm, *requests = result.numpy().tolist()
+    return StepTotals(loss, right, examples, tuple(requests), math.isfinite(loss) and math.isfinite(norm))
 
 
 def make_train_step(
@@ -50,36 +53,41 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     config: TrainConfig,
 ) -> TrainStep:
-    """Returns a function that takes a host's part of a global batch (of `training_dataset`) and updates the model once.
+    """Returns a function that updates the model once, from a host's part of a global batch (of `training_dataset`).
 
-    Gradients, totals and the statistics of batch normalisation are summed over all replicas at one go, each
-    example weighing the same, wherever it lands. A host's part may be empty, but not the global batch.
+    Gradients, totals and the statistics of batch normalisation are summed over all replicas in one operation. A host's
+    part may be empty, but not the global batch.
+
+    Args:
+      strategy: Strategy in whose scope model and optimizer were built.
+      model: Model that is trained.
+      optimizer: Optimizer of the model, built.
+      config: Training configuration, for augmentation, label smoothing and XLA.
     """
-    # Keras sums gradients over replicas only after it has clipped them, each replica's by themselves (3.15): here
-    # they are sums already.
+    # Keras clips each replica's gradients before it sums them (3.15). Here they have been summed already.
     optimizer._all_reduce_sum_gradients = lambda pairs: pairs
     replica_gradients = _make_replica_gradients(strategy, model, config)
 
     def update(gradients: list[tf.Tensor]) -> None:
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
 
-    def train_step(batch: Batch, wishes: tf.Tensor) -> tf.Tensor:
-        gradients, totals = strategy.run(replica_gradients, args=(_split(strategy, batch), wishes))
+    def train_step(batch: Batch, requests: tf.Tensor) -> tf.Tensor:
+        gradients, totals = strategy.run(replica_gradients, args=(_split(strategy, batch), requests))
         result = strategy.experimental_local_results(totals)[0]
         is_good = tf.reduce_all(tf.math.is_finite(result))
-        # Not within the replicas, where no branch may wait for the others.
+        # Outside the replicas, where a branch must not wait for the others.
         tf.cond(is_good, lambda: _nothing(strategy.run(update, args=(gradients,))), lambda: 0)
         return result
 
     traced: list[Callable[[Batch, tf.Tensor], tf.Tensor]] = []
 
-    def step(batch: Batch, wishes: Sequence[float] = ()) -> tf.Tensor:
+    def step(batch: Batch, requests: Sequence[float] = ()) -> tf.Tensor:
         if not traced:
-            # One trace for batches of any size, the short last one too.
+            # One trace for batches of any size, including the short last one.
             spec = {name: tf.TensorSpec((None, *value.shape[1:]), value.dtype) for name, value in batch.items()}
-            wish_spec = tf.TensorSpec((len(wishes),), tf.float32)
-            traced.append(tf.function(train_step, input_signature=[spec, wish_spec]))
-        return traced[0](batch, tf.constant(wishes, tf.float32, (len(wishes),)))
+            request_spec = tf.TensorSpec((len(requests),), tf.float32)
+            traced.append(tf.function(train_step, input_signature=[spec, request_spec]))
+        return traced[0](batch, tf.constant(requests, tf.float32, (len(requests),)))
 
     return step
 
@@ -87,25 +95,25 @@ def make_train_step(
 def _make_replica_gradients(
     strategy: tf.distribute.Strategy, model: keras.Model, config: TrainConfig
 ) -> Callable[[Batch, tf.Tensor], tuple[list[tf.Tensor], tf.Tensor]]:
-    """Returns a replica's part of a step: gradients of the mean loss of the global batch, and the totals."""
+    """Returns a replica's part of a step: the gradients of the mean loss of the global batch, and the totals."""
     size = model.input_shape[1]
     several = strategy.num_replicas_in_sync > 1
     statistics = [variable for variable in model.non_trainable_variables if variable.dtype.startswith("float")]
 
-    def replica_gradients(batch: Batch, wishes: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+    def replica_gradients(batch: Batch, requests: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         images = augment(batch["image"], size, config.augment, batch["uniform"])
         count = tf.cast(tf.shape(images)[0], tf.float32)
         if several:
-            # Batch normalisation of nothing is not a number: a picture that counts nothing stands in.
+            # Batch normalisation of an empty batch gives NaN, so it is padded with an image that does not count.
             images = tf.pad(images, [[0, tf.maximum(1 - tf.shape(images)[0], 0)], [0, 0], [0, 0], [0, 0]])
-        # XLA compiles anew for each shape: those of a full batch and of a short one. What is above it, on uint8, and
-        # the sums over replicas stay outside. A function of its own for each replica, whose variables it holds.
+        # XLA compiles once per shape: for full batches and for a short one. Operations on uint8 and the sums over
+        # replicas stay outside. Each replica needs a function of its own, which refers to the replica's variables.
         learn = tf.function(_learn, jit_compile=True, autograph=False) if config.jit_compile else _learn
-        # Where there are others, the examples of the global batch are not known yet.
+        # With several replicas, the size of the global batch is not known yet.
         gradients, sums = learn(
             model, config.label_smoothing, images, batch["length"], batch["digits"], 1.0 if several else count
         )
-        totals = tf.concat([sums, [count], wishes], 0)
+        totals = tf.concat([sums, [count], requests], 0)
         if several:
             weighted = [tf.convert_to_tensor(variable) * count for variable in statistics]
             context = tf.distribute.get_replica_context()
@@ -121,9 +129,9 @@ def _make_replica_gradients(
 def _learn(
     model: keras.Model, smoothing: float, images: tf.Tensor, length: tf.Tensor, digits: tf.Tensor, divisor: tf.Tensor
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """Returns the gradients of the summed loss over `divisor`, and two sums: of the losses, and of right numbers.
+    """Returns the gradients of the summed loss over `divisor`, and two sums: of the losses, and of right predictions.
 
-    There may be more images than labels: what the model says to them does not count.
+    There may be more images than labels; their outputs do not count.
     """
     with tf.GradientTape() as tape:
         outputs = model(images, training=True)
@@ -139,26 +147,27 @@ def _learn(
 
 
 def _split(strategy: tf.distribute.Strategy, batch: Batch) -> Any:
-    """Returns a host's batch dealt out to its replicas as evenly as can be."""
+    """Returns a host's batch divided among its replicas as evenly as possible."""
     if strategy.num_replicas_in_sync == 1:
         return batch
     examples = tf.shape(batch["length"])[0]
     replicas = len(strategy.extended.worker_devices)
 
     def part(context: tf.distribute.experimental.ValueContext) -> Batch:
-        place = context.replica_id_in_sync_group % replicas
-        start, stop = (examples * edge // replicas for edge in (place, place + 1))
+        index = context.replica_id_in_sync_group % replicas
+        start, stop = (examples * edge // replicas for edge in (index, index + 1))
         return {name: value[start:stop] for name, value in batch.items()}
 
     return strategy.experimental_distribute_values_from_function(part)
 
 
 def _nothing(_: object) -> int:
-    """Returns a value for a branch, beside what was done in it."""
+    """Returns the value that a branch of `tf.cond` must have, after its work is done."""
     return 0
 
 
 def _count_right(outputs: dict[str, tf.Tensor], length: tf.Tensor, digits: tf.Tensor) -> tf.Tensor:
+    """Returns the number of examples whose length and digits the heads predict right, each by itself."""
     right = tf.argmax(outputs["length_logits"], -1) == length
     right_digits = tf.argmax(outputs["digit_logits"], -1) == digits
     right = right & tf.reduce_all(right_digits | (digits == PAD), -1)
@@ -166,25 +175,25 @@ def _count_right(outputs: dict[str, tf.Tensor], length: tf.Tensor, digits: tf.Te
 
 
 def make_masks_stateless(model: keras.Model, seed: int, step: Any) -> None:
-    """Has each layer of `model` that draws random numbers draw them from (seed, layer, step, replica).
+    """Makes random layers, such as dropout, draw from (seed, layer, step, replica) instead of a state of their own.
 
-    Call it before the model is traced. A layer draws the same numbers twice where it is called twice in a step.
+    Call it before the model is traced. A layer that is called twice in a step draws the same values twice.
 
     Args:
-      model: whose layers may have seed generators.
-      seed: of the run.
-      step: variable that counts the steps.
+      model: Model whose layers are changed.
+      seed: Random seed of the run.
+      step: Variable that counts the steps.
     """
     layers = [layer for layer in model._flatten_layers() if getattr(layer, "_seed_generators", None)]
-    for place, layer in enumerate(layers):
+    for position, layer in enumerate(layers):
         for index, generator in enumerate(layer._seed_generators):
-            own = seed_of(f"{seed}/mask/{place}/{index}") % (2**31 - 1)
-            generator.next = partial(_draw, own, step)
+            layer_seed = seed_of(f"{seed}/mask/{position}/{index}") % (2**31 - 1)
+            generator.next = partial(_draw, layer_seed, step)
 
 
 def _draw(seed: int, step: Any, ordered: bool = True) -> tf.Tensor:
-    """Returns what `keras.random.SeedGenerator.next` does: (2,) int64, below 2**31 - 1 as Keras wants it."""
+    """Returns a seed as `keras.random.SeedGenerator.next` does: (2,) int64, below 2**31 - 1 as Keras requires."""
     replica = tf.distribute.get_replica_context()
-    place = tf.cast(replica.replica_id_in_sync_group, tf.int64)
-    count = tf.cast(tf.convert_to_tensor(step), tf.int64) * replica.num_replicas_in_sync + place
+    index = tf.cast(replica.replica_id_in_sync_group, tf.int64)
+    count = tf.cast(tf.convert_to_tensor(step), tf.int64) * replica.num_replicas_in_sync + index
     return tf.stack([tf.constant(seed, tf.int64), count])

@@ -1,67 +1,64 @@
-"""An epoch's scores on the validation split, which epoch is the best, and whether there is another one."""
+"""End of an epoch: scores on the validation split, the epoch's line of the history, best epoch and early stopping."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
 from tqdm import tqdm
 
-from tfrecords.dataset.manifest import Manifest
 from trainer.fit.checkpoint import Progress
 from trainer.fit.errors import readable
-from trainer.input.dataset import open_pictures, split_dataset
+from trainer.input.dataset import split_dataset
+from trainer.input.records import Records
 from trainer.run.config import TrainConfig
-from trainer.scoring.inference import answer, make_forward
+from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.metrics import score
 
+_SPLIT = "validation"
 _BATCH = 256
 _SCORES = ("whole_number_accuracy", "digit_accuracy", "length_accuracy")
 
 
 class Validation:
-    """Scores a model on the split validation, where there is one."""
+    """Scores of a model on the validation split, if the dataset has one."""
 
-    def __init__(self, model: keras.Model, data: Path) -> None:
-        """Args:
-        model: to be scored as it stands at each call.
-        data: dataset directory.
+    def __init__(self, model: keras.Model, records: Records) -> None:
+        """Opens the validation split.
+
+        Args:
+          model: Model to score; each call scores its present weights.
+          records: Dataset of the run.
+
+        Raises:
+          UserError: A file of the split is missing or of the wrong size.
         """
-        split = Manifest.load(data).splits.get("validation")
-        self._pictures = open_pictures(data, "validation") if split and split.examples else None
+        split = records.manifest.splits.get(_SPLIT)
+        self._images = records.images(_SPLIT) if split and split.examples else None
         self._forward = make_forward(model)
-        self._data = data
+        self._directory = records.directory
 
     def scores(self) -> dict[str, float]:
-        """Returns loss and accuracies by their names in the history; nothing where there is no such split."""
-        if not self._pictures:
+        """Returns loss and accuracies by their names in the history; nothing without a validation split.
+
+        Raises:
+          UserError: The split cannot be read.
+        """
+        if not self._images:
             return {}
-        batches = split_dataset(self._pictures, _BATCH)
-        answers = answer(self._forward, readable(batches, self._data, "validation"))
-        scores = score(answers.numbers, answers.length, answers.digits)
-        return {"validation_loss": answers.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
-
-
-def is_better(line: dict[str, Any], best: dict[str, Any]) -> bool:
-    """Returns whether an epoch's line of the history beats the best one so far, which may be empty."""
-    return not best or _rank(line) > _rank(best)
-
-
-def _rank(line: dict[str, Any]) -> tuple[float, ...]:
-    """Returns what the best epoch has most of; without validation the last epoch is the best."""
-    if "validation_loss" in line:
-        return line["validation_whole_number_accuracy"], -line["validation_loss"]
-    return (line["epoch"],)
+        batches = split_dataset(self._images, _BATCH)
+        found = predict_split(self._forward, readable(batches, self._directory, _SPLIT))
+        scores = score(found.predictions, found.length, found.digits)
+        return {"validation_loss": found.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
 
 
 def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapping[str, float]) -> dict[str, Any]:
-    """Returns an epoch's line of the history, and shows it.
+    """Returns an epoch's line of the history and prints it.
 
     Args:
-      progress: at the epoch's last step.
-      step: of the whole run, that it stands at.
-      learning_rate: of that step.
-      scores: on the validation split, by their names in the history.
+      progress: Progress after the epoch's last step.
+      step: Number of finished steps, counted over the run.
+      learning_rate: Learning rate of the last step.
+      scores: Scores on the validation split by their names in the history.
     """
     line = {
         "epoch": progress.epoch + 1,
@@ -72,15 +69,19 @@ def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapp
         "learning_rate": learning_rate,
         **scores,
     }
-    told = "  ".join(f"{name} {value:.4f}" for name, value in line.items() if "accuracy" in name or "loss" in name)
-    tqdm.write(f"epoch {line['epoch']:>3}  {line['seconds']:.0f} s  {told}")
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in line.items() if "accuracy" in name or "loss" in name)
+    tqdm.write(f"epoch {line['epoch']:>3}  {line['seconds']:.0f} s  {shown}")
     return line
 
 
-def judge(progress: Progress, line: dict[str, Any], config: TrainConfig) -> bool:
-    """Adds an epoch's line to the progress, and finishes it after the last; returns whether its weights are kept."""
+def record_epoch(progress: Progress, line: dict[str, Any], config: TrainConfig) -> bool:
+    """Adds an epoch's line to the progress, and marks the run as complete after the last epoch or at early stopping.
+
+    Returns:
+      Whether the weights of this epoch are to be kept.
+    """
     progress.history.append(line)
-    is_kept = config.keep == "last" or is_better(line, progress.best)
+    is_kept = config.keep == "last" or not progress.best or _rank(line) > _rank(progress.best)
     if is_kept:
         progress.best = line
     is_last = line["epoch"] == config.epochs
@@ -89,3 +90,10 @@ def judge(progress: Progress, line: dict[str, Any], config: TrainConfig) -> bool
         tqdm.write(f"No better validation score in {config.patience} epochs: stopped early.")
     progress.finished = is_last or is_stale
     return is_kept
+
+
+def _rank(line: dict[str, Any]) -> tuple[float, ...]:
+    """Returns a value that is highest for the best epoch; without validation that is the last one."""
+    if "validation_loss" in line:
+        return line["validation_whole_number_accuracy"], -line["validation_loss"]
+    return (line["epoch"],)

@@ -1,8 +1,7 @@
-"""What is done to training pictures on the device: random window and warp, contrast, colours.
+"""Augmentation of training images on the device: random window, warp, contrast, colours.
 
-The random numbers are arguments, drawn for the global batch where the data is read: a
-picture is changed in the same way on whichever replica it lands. It runs on every backend
-of Keras, with the same values.
+The random values are an argument, drawn for the global batch where the data is read. So an image is changed in the
+same way on any replica. The functions run on every backend of Keras and give the same values there.
 """
 
 import math
@@ -13,81 +12,81 @@ from keras import ops
 
 from trainer.run.config import AugmentConfig
 
-_WARP_NUMBERS = 6
-"""The window's place (2), zoom, stretch, turn, shear."""
+_WARP_UNIFORMS = 6
+"""Random values of the warp: position of the window (2), zoom, stretch, rotation, shear."""
 
 Tensor = Any
-"""A tensor of whichever backend Keras runs on."""
+"""Tensor of the backend that Keras runs on."""
 
 
-def numbers_needed(channels: int) -> int:
-    """Returns how many uniform random numbers `augment` takes for each picture."""
-    return _WARP_NUMBERS + 2 + 2 * channels
+def uniforms_needed(channels: int) -> int:
+    """Returns how many uniform random values `augment` takes per image."""
+    return _WARP_UNIFORMS + 2 + 2 * channels
 
 
 def augment(images: Tensor, size: int, config: AugmentConfig, uniform: Tensor) -> Tensor:
-    """Returns training pictures: a random window, warped and recoloured.
+    """Returns a random window of each image, warped and recoloured.
 
     Args:
-      images: (batch, height, width, channels) uint8, height and width at least `size`.
-      size: of the window, pixels.
-      config: how much form and colours change.
-      uniform: (batch, `numbers_needed(channels)`) float32, 0 to below 1.
+      images: Images, (batch, height, width, channels) uint8, height and width at least `size`.
+      size: Height and width of the window, pixels.
+      config: Strength of each change.
+      uniform: Random values, (batch, `uniforms_needed(channels)`) float32, 0 to below 1.
 
     Returns:
       (batch, size, size, channels) float32, about 0..255 but not clipped.
     """
     if config.moves_pixels:
-        windows = warped_window(images, size, config, uniform[:, :_WARP_NUMBERS])
+        windows = warped_window(images, size, config, uniform[:, :_WARP_UNIFORMS])
     else:
         windows = ops.cast(random_window(images, size, uniform[:, :2]), "float32")
-    return recolour(windows, config, uniform[:, _WARP_NUMBERS:])
+    return recolour(windows, config, uniform[:, _WARP_UNIFORMS:])
 
 
 def centre_window(images: Tensor, size: int) -> Tensor:
-    """Returns the middle (batch, size, size, channels) of uint8 pictures, as float32 0..255."""
+    """Returns the central (batch, size, size, channels) window of uint8 images, as float32 0..255."""
     _, height, width, _ = ops.shape(images)
     top, left = (height - size) // 2, (width - size) // 2
     return ops.cast(images[:, top : top + size, left : left + size], "float32")
 
 
 def window_places(count: int) -> list[tuple[float, float]]:
-    """Returns places of windows for `random_window`, evenly spread: (y, x), each 0 to below 1.
+    """Returns evenly spread positions of windows for `random_window`: (y, x), each 0 to below 1.
 
-    The sequence of Roberts' plastic number: any first few of it lie far from each other, and
-    unlike a grid it is there for every count.
+    They are the R2 sequence, which M. Roberts based on the plastic number. Its first positions are far from each other
+    for every count, unlike those of a grid.
     """
     plastic = 1.32471795724474602596
     return [((0.5 + index / plastic) % 1, (0.5 + index / plastic**2) % 1) for index in range(1, count + 1)]
 
 
 def random_window(images: Tensor, size: int, uniform: Tensor) -> Tensor:
-    """Returns the (batch, size, size, channels) window of each picture whose place is `uniform` (batch, 2): y, x."""
-    turned = ops.transpose(_rows(images, size, uniform[:, :1]), (0, 2, 1, 3))
-    return ops.transpose(_rows(turned, size, uniform[:, 1:]), (0, 2, 1, 3))
+    """Returns the (batch, size, size, channels) window of each image at the position `uniform` (batch, 2): y, x."""
+    transposed = ops.transpose(_rows(images, size, uniform[:, :1]), (0, 2, 1, 3))
+    return ops.transpose(_rows(transposed, size, uniform[:, 1:]), (0, 2, 1, 3))
 
 
 def _rows(images: Tensor, size: int, uniform: Tensor) -> Tensor:
-    """Returns `size` rows of each picture from where its number in `uniform` (batch, 1) says."""
+    """Returns `size` rows of each image, from the position that its value in `uniform` (batch, 1) gives."""
     count, height, width, channels = ops.shape(images)
     first = ops.cast(uniform * ops.cast(height - size + 1, "float32"), "int32")
-    places = first + height * ops.expand_dims(ops.arange(count), 1) + ops.arange(size)
-    # Rows are taken whole: by pixels it would be slower, and on GPUs TensorFlow counts int32 on the host.
-    rows = ops.take(ops.reshape(images, (-1, width * channels)), places, axis=0)
+    indices = first + height * ops.expand_dims(ops.arange(count), 1) + ops.arange(size)
+    # By rows: by pixels would be slower, and TensorFlow computes int32 on the host where there is a GPU.
+    rows = ops.take(ops.reshape(images, (-1, width * channels)), indices, axis=0)
     return ops.reshape(rows, (-1, size, width, channels))
 
 
 def warped_window(images: Tensor, size: int, config: AugmentConfig, uniform: Tensor) -> Tensor:
-    """Returns each picture's random window, zoomed, stretched, turned and sheared about its middle.
+    """Returns a random window of each image, zoomed, stretched, rotated and sheared about its centre.
 
-    Window and warp are one bilinear resampling: two would blur twice. Outside the picture
-    its edge goes on.
+    Window and warp are a single bilinear resampling, because two would blur twice. Outside the image its edge is
+    repeated.
 
     Args:
-      images: (batch, height, width, channels) uint8.
-      size: of the window, pixels.
-      config: how much.
-      uniform: (batch, 6) float32, 0 to below 1; 0.5 is no change, or the middle.
+      images: Images, (batch, height, width, channels) uint8.
+      size: Height and width of the window, pixels.
+      config: Strength of each change.
+      uniform: Random values, (batch, 6) float32, 0 to below 1; 0.5 is no change, or the centre.
 
     Returns:
       (batch, size, size, channels) float32, 0..255.
@@ -96,14 +95,14 @@ def warped_window(images: Tensor, size: int, config: AugmentConfig, uniform: Ten
     middle = (size - 1) / 2
     centre_y = uniform[:, 0] * ops.cast(height - size, "float32") + middle
     centre_x = uniform[:, 1] * ops.cast(width - size, "float32") + middle
-    zoom, stretch, turn, shear = ops.unstack(2 * uniform[:, 2:] - 1, 4, axis=1)
+    zoom, stretch, rotation, shear = ops.unstack(2 * uniform[:, 2:] - 1, 4, axis=1)
     taller = ops.exp(zoom * math.log1p(config.zoom) + stretch * math.log1p(config.stretch) / 2)
     wider = ops.exp(zoom * math.log1p(config.zoom) - stretch * math.log1p(config.stretch) / 2)
-    turn, shear = turn * math.radians(config.rotate), shear * config.shear
-    # Where in the stored picture a step right or down in the window leads.
-    right_x, right_y = ops.cos(turn) / wider, ops.sin(turn) / wider
-    down_x = (shear * ops.cos(turn) - ops.sin(turn)) / taller
-    down_y = (shear * ops.sin(turn) + ops.cos(turn)) / taller
+    rotation, shear = rotation * math.radians(config.rotate), shear * config.shear
+    # Step in the stored image for a step of one pixel right or down in the window.
+    right_x, right_y = ops.cos(rotation) / wider, ops.sin(rotation) / wider
+    down_x = (shear * ops.cos(rotation) - ops.sin(rotation)) / taller
+    down_y = (shear * ops.sin(rotation) + ops.cos(rotation)) / taller
     origin_x = centre_x - middle * (right_x + down_x)
     origin_y = centre_y - middle * (right_y + down_y)
     resample = _resample_in_tensorflow if keras.backend.backend() == "tensorflow" else resample_by_gathers
@@ -111,13 +110,13 @@ def warped_window(images: Tensor, size: int, config: AugmentConfig, uniform: Ten
 
 
 def _resample_in_tensorflow(images: Tensor, size: int, steps: tuple[Tensor, ...]) -> Tensor:
-    """Does what `resample_by_gathers` does, to the bit, in a third of its time on a CPU."""
+    """Returns the same as `resample_by_gathers`, to the bit, in a third of its time on a CPU."""
     import tensorflow as tf
 
-    none = ops.zeros_like(steps[0])
+    zero = ops.zeros_like(steps[0])
     warped = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
-        transforms=ops.stack([*steps, none, none], axis=1),
+        transforms=ops.stack([*steps, zero, zero], axis=1),
         output_shape=[size, size],
         fill_value=0.0,
         interpolation="BILINEAR",
@@ -127,17 +126,18 @@ def _resample_in_tensorflow(images: Tensor, size: int, steps: tuple[Tensor, ...]
 
 
 def resample_by_gathers(images: Tensor, size: int, steps: tuple[Tensor, ...]) -> Tensor:
-    """Returns windows of pictures, each along lines of its own, with bilinear interpolation.
+    """Returns a window of each image under an affine transform of its own, with bilinear interpolation.
 
-    Keras has `ops.image.affine_transform`, but in PyTorch it goes from picture to picture (3.15).
+    Keras has `ops.image.affine_transform`, but its PyTorch backend transforms one image at a time (3.15).
 
     Args:
-      images: (batch, height, width, channels) float32.
-      size: of the windows, pixels.
-      steps: each (batch,) float32, pixels of the picture: x right, x down, x of the window's first pixel, and y so.
+      images: Images, (batch, height, width, channels) float32.
+      size: Height and width of the windows, pixels.
+      steps: Coefficients in pixels of the image, each (batch,) float32: change of x per step right, change of x per
+        step down, x of the window's first pixel; then the same for y.
 
     Returns:
-      (batch, size, size, channels) float32; outside the picture its edge goes on.
+      (batch, size, size, channels) float32. Outside the image its edge is repeated.
     """
     count, height, width, channels = ops.shape(images)
     right_x, down_x, origin_x, right_y, down_y, origin_y = (ops.reshape(step, (-1, 1, 1)) for step in steps)
@@ -161,18 +161,18 @@ def resample_by_gathers(images: Tensor, size: int, steps: tuple[Tensor, ...]) ->
 
 
 def recolour(images: Tensor, config: AugmentConfig, uniform: Tensor) -> Tensor:
-    """Returns pictures with contrast, brightness and colours changed.
+    """Returns images with contrast, brightness and colours changed.
 
     Args:
-      images: (batch, height, width, channels) float32, 0..255.
-      config: how much.
-      uniform: (batch, 2 + 2 * channels): one number for inversion, one for the contrast of all
-        channels, and for each channel one for its contrast and one for its brightness.
+      images: Images, (batch, height, width, channels) float32, 0..255.
+      config: Strength of each change.
+      uniform: Random values, (batch, 2 + 2 * channels): one for inversion, one for the contrast of all channels, then
+        one per channel for its contrast, then one per channel for its brightness.
     """
     channels = images.shape[-1]
-    inverted, shared, single, shift = ops.split(uniform[:, None, None, :], [1, 2, 2 + channels], axis=-1)
+    inverted, shared, single, brightness = ops.split(uniform[:, None, None, :], [1, 2, 2 + channels], axis=-1)
     images = ops.where(inverted < config.invert, 255.0 - images, images)
-    # A channel's own contrast varies half as much as the picture's: light has a colour, but not any.
-    gain = ops.exp(math.log1p(config.gain) * ((2 * shared - 1) + (single - 0.5)))
+    # The contrast of a single channel varies half as much as that of the image: light has a colour, but a mild one.
+    factor = ops.exp(math.log1p(config.contrast) * ((2 * shared - 1) + (single - 0.5)))
     mean = ops.mean(images, axis=(1, 2), keepdims=True)
-    return (images - mean) * gain + mean + config.shift * (2 * shift - 1)
+    return (images - mean) * factor + mean + config.brightness * (2 * brightness - 1)

@@ -1,4 +1,4 @@
-"""The pictures that a user names: files, whole folders, paths from another program. One at a time, for any number."""
+"""Picture files that a user names: files, folders, or paths on standard input. They are found one at a time."""
 
 import contextlib
 import os
@@ -11,21 +11,21 @@ from tfrecords.errors import UserError
 ENDINGS = frozenset(
     (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
-"""Of what `decode_picture` reads."""
+"""Suffixes of the formats that `decode_picture` reads."""
 _LONGEST_PATH = 1 << 16
-"""Bytes. Linux allows 4,096; a picture piped in by mistake has longer lines, or a NUL in them."""
+"""Bytes. Linux allows 4,096; a picture piped in by mistake has longer lines, or lines with a NUL."""
 
 
 def find_photos(names: Iterable[str], stdin: BinaryIO, separator: bytes) -> Iterator[Path]:
-    """Yields the pictures that a user names, one at a time; a folder without any is yielded itself.
+    """Yields the pictures that a user names, one at a time. A folder without pictures is yielded itself.
 
     Args:
-      names: files, folders, and "-" for `stdin`.
-      stdin: paths of files and folders.
-      separator: one byte, behind each path of `stdin`.
+      names: Files, folders, and "-" for `stdin`.
+      stdin: Stream of paths of files and folders.
+      separator: Byte after each path in `stdin`.
 
     Raises:
-      UserError: what `stdin` holds are no paths.
+      UserError: The content of `stdin` is not a list of paths.
     """
     for name in names:
         for path in _paths(stdin, separator) if name == "-" else [Path(name)]:
@@ -37,7 +37,7 @@ def find_photos(names: Iterable[str], stdin: BinaryIO, separator: bytes) -> Iter
 
 def _paths(stdin: BinaryIO, separator: bytes) -> Iterator[Path]:
     line = b""
-    # A line or a chunk at a time, whichever is shorter: paths are answered as they come.
+    # A line or a chunk at a time, whichever is shorter, so that each path is yielded as soon as it arrives.
     while piece := stdin.readline(_LONGEST_PATH):
         *ended, line = (line + piece).split(separator)
         for part in (*ended, line):
@@ -50,7 +50,7 @@ def _paths(stdin: BinaryIO, separator: bytes) -> Iterator[Path]:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Yields a folder's pictures and those of the folders in it, each folder in the order of its names."""
+    """Yields the pictures in a folder and its subfolders, sorted by name within each folder."""
     found = False
     for where, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -63,7 +63,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder of that name; no errors: reading the picture tells them."""
+    """Returns whether the path is a folder; False on an error, which reading the picture will report."""
     with contextlib.suppress(OSError):
         return path.is_dir()
     return False

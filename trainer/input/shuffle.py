@@ -1,7 +1,7 @@
-"""Which examples a step takes: an epoch's order over files and hosts, from the manifest alone.
+"""Order of the training examples in an epoch, over files and hosts. It follows from the manifest alone.
 
-Files come in an order of their own in each epoch, a few at a time: the examples of such a window are shuffled
-together. So a disk reads whole files, one window after the other, and any step can be gone to.
+Each epoch has its own order of files, divided into windows of a few files. The examples of a window are shuffled
+together. So a disk reads complete files, one window after the other, and an epoch can start at any step.
 """
 
 import logging
@@ -19,32 +19,33 @@ from tfrecords.errors import UserError
 from trainer.run.config import TrainConfig
 
 WINDOW_FILES = 2
-"""A window has at least so many files, so that its batches are of several."""
+"""Fewest files per window, so that a batch mixes several files."""
 WINDOW_BYTES = 128 << 20
-"""A window takes in further files up to this size: what the system is to keep of them while it is read in random order.
+"""Most bytes of a window with more files: the system should keep them in memory while they are read in random order.
 
-That is two or three shards of prepare's usual 4,096 examples.
+That is two or three shards of 4,096 examples, which is what prepare writes by default.
 """
 _UNEVEN = 1.1
+"""Ratio of the examples of the fullest host to the mean from which a warning is logged."""
 _log = logging.getLogger(__name__)
 
 
 def seed_of(key: str) -> int:
-    """Returns a stable seed of 62 bits."""
+    """Returns a stable seed of 62 bits for a text."""
     return stable_digest(key) >> 2
 
 
-def epoch_numbers(
+def epoch_indices(
     shards: tuple[ShardInfo, ...], seed: int, epoch: int, host: int = 0, hosts: int = 1
 ) -> NDArray[np.int64]:
-    """Returns which examples of a split a host takes in an epoch, in its order: (its examples,) int64.
+    """Returns the indices of a host's examples of an epoch, in the epoch's order: (examples of the host,) int64.
 
     Args:
-      shards: of the split, in stored order.
-      seed: of the run.
-      epoch: from 0.
-      host: from 0.
-      hosts: that share the split by its files.
+      shards: Shards of the split, in stored order.
+      seed: Random seed of the run.
+      epoch: Index of the epoch.
+      host: Index of the host.
+      hosts: Number of hosts, among which the files are divided.
     """
     ends = accumulate(shard.examples for shard in shards)
     starts = {shard.file: end - shard.examples for shard, end in zip(shards, ends, strict=True)}
@@ -57,7 +58,7 @@ def epoch_numbers(
 
 
 def windows(shards: Sequence[ShardInfo]) -> Iterator[Sequence[ShardInfo]]:
-    """Yields the files that are shuffled together, in the epoch's order."""
+    """Yields the windows of files that are shuffled together, in the order of `shards`."""
     start = 0
     while start < len(shards):
         stop, size = start, 0
@@ -69,10 +70,10 @@ def windows(shards: Sequence[ShardInfo]) -> Iterator[Sequence[ShardInfo]]:
 
 
 def host_batch_size(config: TrainConfig, hosts: int) -> int:
-    """Returns the examples that each host takes a step.
+    """Returns the number of examples per host and step.
 
     Raises:
-      UserError: the global batch cannot be divided evenly.
+      UserError: The global batch size is not a multiple of the number of hosts.
     """
     if config.global_batch_size % hosts:
         raise UserError(f"global_batch_size must be a multiple of the {hosts} hosts.", config.global_batch_size)
@@ -80,10 +81,10 @@ def host_batch_size(config: TrainConfig, hosts: int) -> int:
 
 
 def steps_per_epoch(shards: tuple[ShardInfo, ...], config: TrainConfig, hosts: int = 1) -> int:
-    """Returns the steps of every epoch and host: as many as the host with the most examples needs.
+    """Returns the number of steps per epoch, the same for all hosts: what the host with the most examples needs.
 
     Raises:
-      UserError: the global batch cannot be divided evenly.
+      UserError: The global batch size is not a multiple of the number of hosts.
     """
     most = max(sum(shard.examples for shard in own) for own in host_shards(shards, hosts))
     return -(-most // host_batch_size(config, hosts))
@@ -91,9 +92,9 @@ def steps_per_epoch(shards: tuple[ShardInfo, ...], config: TrainConfig, hosts: i
 
 @lru_cache
 def host_shards(shards: tuple[ShardInfo, ...], hosts: int) -> list[list[ShardInfo]]:
-    """Returns each host's shards, the same in every epoch: as many examples for each as can be.
+    """Returns each host's shards, the same in every epoch, with the examples divided as evenly as the files allow.
 
-    Where that is not even, a warning says so, once in a process.
+    Logs a warning, once per process, if the division is uneven.
     """
     parts: list[list[ShardInfo]] = [[] for _ in range(hosts)]
     counts = [0] * hosts
@@ -103,8 +104,8 @@ def host_shards(shards: tuple[ShardInfo, ...], hosts: int) -> list[list[ShardInf
         counts[emptiest] += shard.examples
     if max(counts) * hosts > _UNEVEN * sum(counts):
         _log.warning(
-            "%d hosts share %d training shards unevenly: %d to %d examples a host, and all wait for the fullest one. "
-            "Prepare the dataset with more shards: --examples-per-shard or --shards.",
+            "%d hosts share %d training shards unevenly: %d to %d examples per host, and all wait for the fullest. "
+            "Prepare the dataset with more shards (--examples-per-shard or --shards).",
             hosts,
             len(shards),
             min(counts),

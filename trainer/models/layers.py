@@ -1,4 +1,4 @@
-"""Layers that several architectures share. Pure Keras 3: keras.layers and keras.ops."""
+"""Layers that several architectures share."""
 
 from typing import Any
 
@@ -7,24 +7,31 @@ from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable("streetdigits")
-class Standardise(layers.Layer):
-    """Makes each picture's mean 0 and, with `scale`, its standard deviation 1, over all pixels and channels.
+class Standardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Shifts each image to mean 0 and, with `scale`, to standard deviation 1, over all pixels and channels.
 
-    It is part of the model, so that no caller can forget it or do it otherwise. Models give it float32, also where
-    the other layers compute in bfloat16, whose eight bits round a picture's mean to whole grey values.
+    It is part of the model, so that no caller can forget it or normalise differently. Models build it in float32 even
+    when their other layers compute in bfloat16, whose eight bits round an image's mean to whole grey values.
     """
 
     def __init__(self, scale: bool, **options: Any) -> None:
+        """Creates the layer.
+
+        Args:
+          scale: Whether to divide by the standard deviation; by 255 otherwise.
+          **options: Keyword arguments of every Keras layer, such as `name`.
+        """
         super().__init__(**options)
         self.scale = scale
 
     def call(self, images: Any) -> Any:
-        """(batch, height, width, channels) 0..255 to the same shape."""
+        """Maps images (batch, height, width, channels), 0..255, to the same shape."""
         centred = images - ops.mean(images, axis=(1, 2, 3), keepdims=True)
         if not self.scale:
             return centred / 255.0
-        # One grey value of noise keeps an even picture from being blown up to noise.
+        # Adding one grey value keeps the noise of an even image from being amplified.
         return centred / (ops.std(centred, axis=(1, 2, 3), keepdims=True) + 1.0)
 
     def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that recreate the layer."""
         return {**super().get_config(), "scale": self.scale}

@@ -1,10 +1,10 @@
-"""The network of potterhsu/SVHNClassifier, a public peer of ours, built from its description.
+"""The network of potterhsu/SVHNClassifier, a public SVHN classifier, built from its description.
 
-What it follows is the repository's model.py (https://github.com/potterhsu/SVHNClassifier): four blocks of
-two 5x5 convolutions, each with batch normalisation, ReLU, 2x2 max pooling (strides 2 and 1 in
-turn) and dropout of 0.2; then two dense layers of 3,072 units and a classifier for the length and
-for each place. There a place has 11 classes, the last of them "no digit"; here it has 10, since the length
-tells where the number ends. There, pixels are scaled to -1..1; here `Standardise` does that, as for all.
+It follows model.py of https://github.com/potterhsu/SVHNClassifier: four blocks of two 5x5 convolutions, each with
+batch normalisation, ReLU, 2x2 max pooling (strides 2 and 1 in turn) and dropout of 0.2; then two dense layers of 3,072
+units, and one classifier for the length and one per digit position. Two things differ. The original has 11 classes per
+position, the last one for "no digit"; here there are 10, since the length says where the number ends. The original
+scales pixels to -1..1; here `Standardise` normalises them, as in our other models.
 """
 
 from typing import Any
@@ -21,8 +21,8 @@ _DENSE_UNITS = 3072
 _DROPOUT = 0.2
 
 
-def build(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Returns the untrained model for pictures of `image_shape` (height, width, channels), 0..255."""
+def build_vgg(image_shape: tuple[int, int, int]) -> keras.Model:
+    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255."""
     images = keras.Input(image_shape, name="image")
     values = Standardise(scale=True, dtype="float32", name="standardise")(images)
     for index, units in enumerate(_UNITS, start=1):
@@ -39,11 +39,11 @@ def build(image_shape: tuple[int, int, int]) -> keras.Model:
 
 
 def _layer(values: Any, units: int, stride: int, index: int) -> Any:
-    """Returns one hidden layer's output; a convolution bias would do nothing before normalisation."""
+    """Returns the output of one hidden layer; without a convolution bias, which normalisation would cancel."""
     values = layers.Conv2D(
         units, 5, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"conv{index}"
     )(values)
-    # Momentum as `compact` has it, and for the same reason: training is a few thousand steps long.
+    # The momentum of `compact`, for the same reason: training has only a few thousand steps.
     values = layers.BatchNormalization(momentum=0.9, name=f"norm{index}")(values)
     values = layers.ReLU(name=f"relu{index}")(values)
     values = layers.MaxPooling2D(2, strides=stride, padding="same", name=f"pool{index}")(values)

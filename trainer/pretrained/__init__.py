@@ -1,4 +1,4 @@
-"""The weights that come with the package: a run directory, never written to. Its README.md tells what they are."""
+"""The pretrained weights of the package: a run directory that is never written to. README.md is their model card."""
 
 import sys
 from pathlib import Path
@@ -11,17 +11,20 @@ CARD = DIRECTORY / "README.md"
 
 
 def run_directory(name: str) -> Path:
-    """Returns the directory of the run that a user names: a path, or `pretrained` for the package's own."""
+    """Returns the run directory for a name: a path, or `pretrained` for the package's own."""
     return DIRECTORY if name == NAME else Path(name)
 
 
 def chosen_run(name: str | None) -> Run:
-    """Returns the run that a user names, or for None the package's own, of which standard error tells.
+    """Returns the run for a name; for None the package's own, with a line on standard error that says so.
+
+    Args:
+      name: Run directory, `pretrained` or None.
 
     Raises:
-      UserError: the directory is not a run's.
+      UserError: The directory is not a run directory.
     """
     if name is None:
-        told = f"Using the weights that come with streetdigits (drawn numbers only; see {CARD})"
-        print(f"{told}: --run-dir takes your own.", file=sys.stderr)
+        source = f"the weights of the package, trained on synthetic pictures only (see {CARD})"
+        print(f"Using {source}; use --run-dir for a model of your own.", file=sys.stderr)
     return Run.load(run_directory(name or NAME))

@@ -1,4 +1,4 @@
-"""python -m trainer.pretrained: makes a run's weights those that come with the package. `make pretrained` calls it."""
+"""python -m trainer.pretrained: copies a run's weights into the package, as `make pretrained` does."""
 
 import argparse
 import json
@@ -14,44 +14,50 @@ from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 
 _SCORES = re.compile(r"(<!-- scores [^\n]*-->\n).*?(<!-- end of scores -->)", re.DOTALL)
 _LOCAL = ("data", "options")
-"""What config.json tells of the machine: paths, devices."""
+"""Entries of config.json that describe the machine: paths and devices."""
 
 
 def main() -> int:
-    """Parses the command line; returns the exit code."""
+    """Parses the command line, copies the weights and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.pretrained", description=__doc__)
-    parser.add_argument("--run-dir", type=Path, required=True, help="of the model, trained and evaluated")
+    parser.add_argument("--run-dir", type=Path, required=True, help="run directory of a trained and evaluated model")
     try:
         publish(parser.parse_args().run_dir, DIRECTORY, CARD.read_text(encoding="utf-8"))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"The weights are in {DIRECTORY}. The scores on photos in {CARD.name} are to be measured anew.")
+    print(f"The weights are in {DIRECTORY}. Next: measure the scores on photos in {CARD.name} again.")
     return 0
 
 
 def publish(run_dir: Path, folder: Path, card: str) -> None:
-    """Copies what predicting needs of a run into `folder`, with the card and the run's scores in it.
+    """Copies configuration and weights of a run into a folder, with the model card and the run's scores in it.
+
+    Args:
+      run_dir: Run directory of a trained and evaluated model.
+      folder: Folder to write to.
+      card: Text of the model card, with a section for the scores.
 
     Raises:
-      UserError: not a run, not trained or not evaluated, or the card has no place for the scores.
+      UserError: The run is not trained or evaluated, or the card does not have exactly one section for the scores.
+      OSError: A file cannot be read or written.
     """
     run = Run.load(run_dir)
     for name, command in ((WEIGHTS, "train"), (EVALUATION, "evaluate")):
         if not (run_dir / name).is_file():
-            raise UserError(f"{run_dir} must have {name}: `python -m trainer {command}` makes it.")
+            raise UserError(f"{run_dir} must have {name}: `python -m trainer {command}` creates it.")
     evaluation = json.loads((run_dir / EVALUATION).read_text(encoding="utf-8"))
-    written, places = _SCORES.subn(lambda found: found[1] + scores_table(run, evaluation) + found[2], card)
-    if places != 1:
-        raise UserError("The model card must have one place for scores.", places)
+    filled, sections = _SCORES.subn(lambda found: found[1] + scores_table(run, evaluation) + found[2], card)
+    if sections != 1:
+        raise UserError("The model card must have one section for the scores.", sections)
     write_json(folder / CONFIG, portable(run.content))
-    for name, content in ((WEIGHTS, run.weights.read_bytes()), (CARD.name, written.encode())):
+    for name, content in ((WEIGHTS, run.weights.read_bytes()), (CARD.name, filled.encode())):
         with atomic_write(folder / name) as stream:
             stream.write(content)
 
 
 def portable(content: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a config.json holds, less what it tells of the machine."""
+    """Returns the content of a config.json without the entries that describe the machine."""
     kept = {name: value for name, value in content.items() if name not in _LOCAL}
     if kept.get("init"):
         kept["init"] = Path(kept["init"]).name
@@ -59,20 +65,26 @@ def portable(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def scores_table(run: Run, evaluation: dict[str, Any]) -> str:
-    """Returns the card's table of what an evaluation.json tells."""
+    """Returns the model card's table of scores.
 
-    def share(value: float) -> str:
-        return f"{100 * value:.1f} %"
+    Args:
+      run: Run that was evaluated.
+      evaluation: Content of its evaluation.json.
+    """
 
-    low, high = map(share, evaluation["whole_number_accuracy_interval"])
+    def percent(share: float) -> str:
+        return f"{100 * share:.1f} %"
+
+    low, high = map(percent, evaluation["whole_number_accuracy_interval"])
     examples = run.content["dataset"]["examples"]
+    whole = f"{percent(evaluation['whole_number_accuracy'])} (95 % interval {low} to {high})"
     rows = [
-        ("drawn numbers trained on", f"{examples['train']:,}"),
-        (f"drawn numbers scored (split {evaluation['split']})", f"{evaluation['num_examples']:,}"),
-        ("whole numbers read right", f"{share(evaluation['whole_number_accuracy'])} (95 % interval {low} to {high})"),
-        ("digits read right", share(evaluation["digit_accuracy"])),
-        ("lengths read right", share(evaluation["length_accuracy"])),
-        ("coverage at 98 % accuracy", share(evaluation["coverage_at_98"])),
+        ("training examples", f"{examples['train']:,}"),
+        (f"evaluated examples (split {evaluation['split']})", f"{evaluation['num_examples']:,}"),
+        ("whole-number accuracy", whole),
+        ("digit accuracy", percent(evaluation["digit_accuracy"])),
+        ("length accuracy", percent(evaluation["length_accuracy"])),
+        ("coverage at 98 % accuracy", percent(evaluation["coverage_at_98"])),
     ]
     return "".join(f"| {name} | {value} |\n" for name, value in [("measure", "value"), ("---", "---"), *rows])
 

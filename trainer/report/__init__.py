@@ -1,4 +1,4 @@
-"""Run directory → one self-contained HTML page."""
+"""A run directory to one self-contained HTML page."""
 
 from trainer.report.inputs import RunFiles, load_run
 from trainer.report.page import Report, render, write_report

@@ -1,7 +1,7 @@
-"""Numbers → line charts as inline SVG, without network, fonts or state.
+"""Line charts as inline SVG, without network, fonts or state.
 
-Drawn by hand rather than with matplotlib: colours come from the page's style
-sheet, so one drawing serves light, dark and print, and weighs a few kilobytes.
+Written by hand rather than with matplotlib: colours come from the page's style sheet, so that one chart of a few
+kilobytes serves light, dark and print.
 """
 
 import math
@@ -11,15 +11,18 @@ from html import escape
 
 import numpy as np
 
-# In user units; a chart is about this many CSS pixels wide on a phone, so its text stays readable there.
 WIDTH, HEIGHT = 340, 230
+"""Size of a chart in user units: about its width in CSS pixels on a phone, so that its text is readable there."""
 LEFT, RIGHT, TOP, BOTTOM = 46, 16, 30, 42
+"""Margins around the plotted area, user units."""
 LETTER_WIDTH = 6.7
-# With more points than the first, markers would hide the line that they stand on; they stay as
-# invisible places to point at up to the second, after which they overlap.
-MOST_MARKERS, MOST_HINTS = 12, 40
-# Curve points; more cannot be told apart at this size.
+"""Mean width of a letter, user units."""
+MOST_MARKERS = 12
+"""Largest number of points with visible markers; more would hide the line."""
+MOST_HINTS = 40
+"""Largest number of points with invisible markers that show their value when pointed at; more would overlap."""
 MOST_POINTS = 240
+"""Largest number of points of a curve; more cannot be distinguished at this size."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Series:
     """One line of a chart.
 
     Attributes:
-      name: shown in the legend; an empty one is not.
-      style: `main`, `second`, `third` or `mark`, a class of the page's style sheet.
+      name: Name in the legend; an empty one is not shown.
+      style: Class of the page's style sheet: `main`, `second`, `third` or `mark`.
       points: (x, y) in data units; a y that is not finite interrupts the line.
     """
 
@@ -39,7 +42,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Axis:
-    """The range of one axis in data units, low < high, and how its numbers are written."""
+    """The range of an axis, and how its values are written.
+
+    Attributes:
+      low: Lower end in data units, below `high`.
+      high: Upper end in data units.
+      label: Label below the axis.
+      percent: Whether values are written as percentages.
+      whole: Whether only integers are labelled.
+    """
 
     low: float
     high: float
@@ -48,26 +59,37 @@ class Axis:
     whole: bool = False
 
     def ticks(self) -> list[float]:
-        """Returns the places of the labels, ascending."""
+        """Returns the values to label, ascending."""
         return nice_ticks(self.low, self.high, whole=self.whole)
 
     def text(self, value: float) -> str:
-        """Returns `value` as the axis writes it."""
+        """Returns the text of a value."""
         return f"{100 * value:.4g} %" if self.percent else f"{value:.4g}"
 
 
 def thin(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
-    """Returns at most `most` (>= 2) of the points, evenly chosen, with the first and the last."""
+    """Returns at most `most` points, evenly chosen, including the first and the last.
+
+    Args:
+      points: Points in order.
+      most: Largest number of points to return, at least 2.
+    """
     if len(points) <= most:
         return list(points)
     return [points[i] for i in np.linspace(0, len(points) - 1, most).round().astype(int)]
 
 
 def nice_ticks(low: float, high: float, most: int = 6, whole: bool = False) -> list[float]:
-    """Returns at most `most` round numbers in [low, high], ascending; `whole` allows only integers.
+    """Returns round values in [low, high], ascending.
+
+    Args:
+      low: Lower end of the range.
+      high: Upper end of the range.
+      most: Largest number of values to return.
+      whole: Whether only integers are allowed.
 
     Raises:
-      ValueError: low is not below high.
+      ValueError: `low` is not below `high`.
     """
     if not low < high:
         raise ValueError(f"low must be below high. Received: {low}, {high}")
@@ -83,21 +105,21 @@ def nice_ticks(low: float, high: float, most: int = 6, whole: bool = False) -> l
 
 
 def line_chart(series: Sequence[Series], x: Axis, y: Axis, description: str, guide: float | None = None) -> str:
-    """Draws lines over two linear axes.
+    """Returns a chart of lines over two linear axes.
 
     Args:
-      series: the lines, the first one on top.
-      x: the horizontal axis.
-      y: the vertical axis; values outside it are drawn at its edge.
-      description: what a reader who cannot see the chart is told.
-      guide: a y value marked with a dashed line.
+      series: Lines, the first one on top.
+      x: Horizontal axis.
+      y: Vertical axis; values outside it are drawn at its edge.
+      description: Description for readers who cannot see the chart.
+      guide: A y value to mark with a dashed line.
 
     Returns:
       An `<svg>` element with every text escaped; its colours are classes.
     """
     named = [line for line in series if line.name]
     legend = _legend(named) if len(named) > 1 else []
-    # Without a legend its row is cut off, but for half the height of the highest tick's text.
+    # Without a legend its row is cut off, except for half the height of the highest tick's text.
     top = 0 if legend else TOP - 8
     box = f'viewBox="0 {top} {WIDTH} {HEIGHT - top}" role="img" aria-label="{escape(description)}"'
     parts = [f'<svg class="chart" {box}>', *legend, *_grid(x, y)]

@@ -1,4 +1,4 @@
-"""A run directory → what it holds, checked; every file but config.json may be missing."""
+"""The files of a run directory, read and checked; every file except config.json may be missing."""
 
 import hashlib
 import json
@@ -8,28 +8,28 @@ from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
-from trainer.report.gallery import Prediction, read_predictions
 from trainer.run.directory import CONFIG, EVALUATION, HISTORY, PREDICTIONS
+from trainer.scoring.prediction_file import Prediction, read_predictions
 
 TRAIN = "python -m trainer train --data DATA --run-dir RUN"
-EVALUATE = "python -m trainer evaluate --run-dir RUN"
+EVALUATE = "python -m trainer evaluate --run-dir RUN --data DATA"
 PREPARE = "python -m beam_jobs prepare"
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run directory and its dataset hold; empty or None where a file is missing.
+    """The contents of a run directory and of its dataset's manifest; empty or None where a file is missing.
 
     Attributes:
-      run_dir: the run directory.
-      config: the training configuration, as saved.
-      history: one mapping an epoch, ascending; a repeated epoch counts once, as last written.
-      evaluation: the scores, as saved.
-      predictions: the answers, in dataset order.
-      data_dir: where the evaluated pictures are or were.
-      manifest: the dataset's manifest, as saved.
-      trained_on_it: the model was trained on exactly this dataset; None when a file does not tell.
-      missing: a line for each missing file, with the command that makes it.
+      run_dir: Run directory.
+      config: Content of config.json.
+      history: One mapping per epoch, ascending; for a repeated epoch, the last one.
+      evaluation: Content of evaluation.json.
+      predictions: Rows of predictions.parquet, in stored order.
+      data_dir: Dataset directory of the evaluation, which may no longer exist.
+      manifest: Content of the dataset's manifest.json.
+      trained_on_it: Whether the model was trained on exactly this dataset; None if it is unknown.
+      missing: One line per missing file, with the command that makes it.
     """
 
     run_dir: Path
@@ -44,23 +44,25 @@ class RunFiles:
 
 
 def load_run(run_dir: Path, data_dir: Path | None = None) -> RunFiles:
-    """Reads a run directory and the manifest of its dataset.
+    """Returns the contents of a run directory and of its dataset's manifest.
 
     Args:
-      run_dir: a directory with config.json.
-      data_dir: the dataset directory; None takes the one that evaluation.json, or else config.json, names.
+      run_dir: Directory with a config.json.
+      data_dir: Dataset directory; None takes the one in evaluation.json, or else in config.json.
 
     Raises:
-      UserError: there is no config.json, `data_dir` does not exist, or a file is broken.
+      UserError: There is no config.json, `data_dir` does not exist, or a file is damaged.
+      OSError: A file cannot be read.
     """
     if not (run_dir / CONFIG).is_file():
-        raise UserError(f"{run_dir} is not a run directory: it has no config.json; `{TRAIN}` makes one.", run_dir)
+        raise UserError(f"{run_dir} is not a run directory: it has no config.json; `{TRAIN}` creates one.", run_dir)
     if data_dir is not None and not data_dir.is_dir():
-        raise UserError("--data must be a dataset directory that exists.", data_dir)
+        raise UserError("--data must be an existing dataset directory.", data_dir)
     config, evaluation = _read_object(run_dir / CONFIG), _read_evaluation(run_dir / EVALUATION)
     recorded = evaluation.get("data") or config.get("data")
     data_dir = data_dir or (Path(str(recorded)) if recorded else None)
     predictions = run_dir / PREDICTIONS
+    manifest = _read_bytes(data_dir / MANIFEST) if data_dir else None
     return RunFiles(
         run_dir=run_dir,
         config=config,
@@ -68,19 +70,20 @@ def load_run(run_dir: Path, data_dir: Path | None = None) -> RunFiles:
         evaluation=evaluation,
         predictions=read_predictions(predictions) if predictions.is_file() else [],
         data_dir=data_dir,
-        manifest=_read_object(data_dir / MANIFEST) if data_dir else {},
-        trained_on_it=_trained_on(config, data_dir),
+        manifest=_parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {},
+        trained_on_it=_trained_on(config, manifest),
         missing=tuple(_missing(run_dir, data_dir)),
     )
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Reads history.jsonl: one mapping an epoch, ascending; an empty list when there is no file.
+    """Returns the lines of history.jsonl: one mapping per epoch, ascending; none if there is no file.
 
-    A last line without its newline is still being written and is left out.
+    A last line without a newline is still being written, and is left out.
 
     Raises:
-      UserError: a line is not a JSON object with a whole number `epoch`.
+      UserError: A line is not a JSON object with an integer `epoch`.
+      OSError: The file cannot be read.
     """
     if not path.is_file():
         return []
@@ -90,8 +93,8 @@ def read_history(path: Path) -> list[dict[str, Any]]:
         where = f"{path}, line {count}"
         row = _parse_object(line, where)
         if type(row.get("epoch")) is not int:
-            raise UserError(f"{where} must have a whole number epoch.", row.get("epoch"))
-        # A resumed run may train an epoch again; the later line is what the weights saw.
+            raise UserError(f"{where} must have an integer epoch.", row.get("epoch"))
+        # A resumed run may repeat an epoch; its later line is that of the weights.
         epochs[row["epoch"]] = row
     return [epochs[epoch] for epoch in sorted(epochs)]
 
@@ -99,25 +102,26 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 def _missing(run_dir: Path, data_dir: Path | None) -> list[str]:
     makers = {HISTORY: TRAIN, EVALUATION: EVALUATE, PREDICTIONS: EVALUATE}
     lines = [
-        f"{name} is missing from {run_dir.resolve().name}; `{maker}` makes it."
+        f"{name} is missing from {run_dir.resolve().name}; `{maker}` creates it."
         for name, maker in makers.items()
         if not (run_dir / name).is_file()
     ]
     if data_dir is None:
-        lines.append("The dataset is not known: evaluation.json and config.json do not name it; `--data DATA` does.")
+        lines.append("The dataset is unknown: evaluation.json and config.json do not name it; use `--data DATA`.")
     elif not data_dir.is_dir():
-        lines.append(f"The dataset directory {data_dir} is gone; `--data DATA` names another place.")
+        lines.append(f"The dataset directory {data_dir} does not exist; use `--data DATA` if it has moved.")
     elif not (data_dir / MANIFEST).is_file():
-        lines.append(f"manifest.json is missing from {data_dir}; `{PREPARE}` makes it.")
+        lines.append(f"manifest.json is missing from {data_dir}; `{PREPARE}` creates it.")
     return lines
 
 
-def _trained_on(config: dict[str, Any], data_dir: Path | None) -> bool | None:
+def _trained_on(config: dict[str, Any], manifest: bytes | None) -> bool | None:
+    """Returns whether a run was trained on the dataset of a manifest; None if either is unknown."""
     dataset = config.get("dataset")
     digest = dataset.get("manifest_sha256") if isinstance(dataset, dict) else None
-    if not digest or data_dir is None or not (data_dir / MANIFEST).is_file():
+    if not digest or manifest is None:
         return None
-    return bool(digest == hashlib.sha256((data_dir / MANIFEST).read_bytes()).hexdigest())
+    return bool(digest == hashlib.sha256(manifest).hexdigest())
 
 
 def _read_evaluation(path: Path) -> dict[str, Any]:
@@ -142,7 +146,12 @@ def _is_confusion(value: Any) -> bool:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    return _parse_object(path.read_bytes(), str(path)) if path.is_file() else {}
+    content = _read_bytes(path)
+    return {} if content is None else _parse_object(content, str(path))
+
+
+def _read_bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
 
 
 def _parse_object(text: str | bytes, where: str) -> dict[str, Any]:

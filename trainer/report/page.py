@@ -1,4 +1,4 @@
-"""A run → one HTML page that needs nothing but itself."""
+"""A run to one HTML page that needs nothing but itself."""
 
 import json
 import math
@@ -10,19 +10,28 @@ import jinja2
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
+from tfrecords.nested import flatten
 from trainer.report import charts, gallery
 from trainer.report.charts import Axis, Series
 from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, RunFiles, load_run
 from trainer.scoring.metrics import COVERAGE_ACCURACY, coverage_at, coverage_curve
+from trainer.scoring.prediction_file import Prediction
 
-# The share of right answers among fewer examples jumps too much to be drawn.
 LEAST_ANSWERED = 10
+"""Smallest number of predictions whose accuracy is drawn; that of fewer jumps too much."""
 DASH = "\u2013"
+"""Text for a missing value."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """A rendered page: its HTML, how many pictures it shows, and a line for each thing missing from it."""
+    """A rendered page.
+
+    Attributes:
+      html: Content of the page.
+      num_pictures: Number of pictures that it shows.
+      missing: One line per part that is missing.
+    """
 
     html: str
     num_pictures: int
@@ -30,21 +39,26 @@ class Report:
 
 
 def write_report(run_dir: Path, output: Path, data_dir: Path | None = None) -> Report:
-    """Writes the page of `run_dir` to `output`, whole or not at all; see `load_run` for `data_dir`.
+    """Writes the page of a run atomically.
+
+    Args:
+      run_dir: Run directory.
+      output: HTML file to write.
+      data_dir: Dataset directory; None takes the one that the run names.
 
     Raises:
-      UserError: the run directory cannot be used.
-      OSError: a file cannot be read or written.
+      UserError: The run directory cannot be used.
+      OSError: A file cannot be read or written.
     """
     report = render(load_run(run_dir, data_dir))
     with atomic_write(output) as stream:
-        # JSON may hold half a surrogate pair, for which UTF-8 has no bytes.
+        # JSON may hold one half of a surrogate pair, which UTF-8 cannot encode.
         stream.write(report.html.encode("utf-8", errors="replace"))
     return report
 
 
 def render(run: RunFiles) -> Report:
-    """Composes the page; the same run and pictures give the same text."""
+    """Returns the page of a run; the same run and images give the same page."""
     chosen = gallery.choose(run.predictions)
     pictures, complaint = _pictures(run, chosen)
     missing = (*run.missing, *complaint)
@@ -62,15 +76,15 @@ def render(run: RunFiles) -> Report:
             chosen=chosen,
             pictures=pictures,
             confusion=confusion,
-            mix_ups=gallery.top_confusions(confusion),
+            confusions=gallery.top_confusions(confusion),
             commands={"train": TRAIN, "evaluate": EVALUATE, "prepare": PREPARE},
         )
     )
     return Report(html, len(pictures), missing)
 
 
-def percent(share: Any) -> str:
-    """Writes a share in 0..1 as `87.3 %`, a dash for no number; only 1 reads 100 %, only 0 reads 0 %."""
+def format_percent(share: Any) -> str:
+    """Returns a share in 0..1 as `87.3 %`, or a dash for anything else; only 1 gives 100 %, and only 0 gives 0 %."""
     if not _is_finite(share):
         return DASH
     if 0.9995 <= share < 1:
@@ -80,15 +94,15 @@ def percent(share: Any) -> str:
     return f"{100 * share:.1f}\u00a0%"
 
 
-def number(value: Any) -> str:
-    """Writes an int with thousands separators, a float with four significant digits, a dash for no number."""
+def format_value(value: Any) -> str:
+    """Returns an int with thousands separators, a float with four significant digits, a dash for anything else."""
     if not _is_finite(value):
         return DASH
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def size(num_bytes: float) -> str:
-    """Writes a number of bytes in the largest unit (of 1000) that leaves at least one of it."""
+def format_bytes(num_bytes: float) -> str:
+    """Returns a number of bytes in the largest decimal unit that gives at least 1."""
     for unit in ("B", "kB", "MB"):
         if num_bytes < 1000:
             return f"{num_bytes:.3g} {unit}"
@@ -96,14 +110,24 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:,.1f} GB"
 
 
-def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Returns (key, text) of every leaf; keys of nested mappings, and places in lists of them, are joined by dots."""
-    if isinstance(value, list) and value and all(isinstance(inner, dict) for inner in value):
-        value = dict(enumerate(value))
-    if isinstance(value, dict) and value:
-        pairs = [(f"{prefix}.{key}" if prefix else str(key), inner) for key, inner in value.items()]
-        return [leaf for path, inner in pairs for leaf in flatten(inner, path)]
-    return [(prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))]
+def named_texts(value: Any) -> list[tuple[str, str]]:
+    """Returns (name, text) of every leaf of a JSON value.
+
+    Names are joined by dots; the items of a list of objects are named by their indices. A value that is itself a leaf
+    has an empty name.
+    """
+    nested = _with_indices(value)
+    leaves = flatten(nested) if isinstance(nested, dict) and nested else {"": nested}
+    return [
+        (name, leaf if isinstance(leaf, str) else json.dumps(leaf, ensure_ascii=False)) for name, leaf in leaves.items()
+    ]
+
+
+def _with_indices(value: Any) -> Any:
+    """Returns a JSON value with its lists of objects as objects by index."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        value = {str(index): item for index, item in enumerate(value)}
+    return {name: _with_indices(inner) for name, inner in value.items()} if isinstance(value, dict) else value
 
 
 def _is_finite(value: Any) -> bool:
@@ -118,34 +142,35 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, number=number, size=size, flat=flatten)
+    for function in (format_bytes, format_percent, format_value, named_texts):
+        environment.filters[function.__name__] = function
     return environment
 
 
 def _pictures(run: RunFiles, chosen: gallery.Gallery) -> tuple[dict[str, str], list[str]]:
-    """Returns key → data URI of the chosen examples, and a line when pictures cannot be had."""
+    """Returns key to data URI of the chosen predictions, and a line if pictures are missing."""
     keys = chosen.keys()
     if not keys or run.data_dir is None or not run.data_dir.is_dir():
         return {}, []
     split = run.evaluation.get("split")
     if not split:
-        return {}, [f"The gallery has no pictures: evaluation.json names no split; `{EVALUATE}` does."]
+        return {}, [f"The gallery has no pictures: evaluation.json names no split; run `{EVALUATE}`."]
     try:
-        images = gallery.load_pictures(run.data_dir, str(split), keys)
+        images = gallery.load_images(run.data_dir, str(split), keys)
     except (UserError, OSError) as error:
         return {}, [f"The gallery has no pictures: {error}"]
     absent = len(keys - images.keys())
-    complaint = f"{run.data_dir}, split {split}, does not hold {absent} of the gallery's {len(keys)} pictures."
+    complaint = f"{run.data_dir}, split {split}, does not have {absent} of the gallery's {len(keys)} pictures."
     return {key: gallery.png_data_uri(image) for key, image in images.items()}, [complaint] if absent else []
 
 
 def _points(history: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
-    """Returns (epoch, value); an epoch without the value is left out, one without a number in it is not finite."""
+    """Returns (epoch, value) of each epoch that has the value; a value that is not a finite number becomes NaN."""
     return [(row["epoch"], row[name] if _is_finite(row[name]) else math.nan) for row in history if name in row]
 
 
 def _history_charts(history: list[dict[str, Any]]) -> dict[str, str]:
-    """Returns title → SVG of the training curves that the history has values for."""
+    """Returns title to SVG of the training curves that the history has values for."""
     accuracies = [
         Series("validation", "main", _points(history, "validation_whole_number_accuracy")),
         Series("training", "second", _points(history, "train_whole_number_accuracy")),
@@ -178,7 +203,7 @@ def _epoch_chart(series: list[Series], shares: bool = False) -> str:
     return charts.line_chart(thinned, x, y, f"By epoch: {story}.")
 
 
-def _coverage_chart(predictions: list[gallery.Prediction]) -> str:
+def _coverage_chart(predictions: list[Prediction]) -> str:
     coverage, accuracy = coverage_curve([one.confidence for one in predictions], [one.correct for one in predictions])
     shown = coverage * len(predictions) >= min(LEAST_ANSWERED, len(predictions))
     low = min(math.floor(10 * accuracy[shown].min()) / 10, COVERAGE_ACCURACY - 0.08)
@@ -186,8 +211,8 @@ def _coverage_chart(predictions: list[gallery.Prediction]) -> str:
     points = list(zip(coverage[shown].tolist(), accuracy[shown].tolist(), strict=True))
     reached = coverage_at(coverage, accuracy, COVERAGE_ACCURACY)
     story = (
-        f"Accuracy {percent(points[0][1])} when {percent(points[0][0])} of the pictures are answered, "
-        f"{percent(points[-1][1])} when all are; 98 % or more up to {percent(reached)}."
+        f"Accuracy {format_percent(points[0][1])} when {format_percent(points[0][0])} of the pictures are answered, "
+        f"{format_percent(points[-1][1])} when all are; 98 % or more up to {format_percent(reached)}."
     )
     curve = Series("", "main", charts.thin(points))
     height = float(accuracy[coverage == reached].sum())

@@ -1,146 +1,154 @@
-"""How a model is trained: one frozen value, saved with the run."""
+"""Configuration of a training run: frozen dataclasses whose fields are the flags of `python -m trainer train`.
 
+A field's help line says what it means; `tfrecords.flags` turns it into a flag. The configuration is saved with the run.
+"""
+
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.flags import old_names, setting
 
 DEVICES = ("auto", "cpu", "gpu")
 KEEPS = ("best", "last")
 PRECISIONS = ("float32", "mixed_bfloat16")
-"""What layers compute in; weights are float32 in any case.
+"""Data types that layers compute in; the weights are float32 in any case.
 
-Not mixed_float16: its small exponents want the loss scaled up, and down again where gradients overflow. Our loop does
-not do that, and bfloat16, with float32's range, needs none of it.
+mixed_float16 is not among them: its small exponents require loss scaling, which the training loop does not do.
+bfloat16 has float32's range and does without.
 """
+
+_TRAINING = "model and training"
+_AUGMENTATION = "augmentation of training images"
+_EXECUTION = "execution, without effect on the results"
 
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """What is done to training pictures on the device, beside the random window.
+    """Changes to training images on the device, after the random window. Each image draws its own."""
 
-    Attributes:
-      gain: contrast is multiplied by a factor 1/(1 + gain) .. 1 + gain, per picture and per channel.
-      shift: up to this is added to or taken from every channel, grey values of 255.
-      invert: share of pictures whose colours are inverted, 0..1.
-      zoom: pictures grow by a factor 1/(1 + zoom) .. 1 + zoom.
-      stretch: height over width changes by a factor 1/(1 + stretch) .. 1 + stretch.
-      rotate: turned by up to this to either side, degrees.
-      shear: rows slide sideways by up to this share of their height above or below the middle.
-    """
+    contrast: float = setting(
+        0.5, "largest change of contrast; 0.5: factors from 1/1.5 to 1.5", group=_AUGMENTATION, old="gain"
+    )
+    brightness: float = setting(
+        30.0, "largest change of brightness, in grey levels of 255", group=_AUGMENTATION, old="shift"
+    )
+    invert: float = setting(0.5, "share of images whose colours are inverted", group=_AUGMENTATION)
+    zoom: float = setting(0.0, "largest change of size; 0.15: factors from 1/1.15 to 1.15", group=_AUGMENTATION)
+    stretch: float = setting(
+        0.0, "largest change of height over width; 0.15: factors from 1/1.15 to 1.15", group=_AUGMENTATION
+    )
+    rotate: float = setting(0.0, "largest rotation to either side, in degrees", group=_AUGMENTATION)
+    shear: float = setting(0.0, "largest shear: sideways shift of a row over its height", group=_AUGMENTATION)
 
-    gain: float = 0.5
-    shift: float = 30.0
-    invert: float = 0.5
-    zoom: float = 0.0
-    stretch: float = 0.0
-    rotate: float = 0.0
-    shear: float = 0.0
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        for name in ("invert", "zoom", "stretch", "shear"):
+            _check(0 <= getattr(self, name) <= 1, f"{name} must be 0..1.", getattr(self, name))
+        _check(self.contrast >= 0, "contrast must be at least 0.", self.contrast)
+        _check(0 <= self.brightness <= 255, "brightness must be 0..255.", self.brightness)
+        _check(0 <= self.rotate <= 180, "rotate must be 0..180 degrees.", self.rotate)
 
     @property
     def moves_pixels(self) -> bool:
-        """Whether pictures are zoomed, stretched, turned or sheared at all."""
+        """Whether images are zoomed, stretched, rotated or sheared at all."""
         return any((self.zoom, self.stretch, self.rotate, self.shear))
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What decides a run, apart from the records.
+    """Everything that determines a run's result, apart from the records."""
 
-    Attributes:
-      model: architecture, one of `trainer.models.MODELS`.
-      epochs: most passes over the training split.
-      global_batch_size: examples a step, over all replicas.
-      learning_rate: at its highest, after the warm-up; falls along a cosine to 0.
-      warmup_epochs: in which the learning rate rises from 0.
-      weight_decay: AdamW's.
-      keep: which epoch's weights are kept: the best by validation, or the last; then training never stops early.
-      patience: epochs without a better validation score after which training stops.
-      label_smoothing: share of each target that is spread evenly over all classes, 0 to below 1.
-      average: of the weights, how much of the running average each step keeps; 0 keeps no average. The
-        average is what is scored and kept.
-      init: run directory whose best weights training starts from; None starts at random.
-      augment: what is done to training pictures.
-      deterministic: only operations whose results repeat to the bit.
-      precision: what layers compute in, one of `PRECISIONS`.
-      jit_compile: whether XLA compiles forward and backward pass of each replica.
-      seed: of weights, order, windows, augmentation and dropout.
-    """
-
-    model: str = "compact"
-    epochs: int = 30
-    global_batch_size: int = 16
-    learning_rate: float = 1.5e-3
-    warmup_epochs: float = 2.0
-    weight_decay: float = 0.05
-    keep: str = "best"
-    patience: int = 15
-    label_smoothing: float = 0.0
-    average: float = 0.0
-    init: str | None = None
+    model: str = setting("compact", "architecture", group=_TRAINING)
+    epochs: int = setting(30, "passes over the training split", group=_TRAINING)
+    global_batch_size: int = setting(16, "examples per step, over all devices and hosts", group=_TRAINING)
+    learning_rate: float = setting(1.5e-3, "peak learning rate; it falls to 0 along a cosine", group=_TRAINING)
+    warmup_epochs: float = setting(2.0, "epochs of linear warm-up", group=_TRAINING)
+    weight_decay: float = setting(0.05, "weight decay of AdamW", group=_TRAINING)
+    keep: str = setting(
+        "best",
+        "epoch whose weights are kept: the best by validation accuracy, or the last; last disables early stopping",
+        choices=KEEPS,
+        group=_TRAINING,
+    )
+    patience: int = setting(15, "epochs without a better validation score before training stops", group=_TRAINING)
+    label_smoothing: float = setting(0.0, "share of each target spread evenly over all classes", group=_TRAINING)
+    ema_decay: float = setting(
+        0.0,
+        "EMA decay of the weights; 0 disables it; validation and the kept weights use the average",
+        group=_TRAINING,
+        old="average",
+    )
+    init: str | None = setting(
+        None,
+        "run directory whose best weights to start from, or `pretrained` for the weights that come with the package",
+        group=_TRAINING,
+    )
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    deterministic: bool = False
-    precision: str = "float32"
-    jit_compile: bool = False
-    seed: int = 0
+    deterministic: bool = setting(False, "use only operations that are reproducible to the bit", group=_TRAINING)
+    precision: str = setting(
+        "float32", "data type that layers compute in; weights stay float32", choices=PRECISIONS, group=_TRAINING
+    )
+    jit_compile: bool = setting(False, "compile steps with XLA: a slower start, often faster steps", group=_TRAINING)
+    seed: int = setting(0, "random seed for weights, order, augmentation and dropout", group=_TRAINING)
 
     def __post_init__(self) -> None:
-        def check(good: bool, rule: str, received: object) -> None:
-            if not good:
-                raise UserError(rule, received)
-
+        """Checks the values."""
         for name in ("epochs", "global_batch_size", "patience"):
-            check(getattr(self, name) >= 1, f"{name} must be at least 1.", getattr(self, name))
-        check(self.keep in KEEPS, f"keep must be one of {', '.join(KEEPS)}.", self.keep)
-        check(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}.", self.precision)
-        check(self.learning_rate > 0, "learning_rate must be above 0.", self.learning_rate)
-        check(self.warmup_epochs >= 0, "warmup_epochs must be at least 0.", self.warmup_epochs)
-        check(self.weight_decay >= 0, "weight_decay must be at least 0.", self.weight_decay)
-        check(0 <= self.label_smoothing < 1, "label_smoothing must be 0 to below 1.", self.label_smoothing)
-        check(0 <= self.average < 1, "average must be 0 to below 1.", self.average)
-        check(0 <= self.augment.invert <= 1, "invert must be 0..1.", self.augment.invert)
-        check(self.augment.gain >= 0, "gain must be at least 0.", self.augment.gain)
-        check(0 <= self.augment.shift <= 255, "shift must be 0..255.", self.augment.shift)
-        for name in ("zoom", "stretch", "shear"):
-            check(0 <= getattr(self.augment, name) <= 1, f"{name} must be 0..1.", getattr(self.augment, name))
-        check(0 <= self.augment.rotate <= 180, "rotate must be 0..180 degrees.", self.augment.rotate)
+            _check(getattr(self, name) >= 1, f"{name} must be at least 1.", getattr(self, name))
+        for name in ("warmup_epochs", "weight_decay"):
+            _check(getattr(self, name) >= 0, f"{name} must be at least 0.", getattr(self, name))
+        for name in ("label_smoothing", "ema_decay"):
+            _check(0 <= getattr(self, name) < 1, f"{name} must be 0 to below 1.", getattr(self, name))
+        _check(self.learning_rate > 0, "learning_rate must be above 0.", self.learning_rate)
+        _check(self.keep in KEEPS, f"keep must be one of {', '.join(KEEPS)}.", self.keep)
+        _check(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}.", self.precision)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the values as JSON holds them."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Returns what `to_dict` gave."""
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """Returns the configuration that `to_dict` was called on.
+
+        Raises:
+          UserError: A value is out of range.
+        """
         return cls(**{**values, "augment": AugmentConfig(**values["augment"])})
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out; no result follows from it.
+    """How a run is executed; no result depends on it."""
 
-    Attributes:
-      device: auto, cpu or gpu.
-      checkpoint_minutes: between checkpoints, beside those at the end of each epoch.
-      checkpoint_steps: between checkpoints; 0 leaves it to the minutes.
-      keep_checkpoints: the newest that are kept.
-      host_minutes: in which all hosts must have come.
-      profile: whether steps 11 to 20 of a start are profiled for TensorBoard.
-    """
-
-    device: str = "auto"
-    checkpoint_minutes: float = 5.0
-    checkpoint_steps: int = 0
-    keep_checkpoints: int = 3
-    host_minutes: float = 10.0
-    profile: bool = False
+    device: str = setting(
+        "auto", "device to train on; auto: GPUs where there are any", choices=DEVICES, group=_EXECUTION
+    )
+    checkpoint_minutes: float = setting(
+        5.0, "minutes between checkpoints; there is one after each epoch too", group=_EXECUTION
+    )
+    checkpoint_steps: int = setting(0, "steps between checkpoints; 0: by minutes alone", group=_EXECUTION)
+    keep_checkpoints: int = setting(3, "number of newest checkpoints to keep", group=_EXECUTION)
+    host_minutes: float = setting(10.0, "minutes to wait for all hosts to join", group=_EXECUTION)
+    profile: bool = setting(False, "record steps 11 to 20 of this start for TensorBoard", group=_EXECUTION)
 
     def __post_init__(self) -> None:
-        if self.device not in DEVICES:
-            raise UserError(f"device must be one of {', '.join(DEVICES)}.", self.device)
+        """Checks the values."""
+        _check(self.device in DEVICES, f"device must be one of {', '.join(DEVICES)}.", self.device)
         for name, least in (("checkpoint_steps", 0), ("keep_checkpoints", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}.", getattr(self, name))
+            _check(getattr(self, name) >= least, f"{name} must be at least {least}.", getattr(self, name))
         for name in ("checkpoint_minutes", "host_minutes"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} must be above 0.", getattr(self, name))
+            _check(getattr(self, name) > 0, f"{name} must be above 0.", getattr(self, name))
+
+
+def present_names(values: Mapping[str, Any], config: type) -> dict[str, Any]:
+    """Returns settings with the names that they had until the last version replaced by the present ones."""
+    present = old_names(config)
+    return {present.get(name, name): value for name, value in values.items()}
+
+
+def _check(good: bool, rule: str, received: object) -> None:
+    if not good:
+        raise UserError(rule, received)

@@ -1,16 +1,15 @@
-"""What a run directory holds, and a trained model from one."""
+"""Run directory: names of its files, and the configuration of a run read from it."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfrecords.dataset.manifest import MANIFEST, Manifest
+from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.images.crop import CropSpec
-from trainer.run.config import TrainConfig
+from trainer.run.config import AugmentConfig, TrainConfig, present_names
 
 CONFIG = "config.json"
 WEIGHTS = "best.weights.h5"
@@ -24,14 +23,14 @@ CHECKPOINTS = "checkpoints"
 
 @dataclass(frozen=True)
 class Run:
-    """What a model was trained on and how.
+    """How a model was trained, and on what data.
 
     Attributes:
-      directory: of the run.
-      config: of the training.
-      image_shape: height, width, channels that the model takes.
-      crop: how the pictures of its records were cut.
-      content: everything config.json holds.
+      directory: Run directory.
+      config: Training configuration.
+      image_shape: Height, width and channels of the model's input.
+      crop: Crop of the pictures that the records were made with.
+      content: Content of config.json, with present names and the defaults of settings that it lacks.
     """
 
     directory: Path
@@ -42,21 +41,15 @@ class Run:
 
     @property
     def weights(self) -> Path:
-        """The file of the best weights."""
+        """File of the best weights."""
         return self.directory / WEIGHTS
-
-    @classmethod
-    def create(cls, directory: Path, content: dict[str, Any]) -> "Run":
-        """Writes config.json, of what `describe_run` tells, and returns the run."""
-        write_json(directory / CONFIG, content)
-        return cls.load(directory)
 
     @classmethod
     def load(cls, directory: Path) -> "Run":
         """Reads a run's configuration.
 
         Raises:
-          UserError: the directory is not a run's.
+          UserError: The directory is not a run directory, or its configuration is damaged.
         """
         path = directory / CONFIG
         if not path.is_file():
@@ -64,49 +57,32 @@ class Run:
                 f"{directory} is not a run directory: it has no {CONFIG}. `python -m trainer train` makes one."
             )
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            # What came to be a setting after the run was started stood at its default until then.
-            given = TrainConfig().to_dict()
-            augment = given["augment"] | content["augment"]
-            content = {**given, **content, "augment": augment}
-            config = TrainConfig.from_dict({name: content[name] for name in given})
+            content = _with_defaults(json.loads(path.read_text(encoding="utf-8")))
+            config = TrainConfig.from_dict({name: content[name] for name in TrainConfig().to_dict()})
             height, width, channels = content["image_shape"]
             crop = CropSpec(**content["dataset"]["crop"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} must be a run's configuration.", repr(error)) from error
         return cls(directory, config, (height, width, channels), crop, content)
 
 
-def describe_run(config: TrainConfig, data: Path, **facts: Any) -> dict[str, Any]:
-    """Returns what config.json holds.
+def _with_defaults(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns config.json's content as this version writes it.
 
-    Args:
-      config: of the training.
-      data: the dataset directory.
-      **facts: of how it is trained.
+    A setting that did not exist when the run was started had its present default then.
     """
-    manifest = Manifest.load(data)
-    return {
-        **config.to_dict(),
-        "image_shape": list(model_input_shape(manifest)),
-        "data": str(data),
-        "dataset": {
-            "name": manifest.name,
-            "manifest_sha256": hashlib.sha256((data / MANIFEST).read_bytes()).hexdigest(),
-            "examples": {name: split.examples for name, split in manifest.splits.items()},
-            "crop": manifest.config["crop"],
-        },
-        **facts,
-    }
+    given = TrainConfig().to_dict()
+    augment = {**given["augment"], **present_names(content["augment"], AugmentConfig)}
+    return {**given, **present_names(content, TrainConfig), "augment": augment}
 
 
 def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
-    """Returns height, width and channels of the pictures that a model of this dataset takes."""
+    """Returns height, width and channels of the images that a model of this dataset takes."""
     size = CropSpec(**manifest.config["crop"]).record_size
     return size, size, manifest.image.shape[2]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a JSON file, whole or not at all."""
+    """Writes a JSON file atomically."""
     with atomic_write(path) as stream:
         stream.write((json.dumps(content, indent=2) + "\n").encode())

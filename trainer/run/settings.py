@@ -1,15 +1,15 @@
-"""What a training is told: from a file and from flags, flags winning; and back to a file."""
+"""Settings of `python -m trainer train`: read from a file and from flags, which win, and written back as TOML."""
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from trainer.run.config import AugmentConfig, RunOptions, TrainConfig
+from tfrecords.flags import defaults, from_flags, old_names, settings_of
+from trainer.run.config import AugmentConfig, RunOptions, TrainConfig, present_names
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -21,13 +21,13 @@ _PATHS = ("data", "run_dir")
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything `trainer train` is told.
+    """Everything a training run is started with.
 
     Attributes:
-      data: dataset directory.
-      run_dir: folder for everything that training makes.
-      config: what decides the run.
-      options: how it is carried out.
+      data: Dataset directory.
+      run_dir: Folder for everything that training writes.
+      config: Configuration that determines the result.
+      options: Options of the execution.
     """
 
     data: Path
@@ -37,83 +37,69 @@ class Settings:
 
     @classmethod
     def read(cls, file: Path | None, flags: Mapping[str, Any]) -> "Settings":
-        """Returns the settings of a file with those of the flags in their place.
+        """Returns the settings of a file, replaced by those of the flags.
 
         Args:
-          file: .toml as `to_toml` writes it, or a run's config.json; None for the defaults.
-          flags: name → value; those that were not given are None.
+          file: TOML file as `to_toml` writes it, or a run's config.json; None for the defaults.
+          flags: Values by name of the setting, without those that were not given; other names are ignored.
 
         Raises:
-          UserError: the file is none, knows a key or type that is not ours, or a value cannot be.
+          UserError: The file cannot be read, has an unknown key or a value of another type; a path is missing; a
+            value is out of range.
         """
-        given = {name: value for name, value in flags.items() if value is not None}
+        given = {name: flags[name] for name in settings_of(cls) if name in flags}
         values = {**(_read_file(file) if file else {}), **given}
         for name in _PATHS:
             if name not in values:
-                raise UserError(f"--{name.replace('_', '-')} must be given, as a flag or in the file of --config.")
-        augment = AugmentConfig(**_of(AugmentConfig, values))
-        config = TrainConfig(**{**_of(TrainConfig, values), "augment": augment})
-        return cls(Path(values["data"]), Path(values["run_dir"]), config, RunOptions(**_of(RunOptions, values)))
+                raise UserError(f"--{name.replace('_', '-')} is required, as a flag or in the file of --config.")
+            values[name] = Path(values[name])
+        settings: Settings = from_flags(cls, values)
+        return settings
 
     def to_toml(self) -> str:
-        """Returns the file that `--config` reads as these settings."""
+        """Returns the text of a file that `--config` reads as these settings."""
         config = self.config.to_dict()
         augment = config.pop("augment")
         top = {"data": str(self.data), "run_dir": str(self.run_dir), **config, **asdict(self.options)}
-        # What is None has no form in TOML, and is the default.
+        # TOML has no null; None is the default.
         lines = [f"{name} = {_toml(value)}" for name, value in top.items() if value is not None]
         lines += ["", "[augment]", *(f"{name} = {_toml(value)}" for name, value in augment.items())]
         return "\n".join(lines) + "\n"
 
 
-def defaults() -> dict[str, Any]:
-    """Returns the default of every setting but the paths, by the name of its flag."""
-    every = {**asdict(TrainConfig()), **asdict(AugmentConfig()), **asdict(RunOptions())}
-    return {name: value for name, value in every.items() if name != "augment"}
-
-
-def add_flags(parser: argparse.ArgumentParser, helps: Mapping[str, str], choices: Mapping[str, list[str]]) -> None:
-    """Adds a flag for each setting, unset unless given: a file's settings stand below them.
-
-    Args:
-      parser: to add to.
-      helps: name → its line of help; each setting has one.
-      choices: name → what may be given.
-    """
-    for name, default in defaults().items():
-        flag, text = f"--{name.replace('_', '-')}", helps[name]
-        if isinstance(default, bool):
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
-            continue
-        kind = str if default is None else type(default)
-        shown = "" if default is None else f" (default: {default})"
-        parser.add_argument(flag, type=kind, choices=choices.get(name), help=text + shown)
-
-
 def _read_file(path: Path) -> dict[str, Any]:
-    """Returns the settings in a file by the names of their flags, types checked."""
+    """Returns the settings in a file by name, their types checked."""
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        augment = content.pop("augment", {})
-        if path.suffix == ".json":
-            # A run's config.json tells facts of the run too.
-            content = {name: content[name] for name in ({*defaults(), "data"} & set(content))}
-        found = {**content, **augment}
+        augment = _present(path, content.pop("augment", {}), AugmentConfig)
+        content = _present(path, content, TrainConfig)
     except FileNotFoundError as error:
         raise UserError("--config must be a file.", path) from error
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} must be TOML, or a run's config.json.", error) from error
-    expected = {**defaults(), **dict.fromkeys(_PATHS, "")}
-    names = {field.name for field in fields(AugmentConfig)}
-    misplaced = (set(augment) - names) | (set(content) & names)
-    if unknown := (set(found) - set(expected)) | misplaced:
-        known = f"{', '.join(sorted(set(expected) - names))}, and in [augment] {', '.join(sorted(names))}"
+    expected = {**defaults(Settings), **dict.fromkeys(_PATHS, "")}
+    nested = set(settings_of(AugmentConfig))
+    if path.suffix == ".json":
+        # A run's config.json also holds facts of the run.
+        content = {name: content[name] for name in expected if name in content and name != "run_dir"}
+    misplaced = (set(augment) - nested) | (set(content) & nested)
+    if unknown := (set(content) - set(expected)) | misplaced:
+        known = f"{', '.join(sorted(set(expected) - nested))}, and in [augment] {', '.join(sorted(nested))}"
         raise UserError(f"{path}: the keys may be {known}.", ", ".join(sorted(unknown)))
-    return {name: _typed(path, name, value, expected[name]) for name, value in found.items()}
+    return {name: _typed(path, name, value, expected[name]) for name, value in {**content, **augment}.items()}
+
+
+def _present(path: Path, values: Mapping[str, Any], config: type) -> dict[str, Any]:
+    """Returns a file's settings by their present names, with a warning for each old one."""
+    for old, new in old_names(config).items():
+        if old in values:
+            print(f"warning: {path}: {old} is now {new}; the old key will go in the next version", file=sys.stderr)
+    return present_names(values, config)
 
 
 def _typed(path: Path, name: str, value: Any, default: Any) -> Any:
+    """Returns a value of a file, of the same type as the setting's default."""
     kind = str if default is None else type(default)
     if default is None and value is None:
         return None
@@ -124,10 +110,6 @@ def _typed(path: Path, name: str, value: Any, default: Any) -> Any:
     return value
 
 
-def _of(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: values[field.name] for field in fields(kind) if field.name in values}
-
-
 def _toml(value: Any) -> str:
-    # JSON's strings and booleans are TOML's too; its numbers are, as Python writes them.
+    # JSON's strings and booleans are valid TOML, and so are Python's numbers.
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)

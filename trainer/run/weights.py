@@ -1,37 +1,37 @@
-"""A model's weights to a file, whole or not at all, and back."""
+"""Weights of a model: written to a run directory, and read from one."""
 
 from pathlib import Path
 
 import keras
 
 from tfrecords.errors import UserError
+from tfrecords.files.publish import atomic_path
 from trainer.models import build_model
 from trainer.pretrained import run_directory
 from trainer.run.directory import WEIGHTS, Run
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes the weights to `path`, which must end in `.weights.h5`."""
-    # Keras insists on the ending, which a temporary name in the same folder can have too.
-    temporary = path.with_name(f".partial.{path.name}")
-    model.save_weights(temporary)
-    temporary.replace(path)
+    """Writes the weights atomically to `path`, which must end in `.weights.h5`."""
+    # Keras requires the suffix; the temporary path has it too.
+    with atomic_path(path) as temporary:
+        model.save_weights(temporary)
 
 
 def start_from(model: keras.Model, source: str) -> None:
-    """Gives `model` the best weights of another run, of the same architecture.
+    """Sets a model's weights to the best weights of another run of the same architecture.
 
     Args:
-      model: to be given them.
-      source: run directory, or `pretrained`.
+      model: Model that is changed.
+      source: Run directory, or `pretrained`.
 
     Raises:
-      UserError: not a run, without weights, or of another architecture or picture size.
+      UserError: The source is not a run directory, has no weights, or is of another architecture or image size.
     """
     run = Run.load(run_directory(source))
     if run.config.model != model.name or run.image_shape != model.input_shape[1:]:
-        received = f"{run.config.model} for pictures of {run.image_shape}"
-        raise UserError(f"{source} must be a run of {model.name} for pictures of {model.input_shape[1:]}.", received)
+        received = f"{run.config.model} for images of {run.image_shape}"
+        raise UserError(f"{source} must be a run of {model.name} for images of {model.input_shape[1:]}.", received)
     model.set_weights(load_model(run).get_weights())
 
 
@@ -39,10 +39,10 @@ def load_model(run: Run) -> keras.Model:
     """Returns the run's model with its best weights.
 
     Raises:
-      UserError: the run has no weights, or they are another architecture's.
+      UserError: The run has no weights, or they are of another architecture.
     """
     if not run.weights.is_file():
-        raise UserError(f"{run.directory} has no {WEIGHTS}: training was stopped before its first epoch ended.")
+        raise UserError(f"{run.directory} has no {WEIGHTS}: training stopped before the end of its first epoch.")
     model = build_model(run.config.model, run.image_shape)
     try:
         model.load_weights(run.weights)

@@ -1,4 +1,4 @@
-"""From a model's answers to the most probable number. NumPy only."""
+"""A model's outputs to the most probable numbers. NumPy only."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ from tfrecords.record.schema import MAX_LENGTH
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """What a model reads in a batch of pictures.
+class Predictions:
+    """A model's predictions for a batch of images.
 
     Attributes:
-      length: (batch,) int64, 0..6; 6 means more than five digits, of which the first five are told.
-      digits: (batch, 5) int64, the most probable digit of each place, 0..9; those from `length` on mean nothing.
-      confidence: (batch,) float64, 0..1: P(length) times P(digit) of each place below it.
-      length_probabilities: (batch, 7) float64.
-      digit_probabilities: (batch, 5, 10) float64.
+      length: (batch,) int64, 0..6; 6 means more than five digits, of which only the first five are predicted.
+      digits: (batch, 5) int64, 0..9, the most probable digit at each position; those from `length` on mean nothing.
+      confidence: (batch,) float64, 0..1: P(length) times P(digit) at each position before the number's end.
+      length_probabilities: (batch, 7) float64, P(length).
+      digit_probabilities: (batch, 5, 10) float64, P(digit) at each position.
     """
 
     length: NDArray[np.int64]
@@ -28,31 +28,31 @@ class Numbers:
 
     @property
     def texts(self) -> list[str]:
-        """The numbers as people write them; one of more than five digits ends in an ellipsis."""
+        """The predicted numbers as text; a number of more than five digits ends in an ellipsis."""
         return [
             "".join(map(str, digits[:length])) + ("…" if length > MAX_LENGTH else "")
             for length, digits in zip(self.length.tolist(), self.digits.tolist(), strict=True)
         ]
 
 
-def decode_numbers(length_logits: NDArray[np.floating], digit_logits: NDArray[np.floating]) -> Numbers:
-    """Returns the most probable (length, digits) together.
+def decode_predictions(length_logits: NDArray[np.floating], digit_logits: NDArray[np.floating]) -> Predictions:
+    """Returns the jointly most probable length and digits of each image.
 
-    For every length the best digits are the best of each place, so seven sums
-    decide over all numbers (Goodfellow et al. 2013, section 4).
+    For every length, the best digits are the best at each position, so seven sums per image decide over all numbers
+    (Goodfellow et al. 2013, section 4).
 
     Args:
-      length_logits: (batch, 7).
-      digit_logits: (batch, 5, 10).
+      length_logits: (batch, 7) unnormalised log-probabilities.
+      digit_logits: (batch, 5, 10) unnormalised log-probabilities.
     """
     length_log = _log_softmax(length_logits)
     digit_log = _log_softmax(digit_logits)
     best_digit = digit_log.max(axis=-1)
-    # Places below the length count: none for length 0, all five for 5 and for more than five.
+    # A length counts the digits before its end: none for length 0, all five for 5 and for more than five.
     counted = np.pad(np.cumsum(best_digit, axis=-1), ((0, 0), (1, 1)))
     counted[:, -1] = counted[:, -2]
     total = length_log + counted
-    return Numbers(
+    return Predictions(
         length=total.argmax(axis=-1),
         digits=digit_log.argmax(axis=-1),
         confidence=np.exp(total.max(axis=-1)),

@@ -70,7 +70,10 @@ class ObjectMap:
         room = len(self._words) * _WORD - self._base - _whole_words(size)
         if room < 0:
             return np.zeros(len(addresses), bool)
-        return (addresses <= np.uint64(room)) & ((addresses + np.uint64(self._base)) % np.uint64(_WORD) == 0)
+        held: np.ndarray = (addresses <= np.uint64(room)) & (
+            (addresses + np.uint64(self._base)) % np.uint64(_WORD) == 0
+        )
+        return held
 
     def places(self, addresses: np.ndarray) -> np.ndarray:
         """Returns (n,) int64: the word that stands at each of (n,) uint64 file addresses, which `holds` has checked."""
@@ -90,6 +93,7 @@ class Objects:
     """Objects of one kind in a map, with the templates that were met so far."""
 
     def __init__(self, file: ObjectMap, make_template: MakeTemplate) -> None:
+        """Takes the map of the file, and the function that makes the template of an object."""
         self._file = file
         self._make_template = make_template
         self._readers: list[_Reader] = []

@@ -53,7 +53,7 @@ def count_entries(path: Path) -> int:
     if path.is_file() and (place := find_endless_heap(path)) is not None:
         raise UserError(f"{path} is damaged: a local heap's free blocks form a ring.", f"heap at byte {place}")
     with _open(path) as (_, columns):
-        return columns[0].size
+        return int(columns[0].size)
 
 
 def read_annotations(path: Path, subset: str, start: int, stop: int, digit_order: str = "left") -> Iterator[Annotation]:
@@ -153,5 +153,5 @@ def _annotations(entries: Entries, subset: str, first: int, digit_order: str) ->
 def _keeps_rules(values: np.ndarray) -> np.ndarray:
     """Returns (digits,) bool: which digits of (fields, digits) float64 keep the rules that `read_entry` words."""
     label, *box, width, height = values
-    good = (label >= 0) & (label <= 10) & (label == np.floor(label)) & (width > 0) & (height > 0)
+    good: np.ndarray = (label >= 0) & (label <= 10) & (label == np.floor(label)) & (width > 0) & (height > 0)
     return good & (np.abs([*box, width, height]) < BOX_LIMIT).all(axis=0)

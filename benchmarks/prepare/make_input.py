@@ -1,8 +1,8 @@
-"""A larger or smaller input made of one that is there: the same pictures under new names, and a digitStruct.mat.
+"""Makes a larger or smaller input from an existing one: the same pictures under new names, and a digitStruct.mat.
 
     make_input(Path("svhn/train"), Path("large"), pictures=200_000)
 
-needs little memory and next to no disk for the pictures, which are linked.
+needs little memory, and little disk space since pictures are linked.
 """
 
 import os
@@ -22,34 +22,35 @@ _READ_BYTES = 1 << 20
 
 
 def count_pictures(folder: Path) -> int:
-    """Returns how many pictures all subsets of a folder name."""
+    """Returns the number of pictures in the annotations of all subsets of a folder."""
     return sum(subset.entries for subset in SOURCE.find_subsets(folder, ()))
 
 
 def make_input(source: Path, target: Path, pictures: int) -> Path:
-    """Makes a folder of one subset, train, unless it stands there already, and returns `target`.
+    """Makes a folder with one subset, train, unless it exists already, and returns `target`.
 
-    It names the first entries of `source`, all of them as often as it takes; those without a digit are left out.
-    Writing digitStruct.mat takes 3 ms a picture; it comes last, so what was interrupted is not taken for whole.
+    Takes the first entries of `source`, and repeats all of them as often as needed; skips those without a digit.
+    Writing digitStruct.mat takes 3 ms per picture. It comes last, so that an interrupted input is not mistaken for a
+    complete one.
 
     Args:
-      source: folder as SVHN unpacks.
-      target: folder to make.
-      pictures: how many.
+      source: Folder as SVHN unpacks.
+      target: Folder to make.
+      pictures: Number of pictures.
 
     Raises:
-      UserError: something else stands in `target`.
+      UserError: `target` holds something else.
     """
     folder = target / "train"
     if (folder / FILE_NAME).is_file() and count_entries(folder / FILE_NAME) == pictures:
         return target
     if folder.exists():
-        raise UserError(f"{folder} must be an input of {pictures} pictures, or not be there.")
+        raise UserError(f"{folder} must be an input of {pictures} pictures, or not exist.")
     folder.mkdir(parents=True)
     found = list(islice(_usable(source), pictures))
     names = []
-    for number, (path, _) in enumerate(islice(cycle(found), pictures), 1):
-        names.append(f"{number}{path.suffix}")
+    for index, (path, _) in enumerate(islice(cycle(found), pictures), 1):
+        names.append(f"{index}{path.suffix}")
         _link(path, folder / names[-1])
     boxes = (_boxes(annotation) for _, annotation in islice(cycle(found), pictures))
     unfinished = folder / f"{FILE_NAME}.part"
@@ -59,7 +60,7 @@ def make_input(source: Path, target: Path, pictures: int) -> Path:
 
 
 def _usable(source: Path) -> Iterator[tuple[Path, Annotation]]:
-    """Yields the pictures that have a digit."""
+    """Yields the pictures that have a digit, with their annotations."""
     for subset in SOURCE.find_subsets(source, ()):
         for annotation in SOURCE.read_annotations(subset, 0, subset.entries, "stored"):
             if annotation.digits:
@@ -81,7 +82,7 @@ def _boxes(annotation: Annotation) -> list[DigitBox]:
 
 
 def warm(folder: Path) -> None:
-    """Reads every file of an input once, so that the first way finds it in memory as the others do."""
+    """Reads every file of an input once, so that the first way finds the files in memory as the others do."""
     for subset in SOURCE.find_subsets(folder, ()):
         for entry in tqdm(os.scandir(subset.folder), "reading", subset.entries + 1, unit=" files"):
             with open(entry.path, "rb", buffering=0) as stream:  # noqa: PTH123  (a third of the time)

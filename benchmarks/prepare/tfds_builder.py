@@ -1,8 +1,9 @@
-"""The same pictures through a TensorFlow Datasets builder on Beam.
+"""A TensorFlow Datasets builder on Beam for the same pictures.
 
     python -m benchmarks.prepare --input svhn --only loop,prepare,tfds
 
-runs it. What it writes has the features of prepare's own records.
+runs it. It writes the features of prepare's own records. It has a module of its own, since importing TensorFlow would
+add to the memory of the other pipelines.
 """
 
 import json
@@ -11,28 +12,29 @@ from typing import Any
 
 import apache_beam as beam
 import apache_beam.runners.portability.fn_api_runner.fn_runner
-import tensorflow  # noqa: F401  (or TFDS imports it in the middle)
+import tensorflow  # noqa: F401  (else TFDS imports it while the clock runs)
 import tensorflow_datasets as tfds
 from etils import epath
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.prepare.runner import parse_beam_options
 from benchmarks.prepare.job import Job
-from benchmarks.prepare.peers import examples
+from benchmarks.prepare.pipelines import examples
 from tfrecords.dataset.tfds_metadata import features_json
 from tfrecords.record.schema import DigitExample
 
 
 class StreetDigits(tfds.core.GeneratorBasedBuilder):
-    """Has the features of prepare's records: a raw uint8 tensor (54, 54, 3), digits, boxes and the rest."""
+    """Builder of a dataset with the features of prepare's records, images as raw uint8 tensors (54, 54, 3)."""
 
     VERSION = tfds.core.Version("1.0.0")
 
     def __init__(self, job: Job, **options: Any) -> None:
+        """Takes the work, and the options of the base class."""
         self._job = job
         super().__init__(**options)
 
-    # Else TFDS looks for itself, with a package that it installs on old Pythons only.
+    # Without it TFDS looks for the path with a package that it installs on old Pythons only.
     code_path = epath.Path(__file__)
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -41,13 +43,13 @@ class StreetDigits(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict.from_json(json.loads(features_json(image)))
         )
 
-    def _split_generators(self, _: tfds.download.DownloadManager) -> dict[str, beam.PTransform]:
+    def _split_generators(self, _: tfds.download.DownloadManager) -> dict[str, beam.PTransform[Any, Any]]:
         splits: dict[str, list[Annotation]] = {split: [] for split in self._job.plan.shards}
         for annotation in self._job.annotations():
             splits[self._job.split_of(annotation)].append(annotation)
         return {split: self._generate_examples(found) for split, found in splits.items() if found}
 
-    def _generate_examples(self, annotations: list[Annotation]) -> beam.PTransform:
+    def _generate_examples(self, annotations: list[Annotation]) -> beam.PTransform[Any, Any]:
         return beam.Create(annotations) | beam.FlatMap(_keyed_features, self._job)
 
 
@@ -61,7 +63,7 @@ def _features(example: DigitExample) -> dict[str, Any]:
     return {name: getattr(example, name) for name in names}
 
 
-def builder(job: Job) -> None:
-    """Lets the builder prepare itself, with the runner that prepare has."""
+def build(job: Job) -> None:
+    """Runs the builder, with the runner that prepare uses."""
     config = tfds.download.DownloadConfig(beam_options=parse_beam_options([]))
     StreetDigits(job, data_dir=job.output).download_and_prepare(download_config=config)

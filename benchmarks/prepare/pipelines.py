@@ -1,0 +1,73 @@
+"""Beam pipelines: prepare itself, as its command line runs it, and the pipeline that most would write first.
+
+    python -m benchmarks.prepare --input svhn --only loop,prepare,prepare-processes,prepare-threads,write-to-tfrecord
+
+compares them with the loop.
+"""
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+import apache_beam.runners.portability.fn_api_runner.fn_runner  # imported here, so that no clock counts it
+
+import beam_jobs.prepare.command  # noqa: F401  (for the same reason)
+from beam_jobs.__main__ import COMMANDS
+from beam_jobs.annotation import Annotation, RejectedError
+from beam_jobs.prepare.load_picture import PictureRow, load
+from beam_jobs.prepare.make_shard import _examples
+from beam_jobs.prepare.runner import parse_beam_options
+from benchmarks.prepare.job import Job
+from tfrecords.cli import main
+from tfrecords.record.codec import encode
+from tfrecords.record.schema import DigitExample
+
+
+def in_process(job: Job) -> None:
+    """Runs prepare without any Beam option."""
+    _prepare(job)
+
+
+def with_processes(job: Job) -> None:
+    """Runs prepare with worker processes, which Beam starts."""
+    _prepare(job, "--direct_running_mode", "multi_processing", "--direct_num_workers", str(job.workers))
+
+
+def with_threads(job: Job) -> None:
+    """Runs prepare with worker threads."""
+    _prepare(job, "--direct_running_mode", "multi_threading", "--direct_num_workers", str(job.workers))
+
+
+def _prepare(job: Job, *beam_options: str) -> None:
+    arguments = ["--source", "svhn", "--input", job.input, "--output", job.output, *beam_options]
+    if code := main("python -m beam_jobs", "", COMMANDS, ["prepare", *arguments]):
+        raise SystemExit(code)
+
+
+def write_to_tfrecord(job: Job) -> None:
+    """Runs prepare's kernel with one picture per element; Beam writes as many shards as prepare would.
+
+    All pictures pass through the shuffle twice, the second time as records. There is no order, no separation of splits
+    and no manifest.
+    """
+    with beam.Pipeline(options=parse_beam_options([])) as pipeline:
+        (
+            pipeline
+            | "Annotations" >> beam.Create(list(job.annotations()))
+            | "Spread" >> beam.Reshuffle()
+            | "Crop" >> beam.FlatMap(_records, job)
+            | "Write" >> beam.io.WriteToTFRecord(f"{job.output}/svhn.tfrecord", num_shards=len(job.plan.shard_keys))
+        )
+
+
+def _records(annotation: Annotation, job: Job) -> Iterator[bytes]:
+    for example in examples(annotation, job):
+        yield encode(example, job.plan.config.encoding)
+
+
+def examples(annotation: Annotation, job: Job) -> Iterator[DigitExample]:
+    """Yields the examples that prepare makes of one picture; none if it rejects the picture."""
+    try:
+        for row, picture in load([PictureRow(annotation, job.split_of(annotation), 0)], job.read):
+            yield from _examples(row, picture, job.plan.config)
+    except RejectedError:
+        return
