@@ -1,1 +1,1 @@
-"""HDF5 objects read in bulk, over a memory map."""
+"""HDF5 objects, read in bulk through a memory map."""

@@ -1,9 +1,10 @@
-"""Templates of the HDF5 objects that digitStruct.mat is made of: compact datasets, and groups of datasets.
+"""Templates of the HDF5 objects in files of MATLAB 7.3: compact datasets, and groups of datasets.
 
-Datasets hold IEEE doubles, 16-bit codes or object references, little endian; groups keep
-their names in one symbol table node: so MATLAB 7.3 writes them. Anything else is refused, for
-HDF5's own library to read. Facts are from the HDF5 File Format Specification 3.0, sections III.A
-(B-trees, symbol table nodes, local heaps) and IV.A.2 (dataspace, datatype, data layout)
+Datasets hold IEEE doubles, 16-bit codes or object references, little endian. Groups have their names in one symbol
+table node. Every other layout is left to HDF5's own library.
+
+The layouts are those of the HDF5 File Format Specification 3.0, sections III.A (B-trees, symbol table nodes, local
+heaps) and IV.A.2 (dataspace, datatype, data layout)
 (https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t3.html).
 """
 
@@ -30,23 +31,27 @@ _TYPES = {
     bytes.fromhex("10000000 02000000 00001000"): ("<u2", 2),
     bytes.fromhex("17000000 08000000"): (REFERENCE, 8),
 }
-"""Datatype messages, whole, so that no other sign, byte order, padding or precision passes: kind, bytes a value."""
+"""Kind and bytes per value by complete datatype message: no other sign, byte order, padding or precision passes."""
 _COMPACT = (3, 0)  # version and class of the storage
 _MAX_RANK = 8
 _TREE = struct.Struct("<4sBBHQQQQQ")  # signature, type, level, entries, left, right, first key, child, last key
 _LEAF_OF_GROUP = (b"TREE", 0, 0, 1)
 _HEAP = struct.Struct("<4sB3xQQQ")  # signature, version, bytes of data, first free byte, address of the data
 _NODE = struct.Struct("<4sBxH")  # signature, version, entries
-_ENTRY = struct.Struct("<QQI20x")  # the name's place in the heap, address of the object, kind of what is cached
+_ENTRY = struct.Struct("<QQI20x")  # offset of the name in the heap, address of the object, type of the cached data
 _MAX_ENTRIES = 64
 _MAX_HEAP_BYTES = 4096
 
 
 def dataset_template(read: ReadBytes, address: int) -> Template:
-    """Makes the template of the compact dataset at a file address.
+    """Returns the template of the compact dataset at a file address.
+
+    Args:
+      read: Function that reads bytes of the file.
+      address: File address of the dataset.
 
     Raises:
-      OtherLayoutError: it is no such dataset.
+      OtherLayoutError: The object is not a compact dataset of a known type.
     """
     walk = HeaderWalk(read, address)
     require(set(walk.found) == {DATASPACE, DATATYPE, STORAGE})
@@ -80,10 +85,15 @@ def _count_values(walk: HeaderWalk) -> int:
 
 
 def group_template(read: ReadBytes, address: int, names: Sequence[str]) -> Template:
-    """Makes the template of the group at a file address; its values are the addresses of its datasets `names`.
+    """Returns the template of the group at a file address; its values are the addresses of its datasets `names`.
+
+    Args:
+      read: Function that reads bytes of the file.
+      address: File address of the group.
+      names: Names of the datasets, in the order of the values.
 
     Raises:
-      OtherLayoutError: it is no group of one node, or a name is missing.
+      OtherLayoutError: The object is not a group of one symbol table node, or a name is missing.
     """
     walk = HeaderWalk(read, address)
     require(set(walk.found) == {SYMBOL_TABLE} and len(walk.body(SYMBOL_TABLE)) >= ADDRESSES.size)
@@ -93,18 +103,18 @@ def group_template(read: ReadBytes, address: int, names: Sequence[str]) -> Templ
     node_pointer = (len(walk.template.pieces) - 1, 32)
     heap = _add_heap(walk, (header, start + 8), heap_at)
     found = _add_node(walk, node_pointer, node_at)
-    present = [_name_at(walk, heap, place) for place in found]
+    present = [_name_at(walk, heap, offset) for offset in found]
     first, last = (_name_at(walk, heap, key) for key in keys)
-    # As HDF5's search expects them: otherwise it may find another entry than this, or none.
+    # Sorted, as HDF5's search expects them: otherwise it may find another entry, or none.
     require(all(a < b for a, b in pairwise([first, *present])) and last == present[-1])
-    places = dict(zip(present, found.values(), strict=True))
-    require(all(name.encode() in places for name in names))
-    walk.template.values += [places[name.encode()] for name in names]
+    locations = dict(zip(present, found.values(), strict=True))
+    require(all(name.encode() in locations for name in names))
+    walk.template.values += [locations[name.encode()] for name in names]
     return walk.template
 
 
 def _add_tree(walk: HeaderWalk, pointer: tuple[int, int], address: int) -> tuple[int, tuple[int, int]]:
-    """Returns the address of the only child of the group's B-tree, and the keys on its sides."""
+    """Returns the address of the only child of the group's B-tree, and the keys before and after it."""
     piece = walk.add(pointer, address, _TREE.size)
     *head, _, _, first, child, last = _TREE.unpack(piece.example)
     require(tuple(head) == _LEAF_OF_GROUP)
@@ -115,27 +125,28 @@ def _add_tree(walk: HeaderWalk, pointer: tuple[int, int], address: int) -> tuple
 
 
 def _add_heap(walk: HeaderWalk, pointer: tuple[int, int], address: int) -> int:
-    """Returns the number of the piece with the names."""
+    """Returns the index of the piece with the names."""
     piece = walk.add(pointer, address, _HEAP.size)
     signature, version, size, _, data_at = _HEAP.unpack(piece.example)
     require((signature, version) == (b"HEAP", 0) and size <= _MAX_HEAP_BYTES)
     piece.fix(0, 16)
-    number = len(walk.template.pieces)
-    walk.add((number - 1, 24), data_at, size)
-    return number
+    index = len(walk.template.pieces)
+    walk.add((index - 1, 24), data_at, size)
+    return index
 
 
-def _name_at(walk: HeaderWalk, heap: int, place: int) -> bytes:
+def _name_at(walk: HeaderWalk, heap: int, offset: int) -> bytes:
+    """Returns the name at an offset in the piece with the names."""
     piece = walk.template.pieces[heap]
-    end = piece.example.find(b"\0", place) if place < len(piece.example) else -1
+    end = piece.example.find(b"\0", offset) if offset < len(piece.example) else -1
     require(end >= 0)
-    piece.fix(place, end + 1 - place)
-    return piece.example[place:end]
+    piece.fix(offset, end + 1 - offset)
+    return piece.example[offset:end]
 
 
 def _add_node(walk: HeaderWalk, pointer: tuple[int, int], address: int) -> dict[int, tuple[int, int, int]]:
-    """Returns for each entry of the symbol table node its name's place in the heap, and where its address is."""
-    number = len(walk.template.pieces)
+    """Returns where the address of each entry of the symbol table node is, by the offset of the entry's name."""
+    index = len(walk.template.pieces)
     signature, version, count = _NODE.unpack(walk.read(address, _NODE.size))
     require((signature, version) == (b"SNOD", 1) and 0 < count <= _MAX_ENTRIES)
     piece = walk.add(pointer, address, _NODE.size + count * _ENTRY.size)
@@ -143,8 +154,8 @@ def _add_node(walk: HeaderWalk, pointer: tuple[int, int], address: int) -> dict[
     found = {}
     for start in range(_NODE.size, len(piece.example), _ENTRY.size):
         name, _, cached = _ENTRY.unpack_from(piece.example, start)
-        require(cached == 0 and name not in found)  # others: a group, or a link to another name
+        require(cached == 0 and name not in found)  # otherwise a group, or a link to another name
         piece.fix(start, 8)
         piece.fix(start + 16, 4)
-        found[name] = (number, start + 8, 8)
+        found[name] = (index, start + 8, 8)
     return found

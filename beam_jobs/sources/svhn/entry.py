@@ -1,4 +1,7 @@
-"""One entry of digitStruct.mat to an Annotation, through HDF5's library: any layout, and every rule in words."""
+"""Reads one entry of digitStruct.mat through HDF5's library: in any layout, with a message for every broken rule.
+
+The messages become the details of dead letters, so a change of their words changes the bytes of datasets.
+"""
 
 import math
 import re
@@ -19,26 +22,26 @@ FILE_NAME = "digitStruct.mat"
 FIELDS = ("label", "left", "top", "width", "height")
 BOX_LIMIT = 1e9
 HDF5_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, IndexError, OverflowError)
-"""What h5py and NumPy raise for damage."""
+"""Errors that h5py and NumPy raise for damaged files."""
 
 _MAX_VALUES = 1 << 16
-"""Of one name or field: a damaged size must not fill the memory."""
+"""Largest number of values of one name or field: a damaged size must not fill the memory."""
 _PLAIN_NAME = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]*", re.ASCII)
 _NOT_IN_NAMES = frozenset(("Cc", "Cs", "Zl", "Zp"))
-"""Categories of Unicode: controls, lone surrogates (which UTF-8, so JSON and Parquet, cannot hold), ends of lines."""
+"""Unicode categories: controls, lone surrogates (not in UTF-8, so not in JSON or Parquet), ends of lines."""
 
 
 def read_entry(
     file: h5py.File, subset: str, index: int, references: Sequence[h5py.Reference], digit_order: str
 ) -> Annotation:
-    """Reads an entry; a bad one as a rejected Annotation.
+    """Returns the annotation of an entry; a bad entry becomes a rejected `Annotation`.
 
     Args:
-      file: the open digitStruct.mat.
-      subset: what its pictures belong to.
-      index: the entry's, from 0.
-      references: to its name and its bbox.
-      digit_order: one of `DIGIT_ORDERS`.
+      file: Open digitStruct.mat.
+      subset: Name of the pictures' subset.
+      index: Index of the entry, from 0.
+      references: References to the entry's name and bbox.
+      digit_order: One of `beam_jobs.sources.base.DIGIT_ORDERS`.
     """
     name, where = f"#{index + 1}", f"{FILE_NAME}: entry {index + 1}"
     try:
@@ -49,24 +52,24 @@ def read_entry(
     except RejectedError as error:
         letter = error.letter
     except HDF5_ERRORS as error:
-        # Damage inside one entry; the others are still good.
+        # Damage inside one entry; the other entries are still good.
         letter = RejectedError("annotation", "unreadable_entry", f"{where}: The entry must be whole.", error).letter
     return Annotation(subset, name, index, (), (), letter)
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a picture's name, which comes from outside, can stand for a file and on one line of text.
+    """Returns whether a picture's name is a plain file name on every system, and printable on one line.
 
-    It cannot lead out of the subset's folder on any system.
+    Names come from outside: such a name cannot point out of the subset's folder.
     """
-    if _PLAIN_NAME.fullmatch(name):  # each of SVHN's; twenty times as fast
+    if _PLAIN_NAME.fullmatch(name):  # all names of SVHN; twenty times as fast
         return True
     plain = PurePosixPath(name).name == name == PureWindowsPath(name).name
     return plain and name not in ("", ".", "..") and _NOT_IN_NAMES.isdisjoint(map(unicodedata.category, name))
 
 
 def too_long(subset: str, name: str, digits: tuple[int, ...]) -> DeadLetter | None:
-    """Returns why a number is too long to be an example, or None."""
+    """Returns the dead letter of a number that is too long for an example, or None."""
     if len(digits) <= MAX_LENGTH:
         return None
     rule = f"{subset}/{name}: A number must have at most {MAX_LENGTH} digits."
@@ -74,6 +77,7 @@ def too_long(subset: str, name: str, digits: tuple[int, ...]) -> DeadLetter | No
 
 
 def _read_array(dataset: Any) -> Any:
+    """Returns the values of a low-level dataset, as a flat array."""
     if not isinstance(dataset, h5d.DatasetID):
         raise TypeError(f"values must be a dataset, not {type(dataset).__name__}")
     if math.prod(dataset.shape) > _MAX_VALUES:
@@ -84,8 +88,13 @@ def _read_array(dataset: Any) -> Any:
 
 
 def _read_name(file: h5py.File, reference: h5py.Reference, where: str) -> str:
+    """Returns the name that a reference points to.
+
+    Raises:
+      RejectedError: It is not a plain file name.
+    """
     codes = "".join(map(chr, _read_array(h5r.dereference(reference, file.id)).tolist()))
-    # A pair of surrogates becomes the letter that it stands for; one alone stays, and no plain name holds it.
+    # A pair of surrogates becomes its letter; a lone surrogate stays, and no plain name contains one.
     name = codes.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     if not is_plain_name(name):
         rule = f"{where}: A picture's name must be a plain file name."
@@ -94,7 +103,7 @@ def _read_name(file: h5py.File, reference: h5py.Reference, where: str) -> str:
 
 
 def _read_fields(file: h5py.File, reference: h5py.Reference) -> dict[str, list[float]]:
-    """Reads the five fields through h5py's low-level calls, some ten times as fast as its objects."""
+    """Returns the five fields of a bbox, through h5py's low-level calls, ten times as fast as its objects."""
     group = h5r.dereference(reference, file.id)
     if not isinstance(group, h5g.GroupID):
         raise TypeError(f"bbox must be a group, not {type(group).__name__}")
@@ -113,7 +122,7 @@ def _digits_and_boxes(
     """Checks one picture's fields and returns its digits and boxes in reading order.
 
     Raises:
-      RejectedError: a rule is broken.
+      RejectedError: The fields break a rule.
     """
 
     def check(good: bool, reason: str, rule: str, received: object) -> None:

@@ -1,4 +1,4 @@
-"""Writes digitStruct.mat, as MATLAB 7.3 saved the one that SVHN publishes."""
+"""Writes digitStruct.mat as MATLAB 7.3 does, which wrote SVHN's own files."""
 
 import functools
 from collections.abc import Iterable, Sequence
@@ -23,11 +23,11 @@ class DigitBox(NamedTuple):
     """One digit as digitStruct.mat holds it.
 
     Attributes:
-      label: 1..9 for the digits 1 to 9, 10 for the digit 0.
-      left: pixels from the picture's left edge to the box.
-      top: pixels from the picture's top edge to the box.
-      width: pixels.
-      height: pixels.
+      label: Label: 1..9 for the digits 1 to 9, 10 for the digit 0.
+      left: Distance from the picture's left edge to the box, pixels.
+      top: Distance from the picture's top edge to the box, pixels.
+      width: Width of the box, pixels.
+      height: Height of the box, pixels.
     """
 
     label: int
@@ -40,19 +40,19 @@ class DigitBox(NamedTuple):
 def write_digit_struct(path: Path, names: Sequence[str], boxes: Iterable[Sequence[DigitBox]]) -> None:
     """Writes a digitStruct.mat with the groups, attributes and layouts of SVHN's own files.
 
-    Equal entries give equal bytes under one version of HDF5: there is no date in the header, no time
-    of modification on an object. Names, order, types, layouts and attributes of the objects are
-    those of SVHN's own train/digitStruct.mat (2017). Takes about 3 ms an entry, nearly all in HDF5.
+    Equal entries give equal bytes under one version of HDF5: the header has no date, and objects have no time of
+    modification. Names, order, types, layouts and attributes of the objects are those of SVHN's own
+    train/digitStruct.mat (2017). It takes about 3 ms per entry, nearly all in HDF5.
 
     Args:
-      path: the file to write; one that exists is replaced.
-      names: file name (ASCII) of each picture.
-      boxes: digits of each picture, in reading order; taken one picture at a time, so that they may
-        be made while the file is being written.
+      path: Path of the file; an existing file is replaced.
+      names: File name (ASCII) of each picture.
+      boxes: Digits of each picture, in reading order; read one picture at a time, so a generator may draw the
+        pictures meanwhile.
 
     Raises:
-      ValueError: there is no entry, there are more or fewer boxes than names, or a picture has no
-        digit or a label outside 1..10.
+      ValueError: There is no entry, there are more or fewer boxes than names, or a picture has no digit or a label
+        outside 1..10.
     """
     if not names:
         raise ValueError(f"digitStruct.mat needs at least one entry. Received: {names!r}")
@@ -62,13 +62,13 @@ def write_digit_struct(path: Path, names: Sequence[str], boxes: Iterable[Sequenc
         raw.write(_HEADER)
 
 
-def _reference_name(number: int) -> bytes:
-    """The `number`-th name in #refs#: a, b, ..., Z, 1, ..., 9, 0, ab, bb, ... as MATLAB counts."""
+def _reference_name(index: int) -> bytes:
+    """Returns the name at an index in #refs#: a, b, ..., Z, 1, ..., 9, 0, ab, bb, ... as MATLAB counts."""
     name = ""
     while True:
-        number, digit = divmod(number, len(_NAME_ALPHABET))
-        name += _NAME_ALPHABET[digit]
-        if not number:
+        index, letter = divmod(index, len(_NAME_ALPHABET))
+        name += _NAME_ALPHABET[letter]
+        if not index:
             return name.encode()
 
 
@@ -90,9 +90,10 @@ def _text_type(length: int) -> h5t.TypeStringID:
 
 
 class _Writer:
-    """Writes one file, through HDF5's low-level interface: the high-level one makes no compact dataset."""
+    """Writer of one file, on HDF5's low-level interface, since the high-level one cannot make compact datasets."""
 
     def __init__(self, file: h5py.File) -> None:
+        """Takes the open file and creates its two groups."""
         self._root = file.id
         self._struct = h5g.create(file.id, b"digitStruct")
         self._refs = h5g.create(file.id, b"#refs#")
@@ -103,6 +104,7 @@ class _Writer:
         self._compact = self._creation_properties(h5d.COMPACT)
 
     def write(self, names: Sequence[str], boxes: Iterable[Sequence[DigitBox]]) -> None:
+        """Writes all entries."""
         self._write_canonical_empty()
         name_references = [self._write_name(name) for name in names]
         box_references = [self._write_boxes(name, digits) for name, digits in zip(names, boxes, strict=True)]
@@ -123,7 +125,7 @@ class _Writer:
         return _reference_name(self._names_given - 1)
 
     def _write_canonical_empty(self) -> None:
-        """MATLAB begins #refs# with an object that stands for []."""
+        """Writes the object for [] with which MATLAB begins #refs#."""
         dataset = self._write_array(self._refs, self._next_name(), np.zeros(2, np.uint64))
         self._write_text(dataset, b"MATLAB_class", b"canonical empty")
         self._write_number(dataset, b"MATLAB_empty", np.uint8(1))
@@ -138,7 +140,7 @@ class _Writer:
         return h5r.create(dataset, b".", h5r.OBJECT)
 
     def _write_boxes(self, name: str, boxes: Sequence[DigitBox]) -> h5r.Reference:
-        """One struct: numbers for a single digit, references to numbers for several."""
+        """Writes one struct: values for a single digit, references to values for several digits."""
         if not boxes or any(not 1 <= box.label <= 10 for box in boxes):
             raise ValueError(f"An entry needs one digit or more, with labels 1..10. Received: {name}: {boxes}")
         key = self._next_name()
@@ -149,7 +151,7 @@ class _Writer:
         for field in _FIELDS:
             values = [getattr(box, field) for box in boxes]
             if len(values) == 1:
-                # MATLAB repeats the struct's name here and leaves the field's out.
+                # MATLAB repeats the name of the struct here and omits that of the field.
                 self._write_double(group, field.encode(), values[0], b"/#refs#/" + key + key)
                 continue
             self._write_references(group, field.encode(), [self._write_leaf(value) for value in values])
@@ -180,7 +182,7 @@ class _Writer:
 
     def _write_text(self, owner: Any, name: bytes, text: bytes) -> None:
         kind = _text_type(len(text))
-        # Given as its own memory type: NumPy's padded kind would lose the last letter to a terminator.
+        # The type in memory too: with NumPy's padded type a terminator would replace the last letter.
         h5a.create(owner, name, kind, self._scalar).write(np.array(text), mtype=kind)
 
     def _write_number(self, owner: Any, name: bytes, value: np.integer) -> None:
