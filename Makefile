@@ -21,7 +21,7 @@ help:
 	@echo "make docs   write the API reference to build/docs"
 	@echo "make wheel  build dist/, install the wheel in an empty environment and read a number with it"
 	@echo "make lock   resolve setup.py's ranges to the newest versions; UPGRADE= keeps the locked ones that still fit"
-	@echo "make test   ruff, mypy and every test, on all cores"
+	@echo "make test   ruff, mypy, the API reference and every test, on all cores"
 	@echo "make test-fast   the tests without those marked slow: several hosts, kills, trainings, processes that load TensorFlow or PyTorch"
 	@echo "make clean  remove the environment and the demo"
 	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13), VENV=folder its environment; DEMO=folder the demo's folder"

@@ -50,11 +50,11 @@ ROOMS = {
     "beam_jobs.sources": "sources.base sources.*",
     "beam_jobs.download": "file_lock filesystem",
     "beam_jobs.prepare": (
-        "annotation filesystem file_lock sources sources.base sources.svhn "
+        "annotation filesystem file_lock sources sources.base "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
     ),
     # Synthetic pictures are written as SVHN publishes them.
-    "beam_jobs.sample": "prepare sources.svhn tfrecords.files",
+    "beam_jobs.sample": "sources.svhn tfrecords.files",
     "beam_jobs": "",
     #
     "trainer.distribute": "",
@@ -68,7 +68,7 @@ ROOMS = {
     # The one module of run that builds a model and may open the pretrained run: above both, apart from its room.
     "trainer.run.weights": "run models pretrained tfrecords.files",
     "trainer.fit": (
-        "distribute run run.weights input scoring models tfrecords.record tfrecords.files tfrecords.dataset"
+        "distribute run run.weights input scoring models pretrained tfrecords.record tfrecords.files tfrecords.dataset"
     ),
     "trainer.export": "models tfrecords.record tfrecords.images tfrecords.files",
     "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.dataset",

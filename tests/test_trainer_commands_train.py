@@ -91,7 +91,7 @@ def test_crops_of_pictures_without_a_margin_are_refused(
     options = ["evaluate", "--data", str(data), "--run-dir", str(untrained.directory), "--crops", "10"]
     assert main("trainer", "", COMMANDS, options) == 1
     message = capsys.readouterr().err
-    assert f"{data} has one window of each (`prepare --whole-crops` keeps more). Received: --crops 10" in message
+    assert f" of {data} (`prepare --whole-crops` stores larger ones). Received: --crops 10" in message
 
 
 def test_crops_of_pictures_with_a_margin_change_the_answers(untrained: Run, whole_crops: Path) -> None:

@@ -62,7 +62,7 @@ def test_the_chief_comes_first_and_an_evaluator_does_not_count() -> None:
         ({"cluster": TWO, "task": {"type": "worker", "index": -1}}, r"a worker must be 0 to 1\. Received: -1$"),
         (
             {"cluster": {**TWO, "evaluator": ["c:1"]}, "task": {"type": "evaluator", "index": 0}},
-            r"an evaluator has nothing to do, since the chief validates\. Received: ",
+            r"an evaluator has nothing to do, because the chief validates\. Received: ",
         ),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_wrong_tf_config_is_refused(content: object, message: str) -> None:
 def test_a_gpu_that_is_not_there_is_one_line(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "--data", str(records), "--run-dir", str(tmp_path / "run"), "--device", "gpu"]
     assert main("trainer", "", COMMANDS, command) == 1
-    line = "error: --device gpu needs a GPU that TensorFlow sees; auto takes what there is. Received: no GPU\n"
+    line = "error: --device gpu needs a GPU that TensorFlow can use; auto uses what there is. Received: no GPU\n"
     assert capsys.readouterr().err == line
     assert not (tmp_path / "run").exists()
 
