@@ -11,7 +11,7 @@ class Standardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Shifts each image to mean 0 and, with `scale`, to standard deviation 1, over all pixels and channels.
 
     It is part of the model, so that no caller can forget it or normalise differently. Models build it in float32 even
-    when their other layers compute in bfloat16, whose eight bits round an image's mean to whole grey values.
+    when their other layers compute in bfloat16, whose eight bits round an image's mean to integer grey values.
     """
 
     def __init__(self, scale: bool, **options: Any) -> None:
