@@ -86,3 +86,21 @@ def test_remove_removes_files_folders_and_links_but_not_what_a_link_points_to(tm
     remove(tmp_path / "folder")
     remove(tmp_path / "missing")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_put_back_where_nothing_can_replace_it(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "kept").write_text("old")
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "out"):
+        pass  # makes nothing: the second rename fails
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (tmp_path / "out" / "kept").read_text() == "old"
+
+
+def test_a_link_to_a_folder_is_replaced_and_the_folder_stays(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "folder")
+    with atomic_path(tmp_path / "out") as temporary:
+        temporary.mkdir()
+    assert not (tmp_path / "out").is_symlink() and (tmp_path / "folder").is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "out"]

@@ -29,8 +29,12 @@ def atomic_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
         if path.is_dir():
             old = path.with_name(f".old.{os.getpid()}.{path.name}")
             path.rename(old)
-            temporary.replace(path)
-            shutil.rmtree(old)
+            try:
+                temporary.replace(path)
+            except BaseException:
+                old.rename(path)
+                raise
+            remove(old)
         else:
             temporary.replace(path)
     except BaseException:
