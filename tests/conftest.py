@@ -74,3 +74,15 @@ def records(drawn: Path, shared: Shared) -> Path:
         assert main("beam_jobs", "", BEAM_COMMANDS, ["prepare", *options]) == 0
 
     return shared("records", fill) / "svhn"
+
+
+@pytest.fixture(scope="session")
+def untrained(shared: Shared) -> Path:
+    """A run directory of a model that has learned nothing. Copy it to write to it: workers share it."""
+
+    def fill(folder: Path) -> None:
+        from tests.untrained import make_run
+
+        make_run(folder / "run")
+
+    return shared("untrained", fill) / "run"

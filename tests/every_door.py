@@ -1,6 +1,6 @@
-"""Prints what each door gives of splits, without TensorFlow: a digest an example, in the door's order, as JSON.
+"""Prints what each door gives of each dataset's splits, without TensorFlow: digests of examples in its order, as JSON.
 
-python -m tests.every_door DATASET PARQUET ARROW WEBDATASET SPLIT...
+python -m tests.every_door '[["DATASET", "PARQUET", "ARROW", "WEBDATASET"], ...]' SPLIT...
 """
 
 import hashlib
@@ -115,7 +115,8 @@ def _pixels(picture: Any) -> np.ndarray:
     return image.reshape(*image.shape[:2], -1)
 
 
-def main(data: str, parquet: str, arrow_files: str, tars: str, *splits: str) -> None:
+def answers(splits: tuple[str, ...], data: str, parquet: str, arrow_files: str, tars: str) -> dict[str, Any]:
+    """Returns, for each split and door, the digest of each example."""
     doors: list[tuple[Door, str]] = [
         (numpy_one_by_one, data),
         (numpy_iterated, data),
@@ -129,13 +130,12 @@ def main(data: str, parquet: str, arrow_files: str, tars: str, *splits: str) -> 
         (arrow, arrow_files),
         (webdataset, tars),
     ]
-    found = {
+    return {
         split: {door.__name__: [digest(row) for row in door(place, split)] for door, place in doors} for split in splits
     }
-    print(json.dumps(found))
 
 
 if __name__ == "__main__":
     sys.modules["tensorflow"] = None  # type: ignore[assignment]  # any import of it now fails
-    main(*sys.argv[1:])
+    print(json.dumps([answers(tuple(sys.argv[2:]), *places) for places in json.loads(sys.argv[1])]))
     assert not {"apache_beam", "keras"} & set(sys.modules)

@@ -1,13 +1,10 @@
-"""Losses of two epochs of the same global batches on the hosts of TF_CONFIG, as JSON: python -m tests.host_losses.
-
-The first list is of the usual step, the second of one that XLA compiles.
+"""Losses of two epochs of the same global batches on the hosts of TF_CONFIG.
 
 The last batch of an epoch is short: the last host's part of it is empty.
 """
 
 import json
 import os
-import sys
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -62,7 +59,9 @@ def losses(cluster: Cluster, strategy: tf.distribute.Strategy, **settings: Any) 
     return found
 
 
-if __name__ == "__main__":
+def run() -> int:
+    """Prints the losses as JSON: of the usual step, and of one that XLA compiles."""
     place = Cluster.from_environment(os.environ)
-    hosts = make_strategy(place, "cpu", float(sys.argv[1]))
+    hosts = make_strategy(place, "cpu", minutes=5.0)
     print(json.dumps([losses(place, hosts, jit_compile=jit_compile) for jit_compile in (False, True)]))
+    return 0

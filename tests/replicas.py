@@ -1,7 +1,6 @@
-"""Losses of a small model on one and on two replicas, as JSON: python -m tests.replicas RECORDS BATCH."""
+"""Losses of a small model on one and on two replicas."""
 
 import json
-import sys
 from pathlib import Path
 
 import keras
@@ -39,7 +38,9 @@ def _losses(records: Path, replicas: int, batch: int) -> list[float]:
     return losses
 
 
-if __name__ == "__main__":
+def run(records: Path, batch: int) -> int:
+    """Prints the losses on one and on two replicas as JSON."""
     (device,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
-    print(json.dumps([_losses(Path(sys.argv[1]), replicas, int(sys.argv[2])) for replicas in (1, 2)]))
+    print(json.dumps([_losses(records, replicas, batch) for replicas in (1, 2)]))
+    return 0

@@ -1,14 +1,12 @@
 """Killed and rerun: the directory is byte for byte what an undisturbed run makes, and nobody else's is harmed."""
 
 import hashlib
-import multiprocessing
 import os
 import re
 import resource
 import shutil
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,13 +14,12 @@ from filelock import FileLock
 
 from beam_jobs import filesystem
 from beam_jobs.__main__ import COMMANDS
+from tests.forked import Forked
 from tfrecords import Manifest
 from tfrecords.cli import main
 from tfrecords.commands.validate import find_errors
 from tfrecords.errors import UserError
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["beam_jobs.prepare.command"])
 OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 OPTIONS = ["--shards", "4", "--validation-fraction", "0.2"]
 
@@ -44,15 +41,7 @@ def undisturbed(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def _quietly(work: Callable[..., object], *arguments: object) -> int | None:
-    """Runs `work` in a process of its own and returns its exit code, negative for a signal."""
-    process = PROCESSES.Process(target=work, args=arguments)
-    process.start()
-    process.join(120)
-    return process.exitcode
-
-
-def _run_until(source: Path, output: Path, operation: int, *options: str) -> None:
+def _run_until(source: Path, output: Path, operation: int, *options: str) -> int:
     """Runs prepare, and kills itself like `kill -9` before its n-th operation on a file below the output."""
     left = operation
 
@@ -65,8 +54,12 @@ def _run_until(source: Path, output: Path, operation: int, *options: str) -> Non
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    sys.exit(prepare(source, output, *options))
+    return prepare(source, output, *options)
+
+
+def _kill(source: Path, output: Path, operation: int, *options: str) -> int:
+    """Returns the exit code of `_run_until`, in a process of its own."""
+    return Forked(_run_until, source, output, operation, *options).wait()[0]
 
 
 @pytest.mark.slow
@@ -77,7 +70,7 @@ def test_killed_at_any_file_operation_and_rerun_it_makes_the_same_bytes(
     output = tmp_path / "records"
     kept = set()
     for operation in (1, 3, 5, 8, 11, 13, 18, 22, 24, 31, 33, 34):
-        code = _quietly(_run_until, drawn, output, operation)
+        code = _kill(drawn, output, operation)
         found = digests(output) if output.exists() else {}
         for name in expected.keys() & found.keys():
             assert found[name] == expected[name], f"{name} is not whole, killed at {operation}"
@@ -96,7 +89,7 @@ def test_a_rerun_writes_the_missing_shards_only(
     drawn: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "records"
-    _quietly(_run_until, drawn, output, 17)
+    _kill(drawn, output, 17)
     shards = {path: path.stat().st_mtime_ns for path in output.glob("*.tfrecord*")}
     results = list((output / ".prepare" / "results").iterdir())
     assert 0 < len(results) < 6
@@ -110,7 +103,7 @@ def test_a_rerun_writes_the_missing_shards_only(
 
 def test_a_shard_that_was_damaged_since_is_made_again(drawn: Path, undisturbed: Path, tmp_path: Path) -> None:
     output = tmp_path / "records"
-    _quietly(_run_until, drawn, output, 17)
+    _kill(drawn, output, 17)
     shard = next(iter(output.glob("*.tfrecord*")))
     data = bytearray(shard.read_bytes())
     data[100] ^= 1
@@ -124,7 +117,7 @@ def test_a_shard_whose_index_is_gone_or_wrong_is_made_again(
     drawn: Path, undisturbed: Path, tmp_path: Path, data: bytes | None
 ) -> None:
     output = tmp_path / "records"
-    _quietly(_run_until, drawn, output, 17)
+    _kill(drawn, output, 17)
     index = next(iter(output.glob("*.idx-*")))
     index.unlink() if data is None else index.write_bytes(data)
     assert prepare(drawn, output) == 0
@@ -136,7 +129,7 @@ def test_pictures_supplied_since_are_read(drawn: Path, undisturbed: Path, tmp_pa
     (source / "train").rename(source / "elsewhere")
     (source / "train").mkdir()
     shutil.copy(source / "elsewhere" / "digitStruct.mat", source / "train")
-    _quietly(_run_until, source, output, 20)
+    _kill(source, output, 20)
     assert list((output / ".prepare" / "results").iterdir())
     shutil.rmtree(source / "train")
     (source / "elsewhere").rename(source / "train")
@@ -159,7 +152,7 @@ def test_another_configuration_is_refused_with_what_differs_unless_it_may_overwr
 ) -> None:
     output = tmp_path / "records"
     if unfinished:
-        _quietly(_run_until, drawn, output, 17)
+        _kill(drawn, output, 17)
     else:
         shutil.copytree(undisturbed, output)
     before = digests(output)
@@ -182,7 +175,7 @@ def test_an_overwriting_run_that_was_killed_goes_on_where_it_was(
     output = tmp_path / "records"
     assert prepare(drawn, output, "--seed", "5", "--shards", "3") == 0
     for operation in (4, 12, 20, 31):
-        assert _quietly(_run_until, drawn, output, operation, "--overwrite") == -signal.SIGKILL
+        assert _kill(drawn, output, operation, "--overwrite") == -signal.SIGKILL
     capsys.readouterr()
     assert prepare(drawn, output, "--overwrite") == 0
     assert re.search(r"\d shards were already complete", capsys.readouterr().out)
@@ -208,20 +201,20 @@ def test_two_runs_at_once_are_one_too_many(drawn: Path, tmp_path: Path, capsys: 
     assert prepare(drawn, tmp_path) == 0
 
 
-def _run_with_small_files(source: Path, output: Path, log: Path) -> None:
+def _run_with_small_files(source: Path, output: Path) -> int:
     """Runs prepare where no file may grow beyond 100 kB, which is to a program as a full disk is."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)
-    sys.exit(prepare(source, output))
+    return prepare(source, output)
 
 
 def test_a_full_disk_is_one_line_and_the_next_run_goes_on(drawn: Path, undisturbed: Path, tmp_path: Path) -> None:
     output = tmp_path / "records"
-    assert _quietly(_run_with_small_files, drawn, output, tmp_path / "log") == 1
-    last = (tmp_path / "log").read_text().splitlines()[-1]
+    code, _, errors = Forked(_run_with_small_files, drawn, output).wait()
+    assert code == 1
+    last = errors.splitlines()[-1]
     assert re.fullmatch(r"error: \S+tfrecord-0000\d-of-0000\d cannot be written\. Received: File too large", last)
-    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "Traceback" not in errors
     assert not (output / "manifest.json").exists()
     assert prepare(drawn, output) == 0
     assert digests(output) == digests(undisturbed)

@@ -18,43 +18,64 @@ from benchmarks.readers.__main__ import main, table, targets
 from benchmarks.readers.job import Job
 from benchmarks.readers.peers import make_file
 from benchmarks.readers.ways import WAYS, Measured, missing, read
+from tests.conftest import Shared
 from tfrecords import Manifest
 from tfrecords.cli import main as run_command
 from tfrecords.record.codec import png_bytes
 from tfrecords.record.schema import DigitExample
 
 ROOT = Path(__file__).parents[1]
+KINDS = ("raw", "raw, two sizes", "png, two sizes")
 
 
-@pytest.fixture(scope="module", params=["raw", "raw, two sizes", "png, two sizes"])
-def job(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Work on the examples of one shard and a half."""
-    folder = tmp_path_factory.mktemp("readers") / "records"
-    encoding, _, sizes = request.param.partition(", ")
-    arguments = ["--source", "svhn", "--input", str(drawn), "--output", str(folder), "--encoding", encoding]
-    arguments += ["--jitters", "0", "--examples-per-shard", "20"] if sizes else ["--examples-per-shard", "100"]
-    assert run_command("beam_jobs", "", COMMANDS, ["prepare", *arguments]) == 0
+@pytest.fixture(scope="module")
+def jobs(drawn: Path, shared: Shared) -> dict[str, Job]:
+    """Work on the examples of one shard and a half, for each of `KINDS`."""
+
+    def fill(folder: Path) -> None:
+        for kind in KINDS:
+            encoding, _, sizes = kind.partition(", ")
+            arguments = ["--source", "svhn", "--input", str(drawn), "--output", str(folder / kind)]
+            arguments += ["--jitters", "0", "--examples-per-shard", "20"] if sizes else ["--examples-per-shard", "100"]
+            assert run_command("beam_jobs", "", COMMANDS, ["prepare", *arguments, "--encoding", encoding]) == 0
+
+    folder = shared("readers", fill)
+    return {kind: _job(folder / kind) for kind in KINDS}
+
+
+def _job(folder: Path) -> Job:
     shards = Manifest.load(folder).split("train").shards
     job = Job.of(folder, "train", shards[0].examples + shards[1].examples // 2)
     assert job.paths == [folder / shard.file for shard in shards[:2]] and len(shards) > 2
     return job
 
 
+@pytest.fixture(params=KINDS)
+def job(request: pytest.FixtureRequest, jobs: dict[str, Job]) -> Job:
+    return jobs[request.param]
+
+
 # WebDataset leaves a tar file to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", [name for name in WAYS if name != "tfrecord"])
 @pytest.mark.slow
 def test_every_way_gives_every_example_in_full(name: str, job: Job, tmp_path: Path) -> None:
     if said := missing(name):
         pytest.skip(said)
     if WAYS[name].files:
         job = job.on(str(make_file(WAYS[name].files, job, tmp_path)))
-    if name == "tfrecord":
-        # It and TensorFlow would both describe tf.train.Example to protobuf, which refuses the second.
-        program = f"from tests.test_benchmarks_readers import *; check({name!r}, {job!r})"
-        subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
-    else:
-        check(name, job)
+    check(name, job)
+
+
+@pytest.mark.slow
+def test_the_tfrecord_package_gives_every_example_in_full(jobs: dict[str, Job]) -> None:
+    if said := missing("tfrecord"):
+        pytest.skip(said)
+    # It and TensorFlow would both describe tf.train.Example to protobuf, which refuses the second.
+    program = (
+        f"from tests.test_benchmarks_readers import *; [check('tfrecord', job) for job in {list(jobs.values())!r}]"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def check(name: str, job: Job) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,8 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrecords
+from tests import replicas
+from tests.forked import Forked
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import ANNOTATIONS
 from tfrecords.images.crop import BoundingBox, union
@@ -191,9 +191,9 @@ def test_two_replicas_have_the_losses_of_one_also_in_a_short_last_batch(records:
     examples = len(tfrecords.open(records, "train"))
     batch = next(size for size in range(50, 80) if examples % size not in (0, 1))
     # A process of its own: TensorFlow 2.21 confuses the collective operations of two strategies in one.
-    program = [sys.executable, "-m", "tests.replicas", str(records), str(batch)]
-    done = subprocess.run(program, check=True, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-    one, two = json.loads(done.stdout.splitlines()[-1])
+    code, output, errors = Forked(replicas.run, records, batch).wait()
+    assert code == 0, errors
+    one, two = json.loads(output.splitlines()[-1])
     assert len(one) == 2 * math.ceil(examples / batch) and one[-1] < one[0]
     np.testing.assert_allclose(two, one, atol=1e-5)
 

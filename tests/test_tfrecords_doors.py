@@ -13,26 +13,61 @@ import tensorflow as tf
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
+from tests.conftest import Shared
 from tests.every_door import digest
 from tfrecords import Manifest
-from tfrecords.__main__ import COMMANDS as EXPORTS
+from tfrecords.__main__ import COMMANDS as TFRECORDS_COMMANDS
 from tfrecords.cli import main
 from tfrecords.record.schema import FEATURES, DigitExample
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="TensorFlow Datasets is not installed: 'streetdigits[tfds]'")
 
 ROOT = Path(__file__).parents[1]
+EXPORTS = ("parquet", "arrow", "webdataset")
 ARRAYS = ("image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes")
 
 
-@pytest.fixture(scope="module", params=["raw, one size", "raw, two sizes", "png, two sizes"])
-def dataset(request: pytest.FixtureRequest, drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("doors") / "records"
-    options = {"raw, one size": [], "raw, two sizes": ["--jitters", "0"]}
-    chosen = options.get(request.param, ["--jitters", "0", "--encoding", "png"])
-    arguments = ["--source", "svhn", "--input", str(drawn), "--output", str(folder), "--examples-per-shard", "100"]
-    assert main("beam_jobs", "", COMMANDS, ["prepare", *arguments, *chosen]) == 0
-    return folder
+DATASETS = {
+    "raw, one size": [],
+    "raw, two sizes": ["--jitters", "0"],
+    "png, two sizes": ["--jitters", "0", "--encoding", "png"],
+}
+"""Options of `prepare`."""
+Datasets = dict[str, Path]
+SPLITS = ("train", "test")
+
+
+@pytest.fixture(scope="module")
+def datasets(drawn: Path, shared: Shared) -> Datasets:
+    def fill(folder: Path) -> None:
+        for index, options in enumerate(DATASETS.values()):
+            arguments = ["--source", "svhn", "--input", str(drawn), "--output", str(folder / str(index))]
+            arguments += ["--examples-per-shard", "100"]
+            assert main("beam_jobs", "", COMMANDS, ["prepare", *arguments, *options]) == 0
+
+    folder = shared("doors", fill)
+    return {name: folder / str(index) for index, name in enumerate(DATASETS)}
+
+
+@pytest.fixture(params=DATASETS)
+def dataset(request: pytest.FixtureRequest, datasets: Datasets) -> Path:
+    return datasets[request.param]
+
+
+@pytest.fixture(scope="module")
+def found(datasets: Datasets, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What every door gives of each dataset, in a process that has no TensorFlow: see `tests.every_door`."""
+    places = []
+    for dataset in datasets.values():
+        folder = tmp_path_factory.mktemp("exported")
+        places.append([str(dataset), *(str(folder / kind) for kind in EXPORTS)])
+        for kind, output in zip(EXPORTS, places[-1][1:], strict=True):
+            command = ["export", str(dataset), "--to", kind, "--output", output]
+            assert main("tfrecords", "", TFRECORDS_COMMANDS, command) == 0
+    command = [sys.executable, "-m", "tests.every_door", json.dumps(places), *SPLITS]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(datasets, json.loads(done.stdout), strict=True))
 
 
 def _assert_equal(ours: DigitExample, theirs: dict[str, Any]) -> None:
@@ -101,23 +136,17 @@ def test_a_split_without_examples_does_not_keep_tensorflow_datasets_from_the_oth
     assert names == ["train"]
 
 
+@pytest.mark.parametrize("name", DATASETS)
 @pytest.mark.slow
-def test_every_door_gives_the_same_examples_in_the_same_order_without_tensorflow(dataset: Path, tmp_path: Path) -> None:
-    exports = []
-    for kind in ("parquet", "arrow", "webdataset"):
-        exports.append(str(tmp_path / kind))
-        assert main("tfrecords", "", EXPORTS, ["export", str(dataset), "--to", kind, "--output", exports[-1]]) == 0
-    splits = ("train", "test")
-    command = [sys.executable, "-m", "tests.every_door", str(dataset), *exports, *splits]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    builder = tfds.builder_from_directory(dataset)
+def test_every_door_gives_the_same_examples_in_the_same_order_without_tensorflow(
+    name: str, datasets: Datasets, found: dict[str, Any]
+) -> None:
+    builder = tfds.builder_from_directory(datasets[name])
     config = tfds.ReadConfig(interleave_cycle_length=1)
-    for split in splits:
+    for split in SPLITS:
         theirs = tfds.as_numpy(builder.as_dataset(split=split, read_config=config))
         expected = [digest({**row, "key": row["key"].decode(), "text": row["text"].decode()}) for row in theirs]
-        doors = found[split]
+        doors = found[name][split]
         assert len(doors) == 11 and len(set(expected)) == len(expected) > 15
         for door, digests in doors.items():
             assert digests == expected, door

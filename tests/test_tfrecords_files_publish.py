@@ -1,9 +1,12 @@
 """Files and folders that appear complete or not at all."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from tests.forked import Forked
 from tfrecords.files.publish import atomic_path, atomic_write, remove
 
 
@@ -104,3 +107,31 @@ def test_a_link_to_a_folder_is_replaced_and_the_folder_stays(tmp_path: Path) -> 
         temporary.mkdir()
     assert not (tmp_path / "out").is_symlink() and (tmp_path / "folder").is_dir()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "out"]
+
+
+def _kill(path: Path, when: str) -> int:
+    """Publishes a folder and dies in the block, or between the two renames."""
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+        (temporary / "new").touch()
+        if when == "in the block":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def die(*_: object) -> None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Path.replace = die  # type: ignore[assignment]
+    return 0
+
+
+@pytest.mark.parametrize("when", ["in the block", "between the renames"])
+def test_the_only_writer_removes_what_a_killed_one_left(tmp_path: Path, when: str) -> None:
+    output, other = tmp_path / "out", tmp_path / ".partial.1.another"
+    for folder in (output, other):
+        folder.mkdir()
+    assert Forked(_kill, output, when).wait()[0] == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 3
+    with atomic_path(output, sole_writer=True) as temporary:
+        temporary.mkdir()
+        assert sum(path.name.startswith(".partial") for path in tmp_path.iterdir()) == 2
+    assert sorted(tmp_path.iterdir()) == [other, output]

@@ -1,6 +1,7 @@
 """Exports: each loaded by its own runtime in a process of its own, and whole or not at all."""
 
 import base64
+import contextlib
 import dataclasses
 import io
 import json
@@ -15,7 +16,6 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.untrained import make_run
 from tfrecords.cli import main
 from tfrecords.images.crop import CropSpec
 from trainer.__main__ import COMMANDS
@@ -42,11 +42,12 @@ ASK = {
     "tflite": "answers = reader(image=pictures)",
     "onnx": "answers = dict(zip(names, reader.run(names, {'image': pictures})))",
 }
+WITHOUT_TENSORFLOW = ("tflite", "onnx")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return make_run(tmp_path_factory.mktemp("export") / "run")
+def run(untrained: Path) -> Run:
+    return Run.load(untrained)
 
 
 @pytest.fixture(scope="module")
@@ -64,33 +65,59 @@ def export(*arguments: object) -> int:
     return main("trainer", "", COMMANDS, ["export", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.slow
-def test_a_format_answers_as_the_model_does_in_a_process_of_its_own(
-    run: Run, pictures: np.ndarray, expected: Predictions, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    output = tmp_path / f"reader{FORMATS[name].ending}"
-    assert export("--run-dir", run.directory, "--output", output) == 0
-    made, loading = capsys.readouterr().out.splitlines()
-    size = sum(path.stat().st_size for path in (output, *output.rglob("*")) if path.is_file())
-    assert made.startswith(f"{FORMATS[name].title} of compact ({size / 1e6:.1f} MB) in {output}")
-    assert list(tmp_path.iterdir()) == [output]
-    # Loaded by the very line that the command prints.
-    np.save(tmp_path / "pictures.npy", pictures)
-    program = f"""
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """What a reader that was exported by itself predicts."""
+
+    output: Path
+    made: str
+    """What `export` prints."""
+    values: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def answered(run: Run, pictures: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answered]:
+    """Exports every format, and loads it by the very line that `export` prints, without our packages' code.
+
+    The formats that need TensorFlow share a process, and the others one in which it was never imported.
+    """
+    folder = tmp_path_factory.mktemp("exported")
+    np.save(folder / "pictures.npy", pictures)
+    outputs = {name: folder / name / f"reader{FORMATS[name].ending}" for name in FORMATS}
+    made, programs = {}, {True: "", False: ""}
+    for name, output in outputs.items():
+        output.parent.mkdir()
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert export("--run-dir", run.directory, "--output", output) == 0
+        made[name], loading = printed.getvalue().splitlines()
+        programs[name not in WITHOUT_TENSORFLOW] += f"""
+{loading.removeprefix("Load it with: ")}
+{ASK[name]}
+np.savez("{name}.npz", **{{name: np.asarray(answers[name]) for name in names}})
+"""
+    for with_tensorflow, program in programs.items():
+        program = f"""
 import sys
 import numpy as np
 names, pictures = {NAMES}, np.load("pictures.npy")
-{loading.removeprefix("Load it with: ")}
-{ASK[name]}
-assert {name not in ("tflite", "onnx")} == ("tensorflow" in sys.modules)
-np.savez("answers.npz", **{{name: np.asarray(answers[name]) for name in names}})
+{program}
+assert {with_tensorflow} == ("tensorflow" in sys.modules)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    answers = np.load(tmp_path / "answers.npz")
+        command, environment = [sys.executable, "-c", program], {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    return {name: Answered(outputs[name], made[name], dict(np.load(folder / f"{name}.npz"))) for name in FORMATS}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.slow
+def test_a_format_answers_as_the_model_does_in_another_process(
+    answered: dict[str, Answered], expected: Predictions, name: str
+) -> None:
+    output, answers = answered[name].output, answered[name].values
+    size = sum(path.stat().st_size for path in (output, *output.rglob("*")) if path.is_file())
+    assert answered[name].made.startswith(f"{FORMATS[name].title} of compact ({size / 1e6:.1f} MB) in {output}")
+    assert list(output.parent.iterdir()) == [output]
     assert np.ptp(expected.length_probabilities, axis=0).max() > 100 * TOLERANCE, "the answers are all the same"
     for one in ("confidence", "length_probabilities", "digit_probabilities"):
         np.testing.assert_allclose(answers[one], getattr(expected, one), atol=1e-5)

@@ -13,16 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.untrained import make_run
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
 from trainer.input.photos import find_photos
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("predict") / "run").directory
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +38,10 @@ Predict = Callable[..., int]
 
 
 @pytest.fixture
-def predict(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
+def predict(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
     def call(*arguments: object, stdin: bytes = b"") -> int:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        return main("trainer", "", COMMANDS, ["predict", "--run-dir", str(run_dir), *map(str, arguments)])
+        return main("trainer", "", COMMANDS, ["predict", "--run-dir", str(untrained), *map(str, arguments)])
 
     return call
 
@@ -116,7 +110,7 @@ def test_a_name_that_is_no_text_is_read_and_shown(
 
 
 def test_an_answer_is_written_before_the_next_path_is_waited_for(
-    album: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    album: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     waiting = []
 
@@ -127,7 +121,7 @@ def test_an_answer_is_written_before_the_next_path_is_waited_for(
 
     names = [os.fsencode(album / name) + b"\n" for name in IN_ORDER[:3]]
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Slow(b"".join(names))))
-    options = ["--run-dir", str(run_dir), "-", "--json-lines", "--batch-size", "1"]
+    options = ["--run-dir", str(untrained), "-", "--json-lines", "--batch-size", "1"]
     assert main("trainer", "", COMMANDS, ["predict", *options]) == 0
     # Before the first path nothing, then one answer each.
     assert waiting == [0, 1, 1, 1]

@@ -1,6 +1,7 @@
 """Where weights come from and which are kept: another run's, and the running average of a run's own."""
 
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -9,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
-from tests.untrained import make_run
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
@@ -23,38 +23,38 @@ from trainer.run.weights import load_model, start_from
 
 
 @pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of `compact` that has learned nothing."""
-    return make_run(tmp_path_factory.mktemp("untrained") / "run")
+def run(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of `compact` that has learned nothing, this module's own."""
+    return Run.load(Path(shutil.copytree(untrained, tmp_path_factory.mktemp("untrained") / "run")))
 
 
-def test_a_model_starts_from_the_weights_of_another_run(untrained: Run) -> None:
+def test_a_model_starts_from_the_weights_of_another_run(run: Run) -> None:
     keras.utils.set_random_seed(2)
-    model = build_model("compact", untrained.image_shape)
-    start_from(model, str(untrained.directory))
-    for mine, theirs in zip(model.get_weights(), load_model(untrained).get_weights(), strict=True):
+    model = build_model("compact", run.image_shape)
+    start_from(model, str(run.directory))
+    for mine, theirs in zip(model.get_weights(), load_model(run).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_another_architecture_s_run_is_no_start(untrained: Run) -> None:
+def test_another_architecture_s_run_is_no_start(run: Run) -> None:
     with pytest.raises(UserError, match=r"must be a run of vgg .* Received: compact for images of \(54, 54, 3\)"):
-        start_from(build_model("vgg", (54, 54, 3)), str(untrained.directory))
+        start_from(build_model("vgg", (54, 54, 3)), str(run.directory))
 
 
 def test_a_run_is_no_start_of_itself_and_loses_nothing(
-    untrained: Run, records: Path, capsys: pytest.CaptureFixture[str]
+    run: Run, records: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = str(untrained.directory)
+    folder = str(run.directory)
     options = ["train", "--data", str(records), "--run-dir", folder, "--init", folder, "--overwrite"]
     assert main("trainer", "", COMMANDS, options) == 1
     assert "--init must be another run than --run-dir. Received:" in capsys.readouterr().err
-    assert untrained.weights.is_file() and (untrained.directory / CONFIG).is_file()
+    assert run.weights.is_file() and (run.directory / CONFIG).is_file()
 
 
 @pytest.mark.parametrize(("version", "made"), [(0, "an older streetdigits"), (2, "a newer streetdigits")])
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_a_dataset_of_another_schema_version_is_refused(
-    untrained: Run,
+    run: Run,
     records: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -64,13 +64,13 @@ def test_a_dataset_of_another_schema_version_is_refused(
 ) -> None:
     content = json.loads((records / MANIFEST).read_text())
     (tmp_path / MANIFEST).write_text(json.dumps({**content, "schema_version": version}))
-    run_dir = untrained.directory if command == "evaluate" else tmp_path / "run"
-    before = {path: path.stat().st_mtime_ns for path in (untrained.directory, *untrained.directory.iterdir())}
+    run_dir = run.directory if command == "evaluate" else tmp_path / "run"
+    before = {path: path.stat().st_mtime_ns for path in (run.directory, *run.directory.iterdir())}
     assert main("trainer", "", COMMANDS, [command, "--data", str(tmp_path), "--run-dir", str(run_dir)]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path / MANIFEST} was made by {made}") and error.count("\n") == 1
     assert error.endswith(f"this version reads schema version 1. Received: {version}\n")
-    assert {path: path.stat().st_mtime_ns for path in (untrained.directory, *untrained.directory.iterdir())} == before
+    assert {path: path.stat().st_mtime_ns for path in (run.directory, *run.directory.iterdir())} == before
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 
 
@@ -85,21 +85,21 @@ def whole_crops(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("dataset", ["records", "whole_crops"])
 def test_crops_of_pictures_without_a_margin_are_refused(
-    untrained: Run, dataset: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    run: Run, dataset: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = request.getfixturevalue(dataset)
-    options = ["evaluate", "--data", str(data), "--run-dir", str(untrained.directory), "--crops", "10"]
+    options = ["evaluate", "--data", str(data), "--run-dir", str(run.directory), "--crops", "10"]
     assert main("trainer", "", COMMANDS, options) == 1
     message = capsys.readouterr().err
     assert f" of {data} (`prepare --whole-crops` stores larger ones). Received: --crops 10" in message
 
 
-def test_crops_of_pictures_with_a_margin_change_the_answers(untrained: Run, whole_crops: Path) -> None:
+def test_crops_of_pictures_with_a_margin_change_the_answers(run: Run, whole_crops: Path) -> None:
     losses = []
     for crops in ("1", "10"):
-        options = ["evaluate", "--data", str(whole_crops), "--run-dir", str(untrained.directory), "--split", "train"]
+        options = ["evaluate", "--data", str(whole_crops), "--run-dir", str(run.directory), "--split", "train"]
         assert main("trainer", "", COMMANDS, [*options, "--crops", crops]) == 0
-        losses.append(json.loads((untrained.directory / EVALUATION).read_text())["loss"])
+        losses.append(json.loads((run.directory / EVALUATION).read_text())["loss"])
     assert losses[0] != losses[1]
 
 

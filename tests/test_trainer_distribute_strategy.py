@@ -1,20 +1,20 @@
 """Hosts and devices: TF_CONFIG, two real processes, replicas and their dropout masks."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import host_losses
+from tests import host_losses, tiny
+from tests.forked import Forked
 from tests.test_trainer_fit_resume import OPTIONS, saved_state
 from tfrecords.cli import main
 from tfrecords.errors import UserError
@@ -23,7 +23,6 @@ from trainer.distribute.cluster import TF_CONFIG, Cluster
 from trainer.distribute.strategy import HOST_LOST, make_strategy
 from trainer.fit.step import make_masks_stateless
 
-ROOT = Path(__file__).parents[1]
 TWO = {"worker": ["a:1", "b:1"]}
 
 
@@ -101,40 +100,27 @@ def test_replicas_drop_different_units_and_the_same_ones_when_a_step_is_done_aga
     assert (draw()[0].numpy() != first).any() and (draw()[0].numpy() != second).any()
 
 
-def _hosts(count: int) -> list[dict[str, str]]:
-    """Returns the environments of hosts on free ports of this machine."""
+def _hosts(count: int) -> list[str]:
+    """Returns the TF_CONFIG of each of some hosts, on free ports of this machine."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
     for server in sockets:
         server.close()
-    return [
-        {
-            **os.environ,
-            TF_CONFIG: json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}),
-            # TensorFlow logs each lost connection.
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-        }
-        for index in range(count)
-    ]
+    cluster = {"worker": addresses}
+    return [json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}) for index in range(count)]
 
 
-def _start(environment: dict[str, str], *command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", *command],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _start(host: str, work: Callable[..., int], *arguments: Any) -> Forked:
+    # TensorFlow logs each lost connection.
+    return Forked(work, *arguments, **{TF_CONFIG: host, "TF_CPP_MIN_LOG_LEVEL": "3"})
 
 
 @pytest.mark.slow
 def test_two_hosts_have_the_losses_of_one_device_and_of_two_replicas() -> None:
-    processes = [_start(environment, "tests.host_losses", "5") for environment in _hosts(2)]
-    outputs = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    found = [json.loads(output.splitlines()[-1]) for output, _ in outputs]
+    hosts = [_start(host, host_losses.run) for host in _hosts(2)]
+    ended = [host.wait() for host in hosts]
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    found = [json.loads(output.splitlines()[-1]) for _, output, _ in ended]
     assert found[0] == found[1]
     one = host_losses.losses(Cluster(), tf.distribute.get_strategy())
     np.testing.assert_allclose(found[0][0], one, atol=1e-5)
@@ -146,36 +132,32 @@ def test_two_hosts_have_the_losses_of_one_device_and_of_two_replicas() -> None:
 @pytest.mark.slow
 def test_a_host_that_never_comes_ends_the_run_at_the_deadline(records: Path, tmp_path: Path) -> None:
     command = ["train", "--data", str(records), "--run-dir", str(tmp_path / "run"), "--host-minutes", "0.02"]
-    chief, worker = (_start(environment, "tests.tiny", *command) for environment in (_hosts(2)[0], _hosts(2)[1]))
-    for process in (chief, worker):
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode in (-signal.SIGUSR1, HOST_LOST)
+    for host in [_start(_hosts(2)[index], tiny.run, command) for index in (0, 1)]:
+        code, _, errors = host.wait(120)
+        assert code in (-signal.SIGUSR1, HOST_LOST)
         (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
         assert line.startswith("error: all 2 hosts must join within 0.02 minutes (--host-minutes). Received: not all")
 
 
 @pytest.mark.slow
 def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp_path: Path) -> None:
-    def start(run_dir: Path, kill: str = "") -> list[subprocess.Popen[str]]:
-        command = ["train", "--data", str(records), "--run-dir", str(run_dir), *OPTIONS, "--checkpoint-steps", "2"]
+    def start(run_dir: Path, kill: str = "") -> list[Forked]:
+        options = [*OPTIONS, "--checkpoint-steps", "2", "--deterministic"]
+        command = ["train", "--data", str(records), "--run-dir", str(run_dir), *options]
         chief, worker = _hosts(2)
-        return [
-            _start(environment, "tests.tiny", *command, "--deterministic")
-            for environment in (chief, {**worker, "TINY_KILL": kill})
-        ]
+        return [_start(chief, tiny.run, command), _start(worker, tiny.run, command, kill)]
 
     whole = start(tmp_path / "whole")
     chief, worker = start(tmp_path / "killed", "steps:4")
-    worker.communicate(timeout=180)
-    assert worker.returncode == -signal.SIGKILL
+    assert worker.wait()[0] == -signal.SIGKILL
     began = time.monotonic()
-    _, errors = chief.communicate(timeout=120)
+    code, _, errors = chief.wait()
     assert time.monotonic() - began < 30
-    assert chief.returncode == HOST_LOST
+    assert code == HOST_LOST
     (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert line.startswith("error: one of the 2 hosts no longer answers; start the same command on all of them")
     again = start(tmp_path / "killed")
-    outputs = [process.communicate(timeout=180) for process in (*again, *whole)]
-    assert [process.returncode for process in (*again, *whole)] == [0] * 4, outputs
-    assert "Resuming after step " in outputs[0][0] and "Resuming" not in outputs[2][0]
+    ended = [host.wait() for host in (*again, *whole)]
+    assert [code for code, _, _ in ended] == [0] * 4, ended
+    assert "Resuming after step " in ended[0][1] and "Resuming" not in ended[2][1]
     assert saved_state(tmp_path / "killed") == saved_state(tmp_path / "whole")

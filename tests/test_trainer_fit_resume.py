@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.forked import Forked
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
@@ -35,7 +35,6 @@ from trainer.run.config import TrainConfig
 from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run
 from trainer.run.weights import load_model
 
-ROOT = Path(__file__).parents[1]
 OPTIONS = [
     "--model",
     "tiny",
@@ -54,15 +53,9 @@ def _command(records: Path, run_dir: Path, *options: str) -> list[str]:
     return ["train", "--data", str(records), "--run-dir", str(run_dir), *OPTIONS, *options]
 
 
-def _process(records: Path, run_dir: Path, kill: str, *options: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.tiny", *_command(records, run_dir, "--deterministic", *options)],
-        cwd=ROOT,
-        env={**os.environ, "TINY_KILL": kill},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def _run(records: Path, run_dir: Path, kill: str, *options: str) -> tuple[int, str, str]:
+    """Trains in a process of its own; returns its exit code, output and errors."""
+    return Forked(tiny.run, _command(records, run_dir, "--deterministic", *options), kill).wait()
 
 
 def saved_state(run_dir: Path) -> dict[str, bytes]:
@@ -85,9 +78,8 @@ def _history(run_dir: Path) -> list[dict[str, Any]]:
 def whole(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing disturbed, of seven steps an epoch."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    process = _process(records, run_dir, "")
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
+    code, _, errors = _run(records, run_dir, "")
+    assert code == 0, errors
     return run_dir
 
 
@@ -98,9 +90,8 @@ def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp
     # Before the first checkpoint; when the first epoch's weights are saved, but the checkpoint that knows of them is
     # not; in the midst of an epoch; and to the end.
     for kill in ("steps:2", "weights", "steps:6", ""):
-        process = _process(records, run_dir, kill, *often)
-        output, errors = process.communicate()
-        assert process.returncode == (-signal.SIGKILL if kill else 0), errors
+        code, output, errors = _run(records, run_dir, kill, *often)
+        assert code == (-signal.SIGKILL if kill else 0), errors
     assert "Resuming after step " in output
     assert saved_state(run_dir) == saved_state(whole)
     assert _history(run_dir) == _history(whole)

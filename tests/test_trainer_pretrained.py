@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,6 @@ import keras
 import numpy as np
 import pytest
 
-from tests.untrained import make_run
 from tests.wheel import build_wheel
 from tfrecords.cli import main
 from tfrecords.errors import UserError
@@ -86,10 +86,9 @@ def test_predict_reads_at_once_after_installation_and_writes_nothing(
     package.chmod(0o755)
 
 
-def test_a_user_s_own_run_is_told_nothing_of(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_run(tmp_path / "run")
+def test_a_user_s_own_run_is_told_nothing_of(drawn: Path, untrained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = str(drawn / "test" / "1.png")
-    assert main("trainer", "", COMMANDS, ["predict", photo, "--run-dir", str(tmp_path / "run")]) == 0
+    assert main("trainer", "", COMMANDS, ["predict", photo, "--run-dir", str(untrained)]) == 0
     assert capsys.readouterr().err == "Read 1 of 1 pictures.\n"
     assert main("trainer", "", COMMANDS, ["predict", photo]) == 0
     assert capsys.readouterr().err.startswith("Using the weights of the package, ")
@@ -152,8 +151,8 @@ def test_the_model_card_has_all_its_scores() -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    run = make_run(tmp_path / "run")
+def run(untrained: Path, tmp_path: Path) -> Run:
+    run = Run.load(Path(shutil.copytree(untrained, tmp_path / "run")))
     facts = {"data": "/home/me/records", "options": {"device": "cpu"}, "init": "/home/me/runs/drawn"}
     dataset = {**run.content["dataset"], "examples": {"train": 1234, "test": 500}}
     write_json(run.directory / CONFIG, {**run.content, **facts, "dataset": dataset})

@@ -1,12 +1,7 @@
-"""The trainer's command line with a model that is traced in a second, killed where it is told: python -m tests.tiny.
-
-TINY_KILL=steps:3 kills the process for good when it looks at its third step, TINY_KILL=weights when it has saved
-weights.
-"""
+"""The trainer's command line with a model that is traced in a second, killed where it is told: `run`."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +29,7 @@ def build(image_shape: tuple[int, int, int]) -> keras.Model:
     return keras.Model(images, {"length_logits": length, "digit_logits": digits}, name="tiny")
 
 
-def _patch_faults() -> None:
-    kill = os.environ.get("TINY_KILL", "")
+def _patch_faults(kill: str) -> None:
     read_totals, save_weights = training.read_totals, training.save_weights
     steps = 0
 
@@ -54,7 +48,11 @@ def _patch_faults() -> None:
     training.read_totals, training.save_weights = read, save
 
 
-if __name__ == "__main__":
+def run(command: list[str], kill: str = "") -> int:
+    """Runs a command of the trainer's in a process of its own; `kill` says where that kills itself, like `kill -9`.
+
+    steps:3 is when it looks at its third step, weights when it has saved weights.
+    """
     MODELS["tiny"] = build
-    _patch_faults()
-    sys.exit(main("tests.tiny", "", COMMANDS))
+    _patch_faults(kill)
+    return main("tests.tiny", "", COMMANDS, command)

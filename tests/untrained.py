@@ -13,7 +13,7 @@ from trainer.run.directory import CONFIG, Run, write_json
 from trainer.run.weights import save_weights
 
 
-def make_run(directory: Path) -> Run:
+def make_run(directory: Path) -> None:
     """Random weights, with batch normalisation's averages of noise: without them every answer is nearly the same."""
     config = TrainConfig()
     directory.mkdir()
@@ -26,4 +26,3 @@ def make_run(directory: Path) -> Run:
     for _ in range(20):
         model(rng.integers(0, 256, (8, *run.image_shape)).astype(np.float32), training=True)
     save_weights(model, run.weights)
-    return run

@@ -152,7 +152,10 @@ def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
 def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
     """Creates both subsets, which appear only when both are complete, and sample.json."""
     with ExitStack() as published:
-        folders = {subset: published.enter_context(atomic_path(output / subset)) for subset in config.subset_counts}
+        folders = {
+            subset: published.enter_context(atomic_path(output / subset, sole_writer=True))
+            for subset in config.subset_counts
+        }
         _draw(folders, config, faces, jobs)
         # Before the subsets: with it, --overwrite can repair what a kill between the two renames leaves.
         _save_config(output / _CONFIG_NAME, config)

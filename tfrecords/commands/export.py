@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     _check_output(output, args.overwrite)
     written: dict[str, int] = {}
     size = skipped = 0
-    with atomic_path(output) as folder:
+    with atomic_path(output, sole_writer=True) as folder:
         folder.mkdir()
         tasks = list(_tasks(args, splits, manifest, folder))
         examples = sum(len(task.examples) for task in tasks)

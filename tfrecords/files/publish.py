@@ -1,6 +1,7 @@
 """Files and folders that appear complete or not at all."""
 
 import contextlib
+import glob
 import os
 import shutil
 import uuid
@@ -10,7 +11,7 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
+def atomic_path(path: Path, scratch: Path | None = None, *, sole_writer: bool = False) -> Iterator[Path]:
     """Yields a temporary path next to `path`, and renames what the block made there to `path` when it ends well.
 
     The temporary name keeps the suffix, by which some libraries choose a format. Where the block raises, what it made
@@ -20,10 +21,15 @@ def atomic_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
       path: Path that appears complete or not at all.
       scratch: Existing folder for the temporary path, on the same file system; by default that of `path`, which is
         created.
+      sole_writer: Whether nothing else writes `path` at the same time. Then what processes that were killed left of it
+        is removed.
     """
     if scratch is None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = (scratch or path.parent) / f".partial.{uuid.uuid4().hex}.{path.name}"
+    folder = scratch or path.parent
+    if sole_writer:
+        _remove_all(folder, ".partial", path)
+    temporary = folder / f".partial.{uuid.uuid4().hex}.{path.name}"
     try:
         yield temporary
         if path.is_dir():
@@ -37,6 +43,8 @@ def atomic_path(path: Path, scratch: Path | None = None) -> Iterator[Path]:
             remove(old)
         else:
             temporary.replace(path)
+        if sole_writer:
+            _remove_all(path.parent, ".old", path)
     except BaseException:
         remove(temporary)
         raise
@@ -47,6 +55,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file next to `path` for writing and renames it to `path` when the block ends well."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         yield stream
+
+
+def _remove_all(folder: Path, kind: str, path: Path) -> None:
+    for left in folder.glob(f"{kind}.*.{glob.escape(path.name)}"):
+        remove(left)
 
 
 def remove(path: Path) -> None:

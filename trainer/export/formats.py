@@ -123,7 +123,7 @@ def export_model(kind: Format, model: keras.Model, crop: CropSpec, output: Path)
       UserError: The predictions differ by more than `TOLERANCE`.
       OSError: The export cannot be written.
     """
-    with atomic_path(output) as temporary:
+    with atomic_path(output, sole_writer=True) as temporary:
         kind.write(model, crop, temporary)
         difference = largest_difference(kind, model, temporary)
         # Not `>`, which is false for NaN.

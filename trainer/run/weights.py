@@ -14,7 +14,7 @@ from trainer.run.directory import WEIGHTS, Run
 def save_weights(model: keras.Model, path: Path) -> None:
     """Writes the weights atomically to `path`, which must end in `.weights.h5`."""
     # Keras requires the suffix; the temporary path has it too.
-    with atomic_path(path) as temporary:
+    with atomic_path(path, sole_writer=True) as temporary:
         model.save_weights(temporary)
 
 
