@@ -72,7 +72,9 @@ pretrained: $(VENV)/installed
 # A process per core; one that runs out of tests takes some of another's.
 PYTEST = $(RUN) -m pytest --numprocesses auto --dist worksteal --durations 15
 
-test: lint docs unit
+# Type checking and the API reference take one core each: next to the tests they cost least time.
+test: $(VENV)/installed-for-tests
+	$(MAKE) --no-print-directory --jobs 2 unit lint docs
 
 lint: $(VENV)/installed-for-tests
 	$(VENV)/bin/ruff check .

@@ -35,7 +35,8 @@ EXPORT = ["ai-edge-litert>=2,<3", "onnx>=1.18,<2", "onnxruntime>=1.20,<2", "tf2o
 TFDS = ["tensorflow-metadata>=1.15,<2", "tensorflow-datasets>=4.9.9,<5", "tensorflow>=2.20,<2.22"]
 REMOTE = ["fsspec>=2025.3"]
 TORCH = ["torch>=2.6,<3"]
-GRAIN = ["grain>=0.2.10,<1"]
+# Before 0.2.16, which needs Python 3.11, Grain cuts text short in worker processes.
+GRAIN = ["grain>=0.2.16,<1; python_version >= '3.11'"]
 # Other packages' readers, which the tests compare with this package's.
 PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]

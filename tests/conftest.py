@@ -10,6 +10,8 @@ from filelock import FileLock
 # Before any test imports TensorFlow: its start-up lines are not ours to answer for.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Tests compile more than they compute.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tfrecords.cli import main

@@ -1,18 +1,9 @@
-"""What a backend of Keras computes, in a process without TensorFlow: python -m tests.on_backend RECORDS RESULT.
+"""What a backend of Keras computes; KERAS_BACKEND names it."""
 
-KERAS_BACKEND names it. RECORDS is a dataset directory, RESULT the .npz file to write; what `benchmarks.gpu` prints
-goes to standard output.
-"""
-
-import sys
 from pathlib import Path
 
-import numpy as np
-
-if __name__ == "__main__":
-    sys.modules["tensorflow"] = None  # type: ignore[assignment]  # any import of it now fails
-
 import keras
+import numpy as np
 from keras import ops
 
 from trainer.input.augment import augment, uniforms_needed
@@ -93,6 +84,7 @@ def counted_flops(model: keras.Model) -> np.ndarray:
 
 
 def main(records: Path, result: Path) -> int:
+    """Computes everything for a dataset directory, writes it to the .npz file `result`, and runs `benchmarks.gpu`."""
     from benchmarks.gpu.__main__ import main as gpu
 
     found = {f"{name}/augmented": augmented(name) for name in AUGMENT}
@@ -105,7 +97,3 @@ def main(records: Path, result: Path) -> int:
     np.savez(result, **found)  # type: ignore[arg-type]  # no array is called allow_pickle
     options = ["--steps", "3", "--batch-size", "8", "--readers", "1", "--precision", "float32"]
     return gpu(["--data", str(records), str(records), "--backend", keras.backend.backend(), *options])
-
-
-if __name__ == "__main__":
-    sys.exit(main(*map(Path, sys.argv[1:])))

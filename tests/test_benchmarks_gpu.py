@@ -27,6 +27,14 @@ from trainer.scoring.metrics import score
 ROOT = Path(__file__).parents[1]
 BACKENDS = [name for name in ("torch", "jax") if importlib.util.find_spec(name)]
 
+ON_BACKEND = """
+import sys
+sys.modules["tensorflow"] = None  # any import of it now fails
+from pathlib import Path
+from tests.on_backend import main
+sys.exit(main(*map(Path, sys.argv[1:])))
+"""
+
 
 class OnBackend:
     """Results and output of `tests.on_backend`."""
@@ -37,7 +45,8 @@ class OnBackend:
         environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"}
         # Keras's variables do not support NumPy 2's copy keyword (3.15).
         warnings = ["-W", "error", "-W", "ignore:__array__ implementation:DeprecationWarning"]
-        command = [sys.executable, *warnings, "-m", "tests.on_backend", str(records), str(result)]
+        # Not -m: the reader that main starts would import this backend too.
+        command = [sys.executable, *warnings, "-c", ON_BACKEND, str(records), str(result)]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         self.backend, self.printed, self.arrays = backend, done.stdout.splitlines(), dict(np.load(result))

@@ -4,6 +4,7 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,16 @@ import grain
 assert sum(len(batch["key"]) for batch in grain.MapDataset.source(source).batch(6).to_iter_dataset()) == 20
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("installed", "warns"), [("0.2.15", True), ("0.2.9.post1", True), ("0.2.16", False), ("1.0", False)]
+)
+def test_a_grain_that_cuts_keys_short_is_named(
+    installed: str, warns: bool, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfrecords.grain.version", lambda name: installed)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        DigitSource(examples)
+    assert [installed in str(line.message) for line in told] == [True] * warns

@@ -1,11 +1,16 @@
 """Examples for Grain, JAX's data loader: a source with random access. This module does not import Grain."""
 
+import re
+import warnings
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.dataset.reader import Examples
+
+_FIRST_WITH_WHOLE_TEXT = (0, 2, 16)
 
 
 class DigitSource:
@@ -25,8 +30,9 @@ class DigitSource:
     """
 
     def __init__(self, examples: Examples) -> None:
-        """Makes a source of the examples."""
+        """Makes a source of the examples; warns of a Grain that cuts their keys short."""
         self.examples = examples
+        _check_grain()
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -44,3 +50,17 @@ class DigitSource:
 
     def __repr__(self) -> str:
         return f"DigitSource({self.examples.identity})"
+
+
+def _check_grain() -> None:
+    """Warns if the installed Grain stacks text in worker processes with the length of a batch's first."""
+    try:
+        installed = version("grain")
+    except PackageNotFoundError:
+        return
+    if tuple(map(int, re.findall(r"\d+", installed)[:3])) < _FIRST_WITH_WHOLE_TEXT:
+        warnings.warn(
+            f"Grain before 0.2.16 cuts key and text short in worker processes (grain.DataLoader): use 0.2.16 or later, "
+            f"which needs Python 3.11. Received: {installed}",
+            stacklevel=3,
+        )
