@@ -147,7 +147,7 @@ def _labelled(digits: tuple[int, ...], length: int) -> bytes:
             _labelled((263, 10, 10, 10, 10), 1),
             "train/1.png#0: digits must be 5 values, 0..9 for the first 1 and 10 for the rest",
         ),
-        (_labelled((1, 9, 10, 10, 10), 261), r"train/1\.png#0: length must be 1\.\.5\. Received: 261"),
+        (_labelled((1, 9, 10, 10, 10), 261), r"train/1\.png#0: length must be 0\.\.5\. Received: 261"),
         (b"", r"feature key must hold 1 bytes values\. Received: 0"),
         (b"no record at all", r"not a tf\.train\.Example\."),
     ],

@@ -34,6 +34,11 @@ class PrepareConfig:
         "with --jitters 0: store the complete crop of evaluation pictures too, for trainer evaluate --crops 10",
         group=_PICTURES,
     )
+    backgrounds: float = setting(
+        0.0,
+        "share of the pictures, 0..1, of which a random crop without a digit is stored too, as a number of length 0",
+        group=_PICTURES,
+    )
     validation_fraction: float = setting(
         0.05, "share of the training pictures drawn for validation, 0..1", group=_SPLITS
     )
@@ -66,7 +71,7 @@ class PrepareConfig:
                 raise UserError(rule, received)
 
         check(bool(re.fullmatch("[a-z][a-z0-9_]*", self.name)), "name must be of a-z, 0-9 and _.", self.name)
-        for option in ("validation_fraction", "test_fraction", "max_dead_fraction"):
+        for option in ("backgrounds", "validation_fraction", "test_fraction", "max_dead_fraction"):
             check(0 <= getattr(self, option) <= 1, f"{option} must be 0..1.", getattr(self, option))
         drawn = self.validation_fraction + self.test_fraction
         check(drawn < 1, "validation_fraction and test_fraction must leave something to train on.", drawn)
@@ -97,5 +102,5 @@ class PrepareConfig:
         return ImageInfo((size, size, 3), self.encoding)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the settings as the manifest holds them."""
-        return asdict(self)
+        """Returns the settings as the manifest holds them: `backgrounds`, which is newer, only where it is not 0."""
+        return {name: value for name, value in asdict(self).items() if name != "backgrounds" or value}

@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation, RejectedError
 from beam_jobs.prepare.assign import order_of
+from beam_jobs.prepare.backgrounds import background_box, has_background
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.load_picture import PictureRow, load
 from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
-from tfrecords.images.crop import Offset, boxes_in_windows, crop_box, window
+from tfrecords.images.crop import BoundingBox, Offset, boxes_in_windows, crop_box, window
 from tfrecords.images.decode import cut
 from tfrecords.record.codec import encode_in_parts
 from tfrecords.record.schema import DigitExample, pad_digits
@@ -42,7 +43,7 @@ def make_shard(
     rows = []
     for row, picture in load((PictureRow(annotation, split, shard) for annotation in annotations), read):
         try:
-            for example in _examples(row, picture, config):
+            for example in picture_examples(row, picture, config):
                 record = frame(*encode_in_parts(example, config.encoding, dynamic_shape))
                 placed.append((order_of(example.key, config.seed), record, row))
         except RejectedError as error:
@@ -74,7 +75,9 @@ def _reject_duplicates(rows: list[PictureRow]) -> None:
         named.add(annotation.key)
 
 
-def _examples(row: PictureRow, picture: NDArray[np.uint8] | None, config: PrepareConfig) -> Iterator[DigitExample]:
+def picture_examples(
+    row: PictureRow, picture: NDArray[np.uint8] | None, config: PrepareConfig
+) -> Iterator[DigitExample]:
     """Yields the examples of one picture, and stores the crop's box in `row`.
 
     Args:
@@ -88,23 +91,39 @@ def _examples(row: PictureRow, picture: NDArray[np.uint8] | None, config: Prepar
     annotation = row.annotation
     if picture is None:
         return
-    height, width, _ = picture.shape
+    key, (height, width, _) = annotation.key, picture.shape
     try:
         box = row.crop_box = crop_box(annotation.boxes, config.crop.growth, height, width)
     except UserError as error:
-        raise RejectedError("crop", "box_outside", f"{annotation.key}: {error}") from error
-    crop = cut(picture, box, config.crop.crop_size)
-    windows = _windows(annotation.key, row.split, config)
-    boxes = boxes_in_windows(annotation.boxes, box, config.crop.crop_size, [offset for _, offset in windows])
-    size = config.image_size(row.split)
-    digits = pad_digits(annotation.digits)
-    crop_edges, source_size = np.array(box, np.int64), np.array((height, width), np.int64)
-    for (key, offset), window_boxes in zip(windows, boxes, strict=True):
+        raise RejectedError("crop", "box_outside", f"{key}: {error}") from error
+    sizes = config.crop.crop_size, config.image_size(row.split)
+    yield from _cut(picture, box, annotation.digits, annotation.boxes, _windows(f"{key}#", row.split, config), sizes)
+    if has_background(key, config.seed, config.backgrounds):
+        beside = background_box(key, config.seed, annotation.boxes, height, width)
+        if beside:
+            yield from _cut(picture, beside, (), (), _windows(f"{key}#background", row.split, config), sizes)
+
+
+def _cut(
+    picture: NDArray[np.uint8],
+    box: BoundingBox,
+    digits: tuple[int, ...],
+    boxes: tuple[BoundingBox, ...],
+    windows: list[tuple[str, Offset]],
+    sizes: tuple[int, int],
+) -> Iterator[DigitExample]:
+    """Yields an example per window of the crop at `box`; `sizes` are those of the resized crop and of a window."""
+    crop_size, size = sizes
+    crop = cut(picture, box, crop_size)
+    placed = boxes_in_windows(boxes, box, crop_size, [offset for _, offset in windows])
+    padded = pad_digits(digits)
+    crop_edges, source_size = np.array(box, np.int64), np.array(picture.shape[:2], np.int64)
+    for (key, offset), window_boxes in zip(windows, placed, strict=True):
         yield DigitExample(
             key=key,
             image=window(crop, offset, size),
-            digits=digits,
-            length=len(annotation.digits),
+            digits=padded,
+            length=len(digits),
             crop_box=crop_edges,
             jitter_offset=np.array(offset, np.int64),
             source_size=source_size,
@@ -112,9 +131,9 @@ def _examples(row: PictureRow, picture: NDArray[np.uint8] | None, config: Prepar
         )
 
 
-def _windows(key: str, split: str, config: PrepareConfig) -> list[tuple[str, Offset]]:
-    """Returns the key and the window's offset of each example of a picture."""
+def _windows(start: str, split: str, config: PrepareConfig) -> list[tuple[str, Offset]]:
+    """Returns the key, which begins with `start`, and the window's offset of each example of a crop."""
     jitters = config.jitters(split)
     if jitters:
-        return [(k := f"{key}#{jitter}", config.crop.jitter(config.seed, k)) for jitter in range(jitters)]
-    return [(f"{key}#0", (0, 0) if config.image_size(split) == config.crop.crop_size else config.crop.centre)]
+        return [(k := f"{start}{jitter}", config.crop.jitter(config.seed, k)) for jitter in range(jitters)]
+    return [(f"{start}0", (0, 0) if config.image_size(split) == config.crop.crop_size else config.crop.centre)]

@@ -14,7 +14,7 @@ import beam_jobs.prepare.command  # noqa: F401  (for the same reason)
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation, RejectedError
 from beam_jobs.prepare.load_picture import PictureRow, load
-from beam_jobs.prepare.make_shard import _examples
+from beam_jobs.prepare.make_shard import picture_examples
 from beam_jobs.prepare.runner import parse_beam_options
 from benchmarks.prepare.job import Job
 from tfrecords.cli import main
@@ -68,6 +68,6 @@ def examples(annotation: Annotation, job: Job) -> Iterator[DigitExample]:
     """Yields the examples that prepare makes of one picture; none if it rejects the picture."""
     try:
         for row, picture in load([PictureRow(annotation, job.split_of(annotation), 0)], job.read):
-            yield from _examples(row, picture, job.plan.config)
+            yield from picture_examples(row, picture, job.plan.config)
     except RejectedError:
         return

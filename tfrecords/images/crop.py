@@ -139,7 +139,7 @@ def boxes_in_windows(
     """Returns the digits' boxes in the pixels of each window: (windows, 5, 4) float32, padded with zeros.
 
     Args:
-      boxes: Boxes in pixels of the source picture, at most five.
+      boxes: Boxes in pixels of the source picture, none to five.
       box: Crop in the source picture.
       crop_size: Height and width of the resized crop, pixels.
       offsets: Offsets of the windows in the resized crop, pixels.
@@ -151,5 +151,6 @@ def boxes_in_windows(
         ((ymin - box.ymin) * y, (xmin - box.xmin) * x, (ymax - box.ymin) * y, (xmax - box.xmin) * x)
         for ymin, xmin, ymax, xmax in boxes
     ]
-    placed[:, : len(boxes)] = np.array(inside) - np.array([offset + offset for offset in offsets])[:, None]
+    if inside:
+        placed[:, : len(boxes)] = np.array(inside) - np.array([offset + offset for offset in offsets])[:, None]
     return placed

@@ -115,7 +115,7 @@ def parse_label(digits: bytes, length: bytes, text: bytes) -> tuple[NDArray[np.i
     """
     values, count = parse_int64s(digits, MAX_LENGTH), int(parse_int64s(length, 1)[0])
     used, padding = values[:count].tolist(), values[count:].tolist()
-    is_valid = 1 <= count <= MAX_LENGTH and max(used) <= 9 and all(value == PAD for value in padding)
+    is_valid = 0 <= count <= MAX_LENGTH and max(used, default=0) <= 9 and all(value == PAD for value in padding)
     if not is_valid or "".join(map(str, used)).encode() != text:
         raise UnknownLayoutError
     return values, count

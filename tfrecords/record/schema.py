@@ -57,7 +57,7 @@ class DigitExample:
       key: Subset, picture and jitter, such as `train/123.png#2`; unique in a dataset.
       image: Pixels: shape (height, width, channels), uint8, 0..255.
       digits: Digits 0..9 in reading order, padded with `PAD`: shape (5,), int64.
-      length: Number of digits, 1..5.
+      length: Number of digits, 0..5; 0 for a crop without a number.
       crop_box: ymin, xmin, ymax, xmax of the crop in the source picture, half-open pixels: shape (4,), int64.
       jitter_offset: y, x of `image` in the resized crop, pixels: shape (2,), int64.
       source_size: Height and width of the source picture, pixels: shape (2,), int64.
@@ -76,7 +76,7 @@ class DigitExample:
 
     @property
     def text(self) -> str:
-        """The number as text, such as `"1907"`."""
+        """The number as text, such as `"1907"`; empty without a number."""
         return "".join(str(digit) for digit in self.digits[: self.length])
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,13 +88,13 @@ def pad_digits(digits: Sequence[int]) -> NDArray[np.int64]:
     """Returns digits padded with `PAD`: shape (5,), int64.
 
     Args:
-      digits: One to five digits, each 0..9.
+      digits: None to five digits, each 0..9.
 
     Raises:
-      UserError: There are too many or too few digits, or one is not 0..9.
+      UserError: There are too many digits, or one is not 0..9.
     """
-    if not 1 <= len(digits) <= MAX_LENGTH or any(not 0 <= digit <= 9 for digit in digits):
-        raise UserError(f"A number must have 1..{MAX_LENGTH} digits, each 0..9.", list(digits))
+    if len(digits) > MAX_LENGTH or any(not 0 <= digit <= 9 for digit in digits):
+        raise UserError(f"A number must have at most {MAX_LENGTH} digits, each 0..9.", list(digits))
     padded = np.full(MAX_LENGTH, PAD, np.int64)
     padded[: len(digits)] = digits
     return padded
@@ -127,8 +127,8 @@ def check_example(example: DigitExample) -> None:
 
 def _check_label(example: DigitExample) -> None:
     digits, length = example.digits, example.length
-    if not 1 <= length <= MAX_LENGTH:
-        raise UserError(f"{example.key}: length must be 1..{MAX_LENGTH}.", length)
+    if not 0 <= length <= MAX_LENGTH:
+        raise UserError(f"{example.key}: length must be 0..{MAX_LENGTH}.", length)
     if digits.shape != (MAX_LENGTH,) or not (
         np.all((digits[:length] >= 0) & (digits[:length] <= 9)) and np.all(digits[length:] == PAD)
     ):

@@ -90,7 +90,7 @@ def score(predictions: Predictions, length: NDArray[np.int64], digits: NDArray[n
 
     Args:
       predictions: Predictions, one per example.
-      length: (examples,) true lengths, 1..5.
+      length: (examples,) true lengths, 0..5.
       digits: (examples, 5) true digits, padded with `PAD`.
     """
     correct = correct_numbers(predictions, length, digits)

@@ -50,7 +50,7 @@ def write_predictions(
       path: File to write.
       keys: Keys of the examples.
       predictions: Predictions, one per example.
-      length: (examples,) true lengths, 1..5.
+      length: (examples,) true lengths, 0..5.
       digits: (examples, 5) true digits, padded with `PAD`.
     """
     table = pa.table(

@@ -1,0 +1,83 @@
+"""Crops without a digit: beside the number, as many as asked for, and read as numbers of length 0."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tfrecords
+from beam_jobs.__main__ import COMMANDS
+from beam_jobs.prepare.backgrounds import background_box, has_background
+from tfrecords import Manifest
+from tfrecords.cli import main
+from tfrecords.commands.validate import find_errors
+from tfrecords.images.crop import BoundingBox
+from tfrecords.record.schema import PAD
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [BoundingBox(10, 30, 40, 50), BoundingBox(12, 52, 41, 70)],
+        [BoundingBox(-5, -5, 50.5, 60.2)],
+        [BoundingBox(0, 0, 60, 80.0)],
+    ],
+)
+def test_a_background_lies_in_the_picture_and_beside_every_digit(boxes: list[BoundingBox]) -> None:
+    found = [background_box(f"train/{number}.png", 0, boxes, 60, 100) for number in range(200)]
+    assert len(set(found)) > 100
+    for box in found:
+        assert box is not None
+        assert 0 <= box.ymin < box.ymax <= 60 and 0 <= box.xmin < box.xmax <= 100
+        assert min(box.height, box.width) >= 8 and all(edge == int(edge) for edge in box)
+        for digit in boxes:
+            assert min(box.ymax, digit.ymax) <= max(box.ymin, digit.ymin) or min(box.xmax, digit.xmax) <= max(
+                box.xmin, digit.xmin
+            )
+
+
+def test_a_picture_that_its_number_fills_has_no_background() -> None:
+    assert background_box("train/1.png", 0, [BoundingBox(7, 7, 53, 93)], 60, 100) is None
+
+
+def test_the_share_is_that_of_the_pictures_and_a_larger_one_has_the_same_and_more() -> None:
+    keys = [f"train/{number}.png" for number in range(4000)]
+    few, many = ({key for key in keys if has_background(key, 3, share)} for share in (0.1, 0.3))
+    assert few < many and len(few) == pytest.approx(400, abs=60) and len(many) == pytest.approx(1200, abs=90)
+    assert not any(has_background(key, 3, 0.0) for key in keys) and all(has_background(key, 3, 1.0) for key in keys)
+
+
+@pytest.fixture(scope="module")
+def with_backgrounds(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("backgrounds") / "records"
+    command = ["prepare", "--source", "svhn", "--input", str(drawn), "--output", str(output), "--backgrounds", "0.5"]
+    assert main("beam_jobs", "", COMMANDS, [*command, "--jitters", "2", "--seed", "3"]) == 0
+    return output
+
+
+def test_backgrounds_are_examples_without_a_number_in_every_reader(with_backgrounds: Path) -> None:
+    manifest = Manifest.load(with_backgrounds)
+    assert manifest.config["backgrounds"] == 0.5
+    assert not list(find_errors(with_backgrounds, manifest))
+    for split, windows in (("train", 2), ("test", 1)):
+        examples = tfrecords.open(with_backgrounds, split)
+        empty = [example for example in examples if not example.length]
+        pictures = manifest.split(split).pictures
+        assert 0.2 * pictures < len(empty) / windows < 0.8 * pictures
+        assert len(examples) == windows * pictures + len(empty)
+        for example in empty:
+            assert example.text == "" and "#background" in example.key
+            assert (example.digits == PAD).all() and not example.boxes.any()
+        batch = examples.batch(range(len(examples)))
+        assert batch["length"].tolist().count(0) == len(empty) == batch["text"].tolist().count("")
+
+
+def test_the_other_examples_are_those_of_a_dataset_without_backgrounds(with_backgrounds: Path, drawn: Path) -> None:
+    plain = with_backgrounds.parent / "plain"
+    command = ["prepare", "--source", "svhn", "--input", str(drawn), "--output", str(plain), "--jitters", "2"]
+    assert main("beam_jobs", "", COMMANDS, [*command, "--seed", "3"]) == 0
+    assert "backgrounds" not in Manifest.load(plain).config
+    ours = {example.key: example for example in tfrecords.open(with_backgrounds, "train") if example.length}
+    for example in tfrecords.open(plain, "train"):
+        np.testing.assert_array_equal(ours.pop(example.key).image, example.image)
+    assert not ours
