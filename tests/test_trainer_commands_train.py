@@ -18,7 +18,8 @@ from trainer.fit.optimizer import averaged_weights
 from trainer.fit.step import make_train_step
 from trainer.models import build_model
 from trainer.run.config import AugmentConfig, TrainConfig
-from trainer.run.directory import CONFIG, EVALUATION, Run
+from trainer.run.directory import CONFIG, Run
+from trainer.run.evaluations import EvaluationFiles
 from trainer.run.weights import load_model, start_from
 
 
@@ -99,7 +100,7 @@ def test_crops_of_pictures_with_a_margin_change_the_answers(run: Run, whole_crop
     for crops in ("1", "10"):
         options = ["evaluate", "--data", str(whole_crops), "--run-dir", str(run.directory), "--split", "train"]
         assert main("trainer", "", COMMANDS, [*options, "--crops", crops]) == 0
-        losses.append(json.loads((run.directory / EVALUATION).read_text())["loss"])
+        losses.append(json.loads(EvaluationFiles.of_split(run.directory, "train").scores.read_text())["loss"])
     assert losses[0] != losses[1]
 
 

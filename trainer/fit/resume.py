@@ -16,12 +16,11 @@ from trainer.fit.checkpoint import checkpoint_files
 from trainer.input.records import Records
 from trainer.pretrained import run_directory
 from trainer.run.config import TrainConfig
+from trainer.run.cut import Cut, dataset_cut
 from trainer.run.directory import (
     CHECKPOINTS,
     CONFIG,
-    EVALUATION,
     HISTORY,
-    PREDICTIONS,
     REPORT,
     TENSORBOARD,
     WEIGHTS,
@@ -29,6 +28,7 @@ from trainer.run.directory import (
     model_input_shape,
     write_json,
 )
+from trainer.run.evaluations import find_evaluations
 from trainer.run.settings import Settings
 from trainer.run.weights import start_from
 
@@ -54,7 +54,8 @@ def start_run(settings: Settings, model: keras.Model, records: Records, devices:
       UserError: The run to start from cannot be used, or the directory has another run or one without a config.json.
     """
     if overwrite or not _has_checkpoint(settings.run_dir):
-        initialise(model, settings.config, settings.run_dir)
+        cut = dataset_cut(records.manifest)
+        initialise(model, settings.config, settings.run_dir, cut, settings.options.allow_other_crop)
     content = describe_run(
         settings.config,
         records,
@@ -70,22 +71,27 @@ def start_run(settings: Settings, model: keras.Model, records: Records, devices:
     return open_run(settings.run_dir, content)
 
 
-def initialise(model: keras.Model, config: TrainConfig, directory: Path) -> None:
+def initialise(
+    model: keras.Model, config: TrainConfig, directory: Path, cut: Cut, allow_other_crop: bool = False
+) -> None:
     """Sets a model's weights to those of the run that `config.init` names, if it names one.
 
     Args:
       model: Model that is changed.
       config: Training configuration.
       directory: Run directory, which must not be its own source.
+      cut: Cut of the images that the model will be trained on.
+      allow_other_crop: Whether the source's images may have had another growth or crop size.
 
     Raises:
-      UserError: The source is the run itself, not a run, has no weights, or is of another architecture or image size.
+      UserError: The source is the run itself, not a run, has no weights, or is of another architecture, image
+        size or cut.
     """
     if config.init is None:
         return
     if run_directory(config.init).resolve() == directory.resolve():
         raise UserError("--init must be another run than --run-dir.", config.init)
-    start_from(model, config.init)
+    start_from(model, config.init, cut, allow_other_crop)
 
 
 def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[str, Any]:
@@ -117,8 +123,10 @@ def prepare_directory(directory: Path, content: dict[str, Any], overwrite: bool)
       UserError: The directory has checkpoints without a config.json.
     """
     if overwrite:
-        for name in (CONFIG, HISTORY, WEIGHTS, EVALUATION, PREDICTIONS, REPORT):
+        for name in (CONFIG, HISTORY, WEIGHTS, REPORT):
             (directory / name).unlink(missing_ok=True)
+        for files in find_evaluations(directory).values():
+            files.remove()
         for name in (TENSORBOARD, CHECKPOINTS):
             shutil.rmtree(directory / name, ignore_errors=True)
     if (directory / CONFIG).exists():
