@@ -17,7 +17,7 @@ from trainer.input.dataset import split_dataset
 from trainer.input.records import Records
 from trainer.pretrained import DIRECTORY, NAME, chosen_run
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
-from trainer.run.directory import CONFIG, Run, write_json
+from trainer.run.directory import CONFIG, Run, path_beside, write_json
 from trainer.run.evaluations import EvaluationFiles
 from trainer.run.weights import load_model
 from trainer.scoring.inference import make_forward, predict_split
@@ -89,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
         unit=" batches",
         leave=False,
         mininterval=1.0,
+        disable=None,
     )
     found = predict_split(make_forward(load_model(trained), args.crops), bar)
     scores = score(found.predictions, found.length, found.digits)
@@ -118,8 +119,7 @@ def _output(args: argparse.Namespace, trained: Run) -> Path:
       UserError: The folder is the package's, a dataset, or that of another run, or cannot be written to.
     """
     is_pretrained = trained.directory.resolve() == DIRECTORY.resolve()
-    data = args.data if args.data.name not in ("", "..") else args.data.resolve()
-    output: Path = args.output or (data.with_name(f"{data.name}-{NAME}") if is_pretrained else trained.directory)
+    output: Path = args.output or (path_beside(args.data, f"-{NAME}") if is_pretrained else trained.directory)
     if output.resolve() == DIRECTORY.resolve() or (output / MANIFEST).exists():
         raise UserError("--output must not be the folder of the package's weights or of a dataset.", output)
     present = next(path for path in (output, *output.resolve().parents) if path.exists())

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.files.publish import remove_partial
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
 from trainer.fit.errors import not_finite_error, readable
@@ -17,13 +18,13 @@ from trainer.fit.profile import Profile
 from trainer.fit.resume import initialise
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
-from trainer.fit.validation import Validation, epoch_line, record_epoch
+from trainer.fit.validation import Validation, epoch_line, epoch_text, record_epoch
 from trainer.input.dataset import training_dataset
 from trainer.input.records import Records
 from trainer.input.shuffle import steps_per_epoch
 from trainer.run.config import RunOptions
 from trainer.run.cut import dataset_cut
-from trainer.run.directory import CHECKPOINTS, HISTORY, TENSORBOARD, Run
+from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, TENSORBOARD, WEIGHTS, Run
 from trainer.run.weights import save_weights
 
 _SPLIT = "train"
@@ -67,6 +68,10 @@ class Training:
         self._train_step = make_train_step(devices.strategy, model, self._optimizer, run.config)
         self._validation = Validation(model, records)
         self._checkpoints = Checkpoints(run.directory / CHECKPOINTS, options.keep_checkpoints)
+        if devices.cluster.is_chief:
+            self._checkpoints.remove_partial()
+            for name in (CONFIG, HISTORY, WEIGHTS):
+                remove_partial(run.directory, name)
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
         self._check_same_step()
         self._clock = Clock(options.checkpoint_minutes, options.checkpoint_steps, self.step_of_run)
@@ -93,6 +98,11 @@ class Training:
         """Writes the curves of a complete run that was killed before it wrote its last lines."""
         if self._devices.cluster.is_chief and not history_has(self._run.directory, self._progress.history):
             History(self._run.directory, self._progress.history).close()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps per epoch."""
+        return self._steps
 
     @property
     def step_of_run(self) -> int:
@@ -154,7 +164,8 @@ class Training:
             unit=" steps",
             leave=False,
             mininterval=1.0,
-            disable=not self._devices.cluster.is_chief,
+            # None: only on a terminal.
+            disable=None if self._devices.cluster.is_chief else True,
         )
 
     def _batches(self) -> tf.data.Dataset:
@@ -189,11 +200,15 @@ class Training:
 
     def _end_epoch(self, history: History | None) -> None:
         """Scores the epoch and saves the weights, then the checkpoint that refers to them, then the curves."""
-        progress = self._progress
-        if history:
+        progress, epochs = self._progress, self._run.config.epochs
+        rate = float(self._schedule(self.step_of_run - 1))
+        if not history:
+            # The chief alone has validation scores.
+            print(epoch_text(epoch_line(progress, self.step_of_run, rate, {}), epochs), flush=True)
+        else:
             with averaged_weights(self._model, self._optimizer):
-                rate = float(self._schedule(self.step_of_run - 1))
                 line = epoch_line(progress, self.step_of_run, rate, self._validation.scores())
+                tqdm.write(epoch_text(line, epochs))
                 if record_epoch(progress, line, self._run.config):
                     save_weights(self._model, self._run.weights)
         progress.finished = bool(self._devices.gather(float(progress.finished))[0])

@@ -1,6 +1,7 @@
 """Start of a run in its directory: a new run, or an existing one that is resumed with the same configuration."""
 
 import importlib.metadata
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from tfrecords.nested import flatten
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import checkpoint_files
 from trainer.input.records import Records
-from trainer.pretrained import run_directory
+from trainer.pretrained import NAME, run_directory
 from trainer.run.config import TrainConfig
 from trainer.run.cut import Cut, dataset_cut
 from trainer.run.directory import (
@@ -26,6 +27,7 @@ from trainer.run.directory import (
     WEIGHTS,
     Run,
     model_input_shape,
+    path_beside,
     write_json,
 )
 from trainer.run.evaluations import find_evaluations
@@ -104,8 +106,9 @@ def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[st
     """
     return {
         **config.to_dict(),
+        "init": _absolute(config.init),
         "image_shape": list(model_input_shape(records.manifest)),
-        "data": str(records.directory),
+        "data": str(records.directory.resolve()),
         "dataset": records.describe(),
         **facts,
     }
@@ -148,13 +151,38 @@ def open_run(directory: Path, content: dict[str, Any]) -> Run:
       UserError: The directory has no run, or one with another configuration.
     """
     run = Run.load(directory)
-    if found := list(_differences(run.content, content)):
+    # Runs of version 0.1.0 recorded a relative source as it was given.
+    before = {**run.content, "init": _absolute(run.config.init)}
+    if found := list(_differences(before, content)):
+        _refuse_extension(directory, before, content)
         rule = (
             f"{directory} already contains a run: use --overwrite to replace it, another --run-dir, or the "
             "configuration that it was started with to resume it."
         )
         raise UserError(rule, "; ".join(found))
     return run
+
+
+def _refuse_extension(directory: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises a UserError that says how to train on, if the only difference is a larger number of epochs."""
+    more = now["epochs"] - before["epochs"]
+    if more <= 0 or len(list(_differences({**before, "epochs": now["epochs"]}, now))):
+        return
+    options = ["--config", str(directory / CONFIG), "--run-dir", str(path_beside(directory, "-more"))]
+    command = shlex.join(
+        ["python", "-m", "trainer", "train", *options, "--init", str(directory), "--epochs", str(more)]
+    )
+    epochs = f"{before['epochs']} epoch{'s' * (before['epochs'] != 1)}"
+    raise UserError(
+        f"{directory} cannot be extended: its learning rate falls to 0 over {epochs}. To train on from its weights, "
+        f"type `{command}`.",
+        f"epochs {now['epochs']}",
+    )
+
+
+def _absolute(source: str | None) -> str | None:
+    """Returns the run to start from under a name that holds in every working directory."""
+    return source if source is None or source == NAME else str(Path(source).resolve())
 
 
 def _has_checkpoint(directory: Path) -> bool:
