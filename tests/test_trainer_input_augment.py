@@ -139,13 +139,3 @@ def test_a_warp_below_nothing_is_refused(name: str) -> None:
 
     with pytest.raises(UserError, match=rf"{name} must be 0\.\..*Received: -0\.1"):
         TrainConfig(augment=AugmentConfig(**{name: -0.1}))
-
-
-def test_no_bytes_are_transposed_which_onednn_would_complain_about() -> None:
-    def window(images: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
-        return random_window(images, 54, uniform)
-
-    specs = tf.TensorSpec((None, 64, 64, 3), tf.uint8), tf.TensorSpec((None, 2), tf.float32)
-    operations = tf.function(window).get_concrete_function(*specs).graph.get_operations()
-    transposed = [operation.inputs[0].dtype for operation in operations if operation.type == "Transpose"]
-    assert transposed == [tf.float32, tf.float32]
