@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
+from tfrecords.progress import progress_of
 from trainer.fit.errors import readable
 from trainer.input.dataset import split_dataset
 from trainer.input.records import Records
@@ -82,16 +81,9 @@ def run(args: argparse.Namespace) -> int:
         rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
         raise UserError(f"{rule} (`prepare --whole-crops` stores larger ones).", f"--crops {args.crops}")
     batches = split_dataset(pictures, args.batch_size)
-    bar = tqdm(
-        readable(batches, args.data, args.split),
-        total=len(batches),
-        desc=f"evaluate {args.split}",
-        unit=" batches",
-        leave=False,
-        mininterval=1.0,
-        disable=None,
-    )
-    found = predict_split(make_forward(load_model(trained), args.crops), bar)
+    read = readable(batches, args.data, args.split)
+    shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
+    found = predict_split(make_forward(load_model(trained), args.crops), shown)
     scores = score(found.predictions, found.length, found.digits)
     facts = {
         "split": args.split,

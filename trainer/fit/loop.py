@@ -1,5 +1,6 @@
 """Training loop: epochs of steps, scores and checkpoints, to the end of a run. The same for one host and several."""
 
+import sys
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import remove_partial
+from tfrecords.progress import progress
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
 from trainer.fit.errors import not_finite_error, readable
@@ -74,6 +76,10 @@ class Training:
                 remove_partial(run.directory, name)
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
         self._check_same_step()
+        # In a log, lines for the run: short epochs would print hundreds. On a terminal there is a bar per epoch.
+        is_log = devices.cluster.is_chief and not sys.stderr.isatty()
+        total = run.config.epochs * self._steps
+        self._lines = progress("train", total, "steps", done=self.step_of_run) if is_log else None
         self._clock = Clock(options.checkpoint_minutes, options.checkpoint_steps, self.step_of_run)
 
     def finish(self) -> dict[str, Any]:
@@ -196,6 +202,8 @@ class Training:
         share_right = progress.right / progress.examples
         bar.set_postfix(loss=f"{progress.loss / progress.examples:.3f}", right=f"{share_right:.1%}", refresh=False)
         bar.update()
+        if self._lines:
+            self._lines.update()
         return totals
 
     def _end_epoch(self, history: History | None) -> None:

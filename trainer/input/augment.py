@@ -65,8 +65,8 @@ def random_window(images: Tensor, size: int, uniform: Tensor) -> Tensor:
 
     Its shape is (batch, size, size, channels).
     """
-    # oneDNN logs an error where uint8 is transposed on a CPU without AVX-512. TensorFlow's optimizer exchanges a cast and
-    # a transposition that follows it, so the cast comes before the rows are taken (2.21).
+    # oneDNN logs an error where uint8 is transposed on a CPU without AVX-512. TensorFlow's optimizer exchanges a cast
+    # and a transposition that follows it, so the cast comes before the rows are taken (2.21).
     rows = _rows(ops.cast(images, "float32"), size, uniform[:, :1])
     transposed = ops.transpose(rows, (0, 2, 1, 3))
     return ops.transpose(_rows(transposed, size, uniform[:, 1:]), (0, 2, 1, 3))

@@ -10,7 +10,7 @@ from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 from trainer.run.cut import Cut, check_cut, cut_of
 from trainer.run.directory import CONFIG, HISTORY
-from trainer.run.evaluations import EvaluationFiles, find_evaluations
+from trainer.run.evaluations import PREFERRED_SPLITS, EvaluationFiles, find_evaluations
 from trainer.scoring.prediction_file import Prediction, read_predictions
 
 TRAIN = "python -m trainer train --data DATA --run-dir RUN"
@@ -119,7 +119,8 @@ def _evaluations(run_dir: Path, split: str | None) -> tuple[EvaluationFiles, dic
     names = {name or str(scores[name].get("split", "")): name for name in reversed(list(every))}
     if split is not None and split not in names:
         raise UserError(f"{run_dir} has evaluations of {', '.join(reversed(names)) or 'no split'}.", f"--split {split}")
-    shown = names[split] if split is not None else next(iter(every), None)
+    preferred = next((name for name in PREFERRED_SPLITS if name in names), next(iter(names), None))
+    shown = names.get(split if split is not None else preferred)
     if shown is None:
         return EvaluationFiles.of_split(run_dir, _DEFAULT_SPLIT), {}, []
     return every[shown], scores[shown], [scores[name] for name in names.values() if name != shown and scores[name]]

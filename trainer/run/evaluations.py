@@ -6,7 +6,7 @@ from pathlib import Path
 from tfrecords.dataset.manifest import SPLITS
 from trainer.run.directory import EVALUATION, PREDICTIONS
 
-_PREFERRED = tuple(reversed(SPLITS))
+PREFERRED_SPLITS = tuple(reversed(SPLITS))
 """Splits in the order in which `report` looks for one: test, validation, train."""
 
 
@@ -55,7 +55,7 @@ def find_evaluations(directory: Path) -> dict[str, EvaluationFiles]:
     stem = Path(EVALUATION).stem
     names = {path.stem.removeprefix(f"{stem}-") for path in directory.glob(f"{stem}-*.json")}
     names |= {path.stem.removeprefix(f"{Path(PREDICTIONS).stem}-") for path in directory.glob("predictions-*.parquet")}
-    ordered = [name for name in _PREFERRED if name in names] + sorted(names - set(_PREFERRED))
+    ordered = [name for name in PREFERRED_SPLITS if name in names] + sorted(names - set(PREFERRED_SPLITS))
     found = {name: EvaluationFiles.of_split(directory, name) for name in ordered}
     old = EvaluationFiles.without_split(directory)
     return {**found, "": old} if old.exist else found
