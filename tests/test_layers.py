@@ -19,8 +19,7 @@ FORBIDDEN = {
 
 # Small modules that every room may import. They import only each other.
 TOOLS = {
-    f"tfrecords.{name}"
-    for name in ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "interrupts", "progress")
+    f"tfrecords.{name}" for name in ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "progress")
 }
 
 # What each room may import besides itself and the tools. A room is a module, or a package with all that is in it; a

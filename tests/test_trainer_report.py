@@ -548,8 +548,8 @@ def test_each_split_is_shown_on_request_and_the_others_are_listed(run_dir: Path,
         _write_predictions(run_dir / f"predictions-{split}.parquet", _predictions()[:5])
     # The old evaluation.json is that of test.
     chosen: tuple[tuple[str | None, str], ...] = ((None, "test"), ("train", "train"), ("validation", "validation"))
-    for split, shown in chosen:
-        run = load_run(run_dir, None, split)
+    for wanted, shown in chosen:
+        run = load_run(run_dir, None, wanted)
         assert run.evaluation["split"] == shown and not run.missing
         assert len(run.predictions) == (80 if shown == "test" else 5)
         others = [other["split"] for other in run.other_evaluations]

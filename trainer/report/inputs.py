@@ -119,10 +119,10 @@ def _evaluations(run_dir: Path, split: str | None) -> tuple[EvaluationFiles, dic
     names = {name or str(scores[name].get("split", "")): name for name in reversed(list(every))}
     if split is not None and split not in names:
         raise UserError(f"{run_dir} has evaluations of {', '.join(reversed(names)) or 'no split'}.", f"--split {split}")
-    preferred = next((name for name in PREFERRED_SPLITS if name in names), next(iter(names), None))
-    shown = names.get(split if split is not None else preferred)
-    if shown is None:
+    if not names:
         return EvaluationFiles.of_split(run_dir, _DEFAULT_SPLIT), {}, []
+    preferred = next((name for name in PREFERRED_SPLITS if name in names), next(iter(names)))
+    shown = names[preferred if split is None else split]
     return every[shown], scores[shown], [scores[name] for name in names.values() if name != shown and scores[name]]
 
 
