@@ -73,11 +73,11 @@ def test_each_split_has_its_files_and_another_dataset_s_scores_are_not_replaced_
     run_dir = shutil.copytree(untrained, tmp_path / "run")
     assert find_evaluations(run_dir) == {}
     path = run_dir / "evaluation-validation.json"
-    path.write_text(json.dumps({"data": "/elsewhere"}))
+    path.write_text(json.dumps({"data": "/elsewhere", "crops": 1}))
     for split in ("validation", "test"):
         assert _evaluate("--run-dir", run_dir, "--data", records, "--split", split) == 0
         notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
-        note = f"note: {path} had the scores of /elsewhere; use --output to keep several"
+        note = f"note: {path} had the scores of /elsewhere with --crops 1; use --output to keep several"
         assert notes == [note] * (split == "validation")
     found = find_evaluations(run_dir)
     assert list(found) == ["test", "validation"] and all(files.exist for files in found.values())

@@ -168,7 +168,7 @@ def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp
     assert "Resuming after step " in ended[0][1] and "Resuming" not in ended[2][1]
     for output, place in ((ended[2][1], "host 1 of 2 ("), (ended[3][1], "host 2 of 2 (")):
         lines = output.splitlines()
-        assert lines[0].startswith(f"Training on {place}")
+        assert lines[0].startswith("Waiting for the 2 hosts ") and lines[1].startswith(f"Training on {place}")
         assert [line.split("  ")[0] for line in lines if line.startswith("epoch ")] == ["epoch 1/2", "epoch 2/2"]
     assert all(": joined the chief 127.0.0.1:" in ended[index][1] for index in (1, 3))
     # No bars without a terminal.

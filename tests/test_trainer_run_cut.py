@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,18 @@ def test_another_size_of_image_never_fits(name: str) -> None:
 
 def test_what_is_not_known_is_not_compared() -> None:
     assert differences(cut_of({"height": 3}, None), OURS) == {} == differences(OURS, cut_of("crop", "abc"))
+
+
+@pytest.mark.parametrize(
+    ("config", "received"), [({}, "no record_size, crop_size, growth"), ({"crop": {**OURS, "growth": 1}}, "")]
+)
+def test_a_manifest_states_its_cut(records: Path, config: dict[str, Any], received: str) -> None:
+    manifest = replace(Manifest.load(records), config=config)
+    if not received:
+        assert dataset_cut(manifest)["growth"] == 1
+        return
+    with pytest.raises(UserError, match=rf"must state in config\.crop how its images were cut\. Received: {received}$"):
+        dataset_cut(manifest)
 
 
 def test_a_run_has_the_cut_of_its_dataset(records: Path, untrained: Path) -> None:
@@ -157,3 +170,5 @@ def test_a_report_of_images_that_were_scored_on_purpose_shows_them(
     evaluation = {"split": "test", "data": str(data), "cut": {**OURS, "growth": 2.0}}
     (run_dir / "evaluation-test.json").write_text(json.dumps(evaluation))
     assert main("trainer", "", COMMANDS, ["report", "--run-dir", str(run_dir)]) == 0
+    page = (run_dir / "report.html").read_text()
+    assert "The images were cut in another way than those of training: growth 2.0 instead of 0.3." in page

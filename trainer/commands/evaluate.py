@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         "crops": args.crops,
     }
     files = EvaluationFiles.of_split(output, args.split)
-    _print_replaced(files.scores, facts["data"])
+    _print_replaced(files.scores, args.data.resolve(), args.crops)
     if output != trained.directory:
         write_json(output / CONFIG, _config(trained.directory))
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
@@ -130,15 +130,18 @@ def _config(directory: Path) -> Any:
         return None
 
 
-def _print_replaced(path: Path, data: str) -> None:
-    """Prints a note if scores of another dataset are about to be replaced."""
+def _print_replaced(path: Path, data: Path, crops: int) -> None:
+    """Prints a note if scores of another dataset or number of windows are about to be replaced."""
     try:
-        before = json.loads(path.read_bytes())["data"]
+        content = json.loads(path.read_bytes())
+        before = Path(content["data"]), content["crops"]
     except (OSError, ValueError, KeyError, TypeError):
         return
-    # Older versions recorded a relative path.
-    if Path(str(before)).resolve() != Path(data):
-        print(f"note: {path} had the scores of {before}; use --output to keep several", file=sys.stderr)
+    if before != (data, crops):
+        print(
+            f"note: {path} had the scores of {before[0]} with --crops {before[1]}; use --output to keep several",
+            file=sys.stderr,
+        )
 
 
 def _print_summary(scores: dict[str, Any], split: str, path: Path) -> None:

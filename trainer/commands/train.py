@@ -92,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
     records.manifest.split("train")
     cluster = Cluster.from_environment(os.environ)
     options = settings.options
+    if cluster.hosts > 1:
+        print(f"Waiting for the {cluster.hosts} hosts {', '.join(cluster.addresses)}.", flush=True)
     devices = Devices(cluster, make_strategy(cluster, options.device, options.host_minutes))
     if cluster.hosts > 1:
         print(f"Training on {cluster}.", flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
-from trainer.run.cut import Cut, check_cut, cut_of
+from trainer.run.cut import Cut, check_cut, cut_of, differences
 from trainer.run.directory import CONFIG, HISTORY
 from trainer.run.evaluations import PREFERRED_SPLITS, EvaluationFiles, find_evaluations
 from trainer.scoring.prediction_file import Prediction, read_predictions
@@ -33,6 +33,7 @@ class RunFiles:
       predictions: Rows of the predictions of the split, in stored order.
       data_dir: Dataset directory of the evaluation, which may no longer exist.
       manifest: Content of the dataset's manifest.json.
+      cut_differences: Differences between the cut of the evaluated images and that of the training images.
       trained_on_it: Whether the model was trained on exactly this dataset; None if it is unknown.
       missing: One line per missing file, with the command that makes it.
     """
@@ -45,6 +46,7 @@ class RunFiles:
     predictions: list[Prediction]
     data_dir: Path | None
     manifest: dict[str, Any]
+    cut_differences: tuple[str, ...]
     trained_on_it: bool | None
     missing: tuple[str, ...]
 
@@ -73,7 +75,9 @@ def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = No
     manifest = _read_bytes(data_dir / MANIFEST) if data_dir else None
     described = _parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {}
     rule = f"{data_dir} must be cut as the images of the run: use --data for the dataset that was evaluated"
-    check_cut(_manifest_cut(described), _run_cut(config, evaluation), rule)
+    trained, evaluated = _trained_cut(config), evaluation.get("cut")
+    evaluated = evaluated if isinstance(evaluated, dict) else trained
+    check_cut(_manifest_cut(described), evaluated, rule)
     return RunFiles(
         run_dir=run_dir,
         config=config,
@@ -83,6 +87,7 @@ def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = No
         predictions=read_predictions(files.predictions) if files.predictions.is_file() else [],
         data_dir=data_dir,
         manifest=described,
+        cut_differences=tuple(differences(evaluated, trained).values()),
         trained_on_it=_trained_on(config, manifest),
         missing=tuple(_missing(run_dir, files, data_dir)),
     )
@@ -134,10 +139,7 @@ def _manifest_cut(manifest: dict[str, Any]) -> Cut:
     )
 
 
-def _run_cut(config: dict[str, Any], evaluation: dict[str, Any]) -> Cut:
-    """Returns the cut of the evaluated images, or else of the training images."""
-    if isinstance(evaluation.get("cut"), dict):
-        return dict(evaluation["cut"])
+def _trained_cut(config: dict[str, Any]) -> Cut:
     dataset = config.get("dataset")
     return cut_of(dataset.get("crop") if isinstance(dataset, dict) else None, config.get("image_shape"))
 

@@ -31,8 +31,17 @@ def cut_of(crop: object, shape: object) -> Cut:
 
 
 def dataset_cut(manifest: Manifest) -> Cut:
-    """Returns the cut of a dataset's images."""
-    return cut_of(manifest.config.get("crop"), manifest.image.shape)
+    """Returns the cut of a dataset's images.
+
+    Raises:
+      UserError: The manifest does not state it.
+    """
+    config = manifest.config if isinstance(manifest.config, dict) else {}
+    found = cut_of(config.get("crop"), manifest.image.shape)
+    if missing := [name for name in _NAMES if name not in found]:
+        rule = f"The manifest of the dataset {manifest.name} must state in config.crop how its images were cut."
+        raise UserError(rule, f"no {', '.join(missing)}")
+    return found
 
 
 def run_cut(run: Run) -> Cut:
