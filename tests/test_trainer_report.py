@@ -571,7 +571,7 @@ def test_a_split_evaluated_again_hides_what_an_older_version_wrote(run_dir: Path
 
 def test_no_card_is_too_narrow_for_its_numbers() -> None:
     style = (Path(page.__file__).parent / "page.html").read_text()
-    for selector in (".answers b", ".tiles b", ".confusion"):
+    for selector in (".answers b", ".tiles b", ".confusion th, .confusion td"):
         (rule,) = re.findall(rf"^{re.escape(selector)} {{([^}}]*)}}", style, re.MULTILINE)
         assert "white-space: nowrap" in rule and "overflow-wrap" not in rule
     assert "flex-wrap: wrap" in re.findall(r"^\.answers {([^}]*)}", style, re.MULTILINE)[0]
@@ -580,10 +580,19 @@ def test_no_card_is_too_narrow_for_its_numbers() -> None:
     for width, columns in ((int(width), int(columns)) for width, columns in steps):
         margin = min(max(1, 0.04 * width), 2.5)
         card = (width - 2 * margin - 0.8 * (columns - 1)) / columns - 2 * 0.65 - 2 / 16
-        # Five digits of 1.15rem, 0.6 of that wide each; and the label "Prediction", ten letters of 0.76rem.
-        assert card >= 5 * 0.6 * 1.15 + 0.6 + max(5 * 0.6 * 1.15, 10 * 0.5 * 0.76), columns
+        # Five bold digits of 1.05rem, in DejaVu Sans 0.7 of that wide; and "Prediction", ten letters of 0.72rem.
+        assert card >= 5 * 0.7 * 1.05 + 0.6 + max(5 * 0.7 * 1.05, 10 * 0.55 * 0.72), columns
 
 
 @pytest.mark.parametrize("share", [0.99996, 0.0001, 0.5, 1])
 def test_a_share_is_never_broken(share: float) -> None:
     assert not re.search("[ \t\n]", page.format_percent(share))
+
+
+@pytest.mark.parametrize(("count", "style"), [(7, "10.3em"), (9999, "31.5em"), (12345, "38.5em")])
+def test_the_confusion_matrix_is_as_wide_as_its_counts(run_dir: Path, tmp_path: Path, count: int, style: str) -> None:
+    scores = _evaluation(tmp_path / "records")
+    scores["confusion"][3][3] = count
+    (run_dir / "evaluation.json").write_text(json.dumps(scores))
+    (table,) = [tag for tag in Page(render(load_run(run_dir)).html).all("table") if "confusion" in tag.get("class", "")]
+    assert table["style"] == f"min-width: {style}" and ("long" in table["class"]) == (count > 9999)
