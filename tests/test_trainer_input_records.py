@@ -35,6 +35,13 @@ def test_every_command_says_so_before_it_writes(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_is_no_dataset(untrained: Path) -> None:
+    with pytest.raises(
+        UserError, match=rf"^--data must be a dataset directory, not a run directory\. Received: {untrained}"
+    ):
+        Records.open(untrained)
+
+
 def test_other_folders_are_answered_as_before(tmp_path: Path) -> None:
     (tmp_path / "test").mkdir()
     with pytest.raises(UserError, match="is not a dataset directory: it has no manifest"):

@@ -9,7 +9,7 @@ from typing import Any
 from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.dataset.manifest import MANIFEST, Manifest, read_manifest
 from tfrecords.errors import UserError
-from trainer.run.directory import path_beside
+from trainer.run.directory import CONFIG, path_beside
 
 _ANNOTATIONS, _SUBSETS = "digitStruct.mat", ("train", "test", "extra")
 """File and folders by which SVHN's pictures are recognised."""
@@ -36,7 +36,7 @@ class Records:
         Raises:
           UserError: The directory is not a dataset directory, or its schema is of another version.
         """
-        _refuse_pictures(directory)
+        _refuse_others(directory)
         content, name = read_manifest(directory)
         return cls(directory, Manifest.parse(content, name), hashlib.sha256(content).hexdigest())
 
@@ -67,10 +67,14 @@ class Records:
         }
 
 
-def _refuse_pictures(directory: Path) -> None:
-    """Raises a UserError that says how to prepare a folder if it is one of SVHN's pictures."""
+def _refuse_others(directory: Path) -> None:
+    """Raises a UserError that says what to do if a folder holds a run, or SVHN's pictures, instead of records."""
+    if (directory / MANIFEST).exists():
+        return
+    if (directory / CONFIG).is_file():
+        raise UserError("--data must be a dataset directory, not a run directory.", directory)
     folders = (directory, *(directory / subset for subset in _SUBSETS))
-    if (directory / MANIFEST).exists() or not any((folder / _ANNOTATIONS).is_file() for folder in folders):
+    if not any((folder / _ANNOTATIONS).is_file() for folder in folders):
         return
     options = ["--source", "svhn", "--input", str(directory), "--output", str(path_beside(directory, "-records"))]
     command = shlex.join(["python", "-m", "beam_jobs", "prepare", *options])
