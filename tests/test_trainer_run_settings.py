@@ -81,6 +81,12 @@ def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
         ('keep = "first"', r"keep must be one of best, last\. Received: first$"),
         ('device = "tpu"', r"device must be one of auto, cpu, gpu\. Received: tpu$"),
         ("keep_checkpoints = 0", r"keep_checkpoints must be at least 1\. Received: 0$"),
+        ("host_minutes = inf", r"host_minutes must be at most 35000\. Received: inf$"),
+        ("learning_rate = inf", r"learning_rate must be finite\. Received: inf$"),
+        ("warmup_epochs = inf", r"warmup_epochs must be finite\. Received: inf$"),
+        ("weight_decay = nan", r"weight_decay must be .*\. Received: nan$"),
+        ("seed = -1", r"seed must be 0\.\.4294967295\. Received: -1$"),
+        ("[augment]\ncontrast = inf", r"contrast must be at least 0 and finite\. Received: inf$"),
         ("host_minutes = 0", r"host_minutes must be above 0\. Received: 0\.0$"),
     ],
 )

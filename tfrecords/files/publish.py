@@ -57,6 +57,17 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         yield stream
 
 
+def remove_partial(folder: Path, pattern: str) -> None:
+    """Removes what killed processes left of files that nothing else writes at the same time.
+
+    Args:
+      folder: Folder of the files.
+      pattern: Glob pattern of their names.
+    """
+    for left in folder.glob(f".partial.*.{pattern}"):
+        remove(left)
+
+
 def _remove_all(folder: Path, kind: str, path: Path) -> None:
     for left in folder.glob(f"{kind}.*.{glob.escape(path.name)}"):
         remove(left)

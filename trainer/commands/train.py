@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from tfrecords.errors import UserError
 from tfrecords.flags import add_flags
 from trainer.distribute.cluster import Cluster
 from trainer.distribute.strategy import HOST_LOST, Devices, make_strategy
+from trainer.fit.advice import warnings
 from trainer.fit.errors import HostLostError, host_errors
 from trainer.fit.loop import Training
 from trainer.fit.resume import start_run
@@ -19,6 +22,7 @@ from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
 from trainer.models import MODELS, build_model
 from trainer.models.build import computing_in
+from trainer.pretrained import DIRECTORY, NAME
 from trainer.run.config import RunOptions, TrainConfig
 from trainer.run.directory import model_input_shape
 from trainer.run.settings import Settings
@@ -80,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the dataset or the run directory cannot be used.
     """
     settings = Settings.read(args.config, vars(args))
+    _check_run_directory(settings.run_dir)
     if args.print_config:
         print(settings.to_toml(), end="")
         return 0
@@ -87,7 +92,11 @@ def run(args: argparse.Namespace) -> int:
     records.manifest.split("train")
     cluster = Cluster.from_environment(os.environ)
     options = settings.options
+    if cluster.hosts > 1:
+        print(f"Waiting for the {cluster.hosts} hosts {', '.join(cluster.addresses)}.", flush=True)
     devices = Devices(cluster, make_strategy(cluster, options.device, options.host_minutes))
+    if cluster.hosts > 1:
+        print(f"Training on {cluster}.", flush=True)
     with StopRequest() as stop:
         try:
             with host_errors(cluster.hosts):
@@ -101,6 +110,12 @@ def run(args: argparse.Namespace) -> int:
             os._exit(HOST_LOST)
 
 
+def _check_run_directory(directory: Path) -> None:
+    """Raises a UserError if the other commands would take the package's weights for this run."""
+    if directory == Path(NAME) or directory.resolve() == DIRECTORY.resolve():
+        raise UserError(f"--run-dir must not be the weights of the package, which the name {NAME} means.", directory)
+
+
 def _train(settings: Settings, records: Records, devices: Devices, overwrite: bool, stop: StopRequest) -> int:
     model = _build_model(settings.config, records, devices)
     run_ = start_run(settings, model, records, devices, overwrite)
@@ -109,17 +124,27 @@ def _train(settings: Settings, records: Records, devices: Devices, overwrite: bo
         training.repair_history()
         print(f"The run in {run_.directory} is already complete; use --overwrite to retrain.")
         return 0
-    if devices.cluster.is_chief and training.step_of_run:
+    if devices.cluster.is_chief:
+        for line in warnings(run_.config, records.manifest, training.steps_per_epoch):
+            print(f"warning: {line}", file=sys.stderr)
+    if training.step_of_run:
         print(f"Resuming after step {training.step_of_run:,}, in epoch {training.progress.epoch + 1}.")
     start = time.monotonic()
     best = training.finish()
-    if devices.cluster.is_chief:
-        minutes = (time.monotonic() - start) / 60
-        scores = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name.startswith("validation"))
-        kept = f"the weights of epoch {best['epoch']} are kept{': ' if scores else ''}{scores}"
-        print(f"Trained {settings.config.model} in {minutes:.1f} min; {kept}")
-        evaluate = f"python -m trainer evaluate --run-dir {run_.directory} --data {settings.data}"
-        print(f"The run is in {run_.directory}. Next: {evaluate}")
+    minutes = (time.monotonic() - start) / 60
+    if not devices.cluster.is_chief:
+        print(f"Trained {settings.config.model} in {minutes:.1f} min; the chief has written {run_.directory}.")
+        return 0
+    kept = f"the weights of epoch {best['epoch']} are kept"
+    if "validation_loss" in best:
+        right, loss = best["validation_whole_number_accuracy"], best["validation_loss"]
+        kept += f": validation loss {loss:.2f}, numbers {right:.1%}"
+    print(f"Trained {settings.config.model} in {minutes:.1f} min; {kept}.")
+    options = ["--run-dir", str(run_.directory), "--data", str(settings.data)]
+    # The split to score must be there: a dataset of few pictures may have no test split.
+    split = next((name for name in ("test", "validation") if name in records.manifest.splits), "train")
+    options += ["--split", split] if split != "test" else []
+    print(f"The run is in {run_.directory}. Next: {shlex.join(['python', '-m', 'trainer', 'evaluate', *options])}")
     return 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrecords.files.publish import atomic_write
+from tfrecords.files.publish import atomic_write, remove_partial
 
 _NAME = re.compile(r"step-(\d{10})\.npz")
 _PROGRESS = "progress"
@@ -107,6 +107,10 @@ class Checkpoints:
             np.savez(stream, **arrays)
         for path in checkpoint_files(self._folder)[self._keep :]:
             path.unlink()
+
+    def remove_partial(self) -> None:
+        """Removes what killed runs left of a checkpoint. Only the chief of the run may call it."""
+        remove_partial(self._folder, "step-*.npz")
 
     def restore(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Progress | None:
         """Restores the newest complete checkpoint; damaged ones are skipped, with a warning.

@@ -10,7 +10,8 @@ from typing import Any
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from trainer.pretrained import CARD, DIRECTORY
-from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
+from trainer.run.directory import CONFIG, WEIGHTS, Run, write_json
+from trainer.run.evaluations import EvaluationFiles, find_evaluations
 
 _SCORES = re.compile(r"(<!-- scores [^\n]*-->\n).*?(<!-- end of scores -->)", re.DOTALL)
 _LOCAL = ("data", "options")
@@ -43,10 +44,11 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
       OSError: A file cannot be read or written.
     """
     run = Run.load(run_dir)
-    for name, command in ((WEIGHTS, "train"), (EVALUATION, "evaluate")):
-        if not (run_dir / name).is_file():
-            raise UserError(f"{run_dir} must have {name}: `python -m trainer {command}` creates it.")
-    evaluation = json.loads((run_dir / EVALUATION).read_text(encoding="utf-8"))
+    files = next(iter(find_evaluations(run_dir).values()), EvaluationFiles.of_split(run_dir, "test"))
+    for path, command in ((run.weights, "train"), (files.scores, "evaluate")):
+        if not path.is_file():
+            raise UserError(f"{run_dir} must have {path.name}: `python -m trainer {command}` creates it.")
+    evaluation = json.loads(files.scores.read_text(encoding="utf-8"))
     filled, sections = _SCORES.subn(lambda found: found[1] + scores_table(run, evaluation) + found[2], card)
     if sections != 1:
         raise UserError("The model card must have one section for the scores.", sections)

@@ -82,6 +82,12 @@ def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
     return size, size, manifest.image.shape[2]
 
 
+def path_beside(directory: Path, ending: str) -> Path:
+    """Returns the path next to a directory with an ending added to its name."""
+    named = directory if directory.name not in ("", "..") else directory.resolve()
+    return named.with_name(named.name + ending)
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a JSON file atomically."""
     with atomic_write(path) as stream:
