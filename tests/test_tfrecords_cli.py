@@ -47,7 +47,7 @@ def test_a_full_disk_is_told_in_one_line(records: Path) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": ""}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stderr) == (1, "error: [Errno 28] No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "error: standard output cannot be written: No space left on device\n")
 
 
 def test_a_pipe_that_is_not_the_output_s_is_an_error(
@@ -59,4 +59,4 @@ def test_a_pipe_that_is_not_the_output_s_is_an_error(
     module = types.SimpleNamespace(add_arguments=lambda parser: None, run=run)
     monkeypatch.setitem(sys.modules, "tests.broken", module)
     assert main("tests", "", [Command("send", "", "tests.broken")], ["send"]) == 1
-    assert capsys.readouterr().err == "error: [Errno 32] Broken pipe: 'server'\n"
+    assert capsys.readouterr().err == "error: server: Broken pipe\n"

@@ -57,7 +57,8 @@ def test_a_folder_is_read_with_all_below_it_in_the_order_of_names(
     printed = capsys.readouterr()
     answers = [json.loads(line) for line in printed.out.splitlines()]
     assert [answer["photo"] for answer in answers] == [str(album / name) for name in IN_ORDER]
-    assert printed.err == "Read 5 of 5 pictures.\n"
+    left_out = "2 files have no suffix of a picture that can be read (no suffix 1, .txt 1).\n"
+    assert printed.err == f"{left_out}Read 5 of 5 pictures.\n"
     assert len({answer["confidence"] for answer in answers}) == 5
 
 
@@ -146,7 +147,7 @@ def test_bad_pictures_are_counted_and_lose_no_other(
 def test_where_nothing_can_be_read_no_model_is_loaded(
     predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.commands.predict.load_model", None)
+    monkeypatch.setattr("trainer.run.weights.load_model", None)
     assert predict(tmp_path / "gone.png", "--json") == 1
     printed = capsys.readouterr()
     assert json.loads(printed.out) == []

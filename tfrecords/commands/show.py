@@ -4,13 +4,13 @@ import argparse
 import itertools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from tfrecords.dataset import reader
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
+from tfrecords.flags import local_path
 from tfrecords.record.schema import DigitExample
 
 EPILOG = """\
@@ -25,10 +25,10 @@ _BOX_COLOURS = ((230, 60, 60), (240, 160, 30), (60, 180, 75), (30, 130, 230), (1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `show`."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare wrote, local or a URL")
     parser.add_argument("--split", default="train", metavar="NAME", help="split to draw")
     parser.add_argument("--count", type=int, default=40, help="number of images, from the first of the split")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="PNG file to write")
+    parser.add_argument("--output", type=local_path, required=True, metavar="FILE", help="PNG file to write")
     parser.add_argument("--scale", type=int, default=2, help="enlargement of the images")
     parser.add_argument("--boxes", action="store_true", help="draw the boxes of the digits")
 

@@ -17,7 +17,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.framing import FRAMING_BYTES, RecordLocation
 from tfrecords.files.index import format_index, index_path
 from tfrecords.files.shards import file_sha256
-from tfrecords.flags import add_renamed
+from tfrecords.flags import add_renamed, local_path
 from tfrecords.record.codec import decode
 from tfrecords.record.schema import check_example
 
@@ -37,7 +37,7 @@ _MESSAGE_CHARACTERS = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `validate`."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument("directory", type=local_path, metavar="DIR", help="dataset directory that prepare wrote")
     limit = "number of errors after which to stop"
     parser.add_argument("--max-errors", type=int, default=_MAX_ERRORS, metavar="N", help=limit)
     add_renamed(parser, "--faults", "--max-errors", type=int)

@@ -59,6 +59,9 @@ class Examples(Sequence[DigitExample]):
         indices = self._indices
         return f"{self.manifest.name}, {self.split}[{indices.start}:{indices.stop}:{indices.step}], {digest}"
 
+    def __repr__(self) -> str:
+        return f"<Examples {self.split} of {self.directory}: {len(self):,} examples of {self.manifest.name}>"
+
     def __len__(self) -> int:
         return len(self._indices)
 

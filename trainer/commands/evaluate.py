@@ -1,19 +1,16 @@
 """python -m trainer evaluate: every score of a split, and every prediction."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
-from trainer.fit.errors import readable
-from trainer.input.dataset import open_images, split_dataset
+from tfrecords.flags import local_path
+from trainer.distribute.startup import start_tensorflow
 from trainer.run.directory import EVALUATION, PREDICTIONS, Run, write_json
-from trainer.run.weights import load_model
-from trainer.scoring.inference import make_forward, predict_split
-from trainer.scoring.metrics import score
-from trainer.scoring.prediction_file import write_predictions
 
 EPILOG = """\
 example:
@@ -26,8 +23,8 @@ example) to the run directory. `python -m trainer report` shows them.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
-    parser.add_argument("--run-dir", type=Path, required=True, help="run directory of the trained model")
-    parser.add_argument("--data", type=Path, required=True, help="dataset directory")
+    parser.add_argument("--run-dir", type=local_path, required=True, help="run directory of the trained model")
+    parser.add_argument("--data", type=local_path, required=True, help="dataset directory")
     parser.add_argument("--split", default="test", help="split to score")
     parser.add_argument(
         "--crops",
@@ -50,6 +47,15 @@ def run(args: argparse.Namespace) -> int:
     if args.crops < 1:
         raise UserError("--crops must be at least 1.", args.crops)
     trained = Run.load(args.run_dir)
+    # TensorFlow, whose import takes seconds, comes after the options are checked.
+    start_tensorflow()
+    from trainer.fit.errors import readable
+    from trainer.input.dataset import open_images, split_dataset
+    from trainer.run.weights import load_model
+    from trainer.scoring.inference import make_forward, predict_split
+    from trainer.scoring.metrics import score
+    from trainer.scoring.prediction_file import write_predictions
+
     pictures = open_images(args.data, args.split)
     if args.crops > 1 and pictures.shape[0] == trained.image_shape[0]:
         rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
@@ -81,4 +87,4 @@ def _print_summary(scores: dict[str, Any], split: str, run_dir: Path) -> None:
         f"Read {scores['whole_number_accuracy']:.1%} of the {scores['num_examples']:,} numbers of {split} without a "
         f"mistake (95 % interval {low:.1%} to {high:.1%}): {run_dir / EVALUATION}"
     )
-    print(f"Next: python -m trainer report --run-dir {run_dir}")
+    print(f"Next: python -m trainer report --run-dir {shlex.quote(str(run_dir))}")

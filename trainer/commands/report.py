@@ -2,9 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from trainer.report.page import format_bytes, write_report
+from tfrecords.flags import local_path
 from trainer.run.directory import REPORT
 
 EPILOG = """\
@@ -20,10 +19,12 @@ command makes them.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `report`."""
-    parser.add_argument("--run-dir", type=Path, required=True, help="run directory to summarise")
-    parser.add_argument("--output", type=Path, help="HTML file to write (default: report.html in the run directory)")
+    parser.add_argument("--run-dir", type=local_path, required=True, help="run directory to summarise")
+    parser.add_argument("--output", type=local_path, help="HTML file to write (default: report.html in --run-dir)")
     parser.add_argument(
-        "--data", type=Path, help="dataset directory, if it has moved since the evaluation; its pictures are shown"
+        "--data",
+        type=local_path,
+        help="dataset directory, if it has moved since the evaluation; its pictures are shown",
     )
 
 
@@ -34,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
       UserError: The run directory cannot be used.
       OSError: A file cannot be read or written.
     """
+    from trainer.report.page import format_bytes, write_report
+
     output = args.output or args.run_dir / REPORT
     report = write_report(args.run_dir, output, args.data)
     for line in report.missing:
