@@ -20,7 +20,7 @@ from tfrecords.flags import local_path
 _CLOSED_PIPE = 141
 """Exit code: 128 plus the value of SIGPIPE, as shells report it for `git log | head`."""
 _OURS = ("beam_jobs", "tfrecords", "trainer", "benchmarks", "streetdigits", "tests")
-_MINUS = re.compile(r"-[\d.][^=]*,.*")
+_MINUS = re.compile(r"-[\d.][\d.e+-]*,[\d.e+,-]*")
 """A list of numbers that begins with a negative one, as -1,17,63,25, which argparse takes for an option."""
 _LONGEST_NAME = 7
 """Letters of the longest name of a value in `--help`; a longer one repeats the option and fills the line."""
@@ -111,11 +111,12 @@ def _parse(prog: str, description: str, commands: Sequence[Command], argv: Seque
     module.add_arguments(parser)
     parser.set_defaults(command=command, run=module.run, unknown=[])
     if command.passes_through:
-        args, args.unknown = parser.parse_known_args(words)
-        wrong = [word for word in args.unknown if parser.nearest(word, _LIKE_OURS)]
+        args, unknown = parser.parse_known_args(words)
+        args.unknown = unknown
+        wrong = [word for word in unknown if parser.nearest(word, _LIKE_OURS)]
     else:
-        # Intermixed, so that options may stand between the files that they belong to.
-        args, wrong = parser.parse_known_intermixed_args(words)
+        # Intermixed, so that options may stand between the files that they belong to. Python 3.11 loses a "--" there.
+        args, wrong = (parser.parse_known_args if "--" in words else parser.parse_known_intermixed_args)(words)
     if wrong:
         parser.error(f"unknown arguments for {command.name}: {' '.join(wrong)}")
     return args
@@ -167,7 +168,7 @@ def _join_minus(words: Sequence[str]) -> list[str]:
     """Returns the words with each list of numbers that begins with a minus joined to the option before it."""
     joined: list[str] = []
     for word in words:
-        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and _MINUS.fullmatch(word):
+        if _MINUS.fullmatch(word) and joined and re.fullmatch("--[^=]+", joined[-1]):
             joined[-1] += f"={word}"
         else:
             joined.append(word)

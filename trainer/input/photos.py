@@ -49,7 +49,8 @@ def _paths(stdin: BinaryIO, separator: bytes) -> Iterator[Path]:
         *ended, line = (line + piece).split(separator)
         for part in (*ended, line):
             if len(part) > _LONGEST_PATH or b"\0" in part:
-                rule = "Standard input must hold one path a line, or with --null one before each NUL."
+                rule = "Standard input must hold one path a line, or with --null one before each NUL"
+                rule += ", in UTF-8." if part.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "."
                 raise UserError(rule, f"{part[:20]!r}...")
         yield from _named(ended, separator)
     yield from _named([line], separator)
