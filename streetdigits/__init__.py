@@ -13,7 +13,6 @@
 
 import dataclasses
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import trainer.models  # noqa: F401  # registers our layers with Keras, which .keras files name
 from beam_jobs.__main__ import COMMANDS as _BEAM_JOBS
@@ -23,11 +22,9 @@ from tfrecords._version import __version__
 from tfrecords.cli import Command, main, missing_library
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS as _TRAINER
+from trainer.reader import Prediction, Reader, load_reader
 
-if TYPE_CHECKING:
-    from trainer.reader import Reader
-
-__all__ = ["COMMANDS", "UserError", "__version__", "load", "open", "run"]
+__all__ = ["COMMANDS", "Prediction", "Reader", "UserError", "__version__", "load", "open", "run"]
 
 _HELP = """Labelled pictures of numbers to TFRecords and trained readers: every command of the three packages.
 
@@ -39,7 +36,7 @@ _RENAMED = {"tfrecords.commands.export": "export-records"}
 """Names of the commands whose own name is taken, by module: people export models more often than datasets."""
 
 
-def load(run_or_name: "str | PathLike[str]" = "pretrained") -> "Reader":
+def load(run_or_name: "str | PathLike[str]" = "pretrained") -> Reader:
     """Returns a trained model, whose `read` returns the number in a picture with its confidence and digits.
 
     Args:
@@ -49,8 +46,6 @@ def load(run_or_name: "str | PathLike[str]" = "pretrained") -> "Reader":
       UserError: There is no such run, it has no weights, or TensorFlow is not installed.
     """
     try:
-        from trainer.reader import load_reader
-
         return load_reader(run_or_name)
     except ModuleNotFoundError as error:
         raise missing_library("streetdigits.load", "train", error) from error

@@ -1,6 +1,7 @@
 """The frame of the three command lines: subcommands, one-line errors, exit codes."""
 
 import argparse
+import codecs
 import difflib
 import importlib
 import os
@@ -88,9 +89,25 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
 
 
 def _escape_unknown_letters() -> None:
-    """Makes standard output escape what its encoding lacks, as standard error does: a code page, or ASCII."""
+    """Makes standard output escape letters that its encoding lacks (a code page, ASCII), as standard error does.
+
+    Bytes of a file's name that are no letters in this locale are printed as they are: the name can be copied.
+    """
+    codecs.register_error("streetdigits", _escape)
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
-        reconfigure(errors="backslashreplace")
+        reconfigure(errors="streetdigits")
+
+
+def _escape(error: UnicodeError) -> tuple[bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    # Python decodes a byte that is no letter to U+DC00 plus the byte.
+    parts = [
+        bytes([ord(letter) - 0xDC00]) if 0xDC80 <= ord(letter) <= 0xDCFF else letter.encode("ascii", "backslashreplace")
+        for letter in letters
+    ]
+    return b"".join(parts), error.end
 
 
 def _parse(prog: str, description: str, commands: Sequence[Command], argv: Sequence[str]) -> argparse.Namespace:

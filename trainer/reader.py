@@ -64,7 +64,7 @@ class Reader:
 
     def __repr__(self) -> str:
         height, width, _ = self.run.image_shape
-        return f"<Reader {self.run.config.model} for numbers cut to {height} x {width} pixels, of {self.run.directory}>"
+        return f"<Reader {self.run.directory}: {self.run.config.model}, reads numbers cut to {height} x {width} pixels>"
 
     def read(
         self,

@@ -60,7 +60,7 @@ class Examples(Sequence[DigitExample]):
         return f"{self.manifest.name}, {self.split}[{indices.start}:{indices.stop}:{indices.step}], {digest}"
 
     def __repr__(self) -> str:
-        return f"<Examples {self.split} of {self.directory}: {len(self):,} examples of {self.manifest.name}>"
+        return f"<Examples {self.directory}, split {self.split}: {len(self):,} examples>"
 
     def __len__(self) -> int:
         return len(self._indices)
