@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 import streetdigits
+from beam_jobs.download import command as download
 from tfrecords.cli import Command, HelpFormatter, Parser, main
+from trainer.commands import evaluate
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("apache_beam", "cv2", "h5py", "imagecodecs", "jinja2", "keras", "matplotlib", "tensorflow", "torch")
@@ -72,6 +75,7 @@ class Hide(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Hide())
 import streetdigits
+from beam_jobs.download import command as download
 from tfrecords.cli import main
 results = []
 for argv in json.load(sys.stdin):
@@ -248,11 +252,52 @@ def test_an_errno_is_never_alone(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert "[Errno" not in error and str(tmp_path) in error, error
 
 
-def test_lines_that_say_what_to_type_are_quoted_for_the_shell() -> None:
+def _next(printed: str) -> list[str]:
+    """Returns the words of the command that a command says to type next, as a shell splits them."""
+    (line,) = re.findall(r"[Nn]ext: python -m (.*)", printed)
+    package, *words = shlex.split(line)
+    names = {"beam_jobs", "tfrecords", "trainer"}
+    assert package in names, line
+    return words
+
+
+def test_what_a_command_says_to_type_next_can_be_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["sample", "--output", "d'\u00e9 \u2116$(1)", "--count", "6", "--jobs", "1"]
+    ran = []
+    for _ in range(3):
+        assert main("streetdigits", "", streetdigits.COMMANDS, words) == 0
+        ran.append(words[0])
+        printed = capsys.readouterr().out
+        if words[0] != "inspect":
+            words = _next(printed)
+    assert ran == ["sample", "prepare", "inspect"]
+    assert (tmp_path / "d'\u00e9 \u2116$(1)-records" / "manifest.json").exists()
+
+
+def test_the_paths_that_download_and_evaluate_print_are_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d'\u00e9 \u2116$(1)"
+    words = _next(download._summary(download.DownloadConfig(folder), ("train",)))
+    assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}/records"]
+    scores = dict.fromkeys(("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98"), 0.5)
+    evaluate._print_summary({**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder)
+    assert _next(capsys.readouterr().out) == ["report", "--run-dir", str(folder)]
+
+
+def test_no_command_prints_a_path_to_type_without_quotes() -> None:
     for path in [path for package in ("beam_jobs", "tfrecords", "trainer") for path in (ROOT / package).rglob("*.py")]:
         for line in path.read_text().splitlines():
-            if re.search(r"[Nn]ext: \S*python -m|--(output|input|data|run-dir) \{", line):
-                assert "shlex" in line or "{folder}" in line, f"{path}: {line}"
+            if re.search(r"python -m \w+ .*\{", line):
+                quoted = (
+                    "shlex",
+                    "{folder}",
+                    "{command}",
+                )  # download's folder is quoted; command is none of a user's words
+                assert any(word in line for word in quoted), f"{path}: {line}"
 
 
 def test_an_interrupt_during_the_imports_is_one_line(

@@ -218,7 +218,12 @@ def test_each_photo_may_be_followed_by_its_box_which_may_begin_outside(
     arguments: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[argparse.Namespace] = []
-    monkeypatch.setattr("trainer.commands.predict.run", lambda args: given.append(args) or 0)
+
+    def take(args: argparse.Namespace) -> int:
+        given.append(args)
+        return 0
+
+    monkeypatch.setattr("trainer.commands.predict.run", take)
     assert main("trainer", "", COMMANDS, ["predict", *arguments.split()]) == 0
     (args,) = given
     assert args.photos == ["one.png", "two.png"]

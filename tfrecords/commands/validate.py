@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -168,7 +169,8 @@ def _shard_errors(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[s
     index = Path(index_path(str(path)))
     # A missing index is fine, a wrong one is not.
     if len(sizes) == shard.examples and index.is_file() and index.read_bytes() != format_index(sizes):
-        yield f"{index}: not the index of {path.name}; `python -m tfrecords index --overwrite` rewrites it"
+        rewrite = f"python -m tfrecords index {shlex.quote(str(path))} --overwrite"
+        yield f"{index}: not the index of {path.name}; `{rewrite}` rewrites it"
 
 
 def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:
