@@ -177,7 +177,7 @@ def _list_commands(prog: str, description: str, commands: Sequence[Command], arg
         parser.parse_args(argv[:1])
     names = [command.name for command in commands]
     near = difflib.get_close_matches(argv[0], names, 1) if argv else []
-    meant = f"; did you mean {near[0]}?" if near else ""
+    meant = f"; did you mean {near[0]}?" if near else "."
     parser.error(f"COMMAND must be first, and one of {', '.join(names)}{meant} Received: {' '.join(argv) or 'nothing'}")
 
 
