@@ -214,7 +214,7 @@ def test_an_address_in_a_file_of_settings_is_refused(tmp_path: Path, capsys: pyt
         (tmp_path / "settings.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in paths.items()))
         argv = ["train", "--config", str(tmp_path / "settings.toml")]
         assert main("streetdigits", "", streetdigits.COMMANDS, argv) == 1
-        expected = "error: It must be a local path, not an address. Received: s3://bucket/thing\n"
+        expected = "error: The path must be local, not an address. Received: s3://bucket/thing\n"
         assert capsys.readouterr().err == expected
 
 

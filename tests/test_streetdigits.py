@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_one_line(reader: streetdigits.Reader, drawn: Pat
         reader.read(tmp_path / "gone.png")
     with pytest.raises(UserError, match="is not a run directory"):
         streetdigits.load(tmp_path)
-    with pytest.raises(UserError, match=r"must be a local path.* Received: gs://bucket/run"):
+    with pytest.raises(UserError, match=r"path must be local.* Received: gs://bucket/run"):
         streetdigits.load("gs://bucket/run")
 
 

@@ -39,7 +39,7 @@ def refuse_address(name: str) -> None:
       UserError: The name is an address, as gs://bucket/run.
     """
     if "://" in name:
-        raise UserError("It must be a local path, not an address.", name)
+        raise UserError("The path must be local, not an address.", name)
 
 
 def local_path(text: str) -> Path:

@@ -35,7 +35,8 @@ examples:
 
 In a folder, files with the suffix of a picture format are read in order of
 their names, those of linked folders too. Hidden files are skipped; other files
-are counted at the end. Predictions are printed after each batch:
+are counted at the end. A list of paths may have the line ends and the
+byte-order mark that Windows writes. Predictions are printed after each batch:
 with --batch-size 1, each line of standard input is answered at once.
 """
 
