@@ -67,8 +67,7 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["beam_jobs*", "tfrecords*", "trainer*"]),
-    py_modules=["streetdigits"],
+    packages=find_packages(include=["beam_jobs*", "streetdigits*", "tfrecords*", "trainer*"]),
     entry_points={"console_scripts": ["streetdigits = streetdigits:run"]},
     package_data={
         "trainer.pretrained": ["README.md", "config.json", "best.weights.h5"],
@@ -76,6 +75,7 @@ setup(
         "tfrecords": ["py.typed", "manifest.schema.json"],
         "beam_jobs": ["py.typed"],
         "trainer": ["py.typed"],
+        "streetdigits": ["py.typed"],
     },
     install_requires=[
         "numpy>=1.26,<3",

@@ -232,7 +232,7 @@ def test_a_dataset_is_not_overwritten_unasked_and_leaves_no_shard_when_it_is(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--jiters", "3"], "prepare takes its own options (see --help) and Beam's"),
+        (["--nothing", "3"], "prepare takes its own options (see --help) and Beam's"),
         (["--subsets", "extra"], "holds the subsets train, test. Received: extra"),
         (["--record-size", "70"], "record_size must be at least 1 and at most crop_size"),
         (["--validation-fraction", "2"], "validation_fraction must be 0..1. Received: 2.0"),

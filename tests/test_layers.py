@@ -69,16 +69,18 @@ ROOMS = {
     "trainer.pretrained": "run tfrecords.files",
     # The one module of run that builds a model and may open the pretrained run: above both, apart from its room.
     "trainer.run.weights": "run models pretrained tfrecords.files",
+    # What predict and streetdigits.load have in common.
+    "trainer.reader": "distribute run run.weights input scoring pretrained tfrecords.images",
     "trainer.fit": (
         "distribute run run.weights input scoring models pretrained tfrecords.record tfrecords.files tfrecords.dataset"
     ),
     "trainer.export": "models tfrecords.record tfrecords.images tfrecords.files",
     "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.dataset",
     "trainer.commands": (
-        "distribute run run.weights input scoring models pretrained fit export report "
+        "distribute run run.weights input scoring models pretrained reader fit export report "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
     ),
-    "trainer": "distribute",
+    "trainer": "",
     #
     "benchmarks.common": "",
     "benchmarks.digit_struct": "common beam_jobs.*",
@@ -89,7 +91,7 @@ ROOMS = {
     "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",
     "benchmarks": "",
     #
-    "streetdigits": "tfrecords beam_jobs trainer",
+    "streetdigits": "tfrecords beam_jobs trainer trainer.models trainer.reader",
 }
 
 

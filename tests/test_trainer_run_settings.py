@@ -159,3 +159,11 @@ def test_a_run_of_the_last_version_is_loaded_without_a_warning(
     run = Run.load(tmp_path)
     assert run.config == config and run.content == now
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["settings.toml", "config.json"])
+def test_a_file_as_windows_writes_it_is_read(tmp_path: Path, name: str) -> None:
+    text = 'data = "records"\r\nepochs = 3\r\n' if name.endswith("toml") else '{"data": "records",\r\n"epochs": 3}'
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    settings = Settings.read(tmp_path / name, {"run_dir": tmp_path / "run"})
+    assert (settings.data, settings.config.epochs) == (Path("records"), 3)

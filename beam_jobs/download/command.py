@@ -17,7 +17,7 @@ from beam_jobs.download.fetch import FetchPolicy, bytes_received, check_url, fet
 from beam_jobs.download.unpack import remove_leftovers, unpack
 from beam_jobs.file_lock import lock_folder
 from tfrecords.errors import UserError
-from tfrecords.flags import add_flags, from_flags, setting
+from tfrecords.flags import add_flags, from_flags, local_path, setting
 
 EPILOG = f"""\
 examples:
@@ -66,7 +66,11 @@ class DownloadConfig:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `download`."""
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder in which one folder per subset is created"
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="DIR",
+        help="folder in which one folder per subset is created",
     )
     add_flags(parser, DownloadConfig)
 

@@ -1,27 +1,26 @@
 """`python -m beam_jobs prepare`: a source's pictures and annotations to a dataset directory of TFRecords."""
 
+from __future__ import annotations
+
 import argparse
+import shlex
 import time
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
-
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineResult
+from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.memory import limit_malloc_arenas
-from beam_jobs.prepare.monitoring import read_metrics, watch_progress
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
-from beam_jobs.prepare.runner import leaves_processors_idle, one_line_errors, parse_beam_options
-from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 from beam_jobs.sources import SOURCES, load_source
 from tfrecords.dataset.manifest import DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.flags import add_flags, from_flags, setting
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import PipelineResult
 
 EPILOG = """\
 examples:
@@ -79,6 +78,10 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     """
     job: PrepareJob = from_flags(PrepareJob, vars(args))
     config: PrepareConfig = from_flags(PrepareConfig, vars(args))
+    # Beam, whose import takes seconds, comes after the options are checked.
+    from beam_jobs.prepare.monitoring import read_metrics, watch_progress
+    from beam_jobs.prepare.runner import leaves_processors_idle, one_line_errors, parse_beam_options
+
     options = parse_beam_options(beam_options)
     subsets = load_source(job.source).find_subsets(job.input, job.subset_names)
     plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
@@ -93,12 +96,17 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     seconds = time.monotonic() - start
     done = "were already prepared" if complete else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
-    print(f"Next: python -m tfrecords inspect {plan.output}")
+    print(f"Next: python -m tfrecords inspect {shlex.quote(plan.output)}")
     return 0
 
 
 def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
     """Runs the pipeline of a plan and waits until it has finished."""
+    import apache_beam as beam
+
+    from beam_jobs.prepare.memory import limit_malloc_arenas
+    from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
+
     limit_malloc_arenas()
     pipeline = beam.Pipeline(options=options)
     (

@@ -14,6 +14,7 @@ from tfrecords.files.index import format_index, index_path
 from tfrecords.files.publish import atomic_write
 from tfrecords.files.record_file import scan
 from tfrecords.files.storage import open_blob
+from tfrecords.flags import local_path
 
 EPILOG = """\
 examples:
@@ -34,7 +35,7 @@ _SHARD = re.compile(r"[^.].*\.tfrecords?([.-].*)?")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `index`."""
     paths = "TFRecord file, or folder of files with .tfrecord in their names"
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=paths)
+    parser.add_argument("paths", type=local_path, nargs="+", metavar="PATH", help=paths)
     parser.add_argument("--overwrite", action="store_true", help="replace indexes that do not match their files")
 
 

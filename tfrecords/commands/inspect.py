@@ -17,7 +17,7 @@ Reads manifest.json only; `python -m tfrecords validate` reads all files.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `inspect`."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare wrote, local or a URL")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def format_manifest(manifest: Manifest, directory: Path) -> str:
+def format_manifest(manifest: Manifest, directory: str | Path) -> str:
     """Returns the content of a manifest as a table."""
     shape = " x ".join("?" if size is None else str(size) for size in manifest.image.shape)
     lines = [

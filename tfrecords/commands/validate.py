@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.framing import FRAMING_BYTES, RecordLocation
 from tfrecords.files.index import format_index, index_path
 from tfrecords.files.shards import file_sha256
-from tfrecords.flags import add_renamed
+from tfrecords.flags import add_renamed, local_path
 from tfrecords.record.codec import decode
 from tfrecords.record.schema import check_example
 
@@ -37,7 +38,7 @@ _MESSAGE_CHARACTERS = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `validate`."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument("directory", type=local_path, metavar="DIR", help="dataset directory that prepare wrote")
     limit = "number of errors after which to stop"
     parser.add_argument("--max-errors", type=int, default=_MAX_ERRORS, metavar="N", help=limit)
     add_renamed(parser, "--faults", "--max-errors", type=int)
@@ -168,7 +169,8 @@ def _shard_errors(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[s
     index = Path(index_path(str(path)))
     # A missing index is fine, a wrong one is not.
     if len(sizes) == shard.examples and index.is_file() and index.read_bytes() != format_index(sizes):
-        yield f"{index}: not the index of {path.name}; `python -m tfrecords index --overwrite` rewrites it"
+        rewrite = f"python -m tfrecords index {shlex.quote(str(path))} --overwrite"
+        yield f"{index}: not the index of {path.name}; `{rewrite}` rewrites it"
 
 
 def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:

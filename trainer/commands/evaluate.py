@@ -10,18 +10,14 @@ from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
+from tfrecords.flags import local_path
 from tfrecords.progress import progress_of
-from trainer.fit.errors import readable
-from trainer.input.dataset import split_dataset
+from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import DIRECTORY, NAME, chosen_run
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
 from trainer.run.directory import CONFIG, Run, path_beside, write_json
 from trainer.run.evaluations import EvaluationFiles
-from trainer.run.weights import load_model
-from trainer.scoring.inference import make_forward, predict_split
-from trainer.scoring.metrics import score
-from trainer.scoring.prediction_file import write_predictions
 
 EPILOG = """\
 examples:
@@ -39,11 +35,11 @@ config.json. `python -m trainer report` shows them.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
     parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
-    parser.add_argument("--data", type=Path, required=True, help="dataset directory")
+    parser.add_argument("--data", type=local_path, required=True, help="dataset directory")
     parser.add_argument("--split", default="test", help="split to score")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=local_path,
         help=f"folder for scores and predictions (default: the run directory; for the pretrained weights DATA-{NAME})",
     )
     parser.add_argument(
@@ -70,12 +66,21 @@ def run(args: argparse.Namespace) -> int:
     for name in ("crops", "batch_size"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1.", getattr(args, name))
+    trained = chosen_run(args.run_dir)
     records = Records.open(args.data)
     records.manifest.split(args.split)
-    trained = chosen_run(args.run_dir)
     rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
     check_cut(dataset_cut(records.manifest), run_cut(trained), rule, args.allow_other_crop)
     output = _output(args, trained)
+    # TensorFlow, whose import takes seconds, comes after the options are checked.
+    start_tensorflow()
+    from trainer.fit.errors import readable
+    from trainer.input.dataset import split_dataset
+    from trainer.run.weights import load_model
+    from trainer.scoring.inference import make_forward, predict_split
+    from trainer.scoring.metrics import score
+    from trainer.scoring.prediction_file import write_predictions
+
     pictures = records.images(args.split)
     if args.crops > 1 and pictures.shape[0] == trained.image_shape[0]:
         rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
@@ -100,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
     write_predictions(files.predictions, found.keys, found.predictions, found.length, found.digits)
     _print_summary(scores, args.split, files.scores)
-    print(f"Next: {shlex.join(['python', '-m', 'trainer', 'report', '--run-dir', str(output)])}")
     return 0
 
 
@@ -153,3 +157,4 @@ def _print_summary(scores: dict[str, Any], split: str, path: Path) -> None:
         f"Read {scores['whole_number_accuracy']:.1%} of the {scores['num_examples']:,} numbers of {split} without a "
         f"mistake (95 % interval {low:.1%} to {high:.1%}): {path}"
     )
+    print(f"Next: python -m trainer report --run-dir {shlex.quote(str(path.parent))}")

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from tfrecords.errors import UserError
+from tfrecords.flags import local_path
+from trainer.distribute.startup import start_tensorflow
 from trainer.export.formats import FORMATS, Format, export_model
 from trainer.pretrained import chosen_run
-from trainer.run.weights import load_model
 
 EPILOG = """\
 examples:
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=list(FORMATS),
         help="format of the export (default: that of the suffix of --output, or else savedmodel)",
     )
-    parser.add_argument("--output", type=Path, required=True, help="file to write, or folder for a SavedModel")
+    parser.add_argument("--output", type=local_path, required=True, help="file to write, or folder for a SavedModel")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
 
 
@@ -56,13 +57,17 @@ def run(args: argparse.Namespace) -> int:
     endings = {kind.ending: name for name, kind in FORMATS.items()}
     kind = FORMATS[args.format or endings.get(args.output.suffix, "savedmodel")]
     _check_output(args.output, kind, args.overwrite)
-    kind.check_modules()
     chosen = chosen_run(args.run_dir)
+    # TensorFlow, whose import takes seconds, comes after the options are checked.
+    start_tensorflow()
+    kind.check_modules()
+    from trainer.run.weights import load_model
+
     difference = export_model(kind, load_model(chosen), chosen.crop, args.output)
     size = sum(path.stat().st_size for path in (args.output, *args.output.rglob("*")) if path.is_file()) / 1e6
     made = f"{kind.title} of {chosen.config.model} ({size:.1f} MB) in {args.output}"
     print(f"{made}; its probabilities are within {difference:.0e} of the model's")
-    print(f"Load it with: {kind.loading.format(output=args.output)}")
+    print(f"Load it with: {kind.loading.format(output=str(args.output))}")
     return 0
 
 

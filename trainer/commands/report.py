@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from tfrecords.errors import UserError
+from tfrecords.flags import local_path
 from trainer.pretrained import DIRECTORY, run_directory
-from trainer.report.page import format_bytes, write_report
 from trainer.run.directory import REPORT
 
 EPILOG = """\
@@ -23,12 +22,16 @@ command makes them.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `report`."""
     parser.add_argument("--run-dir", required=True, help="run directory to summarise, or a folder of evaluate --output")
-    parser.add_argument("--output", type=Path, help="HTML file to write (default: report.html in the run directory)")
+    parser.add_argument(
+        "--output", type=local_path, help="HTML file to write (default: report.html in the run directory)"
+    )
     parser.add_argument(
         "--split", help="split whose evaluation is shown (default: test, validation or train, whichever is there)"
     )
     parser.add_argument(
-        "--data", type=Path, help="dataset directory, if it has moved since the evaluation; its pictures are shown"
+        "--data",
+        type=local_path,
+        help="dataset directory, if it has moved since the evaluation; its pictures are shown",
     )
 
 
@@ -43,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or run_dir / REPORT
     if output.resolve().parent == DIRECTORY.resolve():
         raise UserError("--output must not be in the folder of the package's weights.", output)
+    from trainer.report.page import format_bytes, write_report
+
     report = write_report(run_dir, output, args.data, args.split)
     for line in report.missing:
         print(f"note: {line}", file=sys.stderr)

@@ -1,31 +1,32 @@
 """python -m trainer train: trains a model on a dataset's records, on one host or several."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import shlex
 import sys
 import time
 from pathlib import Path
-
-import keras
-import tensorflow as tf
+from typing import TYPE_CHECKING
 
 from tfrecords.errors import UserError
-from tfrecords.flags import add_flags
+from tfrecords.flags import add_flags, local_path
 from trainer.distribute.cluster import Cluster
-from trainer.distribute.strategy import HOST_LOST, Devices, make_strategy
+from trainer.distribute.startup import start_tensorflow
 from trainer.fit.advice import warnings
-from trainer.fit.errors import HostLostError, host_errors
-from trainer.fit.loop import Training
-from trainer.fit.resume import start_run
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
-from trainer.models import MODELS, build_model
-from trainer.models.build import computing_in
+from trainer.models import MODELS, build_model, computing_in
 from trainer.pretrained import DIRECTORY, NAME
 from trainer.run.config import RunOptions, TrainConfig
 from trainer.run.directory import model_input_shape
 from trainer.run.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+    from trainer.distribute.strategy import Devices
 
 EPILOG = """\
 examples:
@@ -35,12 +36,14 @@ examples:
     python -m trainer train --data svhn-records --run-dir runs/goodfellow \\
       --model goodfellow --learning-rate 0.0005
   repeat a run with the same settings:
-    python -m trainer train --config runs/first/config.json --run-dir runs/second
+    python -m trainer train --config runs/first/config.json \\
+      --run-dir runs/second
   fine-tune a model trained on synthetic pictures, with warped images:
     python -m trainer train --data svhn-records --run-dir runs/third \\
       --init runs/synthetic --zoom 0.15 --rotate 8
   fine-tune the weights that come with the package on your own records:
-    python -m trainer train --data my-records --run-dir runs/fine --init pretrained
+    python -m trainer train --data my-records --run-dir runs/fine \\
+      --init pretrained
   watch the curves: tensorboard --logdir runs
 
 Training uses the split train. The split validation, if there is one, decides
@@ -62,11 +65,13 @@ exit codes:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options; those of the settings come from the fields of `TrainConfig` and `RunOptions`."""
-    parser.add_argument("--config", type=Path, help="TOML file of settings, or a run's config.json; flags win over it")
+    parser.add_argument(
+        "--config", type=local_path, help="TOML file of settings, or a run's config.json; flags win over it"
+    )
     parser.add_argument("--print-config", action="store_true", help="print the settings as TOML and exit")
     unset = argparse.SUPPRESS
-    parser.add_argument("--data", type=Path, default=unset, help="dataset directory made by prepare")
-    parser.add_argument("--run-dir", type=Path, default=unset, help="folder for everything that training writes")
+    parser.add_argument("--data", type=local_path, default=unset, help="dataset directory made by prepare")
+    parser.add_argument("--run-dir", type=local_path, default=unset, help="folder for everything that training writes")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run in --run-dir")
     add_flags(parser, TrainConfig, RunOptions, choices={"model": sorted(MODELS)})
 
@@ -92,6 +97,11 @@ def run(args: argparse.Namespace) -> int:
     records.manifest.split("train")
     cluster = Cluster.from_environment(os.environ)
     options = settings.options
+    # TensorFlow, whose import takes seconds, comes after the options are checked.
+    start_tensorflow()
+    from trainer.distribute.strategy import HOST_LOST, Devices, make_strategy
+    from trainer.fit.errors import HostLostError, host_errors
+
     if cluster.hosts > 1:
         print(f"Waiting for the {cluster.hosts} hosts {', '.join(cluster.addresses)}.", flush=True)
     devices = Devices(cluster, make_strategy(cluster, options.device, options.host_minutes))
@@ -117,6 +127,9 @@ def _check_run_directory(directory: Path) -> None:
 
 
 def _train(settings: Settings, records: Records, devices: Devices, overwrite: bool, stop: StopRequest) -> int:
+    from trainer.fit.loop import Training
+    from trainer.fit.resume import start_run
+
     model = _build_model(settings.config, records, devices)
     run_ = start_run(settings, model, records, devices, overwrite)
     training = Training(run_, model, records, devices, settings.options, stop)
@@ -140,16 +153,19 @@ def _train(settings: Settings, records: Records, devices: Devices, overwrite: bo
         right, loss = best["validation_whole_number_accuracy"], best["validation_loss"]
         kept += f": validation loss {loss:.2f}, numbers {right:.1%}"
     print(f"Trained {settings.config.model} in {minutes:.1f} min; {kept}.")
-    options = ["--run-dir", str(run_.directory), "--data", str(settings.data)]
+    words = ["--run-dir", str(run_.directory), "--data", str(settings.data)]
     # The split to score must be there: a dataset of few pictures may have no test split.
     split = next((name for name in ("test", "validation") if name in records.manifest.splits), "train")
-    options += ["--split", split] if split != "test" else []
-    print(f"The run is in {run_.directory}. Next: {shlex.join(['python', '-m', 'trainer', 'evaluate', *options])}")
+    words += ["--split", split] if split != "test" else []
+    print(f"The run is in {run_.directory}. Next: python -m trainer evaluate {shlex.join(words)}")
     return 0
 
 
 def _build_model(config: TrainConfig, records: Records, devices: Devices) -> keras.Model:
     """Returns the untrained model, its weights drawn from the random seed."""
+    import keras
+    import tensorflow as tf
+
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)

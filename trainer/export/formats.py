@@ -1,27 +1,21 @@
 """The table of export formats, and how an export is written: completely, checked against the model, or not at all."""
 
+from __future__ import annotations
+
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path
 from tfrecords.images.crop import CropSpec
-from trainer.export.files import (
-    predict_keras,
-    predict_model,
-    predict_onnx,
-    predict_tflite,
-    write_h5,
-    write_keras,
-    write_onnx,
-    write_tflite,
-)
-from trainer.export.saved_model import predict_saved_model, write_saved_model
+
+if TYPE_CHECKING:
+    import keras
 
 TOLERANCE = 1e-4
 """Largest allowed difference between a probability of an export and the model's. Measured: 2e-6."""
@@ -39,7 +33,7 @@ class Format:
       write: Function of (model, crop, output) that writes an export.
       predict: Function of (output, (batch, height, width, channels) uint8 images) that loads an export and returns
         its predictions by name.
-      loading: Python code that loads an export as `reader`, with a placeholder {output}.
+      loading: Python code that loads an export as `reader`, with a placeholder {output!r}.
       needs: Modules that the format needs, of the extra `export`.
     """
 
@@ -64,43 +58,52 @@ class Format:
                 raise UserError(rule, error) from error
 
 
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """Returns a function of a module that is imported, and TensorFlow with it, when the function is called."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(importlib.import_module(f"trainer.export.{module}"), name)(*arguments)
+
+    return call
+
+
 FORMATS = {
     "savedmodel": Format(
         "SavedModel",
         "",
-        write_saved_model,
-        predict_saved_model,
-        'import tensorflow as tf; reader = tf.saved_model.load("{output}").signatures["serving_default"]',
+        _later("saved_model", "write_saved_model"),
+        _later("saved_model", "predict_saved_model"),
+        'import tensorflow as tf; reader = tf.saved_model.load({output!r}).signatures["serving_default"]',
     ),
     "keras": Format(
         "Keras file",
         ".keras",
-        lambda model, _, output: write_keras(model, output),
-        predict_keras,
-        'import keras, trainer.models; reader = keras.models.load_model("{output}")',
+        lambda model, _, output: _later("files", "write_keras")(model, output),
+        _later("files", "predict_keras"),
+        "import keras, streetdigits; reader = keras.models.load_model({output!r})",
     ),
     "h5": Format(
         "Legacy Keras file",
         ".h5",
-        lambda model, _, output: write_h5(model, output),
-        predict_keras,
-        'import keras, trainer.models; reader = keras.models.load_model("{output}", compile=False)',
+        lambda model, _, output: _later("files", "write_h5")(model, output),
+        _later("files", "predict_keras"),
+        "import keras, streetdigits; reader = keras.models.load_model({output!r}, compile=False)",
     ),
     "tflite": Format(
         "LiteRT file",
         ".tflite",
-        lambda model, _, output: write_tflite(model, output),
-        predict_tflite,
+        lambda model, _, output: _later("files", "write_tflite")(model, output),
+        _later("files", "predict_tflite"),
         "from ai_edge_litert.interpreter import Interpreter; "
-        'reader = Interpreter("{output}").get_signature_runner("serving_default")',
+        'reader = Interpreter({output!r}).get_signature_runner("serving_default")',
         ("ai_edge_litert.interpreter",),
     ),
     "onnx": Format(
         "ONNX file",
         ".onnx",
-        lambda model, _, output: write_onnx(model, output),
-        predict_onnx,
-        'import onnxruntime; reader = onnxruntime.InferenceSession("{output}")',
+        lambda model, _, output: _later("files", "write_onnx")(model, output),
+        _later("files", "predict_onnx"),
+        "import onnxruntime; reader = onnxruntime.InferenceSession({output!r})",
         ("onnx", "tf2onnx", "onnxruntime"),
     ),
 }
@@ -144,6 +147,8 @@ def largest_difference(kind: Format, model: keras.Model, output: Path) -> float:
     Returns:
       The difference; NaN if the export predicts a NaN.
     """
+    from trainer.export.files import predict_model
+
     shape = (_IMAGES, *model.input_shape[1:])
     images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     expected, received = predict_model(model, images), kind.predict(output, images)

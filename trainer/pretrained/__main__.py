@@ -9,6 +9,7 @@ from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
+from tfrecords.flags import local_path
 from trainer.pretrained import CARD, DIRECTORY
 from trainer.run.directory import CONFIG, WEIGHTS, Run, write_json
 from trainer.run.evaluations import EvaluationFiles, find_evaluations
@@ -21,7 +22,7 @@ _LOCAL = ("data", "options")
 def main() -> int:
     """Parses the command line, copies the weights and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.pretrained", description=__doc__)
-    parser.add_argument("--run-dir", type=Path, required=True, help="run directory of a trained and evaluated model")
+    parser.add_argument("--run-dir", type=local_path, required=True, help="run directory of an evaluated model")
     try:
         publish(parser.parse_args().run_dir, DIRECTORY, CARD.read_text(encoding="utf-8"))
     except (UserError, OSError) as error:
