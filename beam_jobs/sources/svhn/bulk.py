@@ -89,6 +89,7 @@ class BulkReader:
         parts = [
             (indices, raw.view("<u8" if kind == REFERENCE else kind), kind == REFERENCE)
             for kind, indices, raw in self._fields.read(addresses)
+            if kind != _CODES  # of class char or uint16: left to `read_entry`
         ]
         counts = np.zeros(len(addresses), np.int64)
         for indices, stored, _ in parts:
@@ -104,7 +105,8 @@ class BulkReader:
                 values[targets], read[targets] = stored, True
         referenced = np.flatnonzero(~read)
         for kind, indices, raw in self._referenced_values.read(pointers[referenced]):
-            if kind != REFERENCE:
+            # Several values where one is meant are left to `read_entry`, which rejects them.
+            if kind not in (REFERENCE, _CODES) and raw.view(kind).shape[1] == 1:
                 targets = referenced[indices]
                 values[targets], read[targets] = raw.view(kind)[:, 0], True
         return counts, values, read
