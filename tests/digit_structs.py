@@ -33,7 +33,7 @@ class Saver:
         self.count = 0
 
     def array(self, group: h5py.Group, name: str, values: Any, dtype: Any) -> h5py.Dataset:
-        values = np.asarray(values, dtype)
+        values = np.ascontiguousarray(np.asarray(values, dtype))
         if values.ndim == 1:
             values = values[np.newaxis] if self.row else values[:, np.newaxis]
         if self.layout != "compact":

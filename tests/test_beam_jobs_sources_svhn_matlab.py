@@ -229,6 +229,16 @@ def test_blanks_inside_and_before_a_name_stay(tmp_path: Path) -> None:
     assert [annotation.name for annotation in read_all(tmp_path / FILE_NAME)] == names
 
 
+@pytest.mark.usefixtures("both_ways")
+def test_several_names_of_one_picture_are_a_bad_name(tmp_path: Path) -> None:
+    with saver(tmp_path / FILE_NAME) as to:
+        rows = np.array([codes("1.png"), codes("2.png")], np.uint16).T  # MATLAB's ['1.png'; '2.png']
+        to.finish([to.name(rows), to.name(codes("3.png"))], [to.bbox(FOUR)] * 2)
+    bad, good = read_all(tmp_path / FILE_NAME)
+    detail = "digitStruct.mat: entry 1: A picture must have one name. Received: letters in 5 x 2"
+    assert reason_and_detail(bad) == ("bad_name", detail) and good.name == "3.png"
+
+
 @pytest.mark.parametrize("dtype", ["S9", h5py.string_dtype(), h5py.string_dtype(length=20)])
 def test_names_as_text_of_hdf5_are_read(dtype: Any, tmp_path: Path) -> None:
     with saver(tmp_path / FILE_NAME, "contiguous") as to:
@@ -293,6 +303,18 @@ def char(to: Saver, text: str) -> h5py.Reference:
     return dataset.ref
 
 
+def complex_number(to: Saver) -> h5py.Reference:
+    dataset = to.refs.create_dataset(to.next_name(), data=np.array([(7, 1)], [("real", "<f8"), ("imag", "<f8")]))
+    dataset.attrs["MATLAB_class"] = np.bytes_("double")
+    return dataset.ref
+
+
+def cell(to: Saver, *content: h5py.Reference) -> h5py.Reference:
+    dataset = to.array(to.refs, to.next_name(), np.array(content, object), h5py.ref_dtype)
+    dataset.attrs["MATLAB_class"] = np.bytes_("cell")
+    return dataset.ref
+
+
 def with_label(to: Saver, leaf: h5py.Reference) -> h5py.Reference:
     """A bbox with another label of its second digit."""
     box = to.bbox(FOUR)
@@ -330,6 +352,16 @@ OTHER_SCHEMAS: dict[str, tuple[Callable[[Saver], Any], Callable[[Saver], Any], s
         lambda to: char(to, "1.png"),
         lambda to: with_label(to, char(to, "\5")),
         "1.png: MATLAB's class of a label must be numeric. Received: char",
+    ),
+    "labels that are complex": (
+        lambda to: char(to, "1.png"),
+        lambda to: with_label(to, complex_number(to)),
+        "1.png: MATLAB's class of a label must be numeric. Received: complex double",
+    ),
+    "boxes that are cells": (
+        lambda to: char(to, "1.png"),
+        lambda to: cell(to, to.bbox(FOUR)),
+        "1.png: MATLAB's class of a bbox must be struct. Received: cell",
     ),
     "boxes of other fields": (
         lambda to: char(to, "1.png"),
@@ -394,6 +426,10 @@ def make_empty_struct(file: h5py.File) -> None:
     Saver(file).empty(file, "digitStruct", "struct")
 
 
+def make_cell(file: h5py.File) -> None:
+    file.create_dataset("digitStruct", (2, 1), h5py.ref_dtype).attrs["MATLAB_class"] = np.bytes_("cell")
+
+
 def make_table_of_numbers(file: h5py.File) -> None:
     file["digitStruct/name"], file["digitStruct/bbox"] = np.zeros((5, 1)), np.zeros((5, 4), "u1")
 
@@ -410,6 +446,7 @@ OTHER_FILES: dict[str, tuple[Callable[[h5py.File], object], str]] = {
         lambda file: [file.create_group(f"v{n:02}") for n in range(11)],
         ", ".join(f"v{n:02} (group of nothing)" for n in range(10)) + ", ...",
     ),
+    "a cell of structs": (make_cell, "digitStruct (cell, 2x1)"),
     "other fields": (make_other_fields, "digitStruct (group of boxes, filename)"),
     "a struct without entries": (make_empty_struct, "digitStruct (struct, empty)"),
     "columns of numbers": (make_table_of_numbers, "bbox (uint8, 5x4), name (float64, 5x1)"),

@@ -18,7 +18,7 @@ from beam_jobs.sources.hdf5.header import OtherLayoutError, Piece, ReadBytes, Te
 MakeTemplate = Callable[[ReadBytes, int], Template]
 _WORD = 8  # bytes; version 1 metadata is aligned to it, and NumPy is fastest with whole words
 _WHOLE_WORD = np.uint64(2**64 - 1)
-"""Mask of a word of which every byte is checked: most are, and without the mask reading takes 4 % less time."""
+"""Mask of a word of which every byte is checked. Most are such, and comparing them needs no mask."""
 _SUPERBLOCK = b"\x89HDF\r\n\x1a\n" + bytes((0, 0, 0, 0, 0, 8, 8))
 """Start of a superblock of version 0: four more versions, and the sizes of addresses and lengths, 8 bytes each."""
 _MAX_TEMPLATES = 64
@@ -75,7 +75,7 @@ class ObjectMap:
         if room < 0:
             return np.zeros(len(addresses), bool)
         held: np.ndarray = (addresses <= np.uint64(room)) & (
-            (addresses + np.uint64(self._base)) % np.uint64(_WORD) == 0
+            (addresses + np.uint64(self._base)) & np.uint64(_WORD - 1) == 0  # % takes twenty times as long
         )
         return held
 
@@ -123,7 +123,7 @@ class Objects:
             tried += 1
             fitting, values = reader.read(self._file, addresses[left])
             yield reader.kind, left[fitting], values
-            left = np.delete(left, fitting)
+            left = np.delete(left, fitting) if len(fitting) < len(left) else left[:0]
 
     def _add_reader(self, address: int) -> bool:
         """Adds the template of the object at an address, and returns whether that was possible."""

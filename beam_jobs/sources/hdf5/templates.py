@@ -85,7 +85,7 @@ def _require_not_empty(walk: HeaderWalk) -> None:
 
 
 def _count_values(walk: HeaderWalk) -> int:
-    """Returns the number of values in a version 1 dataspace."""
+    """Returns the number of values in a version 1 dataspace of at most one dimension above 1."""
     space = walk.body(DATASPACE)
     require(len(space) >= 8)
     version, rank, has_maximum = struct.unpack_from("<BBB", space)
@@ -95,6 +95,7 @@ def _count_values(walk: HeaderWalk) -> int:
     sizes = struct.unpack_from(f"<{rank}Q", space, 8)
     maxima = struct.unpack_from(f"<{rank}Q", space, 8 + 8 * rank) if has_maximum else sizes
     require(all(size <= maximum for size, maximum in zip(sizes, maxima, strict=True)))
+    require(math.prod(sizes) == max(sizes, default=1))  # a scalar, a row or a column
     return math.prod(sizes)
 
 

@@ -124,4 +124,6 @@ def wrong_class(item: Any, where: str, what: str, allowed: str) -> RejectedError
     if found is None:
         kind = item.dtype if isinstance(item, h5d.DatasetID) else type(item).__name__
         raise TypeError(f"{what} must be {allowed}, not {kind}")
+    if isinstance(item, h5d.DatasetID) and item.dtype.names:
+        found = f"complex {found}"  # the only structured type of MATLAB's numbers
     return RejectedError("annotation", "wrong_class", f"{where}: MATLAB's class of {what} must be {allowed}.", found)

@@ -39,6 +39,9 @@ def read_name(file: h5py.File, reference: h5py.Reference, where: str) -> str:
         raise wrong_class(dataset, where, "a name", "char")
     if values.dtype.itemsize != _CODE_BYTES and class_of(dataset) not in _TEXT_CLASSES:
         raise wrong_class(dataset, where, "a name", "char")
+    if max(dataset.shape, default=1) < len(values):
+        rule = f"{where}: A picture must have one name."
+        raise RejectedError("annotation", "bad_name", rule, f"letters in {dataset.shape[0]} x {dataset.shape[1]}")
     stored = _text(values)
     name = _without_padding(stored, Path(file.filename).parent)
     if not is_plain_name(name):
@@ -58,9 +61,11 @@ def is_plain_name(name: str) -> bool:
     return plain and name not in ("", ".", "..") and _NOT_IN_NAMES.isdisjoint(map(unicodedata.category, name))
 
 
-def may_be_padded(name: str) -> bool:
-    """Returns whether a name ends as padded names do."""
-    return name.endswith((" ", "\0"))
+def is_plain_without_padding(name: str) -> bool:
+    """Returns whether a stored name is a plain file name that ends with neither a blank nor a zero."""
+    if _PLAIN_NAME.fullmatch(name):
+        return True
+    return not name.endswith((" ", "\0")) and is_plain_name(name)
 
 
 def _text(values: np.ndarray[Any, Any]) -> str:
