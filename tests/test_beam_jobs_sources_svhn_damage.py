@@ -1,5 +1,6 @@
 """Damaged digitStruct.mat: an entry that is read in bulk has the values that HDF5's library reads, if it reads any."""
 
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.svhn import digit_struct
-from beam_jobs.sources.svhn.digit_struct import FIELDS, FILE_NAME, read_annotations
+from beam_jobs.sources.svhn.digit_struct import FIELDS, FILE_NAME, count_entries, read_annotations
 from beam_jobs.sources.svhn.entry import HDF5_ERRORS, read_entry
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
+from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
 
 ENTRIES = 40
@@ -82,7 +84,7 @@ def read_both(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Annotat
         in_bulk = list(read_annotations(path, "train", 0, ENTRIES))
     with h5py.File(path) as file:
         columns = [file[f"digitStruct/{field}"] for field in ("name", "bbox")]
-        found = []
+        found: list[tuple[Annotation | None, Annotation, Values | None]] = []
         for index, ours in enumerate(in_bulk):
             theirs = read_entry(file, "train", index, [column[index, 0] for column in columns], "left")
             found.append((ours, theirs, read_plainly(file, index)))
@@ -101,3 +103,22 @@ def test_mutated_entries_are_read_in_bulk_as_by_the_library_or_rejected_by_it(
     for ours, theirs, plain in read:
         assert repr(ours) == repr(theirs) or (theirs.dead and theirs.dead.reason == "unreadable_entry")
         assert plain is None or repr(plain) == repr((ours.name, ours.digits, ours.boxes))
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_file_whose_tree_would_fill_the_library_s_stack_is_refused(nodes: int, whole: bytes, tmp_path: Path) -> None:
+    data = bytearray(whole)
+    places = [match.start() for match in re.finditer(rb"TREE\0\0\x01\0", whole)][:nodes]  # groups of one node
+    for place, following in zip(places, [*places[1:], places[0]], strict=True):
+        data[place + 5] = 1
+        data[place + 32 : place + 40] = struct.pack("<Q", following - 512)
+    (tmp_path / FILE_NAME).write_bytes(data)
+    with pytest.raises(UserError, match=rf"is damaged: .* form a ring\. Received: tree at byte {places[0]}$"):
+        count_entries(tmp_path / FILE_NAME)
+
+
+def test_a_tree_of_many_levels_is_read(tmp_path: Path) -> None:
+    boxes = [[DigitBox(1, 2, 3, 4, 5)] * 3] * 100
+    write_digit_struct(tmp_path / FILE_NAME, [f"{n}.png" for n in range(100)], boxes)
+    assert re.search(rb"TREE\0[\x01-\x07]", (tmp_path / FILE_NAME).read_bytes())
+    assert count_entries(tmp_path / FILE_NAME) == 100
