@@ -466,6 +466,80 @@ def test_a_file_of_other_variables_is_refused_with_their_names_and_classes(
     assert str(caught.value).endswith(f"of one picture. Received: {received}")
 
 
+# --- other files -------------------------------------------------------------------------------
+
+
+def put_link(group: h5py.Group, field: str, folder: Path) -> None:
+    del group[field]
+    group[field] = h5py.ExternalLink(str(folder / "other.h5"), "x")
+
+
+def put_soft_link(group: h5py.Group, field: str, folder: Path) -> None:
+    group["other"] = group[field]
+    del group[field]
+    group[field] = h5py.SoftLink("other")
+
+
+def put_external_values(group: h5py.Group, field: str, folder: Path) -> None:
+    (folder / "other.bin").write_bytes(np.full(4, 55.0).tobytes())
+    del group[field]
+    group.create_dataset(field, (4, 1), np.float64, external=[(str(folder / "other.bin"), 0, 32)])
+
+
+def put_virtual_values(group: h5py.Group, field: str, folder: Path) -> None:
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["x"] = np.full((4, 1), 55.0)
+    layout = h5py.VirtualLayout((4, 1), np.float64)
+    layout[:] = h5py.VirtualSource(str(folder / "other.h5"), "x", (4, 1))
+    del group[field]
+    group.create_virtual_dataset(field, layout)
+
+
+ELSEWHERE = [put_link, put_soft_link, put_external_values, put_virtual_values]
+
+
+@pytest.mark.parametrize("put", ELSEWHERE)
+def test_values_in_another_file_are_not_read(put: Callable[[h5py.Group, str, Path], None], tmp_path: Path) -> None:
+    path = save_two(tmp_path / FILE_NAME, FOUR, "contiguous")
+    with h5py.File(path, "r+") as file:
+        put(file[file["digitStruct/bbox"][0, 0]], "left", tmp_path)
+    bad, good = read_all(path)
+    reason, detail = reason_and_detail(bad)
+    assert reason == "unreadable_entry" and detail.endswith(("not a link", "not in another file"))
+    assert good.digits == (2, 7, 4, 9)
+
+
+@pytest.mark.parametrize("put", [put_link, put_soft_link])
+@pytest.mark.parametrize("place", ["digitStruct", "digitStruct/name", "digitStruct/bbox"])
+def test_variables_that_are_links_are_refused_and_not_followed(
+    put: Callable[[h5py.Group, str, Path], None], place: str, tmp_path: Path
+) -> None:
+    path = save_two(tmp_path / FILE_NAME, FOUR)
+    with h5py.File(path, "r+") as file:
+        put(file[place].parent, place.rpartition("/")[2], tmp_path)
+    with pytest.raises(
+        UserError, match=rf"must hold digitStruct/name .* Received: .*{place.rpartition('/')[2]} \(link\)"
+    ):
+        count_entries(path)
+
+
+def test_columns_in_another_file_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / FILE_NAME, "w") as file:
+        for field in ("name", "bbox"):
+            file.create_dataset(f"digitStruct/{field}", (1, 1), np.uint8, external=[("/dev/zero", 0, 1)])
+    with pytest.raises(UserError, match=r"cannot be read: it is damaged\. .* not in another file$"):
+        count_entries(tmp_path / FILE_NAME)
+
+
+@pytest.mark.usefixtures("both_ways")
+def test_attributes_without_a_value_mark_nothing(tmp_path: Path) -> None:
+    path = save_two(tmp_path / FILE_NAME, FOUR)
+    with h5py.File(path, "r+") as file:
+        for item in (file[file["digitStruct/name"][0, 0]], file[file["digitStruct/bbox"][0, 0]]["label"]):
+            item.attrs["MATLAB_empty"], item.attrs["MATLAB_class"] = h5py.Empty("u1"), h5py.Empty("S4")
+    assert [annotation.name for annotation in read_all(path) if not annotation.dead] == ["1.png", "2.png"]
+
+
 # --- end to end --------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from h5py import h5s, h5t
 
 from beam_jobs.sources.svhn.entry import FILE_NAME, HDF5_ERRORS, read_entry
-from beam_jobs.sources.svhn.matlab import describe, is_references
+from beam_jobs.sources.svhn.matlab import describe, is_references, require_inside
 from tfrecords.errors import UserError
 
 _NOWHERE = np.uint64(2**64 - 1)
@@ -100,10 +100,10 @@ def refuse_other_schema(path: Path, file: h5py.File, columns: tuple[Column, Colu
 def _columns(file: h5py.File, path: Path) -> tuple[Column, Column]:
     """Returns the columns `name` and `bbox`."""
     try:
-        struct = file.get("digitStruct")
+        struct = _member(file, "digitStruct")
         is_struct = isinstance(struct, h5py.Group) and "name" in struct and "bbox" in struct
         if is_struct:
-            name, bbox = (_column(struct.get(field)) for field in ("name", "bbox"))
+            name, bbox = (_column(_member(struct, field)) for field in ("name", "bbox"))
             # A file cannot hold more entries than bytes: a damaged size must not fill the memory.
             if name and bbox and name.size == bbox.size <= path.stat().st_size:
                 return name, bbox
@@ -117,8 +117,15 @@ def _columns(file: h5py.File, path: Path) -> tuple[Column, Column]:
     raise UserError(rule, received)
 
 
+def _member(group: h5py.Group, name: str) -> h5py.Dataset | h5py.Group | None:
+    """Returns a member of a group, None if there is none; a link is not followed, since it can lead to any file."""
+    return group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+
+
 def _column(field: h5py.Dataset | h5py.Group | None) -> Column | None:
     """Returns a field of digitStruct as a column, None if it cannot be one."""
+    if isinstance(field, h5py.Dataset):
+        require_inside(field.id)
     if is_references(field):
         return Column(field, is_direct=False)
     is_value = isinstance(field, h5py.Group) or (isinstance(field, h5py.Dataset) and field.dtype.kind in _DIRECT_TYPES)

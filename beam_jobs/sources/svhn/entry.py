@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import h5py
-from h5py import h5d, h5g, h5o, h5r
+from h5py import h5d, h5g, h5r
 
 from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
 from beam_jobs.sources.svhn.matlab import (
@@ -17,6 +17,7 @@ from beam_jobs.sources.svhn.matlab import (
     is_empty,
     is_references,
     list_names,
+    open_member,
     read_array,
     wrong_class,
 )
@@ -78,8 +79,8 @@ def _read_fields(file: h5py.File, reference: h5py.Reference, where: str) -> dict
     if not isinstance(group, h5g.GroupID):
         raise wrong_class(group, where, "a bbox", "struct")
     try:
-        stored = [h5o.open(group, field.encode()) for field in FIELDS]
-    except KeyError:
+        stored = [open_member(group, field.encode()) for field in FIELDS]
+    except (KeyError, RuntimeError):
         if all(field.encode() in group for field in FIELDS):
             raise
         rule = f"{where}: A bbox must have the fields {', '.join(FIELDS)}."

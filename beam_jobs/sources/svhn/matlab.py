@@ -5,13 +5,14 @@ array's dimensions with the attribute `MATLAB_empty` (as `[]`: two zeros). Objec
 categoricals are handles: arrays of uint32 whose contents are elsewhere.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5s
+from h5py import h5a, h5d, h5g, h5l, h5o, h5s
 
 from beam_jobs.annotation import RejectedError
 
@@ -34,17 +35,46 @@ def read_array(dataset: Any) -> Any:
 
     Raises:
       TypeError: The object is not a dataset.
-      ValueError: There are too many values.
+      ValueError: There are too many values, or they are in another file.
     """
     if not isinstance(dataset, h5d.DatasetID):
         raise TypeError(f"values must be a dataset, not {type(dataset).__name__}")
+    require_inside(dataset)
     if is_empty(dataset):
         return np.empty(0)
-    if dataset.get_space().get_simple_extent_npoints() > _MAX_VALUES:
-        raise ValueError(f"there must be at most {_MAX_VALUES} values, not {dataset.shape}")
-    values = np.empty(dataset.shape, dataset.dtype)
+    shape = dataset.shape
+    if math.prod(shape) > _MAX_VALUES:
+        raise ValueError(f"there must be at most {_MAX_VALUES} values, not {shape}")
+    values = np.empty(shape, dataset.dtype)
     dataset.read(h5s.ALL, h5s.ALL, values)
     return values.ravel()
+
+
+def open_member(group: h5g.GroupID, name: bytes) -> Any:
+    """Returns a low-level object of a group, which a link to another file or place must not replace.
+
+    Raises:
+      KeyError: The object cannot be opened.
+      RuntimeError: There is no such object.
+      ValueError: It is a link. A link can lead to any file, even to one that never ends.
+    """
+    if group.links.get_info(name).type != h5l.TYPE_HARD:
+        raise ValueError(f"{name.decode()} must be in its group, not a link")
+    return h5o.open(group, name)
+
+
+def require_inside(dataset: h5d.DatasetID) -> None:
+    """Checks that the values of a low-level dataset are in its own file.
+
+    Raises:
+      ValueError: They are in other files.
+    """
+    if dataset.get_offset() is not None:  # it has a place in the file, as nearly all have: faster than the properties
+        return
+    properties = dataset.get_create_plist()
+    layout = properties.get_layout()
+    if layout == h5d.VIRTUAL or (layout == h5d.CONTIGUOUS and properties.get_external_count()):
+        raise ValueError("values must be in the file itself, not in another file")
 
 
 def is_empty(dataset: h5d.DatasetID) -> bool:
@@ -86,6 +116,9 @@ def _described(group: h5py.Group) -> Iterator[str]:
     for name in group:
         if name.startswith("#"):
             continue
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            yield f"{name} (link)"
+            continue
         item = group.get(name)
         found = None if item is None else class_of(item.id)
         if isinstance(item, h5py.Group):
@@ -103,6 +136,8 @@ def _attribute(item: Any, name: bytes) -> Any:
     if not h5a.exists(item, name):
         return None
     attribute = h5a.open(item, name)
+    if not attribute.get_space().get_simple_extent_npoints():
+        return None
     value = np.empty(attribute.shape, attribute.dtype)
     attribute.read(value)
     return value
