@@ -462,7 +462,7 @@ def test_a_file_of_other_variables_is_refused_with_their_names_and_classes(
         make(file)
     with pytest.raises(UserError) as caught:
         count_entries(tmp_path / FILE_NAME)
-    assert str(caught.value).startswith(f"{tmp_path / FILE_NAME} must hold digitStruct/name and digitStruct/bbox: ")
+    assert str(caught.value).startswith(f"{tmp_path / FILE_NAME} must hold digitStruct/name and digitStruct/bbox, ")
     assert str(caught.value).endswith(f"of one picture. Received: {received}")
 
 

@@ -111,7 +111,7 @@ def _columns(file: h5py.File, path: Path) -> tuple[Column, Column]:
     except HDF5_ERRORS as error:
         raise UserError(f"{path} cannot be read: it is damaged.", error) from error
     rule = (
-        f"{path} must hold digitStruct/name and digitStruct/bbox: equally long columns of references, "
+        f"{path} must hold digitStruct/name and digitStruct/bbox, equally long references, "
         "or the name and the struct of one picture."
     )
     raise UserError(rule, received)
