@@ -26,7 +26,6 @@ from beam_jobs.sources.hdf5.rings import find_ring
 from beam_jobs.sources.svhn.bulk import BulkReader, Entries
 from beam_jobs.sources.svhn.columns import open_columns, refuse_other_schema
 from beam_jobs.sources.svhn.entry import BOX_LIMIT, FIELDS, FILE_NAME, read_entry, too_long
-from beam_jobs.sources.svhn.name import is_plain_without_padding
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
 
@@ -113,7 +112,7 @@ def _annotations(entries: Entries, subset: str, first: int, digit_order: str) ->
     rows = zip(entries.names, entries.counts.tolist(), good.tolist(), strict=True)
     for index, (name, count, is_good) in enumerate(rows, first):
         number, number_boxes = tuple(islice(digits, count)), tuple(islice(boxes, count))
-        if is_good and name is not None and is_plain_without_padding(name):
+        if is_good and name is not None:
             yield Annotation(subset, name, index, number, number_boxes, too_long(subset, name, number))
         else:
             yield None

@@ -63,8 +63,6 @@ def is_plain_name(name: str) -> bool:
 
 def is_plain_without_padding(name: str) -> bool:
     """Returns whether a stored name is a plain file name that ends with neither a blank nor a zero."""
-    if _PLAIN_NAME.fullmatch(name):
-        return True
     return not name.endswith((" ", "\0")) and is_plain_name(name)
 
 
