@@ -15,7 +15,7 @@ from beam_jobs.sources.svhn.name import is_plain_without_padding
 _CODES = "<u2"
 _FIRST_SURROGATE = 0xD800
 _IS_PLAIN = np.array([bool(re.fullmatch(r"[\w.-]", chr(code), re.ASCII)) for code in range(128)] + [False] * 65408)
-"""(65536,) bool: which codes all names of SVHN consist of. Looking them up saves 4 % of the reading time against a pattern per name."""
+"""(65536,) bool: which codes all names of SVHN consist of. A pattern per name would take 4 % of the reading time."""
 
 
 @dataclass(frozen=True)
