@@ -240,7 +240,7 @@ BAD = {
         "uneven_fields",
         "{'label': 2, 'left': 2, 'top': 1, 'width': 2, 'height': 2}",
     ),
-    "a field missing": Bad(Entry(edit=without("height")), "annotation", "unreadable_entry"),
+    "a field missing": Bad(Entry(edit=without("height")), "annotation", "wrong_fields"),
     "a PNG of 16-bit grey": Bad(Entry(png(DEEP[..., 0], GREY_KIND, depth=16)), "picture", "bad_mode", "I;16"),
     "a PNG cut in its signature": not_a_picture(PLAIN[:4]),
     "a PNG cut behind its signature": not_a_picture(PLAIN[:8]),
