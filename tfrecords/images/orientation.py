@@ -74,12 +74,12 @@ def _find(data: bytes, offset: int, step: Callable[[bytes, int], _Step]) -> byte
 
 
 def _jpeg_step(data: bytes, offset: int) -> _Step:
-    """Reads a segment (ITU-T T.81, B.1.1). Nothing is searched from the first scan on."""
+    """Reads a segment (ITU-T T.81, B.1.1). Only applications' data and comments precede EXIF data."""
     kind = data[offset + 1]
-    if data[offset] != 0xFF or kind in (0xD9, 0xDA):
-        return 0, 0
     if kind == 0xFF:  # a fill byte
         return 1, 0
+    if data[offset] != 0xFF or not (0xE0 <= kind <= 0xEF or kind == 0xFE):
+        return 0, 0
     exif = 4 if kind == 0xE1 and data.startswith(EXIF_MARK, offset + 4) else 0
     return 2 + 256 * data[offset + 2] + data[offset + 3], exif
 
