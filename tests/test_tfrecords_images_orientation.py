@@ -1,6 +1,7 @@
 """Orientation: pictures are turned as viewers turn them, whatever file says so and however it is damaged."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def _stored(form: str, orientation: int) -> bytes:
     """A file of a picture that says how it is to be turned."""
     tags = Image.Exif()
     tags[0x112] = orientation
-    options = {"lossless": True} if form == "WEBP" else {}
+    options: dict[str, Any] = {"lossless": True} if form == "WEBP" else {}
     return saved(PIXELS, form, exif=tags, **options)
 
 

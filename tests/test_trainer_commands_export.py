@@ -20,7 +20,7 @@ from tfrecords.cli import main
 from tfrecords.images.crop import CropSpec
 from trainer.__main__ import COMMANDS
 from trainer.export.files import predict_model
-from trainer.export.formats import FORMATS, TOLERANCE, compare_on_noise
+from trainer.export.formats import FORMATS, TOLERANCE, Format, compare_on_noise
 from trainer.export.saved_model import write_saved_model
 from trainer.run.directory import Run
 from trainer.run.weights import load_model
@@ -303,7 +303,12 @@ def test_a_folder_may_be_named_for_a_version_or_by_the_format(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: tuple[str, ...]
 ) -> None:
     chosen = []
-    monkeypatch.setattr("trainer.commands.export.export_model", lambda kind, *_: chosen.append(kind) or 0.0)
+
+    def export_model(kind: Format, *_: Any) -> float:
+        chosen.append(kind)
+        return 0.0
+
+    monkeypatch.setattr("trainer.commands.export.export_model", export_model)
     assert export("--run-dir", run.directory, "--output", tmp_path / name, *options) == 0
     assert chosen == [FORMATS["savedmodel"]]
 

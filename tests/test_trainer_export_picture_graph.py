@@ -99,7 +99,7 @@ def test_damaged_exif_data_count_as_little_as_in_predict() -> None:
         start = whole.index(b"II*\0") - 16
         damaged = bytearray(whole)
         for place in rng.integers(start, start + 56, 2):
-            damaged[place] = rng.choice([0, 1, 3, 6, 8, 255, rng.integers(256)])
+            damaged[place] = rng.choice([0, 1, 3, 6, 8, 255, int(rng.integers(256))])
         data = bytes(damaged)
         try:
             pixels = _graph(data)

@@ -139,8 +139,8 @@ def _decode_any(data: bytes, name: str) -> NDArray[np.uint8]:
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
-        pixels = re.search(r"\d+ pixels", str(error))
-        raise _too_large(name, pixels[0] if pixels else str(error)) from error
+        size = re.search(r"\d+ pixels", str(error))
+        raise _too_large(name, size[0] if size else str(error)) from error
     except UnidentifiedImageError as error:
         # Pillow's message holds a memory address, but equal inputs must give equal dead letters.
         rule = f"{name}: The file must be a picture ({', '.join(_FORMATS)})."

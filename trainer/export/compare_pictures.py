@@ -7,7 +7,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 from PIL import Image
 
 from tfrecords.errors import UserError
@@ -24,7 +23,7 @@ _SIZES = ((1, 1), (3, 2), (0.4, 0.6))
 """Heights and widths of the pictures, as multiples of the record's size."""
 
 
-def compare_on_pictures(model: keras.Model, crop: CropSpec, output: Path) -> dict[str, tuple[NDArray, NDArray]]:
+def compare_on_pictures(model: keras.Model, crop: CropSpec, output: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns the expected and the received predictions of both signatures of a SavedModel, one below the other.
 
     Args:

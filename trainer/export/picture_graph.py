@@ -27,9 +27,7 @@ _0, _1, _4, _8 = map(np.int64, (0, 1, 4, 8))
 _WEIGHTS = (1, 1 << 8, 1 << 16, 1 << 24)
 
 
-# Traced once for both signatures of a SavedModel, and for the comparison with `predict`.
-@tf.function(input_signature=[tf.TensorSpec((), tf.string)])
-def decode_picture(data: tf.Tensor) -> tf.Tensor:
+def _decode(data: tf.Tensor) -> tf.Tensor:
     """Returns the pixels of one picture in RGB, as viewers show it: (height, width, 3) uint8.
 
     JPEG needs the accurate inverse DCT, which Pillow uses: by TensorFlow's default, grey values differ by up to 15.
@@ -55,6 +53,13 @@ def decode_picture(data: tf.Tensor) -> tf.Tensor:
     cases = [(tf.equal(tf.strings.substr(data, 0, len(start)), start), decode) for start, decode in kinds]
     pixels = tf.case(cases, lambda: tf.io.decode_image(data, channels=3, expand_animations=False))
     return tf.ensure_shape(pixels, (None, None, 3))
+
+
+# Traced once for both signatures of a SavedModel, and for the comparison with `predict`.
+decode_picture: Callable[[tf.Tensor], tf.Tensor] = tf.function(
+    _decode, input_signature=[tf.TensorSpec((), tf.string, name="data")]
+)
+"""Function of the content of one file that returns its pixels: see `_decode`."""
 
 
 def _decode_png(data: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
