@@ -331,7 +331,7 @@ def test_an_export_that_tensorflow_cannot_write_is_one_line(
 
 OTHERWISE = {
     "decode_picture": lambda data: tf.io.decode_image(data, channels=3, expand_animations=False),  # the fast DCT
-    "_resize": lambda picture, size: tf.round(tf.image.resize(picture, (size, size), "area")),
+    "resize": lambda picture, size: tf.round(tf.image.resize(picture, (size, size), "area")),
 }
 
 

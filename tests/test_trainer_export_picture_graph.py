@@ -27,11 +27,12 @@ from tests.pictures import (
     saved,
 )
 from tfrecords.images.crop import BoundingBox, CropSpec
-from tfrecords.images.decode import decode_picture, evaluation_view
+from tfrecords.images.decode import cut, decode_picture, evaluation_view
 from tfrecords.images.orientation import read_orientation
 from trainer.commands.predict import read_image
 from trainer.export.compare_pictures import GREY_TOLERANCE, sample_pictures
 from trainer.export.picture_graph import decode_picture as decode_in_graph
+from trainer.export.resize_graph import resize
 from trainer.export.saved_model import boxed_images, whole_images
 
 RGBA = np.dstack([NOISE, ALPHA])
@@ -129,6 +130,15 @@ def test_predict_cuts_a_turned_picture_by_the_box_that_viewers_show(tmp_path: Pa
         path = tmp_path / f"{orientation}.png"
         path.write_bytes(saved(np.ascontiguousarray(stored), "PNG", exif=b"Exif\0\0" + exif(orientation)))
         np.testing.assert_array_equal(read_image(path, [box], crop), evaluation_view(SMOOTH[:32], [box], crop))
+
+
+def test_enlarged_pixels_are_those_of_predict() -> None:
+    enlarge = tf.function(
+        lambda picture: resize(picture, 64), input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
+    )
+    for height, width in ((64, 64), (1, 1), (1, 64), (63, 2), (40, 29), (17, 33), (5, 57), (32, 48)):
+        picture = NOISE[:height, :width]
+        np.testing.assert_array_equal(enlarge(picture), cut(picture, BoundingBox(0, 0, height, width), 64))
 
 
 @pytest.mark.parametrize("size", [20, 54])

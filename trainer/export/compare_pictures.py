@@ -16,8 +16,8 @@ from trainer.export.files import predict_model
 from trainer.export.saved_model import boxed_images, whole_images
 
 GREY_TOLERANCE = 1
-"""Largest allowed difference between grey values of an image and of `predict`'s. TensorFlow resizes in floats, Pillow
-and OpenCV in integers. By another inverse DCT, grey values would differ by up to 15."""
+"""Largest allowed difference between grey values of an image and of `predict`'s. TensorFlow reduces pictures in floats,
+Pillow in integers. By another inverse DCT, grey values would differ by up to 15."""
 _ORIENTATION = 0x112
 _SIZES = ((1, 1), (3, 2), (0.4, 0.6))
 """Heights and widths of the pictures, as multiples of the record's size."""

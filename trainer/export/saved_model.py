@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfrecords.images.crop import CropSpec
 from tfrecords.record.schema import MAX_LENGTH
 from trainer.export.picture_graph import decode_picture
+from trainer.export.resize_graph import resize
 
 
 def write_saved_model(model: keras.Model, crop: CropSpec, output: Path) -> None:
@@ -54,7 +55,7 @@ def whole_images(pictures: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     """Returns the images of (batch,) encoded pictures, each resized as a whole: (batch, size, size, 3) float32."""
 
     def image(data: tf.Tensor) -> tf.Tensor:
-        return _resize(decode_picture(data), crop.record_size)
+        return resize(decode_picture(data), crop.record_size)
 
     return tf.map_fn(image, pictures, fn_output_signature=tf.float32)
 
@@ -90,11 +91,6 @@ def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     }
 
 
-def _resize(picture: tf.Tensor, size: int) -> tf.Tensor:
-    # Rounded, since records hold integer grey values.
-    return tf.round(tf.image.resize(picture, (size, size), antialias=True))
-
-
 def _cut_out(picture: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     """Returns the image around a box: `tfrecords.images.decode.evaluation_view` in TensorFlow.
 
@@ -108,7 +104,7 @@ def _cut_out(picture: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     edges = tf.cast(tf.round(tf.clip_by_value(edges, 0.0, tf.concat([limit, limit], 0))), tf.int32)
     part = picture[edges[0] : edges[2], edges[1] : edges[3]]
     y, x = crop.centre
-    return _resize(part, crop.crop_size)[y : y + crop.record_size, x : x + crop.record_size]
+    return resize(part, crop.crop_size)[y : y + crop.record_size, x : x + crop.record_size]
 
 
 def _predict(model: keras.Model, images: tf.Tensor, size: int) -> dict[str, tf.Tensor]:
