@@ -47,7 +47,7 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
       UserError: Another run is writing there, or the output holds another dataset and `overwrite` is not set.
     """
     filesystem.check_file_system(plan.output)
-    filesystem.make_folder(plan.output)
+    filesystem.make_folder(plan.output, lasting=True)
     with _lock(plan):
         complete = not overwrite and _is_complete(plan)
         if not complete:
@@ -107,11 +107,15 @@ def _start_or_resume(plan: Plan, overwrite: bool) -> None:
         rule = f"{plan.output} holds shards without a manifest: give --overwrite to delete them, or another --output."
         raise UserError(rule, shards[0])
     # run.json first: without it, the run after a kill in here starts from the beginning.
-    filesystem.delete([run, *(plan.path(name) for name in (*_OTHER_FILES, *shards))])
+    filesystem.delete([run, *(plan.path(name) for name in _OTHER_FILES)])
+    # No power cut may leave a manifest that names deleted shards.
+    filesystem.sync_names(plan.output)
+    filesystem.delete([plan.path(name) for name in shards])
     _clear_scratch(plan)
     filesystem.delete_folder(plan.results)
     filesystem.make_folder(plan.results)
     filesystem.publish(run, [json.dumps(ours, indent=1).encode()], plan.scratch)
+    filesystem.sync_names(plan.work)
 
 
 def _clear_scratch(plan: Plan) -> None:
