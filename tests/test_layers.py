@@ -18,7 +18,7 @@ FORBIDDEN = {
 }
 
 # Small modules that every room may import. They import only each other.
-_TOOLS = ("_version", "errors", "digests", "nested", "spawn", "flags", "cli")
+_TOOLS = ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "typed_json")
 TOOLS = {f"tfrecords.{name}" for name in _TOOLS}
 
 # What each room may import besides itself and the tools. A room is a module, or a package with all that is in it; a

@@ -167,7 +167,7 @@ def test_a_folder_is_on_the_disk_with_everything_in_it(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_bytes(b"old")
     whole = {f"out/inner/{index}": b"%d" % index for index in range(count)}
-    seen = set()
+    seen: set[str] = set()
 
     def look() -> None:
         found = disk.files()

@@ -1,4 +1,4 @@
-"""The error that a command line prints as one line."""
+"""The error that a command line prints as one line, and texts that fit one."""
 
 from typing import Any
 
@@ -14,3 +14,11 @@ class UserError(ValueError):
           received: Offending value, appended as `Received: ...`; None appends nothing.
         """
         super().__init__(rule if received is None else f"{rule} Received: {received}")
+
+
+def printable(text: str) -> str:
+    """Returns a text with each line break, escape sequence and the like as Python writes it between quotes.
+
+    Names and values in files are anybody's, and must not reach the terminal as they are.
+    """
+    return text if text.isprintable() else repr(text)[1:-1]

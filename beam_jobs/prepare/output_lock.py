@@ -16,6 +16,7 @@ from tfrecords._version import __version__
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.nested import flatten
+from tfrecords.typed_json import parse_object
 
 REJECTED_MANIFEST = "manifest.rejected.json"
 """Name of the manifest if too many pictures were rejected: the directory is no dataset then."""
@@ -81,7 +82,7 @@ def _is_complete(plan: Plan) -> bool:
     """
     if not filesystem.exists(plan.path(MANIFEST)):
         return False
-    manifest = Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.output)
+    manifest = Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.path(MANIFEST))
     found = {"config": manifest.config, "sources": {s.subset: s.annotations_sha256 for s in manifest.sources}}
     _refuse_other(plan, found, "a dataset")
     return True
@@ -96,11 +97,11 @@ def _start_or_resume(plan: Plan, overwrite: bool) -> None:
     run = filesystem.join(plan.work, _RUN)
     ours = _describe(plan)
     if filesystem.exists(run) and not filesystem.exists(plan.path(MANIFEST)):
-        interrupted = json.loads(filesystem.read_bytes(run))
+        interrupted = _read_description(run)
         if interrupted == ours:
             _clear_scratch(plan)
             return
-        if not overwrite:
+        if not overwrite and interrupted is not None:
             _refuse_other(plan, interrupted, "an unfinished dataset")
     shards = [name for name in filesystem.list_names(plan.output) if _SHARD.fullmatch(name)]
     if shards and not overwrite and not filesystem.exists(plan.path(REJECTED_MANIFEST)):
@@ -133,6 +134,14 @@ def _describe(plan: Plan) -> dict[str, Any]:
     described = {"config": plan.config.to_dict(), "sources": sources, "versions": versions(plan.config.source)}
     as_read: dict[str, Any] = json.loads(json.dumps(described))
     return as_read
+
+
+def _read_description(run: str) -> dict[str, Any] | None:
+    """Returns the description of an interrupted run, or None if it is damaged: then nothing of that run is known."""
+    try:
+        return parse_object(filesystem.read_bytes(run), run)
+    except UserError:
+        return None
 
 
 def _refuse_other(plan: Plan, found: dict[str, Any], what: str) -> None:

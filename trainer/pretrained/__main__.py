@@ -1,7 +1,6 @@
 """python -m trainer.pretrained: copies a run's weights into the package, as `make pretrained` does."""
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
+from tfrecords.typed_json import parse_object
 from trainer.pretrained import CARD, DIRECTORY
 from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 
@@ -46,8 +46,12 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
     for name, command in ((WEIGHTS, "train"), (EVALUATION, "evaluate")):
         if not (run_dir / name).is_file():
             raise UserError(f"{run_dir} must have {name}: `python -m trainer {command}` creates it.")
-    evaluation = json.loads((run_dir / EVALUATION).read_text(encoding="utf-8"))
-    filled, sections = _SCORES.subn(lambda found: found[1] + scores_table(run, evaluation) + found[2], card)
+    evaluation = parse_object((run_dir / EVALUATION).read_bytes(), str(run_dir / EVALUATION))
+    try:
+        table = scores_table(run, evaluation)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{run_dir} must have all scores, and the examples of its dataset.", repr(error)) from error
+    filled, sections = _SCORES.subn(lambda found: found[1] + table + found[2], card)
     if sections != 1:
         raise UserError("The model card must have one section for the scores.", sections)
     write_json(folder / CONFIG, portable(run.content))
