@@ -18,6 +18,7 @@ from tests.forked import Forked
 from tfrecords import Manifest
 from tfrecords.cli import main
 from tfrecords.commands.validate import find_errors
+from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 
 OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
@@ -180,6 +181,27 @@ def test_an_overwriting_run_that_was_killed_goes_on_where_it_was(
     assert prepare(drawn, output, "--overwrite") == 0
     assert re.search(r"\d shards were already complete", capsys.readouterr().out)
     assert digests(output) == digests(undisturbed)
+
+
+@pytest.mark.parametrize("left", [b"", b"[1]", b"\0" * 400, b"{}"])
+def test_shards_of_a_run_whose_description_is_damaged_are_not_deleted_unasked(
+    drawn: Path, tmp_path: Path, left: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "svhn-train.tfrecord-00000-of-00001").write_bytes(b"somebody's")
+    (tmp_path / ".prepare").mkdir()
+    (tmp_path / ".prepare" / "run.json").write_bytes(left)
+    assert prepare(drawn, tmp_path) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {tmp_path} holds shards without a manifest: give --overwrite")
+
+
+def test_a_damaged_manifest_in_the_output_is_named(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / MANIFEST).write_text('{"schema_version": 1, "splits": []}')
+    assert prepare(drawn, tmp_path) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {tmp_path / MANIFEST} must have exactly the fields name, image")
 
 
 def test_shards_of_unknown_origin_are_not_deleted_unasked(

@@ -17,6 +17,8 @@ class Inner:
     def __post_init__(self) -> None:
         if self.share > 1:
             raise UserError("share must be 0..1.", self.share)
+        if self.name == "bad":
+            raise UserError("name must be good.", "b\nad")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def test_values_become_dataclasses() -> None:
         ({"inner": [{"share": 1, "name": "b"}, 5]}, "f.json: inner[1] must be an object. Received: 5"),
         ({"inner": [{"share": True, "name": "b"}]}, "f.json: inner[0].share must be a number. Received: True"),
         ({"inner": [{"share": 1, "name": "a\n"}]}, r"f.json: inner[0].name must be letters. Received: 'a\n'"),
+        ({"inner": [{"share": 1, "name": "bad"}]}, r"f.json: inner[0] is wrong: name must be good. Received: b\nad"),
         ({"inner": [{"share": 2, "name": "a"}]}, "f.json: inner[0] is wrong: share must be 0..1. Received: 2"),
         (
             {"inner": [{"share": 1}]},

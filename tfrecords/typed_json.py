@@ -114,8 +114,9 @@ def from_json(kind: type[_T], value: Any, name: str) -> _T:
     try:
         read: _T = _reader(hint)(value)
     except _WrongValueError as error:
-        position = "".join(reversed(error.steps)).lstrip(".") or "the object"
-        raise UserError(f"{name}: {position} {error.rule}", error.received) from error
+        position = "".join(reversed(error.steps)).lstrip(".")
+        where = f"{name}: {position}" if position else name
+        raise UserError(f"{where} {error.rule}", error.received) from error
     return read
 
 
@@ -235,6 +236,6 @@ def _object_reader(kind: Any) -> _Read:
             return kind(**values)
         except UserError as error:
             # Ranges that the dataclass itself checks.
-            raise _WrongValueError(f"is wrong: {error}", None) from error
+            raise _WrongValueError(f"is wrong: {shorten(str(error))}", None) from error
 
     return read_object
