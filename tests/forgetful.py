@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tfrecords.files import publish
+
 
 class ForgetfulDisk:
     """What is on the disk: the bytes of each synced file and the names in each synced folder, by inode.
 
-    Renames, deletions and writes since the last `os.fsync` of their file or folder are lost.
+    Renames, deletions and writes since the last `os.fsync` of their file or folder, or of everything, are lost.
     """
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, on_sync: Callable[[], None] | None = None) -> None:
@@ -31,7 +33,7 @@ class ForgetfulDisk:
         self.syncs = 0
         for path in (root, *root.rglob("*")):
             self._store(path)
-        fsync, on_sync = os.fsync, on_sync or (lambda: None)
+        fsync, sync_all, on_sync = os.fsync, publish._sync_file_system, on_sync or (lambda: None)
 
         def watched(descriptor: int) -> None:
             fsync(descriptor)
@@ -39,7 +41,15 @@ class ForgetfulDisk:
             self.syncs += 1
             on_sync()
 
+        def watched_all(folder: Path) -> None:
+            sync_all(folder)
+            for path in (root, *root.rglob("*")):
+                self._store(path)
+            self.syncs += 1
+            on_sync()
+
         monkeypatch.setattr(os, "fsync", watched)
+        monkeypatch.setattr(publish, "_sync_file_system", watched_all)
 
     def files(self) -> dict[str, bytes]:
         """Returns the bytes of each file below the root by its path; a file that was never synced is empty."""
