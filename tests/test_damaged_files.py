@@ -36,6 +36,7 @@ from tfrecords.files.index import index_path
 from tfrecords.files.record_file import RecordFile
 from trainer.fit.checkpoint import Checkpoints, Progress
 from trainer.models import MODELS
+from trainer.pretrained.__main__ import publish
 from trainer.report.inputs import load_run
 from trainer.report.page import render
 from trainer.run.config import TrainConfig
@@ -340,3 +341,14 @@ def test_weights_of_a_model_with_fewer_layers_do_not_leave_random_ones(
     with warnings.catch_warnings(), pytest.raises(UserError, match=r"must hold the weights of tiny\. Received: "):
         warnings.simplefilter("ignore")
         load_model(run)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"whole_number_accuracy_interval": "ab"}'])
+def test_weights_are_not_copied_into_the_package_with_damaged_scores(
+    untrained: Path, tmp_path: Path, text: str
+) -> None:
+    run_dir = Path(shutil.copytree(untrained, tmp_path / "run"))
+    (run_dir / EVALUATION).write_text(text)
+    with pytest.raises(UserError, match=r"evaluation\.json must be a JSON object|must have all scores"):
+        publish(run_dir, tmp_path / "package", "")
+    assert not (tmp_path / "package").exists()
