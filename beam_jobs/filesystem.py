@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.files import publish as local
 from tfrecords.files.publish import atomic_path
 
 _BUFFER_BYTES = 1 << 20
@@ -93,7 +94,8 @@ def _encoded(path: str) -> bytes:
 def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:
     """Writes a file that appears complete or not at all: first in the folder `scratch`, then renamed.
 
-    A worker that outlives its killed job finds its scratch folder deleted, and writes nothing more.
+    A local file is on the disk before it gets its name; `sync_names` waits for the name. A worker that outlives its
+    killed job finds its scratch folder deleted, and writes nothing more.
 
     Args:
       path: Path of the file.
@@ -106,7 +108,7 @@ def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:
     try:
         if is_local(path):
             with (
-                atomic_path(Path(path), Path(scratch)) as temporary,
+                atomic_path(Path(path), Path(scratch), wait_for_name=False) as temporary,
                 temporary.open("wb", buffering=_BUFFER_BYTES) as stream,
             ):
                 stream.writelines(chunks)
@@ -133,6 +135,12 @@ def delete(paths: list[str]) -> None:
     _beam().delete([path for path in paths if exists(path)])
 
 
+def sync_names(folder: str) -> None:
+    """Waits until all that was published in, and deleted from, a local folder is so on the disk."""
+    if is_local(folder):
+        local.sync_names(Path(folder))
+
+
 def list_names(folder: str) -> list[str]:
     """Returns the sorted names of the files directly in `folder`; none if there is no such folder."""
     if not exists(folder):
@@ -146,15 +154,19 @@ def list_folders(path: str) -> list[str]:
     return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
 
 
-def make_folder(path: str) -> None:
+def make_folder(path: str, lasting: bool = False) -> None:
     """Creates a folder and its parents if they do not exist; file systems other than the local one need none.
+
+    Args:
+      path: Path of the folder.
+      lasting: Whether to wait until the names of new folders are on the disk.
 
     Raises:
       UserError: There is something else at `path`, or the folder cannot be created.
     """
     if is_local(path):
         try:
-            Path(path).mkdir(parents=True, exist_ok=True)
+            local.make_folder(Path(path)) if lasting else Path(path).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             rule = f"It must be a folder, or a place for a new folder ({error.strerror})."
             raise UserError(rule, path) from error

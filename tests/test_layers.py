@@ -18,9 +18,8 @@ FORBIDDEN = {
 }
 
 # Small modules that every room may import. They import only each other.
-TOOLS = {
-    f"tfrecords.{name}" for name in ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "progress")
-}
+_TOOLS = ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "progress", "typed_json")
+TOOLS = {f"tfrecords.{name}" for name in _TOOLS}
 
 # What each room may import besides itself and the tools. A room is a module, or a package with all that is in it; a
 # module belongs to the most specific room. Names without a package are rooms of the same package. A room may import
@@ -50,7 +49,7 @@ ROOMS = {
         "annotation filesystem sources.base sources.hdf5 tfrecords.record tfrecords.images tfrecords.files"
     ),
     "beam_jobs.sources": "sources.base sources.*",
-    "beam_jobs.download": "file_lock filesystem",
+    "beam_jobs.download": "file_lock filesystem tfrecords.files",
     "beam_jobs.prepare": (
         "annotation filesystem file_lock sources sources.base "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.forgetful import ForgetfulDisk
 from tests.forked import Forked
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import MANIFEST
@@ -318,6 +319,29 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogC
         assert caplog.messages == [f"{newest} is damaged and skipped."]
     for found, saved in zip(fresh[0].weights, first[0].weights, strict=True):
         np.testing.assert_array_equal(found.numpy(), saved.numpy())
+
+
+def test_no_power_cut_leaves_a_run_without_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor with half of the best weights."""
+    model, optimizer = _built(0)
+    checkpoints = Checkpoints(tmp_path / CHECKPOINTS, keep=1)
+    seen: list[dict[str, bytes]] = []
+    disk = ForgetfulDisk(tmp_path, monkeypatch, lambda: seen.append(disk.files()))
+    for step in (1, 2):
+        weights.save_weights(model, tmp_path / WEIGHTS)
+        kept = (tmp_path / WEIGHTS).read_bytes()
+        assert disk.files()[WEIGHTS] == kept
+        checkpoints.save(step, Progress(step=step), model, optimizer)
+    for index, files in enumerate(seen):
+        for name, data in files.items():
+            (tmp_path / "after" / str(index) / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "after" / str(index) / name).write_bytes(data)
+    restored = [
+        Checkpoints(tmp_path / "after" / str(index) / CHECKPOINTS, keep=1).restore(model, optimizer)
+        for index in range(len(seen))
+    ]
+    steps = [progress.step if progress else 0 for progress in restored]
+    assert steps == sorted(steps) and set(steps) == {0, 1, 2}
 
 
 def test_checkpoints_of_a_run_that_nobody_knows_are_not_gone_on_from(tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_an_epoch_trained_twice_counts_once_and_an_unfinished_line_is_left_out(r
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("config.json", "{", r"config\.json must be JSON\. Received: "),
+        ("config.json", "{", r"config\.json must be a JSON object\. Received: "),
         ("evaluation.json", "[1]", r"evaluation\.json must be a JSON object\. Received: \[1\]"),
         ("evaluation.json", '{"confusion": [[1]]}', r"10 lists of 10 counts\. Received: \[\[1\]\]"),
         ("evaluation.json", '{"by_length": [1]}', r"by_length must be a list of objects\. Received: \[1\]"),

@@ -1,4 +1,4 @@
-"""The error that a command line prints as one line, and the line of an error of the operating system."""
+"""The error that a command line prints as one line, and texts that fit one."""
 
 import os
 from typing import Any
@@ -23,3 +23,11 @@ def one_line(error: Exception) -> str:
         return str(error)
     files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     return f"{' -> '.join(files) or 'a file cannot be read or written'}: {error.strerror}"
+
+
+def printable(text: str) -> str:
+    """Returns a text with each line break, escape sequence and the like as Python writes it between quotes.
+
+    Names and values in files are anybody's, and must not reach the terminal as they are.
+    """
+    return text if text.isprintable() else repr(text)[1:-1]

@@ -16,6 +16,7 @@ from tfrecords._version import __version__
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.nested import flatten
+from tfrecords.typed_json import parse_object
 
 REJECTED_MANIFEST = "manifest.rejected.json"
 """Name of the manifest if too many pictures were rejected: the directory is no dataset then."""
@@ -47,7 +48,7 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
       UserError: Another run is writing there, or the output holds another dataset and `overwrite` is not set.
     """
     filesystem.check_file_system(plan.output)
-    filesystem.make_folder(plan.output)
+    filesystem.make_folder(plan.output, lasting=True)
     with _lock(plan):
         complete = not overwrite and _is_complete(plan)
         if not complete:
@@ -81,7 +82,7 @@ def _is_complete(plan: Plan) -> bool:
     """
     if not filesystem.exists(plan.path(MANIFEST)):
         return False
-    manifest = Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.output)
+    manifest = Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.path(MANIFEST))
     found = {"config": manifest.config, "sources": {s.subset: s.annotations_sha256 for s in manifest.sources}}
     _refuse_other(plan, found, "a dataset")
     return True
@@ -96,22 +97,26 @@ def _start_or_resume(plan: Plan, overwrite: bool) -> None:
     run = filesystem.join(plan.work, _RUN)
     ours = _describe(plan)
     if filesystem.exists(run) and not filesystem.exists(plan.path(MANIFEST)):
-        interrupted = json.loads(filesystem.read_bytes(run))
+        interrupted = _read_description(run)
         if interrupted == ours:
             _clear_scratch(plan)
             return
-        if not overwrite:
+        if not overwrite and interrupted is not None:
             _refuse_other(plan, interrupted, "an unfinished dataset")
     shards = [name for name in filesystem.list_names(plan.output) if _SHARD.fullmatch(name)]
     if shards and not overwrite and not filesystem.exists(plan.path(REJECTED_MANIFEST)):
         rule = f"{plan.output} holds shards without a manifest: give --overwrite to delete them, or another --output."
         raise UserError(rule, shards[0])
     # run.json first: without it, the run after a kill in here starts from the beginning.
-    filesystem.delete([run, *(plan.path(name) for name in (*_OTHER_FILES, *shards))])
+    filesystem.delete([run, *(plan.path(name) for name in _OTHER_FILES)])
+    # No power cut may leave a manifest that names deleted shards.
+    filesystem.sync_names(plan.output)
+    filesystem.delete([plan.path(name) for name in shards])
     _clear_scratch(plan)
     filesystem.delete_folder(plan.results)
     filesystem.make_folder(plan.results)
     filesystem.publish(run, [json.dumps(ours, indent=1).encode()], plan.scratch)
+    filesystem.sync_names(plan.work)
 
 
 def _clear_scratch(plan: Plan) -> None:
@@ -129,6 +134,14 @@ def _describe(plan: Plan) -> dict[str, Any]:
     described = {"config": plan.config.to_dict(), "sources": sources, "versions": versions(plan.config.source)}
     as_read: dict[str, Any] = json.loads(json.dumps(described))
     return as_read
+
+
+def _read_description(run: str) -> dict[str, Any] | None:
+    """Returns the description of an interrupted run, or None if it is damaged: then nothing of that run is known."""
+    try:
+        return parse_object(filesystem.read_bytes(run), run)
+    except UserError:
+        return None
 
 
 def _refuse_other(plan: Plan, found: dict[str, Any], what: str) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from tfrecords.dataset.manifest import Manifest
+from tfrecords.errors import printable
 from tfrecords.nested import flatten
 from tfrecords.record.schema import FEATURES
 
@@ -54,4 +55,4 @@ def format_manifest(manifest: Manifest, directory: str | Path) -> str:
     # A configuration without values has no line.
     lines += [f"  {name} {value}" for name, value in flatten(manifest.config).items() if value != {}]
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -9,18 +9,19 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content, read_manifest
 from tfrecords.dataset.reader import read_records
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, printable
 from tfrecords.files.framing import FRAMING_BYTES, RecordLocation
 from tfrecords.files.index import format_index, index_path
+from tfrecords.files.parquet import STRINGS, STRINGS_OR_NULLS, read_columns
 from tfrecords.files.shards import file_sha256
 from tfrecords.flags import add_renamed, local_path
 from tfrecords.record.codec import decode
 from tfrecords.record.schema import check_example
+from tfrecords.typed_json import step_name
 
 EPILOG = """\
 example:
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         errors = find_errors(args.directory, manifest)
     count = 0
     for count, error in enumerate(errors, start=1):
-        tqdm.write(f"error: {error}", file=sys.stderr)
+        tqdm.write(f"error: {printable(error)}", file=sys.stderr)
         if count == args.max_errors:
             print(f"stopped after {count} errors (--max-errors)", file=sys.stderr)
             break
@@ -86,7 +87,7 @@ def find_manifest_errors(data: bytes, name: str) -> Iterator[str]:
 
     schema = json.loads((resources.files("tfrecords") / "manifest.schema.json").read_bytes())
     for error in Draft202012Validator(schema).iter_errors(parse_content(data, name)):
-        position = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+        position = "".join(map(step_name, error.absolute_path))
         yield f"{name}: {position.lstrip('.') or 'the object'}: {_shorten(error.message)}"
 
 
@@ -192,7 +193,11 @@ def _annotation_errors(directory: Path, manifest: Manifest, pictures: set[str]) 
     path = directory / ANNOTATIONS
     if not path.is_file():
         return
-    rows = pq.read_table(path, columns=["key", "reason"]).to_pydict()
+    try:
+        rows = read_columns(path, {"key": STRINGS, "reason": STRINGS_OR_NULLS})
+    except UserError as error:
+        yield str(error)
+        return
     total = sum(source.pictures for source in manifest.sources)
     if len(rows["key"]) != total:
         yield f"{path}: {total} pictures were read, it has {len(rows['key'])} rows"

@@ -48,14 +48,13 @@ class Records:
         Raises:
           UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
         """
-        images = ImageCache(self.directory, split, self.manifest)
-        for shard in images.shards:
+        for shard in self.manifest.split(split).shards:
             path = self.directory / shard.file
             if not path.is_file():
                 raise UserError(f"{path}: there is no such shard.")
             if (found := path.stat().st_size) != shard.bytes:
                 raise UserError(f"{path} must be of {shard.bytes} bytes, as the manifest states.", found)
-        return images
+        return ImageCache(self.directory, split, self.manifest)
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts of the dataset that config.json records."""

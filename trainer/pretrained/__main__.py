@@ -1,7 +1,6 @@
 """python -m trainer.pretrained: copies a run's weights into the package, as `make pretrained` does."""
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
+from tfrecords.typed_json import parse_object
 from trainer.pretrained import CARD, DIRECTORY
 from trainer.run.directory import CONFIG, WEIGHTS, Run, write_json
 from trainer.run.evaluations import EvaluationFiles, find_evaluations
@@ -49,8 +49,12 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
     for path, command in ((run.weights, "train"), (files.scores, "evaluate")):
         if not path.is_file():
             raise UserError(f"{run_dir} must have {path.name}: `python -m trainer {command}` creates it.")
-    evaluation = json.loads(files.scores.read_text(encoding="utf-8"))
-    filled, sections = _SCORES.subn(lambda found: found[1] + scores_table(run, evaluation) + found[2], card)
+    evaluation = parse_object(files.scores.read_bytes(), str(files.scores))
+    try:
+        table = scores_table(run, evaluation)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{run_dir} must have all scores, and the examples of its dataset.", repr(error)) from error
+    filled, sections = _SCORES.subn(lambda found: found[1] + table + found[2], card)
     if sections != 1:
         raise UserError("The model card must have one section for the scores.", sections)
     write_json(folder / CONFIG, portable(run.content))

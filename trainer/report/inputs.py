@@ -1,13 +1,13 @@
 """The files of a run directory, read and checked; every file except config.json may be missing."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
+from tfrecords.typed_json import parse_object, shorten
 from trainer.run.cut import Cut, check_cut, cut_of, differences
 from trainer.run.directory import CONFIG, HISTORY
 from trainer.run.evaluations import PREFERRED_SPLITS, EvaluationFiles, find_evaluations
@@ -73,7 +73,7 @@ def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = No
     recorded = evaluation.get("data") or config.get("data")
     data_dir = data_dir or (Path(str(recorded)) if recorded else None)
     manifest = _read_bytes(data_dir / MANIFEST) if data_dir else None
-    described = _parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {}
+    described = parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {}
     rule = f"{data_dir} must be cut as the images of the run: use --data for the dataset that was evaluated"
     trained, evaluated = _trained_cut(config), evaluation.get("cut")
     evaluated = evaluated if isinstance(evaluated, dict) else trained
@@ -104,13 +104,13 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    *lines, _ = path.read_bytes().split(b"\n")
     epochs = {}
     for count, line in enumerate(lines, start=1):
         where = f"{path}, line {count}"
-        row = _parse_object(line, where)
+        row = parse_object(line, where)
         if type(row.get("epoch")) is not int:
-            raise UserError(f"{where} must have an integer epoch.", row.get("epoch"))
+            raise UserError(f"{where} must have an integer epoch.", shorten(str(row.get("epoch"))))
         # A resumed run may repeat an epoch; its later line is that of the weights.
         epochs[row["epoch"]] = row
     return [epochs[epoch] for epoch in sorted(epochs)]
@@ -173,11 +173,11 @@ def _read_evaluation(path: Path) -> dict[str, Any]:
     evaluation = _read_object(path)
     confusion = evaluation.get("confusion")
     if confusion is not None and not _is_confusion(confusion):
-        raise UserError(f"{path}: confusion must be a list of 10 lists of 10 counts.", confusion)
+        raise UserError(f"{path}: confusion must be a list of 10 lists of 10 counts.", shorten(str(confusion)))
     for name in ("position_accuracy", "by_length"):
         rows = evaluation.get(name) or []
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise UserError(f"{path}: {name} must be a list of objects.", rows)
+            raise UserError(f"{path}: {name} must be a list of objects.", shorten(str(rows)))
     return evaluation
 
 
@@ -192,18 +192,8 @@ def _is_confusion(value: Any) -> bool:
 
 def _read_object(path: Path) -> dict[str, Any]:
     content = _read_bytes(path)
-    return {} if content is None else _parse_object(content, str(path))
+    return {} if content is None else parse_object(content, str(path))
 
 
 def _read_bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
-
-
-def _parse_object(text: str | bytes, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{where} must be JSON.", error) from error
-    if not isinstance(value, dict):
-        raise UserError(f"{where} must be a JSON object.", value)
-    return value

@@ -78,7 +78,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         content = _present(path, content, TrainConfig)
     except FileNotFoundError as error:
         raise UserError("--config must be a file.", path) from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} must be TOML, or a run's config.json.", error) from error
     expected = {**defaults(Settings), **dict.fromkeys(_PATHS, "")}
     nested = set(settings_of(AugmentConfig))

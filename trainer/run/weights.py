@@ -1,11 +1,13 @@
 """Weights of a model: written to a run directory, and read from one."""
 
+import warnings
 from pathlib import Path
 
 import keras
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path
+from tfrecords.typed_json import shorten
 from trainer.models import build_model
 from trainer.pretrained import run_directory
 from trainer.run.cut import Cut, check_cut, run_cut
@@ -55,7 +57,12 @@ def load_model(run: Run) -> keras.Model:
         )
     model = build_model(run.config.model, run.image_shape)
     try:
-        model.load_weights(run.weights)
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{run.weights} must hold the weights of {run.config.model}.", error) from error
+        with warnings.catch_warnings():
+            # Keras warns of weights that are missing from the file, and leaves random ones in their place.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(run.weights)
+    # Keras and HDF5 raise whatever a damaged file leads them to.
+    except Exception as error:
+        rule = f"{run.weights} must hold the weights of {run.config.model}."
+        raise UserError(rule, shorten(str(error))) from error
     return model
