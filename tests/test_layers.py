@@ -18,7 +18,10 @@ FORBIDDEN = {
 }
 
 # Small modules that every room may import. They import only each other.
-TOOLS = {f"tfrecords.{name}" for name in ("_version", "errors", "digests", "nested", "spawn", "flags", "cli")}
+TOOLS = {
+    f"tfrecords.{name}"
+    for name in ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "interrupts", "progress")
+}
 
 # What each room may import besides itself and the tools. A room is a module, or a package with all that is in it; a
 # module belongs to the most specific room. Names without a package are rooms of the same package. A room may import

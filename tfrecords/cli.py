@@ -4,6 +4,7 @@ import argparse
 import importlib
 import os
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from types import ModuleType
 
 from tfrecords._version import __version__
 from tfrecords.errors import UserError
+from tfrecords.interrupts import SIGNALS, describe, ending_at_once, interruptible
 
 _CLOSED_PIPE = 141
 """Exit code: 128 plus the value of SIGPIPE, as shells report it for `git log | head`."""
@@ -47,8 +49,8 @@ def main(
     """Parses `argv`, runs the command and returns its exit code.
 
     A `UserError` or an `OSError` becomes one line on standard error and exit code 1 (`--verbose` adds the traceback);
-    any other exception is a bug and is raised. If the reader of a pipe closes it, as `head` does, the program ends
-    silently with exit code 141.
+    any other exception is a bug and is raised. SIGINT and SIGTERM become one line and exit code 130 or 143. If the
+    reader of a pipe closes it, as `head` does, the program ends silently with exit code 141.
 
     Args:
       prog: Name of the program in usage lines.
@@ -60,10 +62,18 @@ def main(
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         try:
-            return _run(_parse(prog, description, commands, argv, start))
+            with ending_at_once():
+                args = _parse(prog, description, commands, argv, start)
+            # TensorFlow keeps the main thread for minutes, in which nothing could be raised.
+            with interruptible(SIGNALS if args.command.extra != "train" else [signal.SIGINT]):
+                return _run(args)
         finally:
             # Flushed here, because Python would print a traceback for a closed pipe or a full disk at exit.
             sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        line, code = describe(interrupt)
+        print(line, file=sys.stderr)
+        return code
     except BrokenPipeError:
         _discard_closed_pipes()
         return _CLOSED_PIPE
@@ -139,9 +149,6 @@ def _run(args: argparse.Namespace) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped: interrupted", file=sys.stderr)
-        return 130
 
 
 def _discard_closed_pipes() -> bool:

@@ -1,6 +1,7 @@
 """`python -m beam_jobs prepare`: a source's pictures and annotations to a dataset directory of TFRecords."""
 
 import argparse
+import contextlib
 import sys
 import time
 from dataclasses import MISSING, dataclass
@@ -19,7 +20,13 @@ from beam_jobs.prepare.memory import limit_malloc_arenas
 from beam_jobs.prepare.monitoring import read_metrics, watch_progress
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
-from beam_jobs.prepare.runner import leaves_processors_idle, one_line_errors, parse_beam_options
+from beam_jobs.prepare.runner import (
+    is_of_this_process,
+    leaves_processors_idle,
+    make_runner,
+    one_line_errors,
+    parse_beam_options,
+)
 from beam_jobs.prepare.split_warnings import COLUMNS, few_validation_pictures, shared_pictures
 from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 from beam_jobs.sources import SOURCES, load_source
@@ -27,6 +34,7 @@ from beam_jobs.sources.base import Subset
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.flags import add_flags, from_flags, setting
+from tfrecords.interrupts import ending_at_once
 
 EPILOG = """\
 examples:
@@ -88,14 +96,26 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     job: PrepareJob = from_flags(PrepareJob, vars(args))
     config = config_from_flags(vars(args))
     options = parse_beam_options(beam_options)
-    subsets = _find_subsets(job)
-    plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
-    if plan.config != config and "validation_fraction" in vars(args):
-        _warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
+    # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
+    with ending_at_once("the same command resumes") if is_of_this_process(options) else contextlib.nullcontext():
+        subsets = _find_subsets(job)
+        plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
+        if plan.config != config and "validation_fraction" in vars(args):
+            _warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
+        _prepare(plan, options, job.overwrite, args.verbose)
+    return 0
+
+
+def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: bool) -> None:
+    """Makes the dataset of a plan unless it is complete, and prints a summary.
+
+    Raises:
+      UserError: The output cannot be used, or too many pictures were rejected.
+    """
     start = time.monotonic()
-    with lock_output(plan, job.overwrite) as complete:
+    with lock_output(plan, overwrite) as complete:
         if not complete:
-            with watch_progress(plan), one_line_errors(args.verbose):
+            with watch_progress(plan), one_line_errors(verbose):
                 result = run_pipeline(plan, options)
     if not complete:
         _print_metrics(*read_metrics(result))
@@ -104,7 +124,6 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     done = "were already prepared" if complete else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {plan.output}")
-    return 0
 
 
 def _find_subsets(job: PrepareJob) -> tuple[Subset, ...]:
@@ -125,7 +144,7 @@ def _warn(line: str) -> None:
 def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
     """Runs the pipeline of a plan and waits until it has finished."""
     limit_malloc_arenas()
-    pipeline = beam.Pipeline(options=options)
+    pipeline = beam.Pipeline(runner=make_runner(options), options=options)
     (
         pipeline
         | "ReadAnnotations" >> ReadAnnotations(plan)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from beam_jobs.sample.difficulty import STYLES
 from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
@@ -24,6 +23,7 @@ from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path, atomic_write
 from tfrecords.flags import add_flags, from_flags, setting
+from tfrecords.progress import Progress, progress
 from tfrecords.spawn import spawn_map
 
 EPILOG = """\
@@ -166,9 +166,9 @@ def _draw(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, .
     tasks = {subset: _tasks(folder, subset, config, faces) for subset, folder in folders.items()}
     # One map for both: the processes draw the next subset while digitStruct.mat is written.
     drawn = spawn_map(_draw_range, list(chain(*tasks.values())), jobs)
-    with closing(drawn), tqdm(total=config.count, unit=" pictures") as bar:
+    with closing(drawn), progress("drawing", config.count, "pictures") as bar:
         for subset, folder in folders.items():
-            bar.set_description(f"drawing {subset}")
+            bar.rename(f"drawing {subset}")
             boxes = _counted(chain.from_iterable(islice(drawn, len(tasks[subset]))), bar)
             names = [f"{index}.png" for index in range(1, config.subset_counts[subset] + 1)]
             write_digit_struct(folder / "digitStruct.mat", names, boxes)
@@ -191,7 +191,7 @@ def _draw_range(task: _Task) -> list[Boxes]:
     return boxes
 
 
-def _counted(boxes: Iterator[Boxes], bar: tqdm) -> Iterator[Boxes]:
+def _counted(boxes: Iterator[Boxes], bar: Progress) -> Iterator[Boxes]:
     for picture in boxes:
         bar.update()
         yield picture

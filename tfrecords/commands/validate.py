@@ -9,7 +9,6 @@ from importlib import resources
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content, read_manifest
 from tfrecords.dataset.reader import read_records
@@ -18,6 +17,7 @@ from tfrecords.files.framing import FRAMING_BYTES, RecordLocation
 from tfrecords.files.index import format_index, index_path
 from tfrecords.files.shards import file_sha256
 from tfrecords.flags import add_renamed
+from tfrecords.progress import print_line, progress
 from tfrecords.record.codec import decode
 from tfrecords.record.schema import check_example
 
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         errors = find_errors(args.directory, manifest)
     count = 0
     for count, error in enumerate(errors, start=1):
-        tqdm.write(f"error: {error}", file=sys.stderr)
+        print_line(f"error: {error}")
         if count == args.max_errors:
             print(f"stopped after {count} errors (--max-errors)", file=sys.stderr)
             break
@@ -101,7 +101,7 @@ def find_errors(directory: Path, manifest: Manifest) -> Iterator[str]:
     yield from _count_errors(manifest)
     keys: Counter[str] = Counter()
     examples = sum(split.examples for split in manifest.splits.values())
-    with tqdm(total=examples, unit=" examples", desc="validate", mininterval=0.5, leave=False) as bar:
+    with progress("validate", examples, "examples", keep=False) as bar:
         for split, info in manifest.splits.items():
             pictures: set[str] = set()
             for shard in info.shards:
