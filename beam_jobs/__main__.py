@@ -1,5 +1,6 @@
 """Pictures of numbers to TFRecords: download or draw the pictures, then prepare them on Apache Beam."""
 
+import atexit
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
+            # After all is done, Python would reset it to the default, which kills.
+            atexit.register(signal.signal, number, signal.SIG_IGN)
 
 from tfrecords.cli import Command, main  # noqa: E402
 
