@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -99,7 +100,7 @@ def test_the_manifest_s_settings_have_no_split_unless_it_is_set() -> None:
     assert PrepareConfig(split="test").to_dict()["split"] == "test"
 
 
-def _plan(names: list[str], **settings: float) -> tuple[float, list[str]]:
+def _plan(names: list[str], settings: dict[str, Any]) -> tuple[float, list[str]]:
     subsets = tuple(Subset(name, name, 1000, "") for name in names)
     plan = make_plan(PrepareConfig(**settings), subsets, "out")
     return plan.config.validation_fraction, list(plan.shards)
@@ -117,9 +118,9 @@ def _plan(names: list[str], **settings: float) -> tuple[float, list[str]]:
     ],
 )
 def test_the_plan_draws_no_validation_beside_one_that_is_published(
-    names: list[str], settings: dict[str, float], expected: tuple[float, list[str]]
+    names: list[str], settings: dict[str, Any], expected: tuple[float, list[str]]
 ) -> None:
-    assert _plan(names, **settings) == expected
+    assert _plan(names, settings) == expected
 
 
 # --- folders ------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -22,10 +24,10 @@ number = signal.Signals(int(sys.argv[1]))
 """
 
 
-def run(code: str, number: int, **options: bool) -> tuple[int, str, str]:
+def run(code: str, number: int) -> tuple[int, str, str]:
     """Returns the exit code and the output of a program that sends itself signals of this number."""
     command = [sys.executable, "-c", HEAD + code, str(int(number))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, **options)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -52,7 +54,7 @@ def test_an_interrupt_by_python_itself_is_described_too() -> None:
 
 
 @pytest.mark.parametrize("block", [interruptible, ending_at_once])
-def test_a_signal_that_is_ignored_stays_so(block: type[interruptible]) -> None:
+def test_a_signal_that_is_ignored_stays_so(block: Callable[[], AbstractContextManager[None]]) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with block():

@@ -60,6 +60,10 @@ def _blocked_interrupts() -> Iterator[None]:
 
 def _end_with_parent() -> None:
     """Ends this process when its parent is gone: it would wait for tasks forever, since it holds both pipe ends."""
-    parent = multiprocessing.parent_process()
-    if parent:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

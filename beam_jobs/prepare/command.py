@@ -95,7 +95,8 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     """
     job: PrepareJob = from_flags(PrepareJob, vars(args))
     config = config_from_flags(vars(args))
-    options = parse_beam_options(beam_options)
+    with ending_at_once():
+        options = parse_beam_options(beam_options)
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
     with ending_at_once("the same command resumes") if is_of_this_process(options) else contextlib.nullcontext():
         subsets = _find_subsets(job)
