@@ -1,26 +1,9 @@
 """Pictures of numbers to TFRecords: download or draw the pictures, then prepare them on Apache Beam."""
 
-import atexit
-import os
-import signal
 import sys
-from types import FrameType
 
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    os.write(2, b"stopped: interrupted\n" if number == signal.SIGINT else b"stopped: terminated\n")
-    os._exit(128 + number)
-
-
-if __name__ == "__main__":
-    # Before the imports below, which take long enough for a Ctrl-C. Signals that are ignored, as under nohup, stay so.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _stop)
-            # After all is done, Python would reset it to the default, which kills.
-            atexit.register(signal.signal, number, signal.SIG_IGN)
-
-from tfrecords.cli import Command, main  # noqa: E402
+from tfrecords.cli import Command, main
+from tfrecords.interrupts import keep_exit_code
 
 COMMANDS = (
     Command("sample", "draw house numbers, laid out as SVHN Format 1", "beam_jobs.sample.command", extra="sample"),
@@ -35,4 +18,4 @@ COMMANDS = (
 )
 
 if __name__ == "__main__":
-    sys.exit(main("python -m beam_jobs", __doc__ or "", COMMANDS))
+    sys.exit(keep_exit_code(lambda: main("python -m beam_jobs", __doc__ or "", COMMANDS)))

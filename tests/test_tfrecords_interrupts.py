@@ -146,18 +146,37 @@ def test_a_command_ends_with_one_line_while_it_is_imported_and_while_it_runs(
     assert run(code, number) == (128 + number, "", f"{LINES[number]}\n")
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_program_ends_with_one_line_before_it_has_imported_the_first_module(number: signal.Signals) -> None:
-    code = """
+@pytest.mark.parametrize("package", ["beam_jobs", "tfrecords", "trainer"])
+def test_the_frame_of_a_command_line_answers_signals_before_any_large_library_is_imported(package: str) -> None:
+    code = f"""
 import runpy
-class Trap:
-    def find_spec(self, name, path=None, target=None):
-        if name == "tfrecords":
-            os.kill(os.getpid(), number)
-sys.meta_path.insert(0, Trap())
-runpy.run_module("beam_jobs", run_name="__main__")
+from tfrecords import cli
+def parse(*arguments):
+    assert not {{"numpy", "google.protobuf", "PIL", "pyarrow"}} & set(sys.modules)
+    os.kill(os.getpid(), number)
+cli._parse = parse
+runpy.run_module({package!r}, run_name="__main__")
 """
-    assert run(code, number) == (128 + number, "", f"{LINES[number]}\n")
+    assert run(code, signal.SIGTERM) == (143, "", "stopped: terminated\n")
+
+
+DONE = """
+import atexit, threading
+from tfrecords.interrupts import keep_exit_code
+class Late:
+    def __del__(self):
+        kill(process, number)  # while Python deletes the modules
+late, kill, process = Late(), os.kill, os.getpid()
+if {thread}:
+    threading.Thread(target=lambda: (threading.main_thread().join(), os.kill(process, number))).start()
+sys.exit(keep_exit_code(lambda: 3))
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("thread", [False, True])
+def test_a_signal_after_the_work_does_not_change_the_exit_code(number: signal.Signals, thread: bool) -> None:
+    assert run(DONE.format(thread=thread), number) == (3, "", "")
 
 
 def test_a_closed_standard_error_is_no_error() -> None:

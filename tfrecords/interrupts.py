@@ -1,5 +1,6 @@
 """SIGINT (Ctrl-C) and SIGTERM: one line on standard error and exit code 130 or 143, whatever a command is doing."""
 
+import atexit
 import contextlib
 import os
 import signal
@@ -59,6 +60,24 @@ def ending_at_once(hint: str = "") -> Iterator[None]:
     """
     with _standard_error() as stream, _handling(SIGNALS, lambda number: _end(number, stream, hint)):
         yield
+
+
+def keep_exit_code(command: Callable[[], int]) -> int:
+    """Returns the exit code of a command; from then on a signal ends the process with this code, at once.
+
+    Python takes a while to leave when Beam is imported. The work is done then, and a traceback would deny it.
+
+    Args:
+      command: Function that runs the command of the process, the last thing that it does.
+    """
+    taken = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    for number in taken:
+        # What is registered first is called last: afterwards Python would reset the signal to its default, which kills.
+        atexit.register(signal.signal, number, signal.SIG_IGN)
+    code = command()
+    for number in taken:
+        signal.signal(number, lambda number, frame: os._exit(code))
+    return code
 
 
 @contextlib.contextmanager
