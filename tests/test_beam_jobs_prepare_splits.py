@@ -156,9 +156,18 @@ def test_folders_are_read_by_their_names_in_any_case(
     for name in folders.split():
         subset(tmp_path / name)
     (tmp_path / "notes").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
     found = SOURCE.find_subsets(tmp_path, tuple(filter(None, wanted.split(","))))
     assert [each.name for each in found] == read.split()
     assert [path.name for path in SOURCE.unread_folders(tmp_path, found)] == unread.split()
+
+
+def test_a_link_to_a_folder_is_read(subset: Callable[[Path], None], tmp_path: Path) -> None:
+    subset(tmp_path / "elsewhere" / "one")
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "val").symlink_to(tmp_path / "elsewhere" / "one")
+    (found,) = SOURCE.find_subsets(tmp_path / "input", ())
+    assert (found.name, found.folder) == ("val", str(tmp_path / "input" / "val"))
 
 
 def test_a_folder_below_a_subset_is_left_out_too(subset: Callable[[Path], None], tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def _annotated_folders(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     # Entries, whose kind is known: SVHN's extra has 200,000 pictures to skip.
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        names = sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
     for path in (folder / name for name in names):
         if (path / FILE_NAME).is_file():
             if path.name.lower() in found:
@@ -114,6 +114,11 @@ def _annotated_folders(folder: Path) -> dict[str, Path]:
                 raise UserError(rule, f"{found[path.name.lower()].name}, {path.name}")
             found[path.name.lower()] = path
     return found
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Returns whether an entry is a folder, or a link to one, rather than to itself."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
 
 
 def _listed(present: dict[str, Path]) -> str:
