@@ -213,6 +213,9 @@ def test_a_validation_folder_is_a_split_and_what_is_left_out_or_twice_there_is_n
         "warning: the split validation has only 2 pictures, too few to compare epochs by (see --validation-fraction)",
         "warning: test shares 2 of its 2 pictures with train, byte for byte",
     ]
+    (output / "annotations.parquet").unlink()
+    assert prepare(source, output, "--validation-fraction", "0.5") == 0, "nothing is read but the manifest"
+    assert len(warnings(capsys)) == 2
     assert prepare(source, output, "--split", "test", "--overwrite") == 0
     assert pictures(output) == {"test": 6}
     assert Manifest.load(output).config["split"] == "test"

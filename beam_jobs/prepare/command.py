@@ -120,7 +120,9 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
                 result = run_pipeline(plan, options)
     if not complete:
         _print_metrics(*read_metrics(result))
-    _print_dataset(plan)
+    manifest = _print_dataset(plan)
+    if not complete:
+        _warn_of_splits(plan, manifest)
     seconds = time.monotonic() - start
     done = "were already prepared" if complete else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
@@ -170,8 +172,8 @@ def _print_metrics(counters: dict[str, int], distributions: dict[str, Any]) -> N
         )
 
 
-def _print_dataset(plan: Plan) -> None:
-    """Prints the splits of the dataset and the number of rejected pictures.
+def _print_dataset(plan: Plan) -> Manifest:
+    """Prints the splits of the dataset and the number of rejected pictures; returns the manifest.
 
     Raises:
       UserError: Too many pictures were rejected, so there is no dataset.
@@ -195,6 +197,11 @@ def _print_dataset(plan: Plan) -> None:
         )
     if dead:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
+    return manifest
+
+
+def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
+    """Prints what is unusual about the splits of a dataset that was just made."""
     table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
     for line in (*few_validation_pictures(manifest.splits), *shared_pictures(table)):
         _warn(line)
