@@ -3,6 +3,7 @@
 import sys
 
 from streetdigits import run
+from tfrecords.interrupts import keep_exit_code
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(keep_exit_code(run))

@@ -18,7 +18,7 @@ FORBIDDEN = {
 }
 
 # Small modules that every room may import. They import only each other.
-_TOOLS = ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "progress", "typed_json")
+_TOOLS = ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "interrupts", "progress", "typed_json")
 TOOLS = {f"tfrecords.{name}" for name in _TOOLS}
 
 # What each room may import besides itself and the tools. A room is a module, or a package with all that is in it; a
@@ -253,3 +253,19 @@ start_tensorflow()
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_tfrecords_imports_the_modules_of_its_public_names_with_their_first_use() -> None:
+    program = """
+import sys
+import tfrecords
+assert not {"numpy", "PIL"} & set(sys.modules)
+assert set(tfrecords.__all__) <= set(dir(tfrecords))
+assert tfrecords.open.__module__ == "tfrecords.dataset.reader" and tfrecords.record.schema.PAD == tfrecords.PAD
+from tfrecords import *
+try:
+    tfrecords.nothing
+except AttributeError as error:
+    assert str(error) == "module 'tfrecords' has no attribute 'nothing'"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

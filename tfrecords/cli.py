@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from typing import NoReturn
 from tfrecords._version import __version__
 from tfrecords.errors import UserError, one_line
 from tfrecords.flags import local_path
+from tfrecords.interrupts import SIGNALS, describe, ending_at_once, interruptible
 
 _CLOSED_PIPE = 141
 """Exit code: 128 plus the value of SIGPIPE, as shells report it for `git log | head`."""
@@ -56,8 +58,9 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
     """Parses `argv`, runs the command and returns its exit code.
 
     A `UserError`, an `OSError` or a missing library becomes one line on standard error and exit code 1 (`--verbose`
-    adds the traceback); any other exception is a bug and is raised. If the reader of a pipe closes it, as `head` does,
-    the program ends silently with exit code 141. Letters that standard output cannot encode are printed as escapes.
+    adds the traceback); any other exception is a bug and is raised. SIGINT and SIGTERM become one line and exit code
+    130 or 143. If the reader of a pipe closes it, as `head` does, the program ends silently with exit code 141. Letters
+    that standard output cannot encode are printed as escapes.
 
     Args:
       prog: Name of the program in usage lines.
@@ -69,10 +72,18 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
     _escape_unknown_letters()
     try:
         try:
-            return _run(_parse(prog, description, commands, argv))
+            with ending_at_once():
+                args = _parse(prog, description, commands, argv)
+            # TensorFlow keeps the main thread for minutes, in which nothing could be raised.
+            with interruptible(SIGNALS if args.command.extra != "train" else [signal.SIGINT]):
+                return _run(args)
         finally:
             # Flushed here, because Python would print a traceback for a closed pipe or a full disk at exit.
             sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        line, code = describe(interrupt)
+        print(line, file=sys.stderr)
+        return code
     except BrokenPipeError:
         _discard_closed_pipes()
         return _CLOSED_PIPE
@@ -83,9 +94,6 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
         _redirect_to_null(1)
         print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("stopped: interrupted", file=sys.stderr)
-        return 130
 
 
 def _escape_unknown_letters() -> None:

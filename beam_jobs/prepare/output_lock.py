@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,10 +46,12 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
       overwrite: Whether to replace a dataset of another plan, and a complete one of this plan.
 
     Raises:
-      UserError: Another run is writing there, or the output holds another dataset and `overwrite` is not set.
+      UserError: Another run is writing there, the output holds another dataset and `overwrite` is not set, or it holds
+        files of another purpose.
     """
     filesystem.check_file_system(plan.output)
     filesystem.make_folder(plan.output, lasting=True)
+    _check_purpose(plan)
     with _lock(plan):
         complete = not overwrite and _is_complete(plan)
         if not complete:
@@ -56,6 +59,36 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
         yield complete
         # Not after an error: the next run resumes from these files.
         filesystem.delete_folder(plan.work)
+
+
+def _check_purpose(plan: Plan) -> None:
+    """Checks that a local output is for a dataset: new, empty, or with a dataset of an earlier run in it.
+
+    Raises:
+      UserError: It holds files of another purpose, as pictures or a trained model.
+    """
+    if not filesystem.is_local(plan.output) or _holds_dataset(plan):
+        return
+    foreign = [
+        name
+        for name in sorted(os.listdir(plan.output))  # noqa: PTH208
+        if not (name.startswith(".") or name in (*_OTHER_FILES, "lost+found") or _SHARD.fullmatch(name))
+    ]
+    if foreign:
+        rule = f"{plan.output} must be a new or empty folder, or hold a dataset of prepare: give another --output."
+        more = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
+        raise UserError(rule, f"{foreign[0]}{more}")
+
+
+def _holds_dataset(plan: Plan) -> bool:
+    """Returns whether the output holds a dataset, a rejected one, or an unfinished one."""
+    if any(filesystem.exists(path) for path in (plan.path(REJECTED_MANIFEST), filesystem.join(plan.work, _RUN))):
+        return True
+    try:
+        Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.output)
+    except (OSError, UserError):
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from beam_jobs.sample.difficulty import STYLES
 from tfrecords._version import __version__
@@ -25,6 +24,8 @@ from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path, atomic_write
 from tfrecords.flags import add_flags, from_flags, local_path, setting
+from tfrecords.interrupts import ending_at_once
+from tfrecords.progress import Progress, progress
 from tfrecords.spawn import spawn_map
 
 if TYPE_CHECKING:
@@ -124,10 +125,11 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
     _check_free(output, config, args.overwrite)
-    from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
+    with ending_at_once():
+        from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
 
-    # Before anything is written: one of its libraries may not be installed.
-    importlib.import_module("beam_jobs.sample.photo")
+        # Before anything is written: one of its libraries may not be installed.
+        importlib.import_module("beam_jobs.sample.photo")
     faces = find_faces() + (STROKE_FACES if STYLES[config.style].stroke_faces else ())
     _draw_subsets(output, config, faces, args.jobs)
     drawn = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
@@ -176,9 +178,9 @@ def _draw(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, .
 
     # One map for both: the processes draw the next subset while digitStruct.mat is written.
     drawn = spawn_map(_draw_range, list(chain(*tasks.values())), jobs)
-    with closing(drawn), tqdm(total=config.count, unit=" pictures") as bar:
+    with closing(drawn), progress("drawing", config.count, "pictures") as bar:
         for subset, folder in folders.items():
-            bar.set_description(f"drawing {subset}")
+            bar.rename(f"drawing {subset}")
             boxes = _counted(chain.from_iterable(islice(drawn, len(tasks[subset]))), bar)
             names = [f"{index}.png" for index in range(1, config.subset_counts[subset] + 1)]
             write_digit_struct(folder / "digitStruct.mat", names, boxes)
@@ -203,7 +205,7 @@ def _draw_range(task: _Task) -> list[Boxes]:
     return boxes
 
 
-def _counted(boxes: Iterator[Boxes], bar: tqdm) -> Iterator[Boxes]:
+def _counted(boxes: Iterator[Boxes], bar: Progress) -> Iterator[Boxes]:
     for picture in boxes:
         bar.update()
         yield picture

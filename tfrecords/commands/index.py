@@ -2,12 +2,9 @@
 
 import argparse
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-
-from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.files.index import format_index, index_path
@@ -15,6 +12,7 @@ from tfrecords.files.publish import atomic_write
 from tfrecords.files.record_file import scan
 from tfrecords.files.storage import open_blob
 from tfrecords.flags import local_path
+from tfrecords.progress import print_line, progress_of
 
 EPILOG = """\
 examples:
@@ -47,13 +45,12 @@ def run(args: argparse.Namespace) -> int:
     """
     shards = list(find_shards(args.paths))
     written = failed = 0
-    with tqdm(shards, unit=" files", desc="index", mininterval=0.5, leave=False) as bar:
-        for shard in bar:
-            try:
-                written += write_index(shard, args.overwrite)
-            except UserError as error:
-                failed += 1
-                tqdm.write(f"error: {error}", file=sys.stderr)
+    for shard in progress_of(shards, "index", len(shards), "files"):
+        try:
+            written += write_index(shard, args.overwrite)
+        except UserError as error:
+            failed += 1
+            print_line(f"error: {error}")
     existing = len(shards) - written - failed
     print(f"{written:,} indexes written, {existing:,} existing indexes are correct, {failed:,} files have no index")
     return 1 if failed else 0

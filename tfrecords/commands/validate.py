@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content, read_manifest
 from tfrecords.dataset.reader import read_records
 from tfrecords.errors import UserError, printable
@@ -19,6 +17,7 @@ from tfrecords.files.index import format_index, index_path
 from tfrecords.files.parquet import STRINGS, STRINGS_OR_NULLS, read_columns
 from tfrecords.files.shards import file_sha256
 from tfrecords.flags import add_renamed, local_path
+from tfrecords.progress import print_line, progress
 from tfrecords.record.codec import decode
 from tfrecords.record.schema import check_example
 from tfrecords.typed_json import step_name
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         errors = find_errors(args.directory, manifest)
     count = 0
     for count, error in enumerate(errors, start=1):
-        tqdm.write(f"error: {printable(error)}", file=sys.stderr)
+        print_line(f"error: {printable(error)}")
         if count == args.max_errors:
             print(f"stopped after {count} errors (--max-errors)", file=sys.stderr)
             break
@@ -103,7 +102,7 @@ def find_errors(directory: Path, manifest: Manifest) -> Iterator[str]:
     yield from _count_errors(manifest)
     keys: Counter[str] = Counter()
     examples = sum(split.examples for split in manifest.splits.values())
-    with tqdm(total=examples, unit=" examples", desc="validate", mininterval=0.5, leave=False) as bar:
+    with progress("validate", examples, "examples", keep=False) as bar:
         for split, info in manifest.splits.items():
             pictures: set[str] = set()
             for shard in info.shards:

@@ -7,6 +7,8 @@ import re
 import sys
 import tempfile
 
+from tfrecords.interrupts import ending_at_once
+
 _NOISE = re.compile(
     rb"^(WARNING: All log messages before absl|[IWE]\d{4} [^\]]*(cuda|cudart|cuInit|cpu_feature_guard|port\.cc))"
 )
@@ -53,9 +55,10 @@ def start_tensorflow() -> None:
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
-            import tensorflow as tf
+            with ending_at_once():
+                import tensorflow as tf
 
-            tf.config.list_physical_devices()
+                tf.config.list_physical_devices()
         finally:
             os.dup2(real, 2)
             os.close(real)
