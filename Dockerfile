@@ -8,8 +8,9 @@ WORKDIR /streetdigits
 COPY requirements.lock ./
 RUN pip install --no-cache-dir uv && uv pip install --system --no-cache -r requirements.lock
 
-COPY setup.py pyproject.toml README.md LICENSE streetdigits.py ./
+COPY setup.py pyproject.toml README.md LICENSE ./
 COPY beam_jobs beam_jobs
+COPY streetdigits streetdigits
 COPY tfrecords tfrecords
 COPY trainer trainer
 RUN uv pip install --system --no-cache --no-deps --no-build-isolation .

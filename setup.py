@@ -38,7 +38,7 @@ TORCH = ["torch>=2.6,<3"]
 # Before 0.2.16, which needs Python 3.11, Grain cuts text short in worker processes.
 GRAIN = ["grain>=0.2.16,<1; python_version >= '3.11'"]
 # Other packages' readers, which the tests compare with this package's.
-PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
+PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "mat73>=0.65,<1", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
 # The API reference.
 DOCS = ["pdoc>=16,<17"]
@@ -67,8 +67,7 @@ setup(
         "Typing :: Typed",
     ],
     python_requires=">=3.10,<3.14",
-    packages=find_packages(include=["beam_jobs*", "tfrecords*", "trainer*"]),
-    py_modules=["streetdigits"],
+    packages=find_packages(include=["beam_jobs*", "streetdigits*", "tfrecords*", "trainer*"]),
     entry_points={"console_scripts": ["streetdigits = streetdigits:run"]},
     package_data={
         "trainer.pretrained": ["README.md", "config.json", "best.weights.h5"],
@@ -76,6 +75,7 @@ setup(
         "tfrecords": ["py.typed", "manifest.schema.json"],
         "beam_jobs": ["py.typed"],
         "trainer": ["py.typed"],
+        "streetdigits": ["py.typed"],
     },
     install_requires=[
         "numpy>=1.26,<3",

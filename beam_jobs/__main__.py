@@ -3,6 +3,7 @@
 import sys
 
 from tfrecords.cli import Command, main
+from tfrecords.interrupts import keep_exit_code
 
 COMMANDS = (
     Command("sample", "draw house numbers, laid out as SVHN Format 1", "beam_jobs.sample.command", extra="sample"),
@@ -17,4 +18,4 @@ COMMANDS = (
 )
 
 if __name__ == "__main__":
-    sys.exit(main("python -m beam_jobs", __doc__ or "", COMMANDS))
+    sys.exit(keep_exit_code(lambda: main("python -m beam_jobs", __doc__ or "", COMMANDS)))

@@ -1,30 +1,33 @@
-"""Files on any file system of Beam: local paths, gs://, s3://, hdfs://."""
+"""Files on any file system of Beam: local paths, gs://, s3://, hdfs://. Beam is imported when it is needed."""
 
 import errno
 import os
+import re
 import shutil
 import stat
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.files import publish as local
 from tfrecords.files.publish import atomic_path
 
 _BUFFER_BYTES = 1 << 20
+_SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
+_UNCOMPRESSED = "uncompressed"
+"""Beam's `CompressionTypes.UNCOMPRESSED`."""
 
 
 def join(folder: str, name: str) -> str:
     """Returns the path of `name` in `folder`."""
-    return str(FileSystems.join(folder, name))
+    return str(_beam().join(folder, name))
 
 
 def is_local(path: str) -> bool:
     """Returns whether a path is on this machine; other paths have a scheme, as gs://."""
-    return FileSystems.get_scheme(path) is None
+    return _SCHEME.match(path.strip()) is None
 
 
 def check_file_system(path: str) -> None:
@@ -34,7 +37,7 @@ def check_file_system(path: str) -> None:
       UserError: Beam has none.
     """
     try:
-        FileSystems.get_filesystem(path)
+        _beam().get_filesystem(path)
     except ValueError as error:
         rule = "A path must be local, or on a file system of Beam, as gs://, whose extra is installed."
         raise UserError(rule, path) from error
@@ -42,7 +45,7 @@ def check_file_system(path: str) -> None:
 
 def exists(path: str) -> bool:
     """Returns whether there is a file or a folder at `path`."""
-    return bool(FileSystems.exists(path))
+    return bool(_beam().exists(path))
 
 
 def read_bytes(path: str) -> bytes:
@@ -54,7 +57,7 @@ def read_bytes(path: str) -> bytes:
     if is_local(path):
         # Beam's local file system adds half a dozen calls per file: too many for small pictures.
         return read_local(path)
-    with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+    with _beam().open(path, compression_type=_UNCOMPRESSED) as stream:
         return bytes(stream.read())
 
 
@@ -65,7 +68,7 @@ def read_local(path: str) -> bytes:
       OSError: The file cannot be read, or is not a regular file.
     """
     # Non-blocking, since opening a pipe without a writer would wait. Bare calls, since a stream takes twice as long.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    descriptor = os.open(_encoded(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(descriptor)
         if stat.S_ISDIR(status.st_mode):
@@ -80,10 +83,19 @@ def read_local(path: str) -> bytes:
         os.close(descriptor)
 
 
+def _encoded(path: str) -> bytes:
+    """Returns the bytes of a path; annotations may name letters that the locale lacks, and files are then UTF-8."""
+    try:
+        return os.fsencode(path)
+    except UnicodeEncodeError:
+        return path.encode("utf-8", "surrogateescape")
+
+
 def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:
     """Writes a file that appears complete or not at all: first in the folder `scratch`, then renamed.
 
-    A worker that outlives its killed job finds its scratch folder deleted, and writes nothing more.
+    A local file is on the disk before it gets its name; `sync_names` waits for the name. A worker that outlives its
+    killed job finds its scratch folder deleted, and writes nothing more.
 
     Args:
       path: Path of the file.
@@ -96,7 +108,7 @@ def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:
     try:
         if is_local(path):
             with (
-                atomic_path(Path(path), Path(scratch)) as temporary,
+                atomic_path(Path(path), Path(scratch), wait_for_name=False) as temporary,
                 temporary.open("wb", buffering=_BUFFER_BYTES) as stream,
             ):
                 stream.writelines(chunks)
@@ -108,11 +120,11 @@ def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:
 
 def _publish_remote(path: str, chunks: Iterable[bytes], scratch: str) -> None:
     """Does what `publish` does, through Beam."""
-    temporary = join(scratch, f"{FileSystems.split(path)[1]}.{uuid.uuid4().hex}")
+    temporary = join(scratch, f"{_beam().split(path)[1]}.{uuid.uuid4().hex}")
     try:
-        with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as stream:
+        with _beam().create(temporary, compression_type=_UNCOMPRESSED) as stream:
             stream.writelines(chunks)
-        FileSystems.rename([temporary], [path])
+        _beam().rename([temporary], [path])
     except OSError:
         delete([temporary])
         raise
@@ -120,15 +132,21 @@ def _publish_remote(path: str, chunks: Iterable[bytes], scratch: str) -> None:
 
 def delete(paths: list[str]) -> None:
     """Deletes the files of `paths` that exist."""
-    FileSystems.delete([path for path in paths if exists(path)])
+    _beam().delete([path for path in paths if exists(path)])
+
+
+def sync_names(folder: str) -> None:
+    """Waits until all that was published in, and deleted from, a local folder is so on the disk."""
+    if is_local(folder):
+        local.sync_names(Path(folder))
 
 
 def list_names(folder: str) -> list[str]:
     """Returns the sorted names of the files directly in `folder`; none if there is no such folder."""
     if not exists(folder):
         return []
-    (match,) = FileSystems.match([join(folder, "*")])
-    return sorted(FileSystems.split(entry.path)[1] for entry in match.metadata_list)
+    (match,) = _beam().match([join(folder, "*")])
+    return sorted(_beam().split(entry.path)[1] for entry in match.metadata_list)
 
 
 def list_folders(path: str) -> list[str]:
@@ -136,15 +154,19 @@ def list_folders(path: str) -> list[str]:
     return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
 
 
-def make_folder(path: str) -> None:
+def make_folder(path: str, lasting: bool = False) -> None:
     """Creates a folder and its parents if they do not exist; file systems other than the local one need none.
+
+    Args:
+      path: Path of the folder.
+      lasting: Whether to wait until the names of new folders are on the disk.
 
     Raises:
       UserError: There is something else at `path`, or the folder cannot be created.
     """
     if is_local(path):
         try:
-            Path(path).mkdir(parents=True, exist_ok=True)
+            local.make_folder(Path(path)) if lasting else Path(path).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             rule = f"It must be a folder, or a place for a new folder ({error.strerror})."
             raise UserError(rule, path) from error
@@ -155,5 +177,12 @@ def delete_folder(path: str) -> None:
     if is_local(path):
         shutil.rmtree(path, ignore_errors=True)
         return
-    (match,) = FileSystems.match([join(path, "**")])
-    FileSystems.delete([entry.path for entry in match.metadata_list])
+    (match,) = _beam().match([join(path, "**")])
+    _beam().delete([entry.path for entry in match.metadata_list])
+
+
+def _beam() -> Any:
+    """Returns Beam's `FileSystems`. Its import takes seconds, which `prepare --help` would take too."""
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems

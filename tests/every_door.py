@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,17 @@ def webdataset(data: str, split: str) -> Iterator[Mapping[str, Any]]:
         yield {**json.loads(labels), "image": _pixels(picture)}
 
 
+NEEDS: dict[Door, str] = {
+    pytorch_map: "torch",
+    pytorch_iterable: "torch",
+    grain: "grain",
+    pandas_parquet: "pandas",
+    hugging_face_parquet: "datasets",
+    webdataset: "webdataset",
+}
+"""Modules of other libraries that a door opens with; a door whose library is not installed is left out."""
+
+
 def _pixels(picture: Any) -> np.ndarray:
     image = np.asarray(Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture)
     return image.reshape(*image.shape[:2], -1)
@@ -130,8 +142,9 @@ def answers(splits: tuple[str, ...], data: str, parquet: str, arrow_files: str, 
         (arrow, arrow_files),
         (webdataset, tars),
     ]
+    there = [(door, place) for door, place in doors if find_spec(NEEDS.get(door, "tfrecords"))]
     return {
-        split: {door.__name__: [digest(row) for row in door(place, split)] for door, place in doors} for split in splits
+        split: {door.__name__: [digest(row) for row in door(place, split)] for door, place in there} for split in splits
     }
 
 

@@ -69,6 +69,22 @@ def grey(values: Any) -> Any:
     return np.repeat(values[:, :, np.newaxis], 3, 2)
 
 
+def composed(colours: Any, opacity: Any) -> Any:
+    """Colours on black where they are light and on white elsewhere, by definition and in floats."""
+    colours = np.broadcast_to(colours, (*opacity.shape, 3))
+    light = np.average(colours @ [0.299, 0.587, 0.114], weights=opacity)
+    share = opacity[..., np.newaxis] / 255
+    return np.rint(colours * share + (0 if light > 127.5 else 255) * (1 - share)).astype(np.uint8)
+
+
+def exif(orientation: int, order: str = "<", kind: int = 3, count: int = 1) -> bytes:
+    """EXIF data by hand: the tags ImageWidth, Orientation and Software (TIFF 6.0, section 2)."""
+    value = struct.pack(f"{order}HH", orientation, 0) if kind == 3 else struct.pack(f"{order}I", orientation)
+    entries = [(0x100, 3, 1, struct.pack(f"{order}HH", 64, 0)), (0x112, kind, count, value), (0x131, 2, 1, b"a\0\0\0")]
+    packed = b"".join(struct.pack(f"{order}HHI", *entry) + value for *entry, value in entries)
+    return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, 3) + packed + bytes(4)
+
+
 def flipped(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 

@@ -101,7 +101,7 @@ def test_the_command_creates_the_folders_and_prints_the_next_command(
     notice = "SVHN is for non-commercial use only: see http://ufldl.stanford.edu/housenumbers/\n"
     assert err.startswith(notice)
     assert err.count("non-commercial") == 1
-    for bar in ["download train: 100%", "unpack train: 100%", "download test: 100%", "unpack test: 100%"]:
+    for bar in ["download train: 100 %", "unpack train: 100 %", "download test: 100 %", "unpack test: 100 %"]:
         assert bar in err
 
 

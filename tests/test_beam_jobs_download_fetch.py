@@ -15,6 +15,7 @@ import pytest
 
 from beam_jobs.download.archives import Archive
 from beam_jobs.download.fetch import FetchPolicy, bytes_received, fetch
+from tests.forgetful import ForgetfulDisk
 from tests.loopback import TAKE_INTERRUPTS, Server, serving
 from tfrecords.errors import UserError
 
@@ -56,6 +57,12 @@ def test_a_file_arrives_complete_and_nothing_else_remains(server: Server, tmp_pa
     assert positions[0] == 0
     assert positions[-1] == len(BODY)
     assert positions == sorted(positions)
+
+
+def test_a_downloaded_file_is_on_the_disk(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = ForgetfulDisk(tmp_path, monkeypatch)
+    fetch(url(server), ARCHIVE, tmp_path / "train.tar.gz", POLICY)
+    assert disk.files()["train.tar.gz"] == (tmp_path / "train.tar.gz").read_bytes()
 
 
 def test_an_existing_file_is_checked_and_not_requested(server: Server, tmp_path: Path) -> None:

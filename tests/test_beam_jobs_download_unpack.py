@@ -10,6 +10,7 @@ import pytest
 
 from beam_jobs.download import unpack as unpack_module
 from beam_jobs.download.unpack import remove_leftovers, unpack
+from tests.forgetful import ForgetfulDisk
 from tfrecords.errors import UserError
 
 
@@ -48,6 +49,19 @@ def test_a_valid_archive_becomes_a_folder_and_nothing_else(tmp_path: Path) -> No
     assert (tmp_path / "train" / "1.png").read_bytes() == b"one" * 1000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["train", "train.tar.gz"]
     assert positions[-1] == archive.stat().st_size
+
+
+def test_no_power_cut_leaves_a_folder_with_files_that_are_missing_or_cut_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = write_archive(tmp_path / "train.tar.gz", *VALID)
+    whole = {"train/1.png": b"one" * 1000, "train/2.png": b"two" * 1000, "train/digitStruct.mat": bytes(1024)}
+    seen = []
+    disk = ForgetfulDisk(tmp_path, monkeypatch, lambda: seen.append(disk.files()))
+    unpack(archive, tmp_path / "train", lambda _: None)
+    for files in seen:
+        assert {name: data for name, data in files.items() if name.startswith("train/")} in ({}, whole)
+    assert whole.items() <= seen[-1].items()
 
 
 @pytest.mark.parametrize("has_filter", [True, False], ids=["with tarfile's filter", "as in Python 3.10.11"])

@@ -44,6 +44,8 @@ from tests.pictures import (
     WIDE,
     Size,
     chunk,
+    composed,
+    exif,
     flipped,
     grey,
     png,
@@ -123,21 +125,38 @@ GOOD = {
     "a CMYK JPEG": Good(Entry(saved(CMYK, "JPEG", "CMYK", quality=95)), CMYK_AS_RGB, 9),
     "a CMYK TIFF": Good(Entry(saved(CMYK, "TIFF", "CMYK")), CMYK_AS_RGB, 1),
     "a PNG of RGB": Good(Entry(), NOISE),
-    "a PNG of RGBA": Good(Entry(png(np.dstack([NOISE, ALPHA]), RGBA_KIND)), NOISE),
+    "a PNG of RGBA": Good(Entry(png(np.dstack([NOISE, ALPHA]), RGBA_KIND)), composed(NOISE, ALPHA)),
+    "a PNG of RGBA without a transparent pixel": Good(
+        Entry(png(np.dstack([NOISE, np.full((64, 64), 255, np.uint8)]), RGBA_KIND)), NOISE
+    ),
     "a PNG of 16-bit RGB": Good(Entry(png(DEEP, RGB_KIND, depth=16)), DEEP >> 8),
     "a PNG of a palette": Good(Entry(png(GREY, PALETTE_KIND, PLTE)), PALETTE[GREY]),
     "a PNG of a palette with transparency": Good(
-        Entry(png(GREY, PALETTE_KIND, PLTE, chunk(b"tRNS", ALPHA.tobytes()[:256]))), PALETTE[GREY]
+        Entry(png(GREY, PALETTE_KIND, PLTE, chunk(b"tRNS", ALPHA.tobytes()[:256]))),
+        composed(PALETTE[GREY], ALPHA.ravel()[GREY]),
     ),
     "a PNG of 1 bit": Good(
         Entry(png(np.packbits(GREY > 127, 1), GREY_KIND, depth=1, size=(64, 64))), grey(255 * (GREY > 127))
     ),
     "a PNG of grey": Good(Entry(PLAIN_GREY), grey(GREY)),
-    "a PNG of grey with alpha": Good(Entry(png(np.dstack([GREY, ALPHA]), GREY_ALPHA_KIND)), grey(GREY)),
-    "a PNG of grey with a transparent grey": Good(Entry(png(GREY, GREY_KIND, chunk(b"tRNS", b"\0\x07"))), grey(GREY)),
-    "a PNG of RGB with a transparent colour": Good(
-        Entry(png(NOISE, RGB_KIND, chunk(b"tRNS", NOISE[0, 0].astype(">u2").tobytes()))), NOISE
+    "a PNG of 16-bit grey": Good(Entry(png(DEEP[..., 0], GREY_KIND, depth=16)), grey(DEEP[..., 0] >> 8)),
+    "a PNG of grey with alpha": Good(
+        Entry(png(np.dstack([GREY, ALPHA]), GREY_ALPHA_KIND)), composed(grey(GREY), ALPHA)
     ),
+    "a PNG of grey with a transparent grey": Good(
+        Entry(png(GREY, GREY_KIND, chunk(b"tRNS", b"\0\x07"))), composed(grey(GREY), np.where(GREY == 7, 0, 255))
+    ),
+    "a PNG of RGB with a transparent colour": Good(
+        Entry(png(NOISE, RGB_KIND, chunk(b"tRNS", NOISE[0, 0].astype(">u2").tobytes()))),
+        composed(NOISE, np.where((NOISE[0, 0] == NOISE).all(-1), 0, 255)),
+    ),
+    "a PNG that is to be turned": Good(
+        # Shown, it is 100 wide and 120 high.
+        Entry(png(BIG, RGB_KIND, chunk(b"eXIf", exif(6))), [digit(45, 65, 60, 60)]),
+        np.rot90(BIG, -1)[56:, 36:],
+        crop_box=(56, 36, 120, 100),
+    ),
+    "a JPEG without its end": Good(Entry(saved(SMOOTH, "JPEG", quality=95)[:-2]), SMOOTH, 9),
     "a PNG with gamma": Good(Entry(png(NOISE, RGB_KIND, chunk(b"gAMA", struct.pack(">I", 100_000)))), NOISE),
     "an interlaced PNG": Good(Entry(png(NOISE, RGB_KIND, interlaced=True)), NOISE),
     "a PNG with garbage behind its end": Good(Entry(PLAIN + b"garbage" * 99), NOISE),
@@ -240,8 +259,8 @@ BAD = {
         "uneven_fields",
         "{'label': 2, 'left': 2, 'top': 1, 'width': 2, 'height': 2}",
     ),
-    "a field missing": Bad(Entry(edit=without("height")), "annotation", "unreadable_entry"),
-    "a PNG of 16-bit grey": Bad(Entry(png(DEEP[..., 0], GREY_KIND, depth=16)), "picture", "bad_mode", "I;16"),
+    "a field missing": Bad(Entry(edit=without("height")), "annotation", "wrong_fields"),
+    "a TIFF of 32-bit grey": Bad(Entry(saved(GREY.astype(np.int32), "TIFF")), "picture", "bad_mode", "I"),
     "a PNG cut in its signature": not_a_picture(PLAIN[:4]),
     "a PNG cut behind its signature": not_a_picture(PLAIN[:8]),
     "a PNG cut in its header": unreadable(PLAIN[:20]),

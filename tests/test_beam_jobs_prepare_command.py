@@ -207,8 +207,11 @@ def test_too_many_dead_letters_fail_the_job_after_all_are_counted(
     output = tmp_path / "records"
     assert prepare(_broken(tmp_path / "photos"), output) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: At most 0.01 of the pictures may be rejected (--max-dead-fraction)")
-    assert "Received: 7 of 8 (1 bad_name, 1 box_outside, 1 empty_box, 1 missing_picture, 1 too_long, 2 unread" in error
+    assert error.startswith("error: 7 of 8 pictures were rejected (1 bad_name, 1 box_outside, 1 empty_box, 1 missing_")
+    assert (
+        "1 too_long, 2 unreadable_picture); at most 1 % may be (--max-dead-fraction). Nothing was published; " in error
+    )
+    assert error.endswith(f"; see {output / DEAD_LETTERS}.")
     assert len((output / DEAD_LETTERS).read_text().splitlines()) == 7
     assert not (output / "manifest.json").exists()
 
@@ -232,7 +235,7 @@ def test_a_dataset_is_not_overwritten_unasked_and_leaves_no_shard_when_it_is(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--jiters", "3"], "prepare takes its own options (see --help) and Beam's"),
+        (["--nothing", "3"], "prepare takes its own options (see --help) and Beam's"),
         (["--subsets", "extra"], "holds the subsets train, test. Received: extra"),
         (["--record-size", "70"], "record_size must be at least 1 and at most crop_size"),
         (["--validation-fraction", "2"], "validation_fraction must be 0..1. Received: 2.0"),

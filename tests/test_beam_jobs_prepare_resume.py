@@ -18,6 +18,7 @@ from tests.forked import Forked
 from tfrecords import Manifest
 from tfrecords.cli import main
 from tfrecords.commands.validate import find_errors
+from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 
 OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
@@ -69,7 +70,7 @@ def test_killed_at_any_file_operation_and_rerun_it_makes_the_same_bytes(
     expected = digests(undisturbed)
     output = tmp_path / "records"
     kept = set()
-    for operation in (1, 3, 5, 8, 11, 13, 18, 22, 24, 31, 33, 34):
+    for operation in (1, 3, 6, 10, 13, 15, 18, 26, 32, 35, 45, 48):
         code = _kill(drawn, output, operation)
         found = digests(output) if output.exists() else {}
         for name in expected.keys() & found.keys():
@@ -89,7 +90,7 @@ def test_a_rerun_writes_the_missing_shards_only(
     drawn: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "records"
-    _kill(drawn, output, 17)
+    _kill(drawn, output, 24)
     shards = {path: path.stat().st_mtime_ns for path in output.glob("*.tfrecord*")}
     results = list((output / ".prepare" / "results").iterdir())
     assert 0 < len(results) < 6
@@ -103,7 +104,7 @@ def test_a_rerun_writes_the_missing_shards_only(
 
 def test_a_shard_that_was_damaged_since_is_made_again(drawn: Path, undisturbed: Path, tmp_path: Path) -> None:
     output = tmp_path / "records"
-    _kill(drawn, output, 17)
+    _kill(drawn, output, 24)
     shard = next(iter(output.glob("*.tfrecord*")))
     data = bytearray(shard.read_bytes())
     data[100] ^= 1
@@ -117,7 +118,7 @@ def test_a_shard_whose_index_is_gone_or_wrong_is_made_again(
     drawn: Path, undisturbed: Path, tmp_path: Path, data: bytes | None
 ) -> None:
     output = tmp_path / "records"
-    _kill(drawn, output, 17)
+    _kill(drawn, output, 24)
     index = next(iter(output.glob("*.idx-*")))
     index.unlink() if data is None else index.write_bytes(data)
     assert prepare(drawn, output) == 0
@@ -129,7 +130,7 @@ def test_pictures_supplied_since_are_read(drawn: Path, undisturbed: Path, tmp_pa
     (source / "train").rename(source / "elsewhere")
     (source / "train").mkdir()
     shutil.copy(source / "elsewhere" / "digitStruct.mat", source / "train")
-    _kill(source, output, 20)
+    _kill(source, output, 28)
     assert list((output / ".prepare" / "results").iterdir())
     shutil.rmtree(source / "train")
     (source / "elsewhere").rename(source / "train")
@@ -152,7 +153,7 @@ def test_another_configuration_is_refused_with_what_differs_unless_it_may_overwr
 ) -> None:
     output = tmp_path / "records"
     if unfinished:
-        _kill(drawn, output, 17)
+        _kill(drawn, output, 24)
     else:
         shutil.copytree(undisturbed, output)
     before = digests(output)
@@ -174,12 +175,33 @@ def test_an_overwriting_run_that_was_killed_goes_on_where_it_was(
 ) -> None:
     output = tmp_path / "records"
     assert prepare(drawn, output, "--seed", "5", "--shards", "3") == 0
-    for operation in (4, 12, 20, 31):
+    for operation in (4, 16, 28, 45):
         assert _kill(drawn, output, operation, "--overwrite") == -signal.SIGKILL
     capsys.readouterr()
     assert prepare(drawn, output, "--overwrite") == 0
     assert re.search(r"\d shards were already complete", capsys.readouterr().out)
     assert digests(output) == digests(undisturbed)
+
+
+@pytest.mark.parametrize("left", [b"", b"[1]", b"\0" * 400, b"{}"])
+def test_shards_of_a_run_whose_description_is_damaged_are_not_deleted_unasked(
+    drawn: Path, tmp_path: Path, left: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "svhn-train.tfrecord-00000-of-00001").write_bytes(b"somebody's")
+    (tmp_path / ".prepare").mkdir()
+    (tmp_path / ".prepare" / "run.json").write_bytes(left)
+    assert prepare(drawn, tmp_path) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {tmp_path} holds shards without a manifest: give --overwrite")
+
+
+def test_a_damaged_manifest_in_the_output_is_named(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / MANIFEST).write_text('{"schema_version": 1, "splits": []}')
+    assert prepare(drawn, tmp_path) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {tmp_path / MANIFEST} must have exactly the fields name, image")
 
 
 def test_shards_of_unknown_origin_are_not_deleted_unasked(

@@ -164,6 +164,48 @@ def test_a_wrong_output_is_one_line(
     assert Path(output) == tmp_path / "file" or not Path(output).exists()
 
 
+FOREIGN: dict[str, tuple[list[str], str]] = {
+    "a run": (["config.json", "history.jsonl", "best.weights.h5"], "best.weights.h5 and 2 more"),
+    "pictures": (["1.png", "2.png", "digitStruct.mat"], "1.png and 2 more"),
+    "folders of pictures": (["test/1.png", "train/1.png", "train/digitStruct.mat"], "test and 1 more"),
+    "an export": (["data/train-00000-of-00001.parquet"], "data"),
+    "a web page": (["manifest.json", "index.html"], "index.html"),
+    "a source tree": ([".git/config", "setup.py"], "setup.py"),
+}
+
+
+@pytest.mark.parametrize(("names", "received"), FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("options", [[], ["--overwrite"]], ids=["", "overwriting"])
+def test_an_output_of_another_purpose_is_one_line(
+    names: list[str],
+    received: str,
+    options: list[str],
+    source: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for path in (tmp_path / "out" / name for name in names):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    error = error_of(capsys, arguments(source, tmp_path / "out", *options), tmp_path)
+    rule = "must be a new or empty folder, or hold a dataset of prepare: give another --output."
+    assert error == f"error: {tmp_path / 'out'} {rule} Received: {received}"
+    assert not (tmp_path / "out" / ".prepare").exists()
+
+
+def test_an_output_with_hidden_files_or_with_more_than_its_dataset_is_none_of_these(
+    source: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / ".gitkeep").touch()
+    assert main("beam_jobs", "", COMMANDS, arguments(source, output)) == 0
+    (output / "README.md").write_text("about it")
+    assert main("beam_jobs", "", COMMANDS, arguments(source, output)) == 0
+    assert main("beam_jobs", "", COMMANDS, arguments(source, output, "--seed", "1", "--overwrite")) == 0
+    assert (output / "README.md").exists()
+
+
 # --- options ------------------------------------------------------------------------------------
 
 OPTIONS = {

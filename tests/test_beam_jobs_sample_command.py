@@ -176,7 +176,7 @@ def test_a_run_that_fails_leaves_no_subset_and_the_next_succeeds(
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sample, "write_digit_struct", fail)
+        patch.setattr("beam_jobs.sources.svhn.write.write_digit_struct", fail)
         with pytest.raises(OSError, match="disk full"):
             run("--output", tmp_path, "--count", 3, "--jobs", 1)
     assert not (tmp_path / "train").exists() and not (tmp_path / "test").exists()

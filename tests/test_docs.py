@@ -4,7 +4,10 @@ Snippets run as they are, in a folder with datasets of those names.
 """
 
 import argparse
+import contextlib
 import importlib
+import importlib.util
+import io
 import json
 import re
 import shlex
@@ -13,10 +16,13 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import beam_jobs.__main__
+import tfrecords
 import tfrecords.__main__
 import trainer.__main__
 from tfrecords.cli import Command, main
@@ -36,6 +42,8 @@ OF_OTHERS = {
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }
+OPTIONAL = {"datasets", "duckdb", "grain", "pandas", "tensorflow_datasets", "torch", "webdataset"}
+"""Modules that a reader of a snippet may not have."""
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -92,7 +100,53 @@ def test_there_is_a_snippet_for_every_reader() -> None:
 @pytest.mark.slow
 def test_a_snippet_runs_and_shows_something(name: str, results: dict[str, list[str]]) -> None:
     shown, error = results[name]
+    missing = re.search(r"^ModuleNotFoundError: No module named '(\w+)'$", error, re.MULTILINE)
+    if missing and missing[1] in OPTIONAL and not importlib.util.find_spec(missing[1]):
+        pytest.skip(f"{missing[1]} is not installed")
     assert not error and shown.strip()
+
+
+@pytest.fixture(scope="module")
+def complete_crops(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset as README's commands make it, with `--jitters 0`: its images have two sizes."""
+    folder = tmp_path_factory.mktemp("complete") / "records"
+    options = ["--source", "svhn", "--input", str(drawn), "--output", str(folder), "--jitters", "0"]
+    assert main("beam_jobs", "", COMMANDS["beam_jobs"], ["prepare", *options]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["windows", "complete crops"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_tf_data_reads_images_of_one_size_and_of_several_from_a_folder_of_any_name(
+    kind: str, split: str, records: Path, complete_crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (snippet,) = (text for name, text in SNIPPETS.items() if "TFRecordDataset(files)" in text)
+    snippet = snippet.replace("svhn-records", "my [new] *records?").replace('"train"', repr(split))
+    (tmp_path / "my [new] *records?").symlink_to(records if kind == "windows" else complete_crops)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(snippet, names)
+    batches = list(names["tf"].data.TFRecordDataset(names["files"]).map(names["parse"]))
+    examples = tfrecords.open(tmp_path / "my [new] *records?", split)
+    assert len(batches) == len(examples)
+    for (image, digits), example in zip(batches, examples, strict=True):
+        np.testing.assert_array_equal(image, example.image)
+        np.testing.assert_array_equal(digits, example.digits)
+
+
+def test_readme_reads_a_picture_and_a_dataset_in_five_lines(
+    drawn: Path, records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (snippet,) = (text for text in SNIPPET.findall((ROOT / "README.md").read_text()) if "streetdigits.load" in text)
+    assert len(snippet.replace("\n\n", "\n").splitlines()) == 5
+    shutil.copy(drawn / "test" / "1.png", tmp_path / "photo.png")
+    (tmp_path / "svhn-records").symlink_to(records)
+    monkeypatch.chdir(tmp_path)
+    exec(snippet)
+    read, stored = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\d* [\d.e-]+ \([\d, ]*\)", read)
+    assert stored == tfrecords.open(records, "test")[0].text
 
 
 def _anchors(text: str) -> set[str]:

@@ -22,7 +22,8 @@ from trainer.input.augment import uniforms_needed
 from trainer.input.dataset import open_images, split_dataset
 from trainer.models import build_model
 from trainer.run.config import AugmentConfig, TrainConfig
-from trainer.run.directory import EVALUATION, HISTORY, PREDICTIONS, Run
+from trainer.run.directory import HISTORY, Run
+from trainer.run.evaluations import EvaluationFiles
 from trainer.scoring.inference import make_forward, predict_split
 
 pytestmark = pytest.mark.slow
@@ -78,23 +79,23 @@ def test_a_wrong_option_makes_no_run(
 def test_the_evaluation_counts_every_example_once_whatever_the_batch(
     records: Path, run_dir: Path, tmp_path: Path
 ) -> None:
-    first = json.loads((run_dir / EVALUATION).read_text())
+    first = json.loads(EvaluationFiles.of_split(run_dir, "test").scores.read_text())
     assert first["num_examples"] == 20 == sum(row["num_examples"] for row in first["by_length"])
     for batch in (1, 7, 20):
         assert trainer("evaluate", "--run-dir", run_dir, "--data", records, "--batch-size", batch) == 0
-        again = json.loads((run_dir / EVALUATION).read_text())
+        again = json.loads(EvaluationFiles.of_split(run_dir, "test").scores.read_text())
         assert again["whole_number_accuracy"] == first["whole_number_accuracy"]
         assert again["loss"] == pytest.approx(first["loss"], rel=1e-5)
         assert again["confusion"] == first["confusion"]
 
 
 def test_the_scores_follow_from_the_answers_beside_them(records: Path, run_dir: Path) -> None:
-    rows = pq.read_table(run_dir / PREDICTIONS).to_pylist()
+    rows = pq.read_table(EvaluationFiles.of_split(run_dir, "test").predictions).to_pylist()
     examples = list(tfrecords.open(records, "test"))
     assert [row["key"] for row in rows] == [example.key for example in examples]
     assert [row["number"] for row in rows] == [example.text for example in examples]
     assert [row["correct"] for row in rows] == [row["number"] == row["answer"] for row in rows]
-    scores = json.loads((run_dir / EVALUATION).read_text())
+    scores = json.loads(EvaluationFiles.of_split(run_dir, "test").scores.read_text())
     assert scores["whole_number_accuracy"] == np.mean([row["correct"] for row in rows])
 
 
@@ -112,7 +113,7 @@ def test_a_photo_with_its_box_is_read_as_its_record_is(
     photo, box = _photo(records, drawn)
     assert trainer("predict", "--run-dir", run_dir, photo, "--box", box, "--json") == 0
     (answered,) = json.loads(capsys.readouterr().out)
-    rows = {row["key"]: row for row in pq.read_table(run_dir / PREDICTIONS).to_pylist()}
+    rows = {row["key"]: row for row in pq.read_table(EvaluationFiles.of_split(run_dir, "test").predictions).to_pylist()}
     expected = rows[f"test/{photo.name}#0"]
     assert answered["number"] == expected["answer"]
     assert answered["confidence"] == pytest.approx(expected["confidence"], rel=1e-3)

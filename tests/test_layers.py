@@ -18,7 +18,8 @@ FORBIDDEN = {
 }
 
 # Small modules that every room may import. They import only each other.
-TOOLS = {f"tfrecords.{name}" for name in ("_version", "errors", "digests", "nested", "spawn", "flags", "cli")}
+_TOOLS = ("_version", "errors", "digests", "nested", "spawn", "flags", "cli", "interrupts", "progress", "typed_json")
+TOOLS = {f"tfrecords.{name}" for name in _TOOLS}
 
 # What each room may import besides itself and the tools. A room is a module, or a package with all that is in it; a
 # module belongs to the most specific room. Names without a package are rooms of the same package. A room may import
@@ -48,7 +49,7 @@ ROOMS = {
         "annotation filesystem sources.base sources.hdf5 tfrecords.record tfrecords.images tfrecords.files"
     ),
     "beam_jobs.sources": "sources.base sources.*",
-    "beam_jobs.download": "file_lock filesystem",
+    "beam_jobs.download": "file_lock filesystem tfrecords.files",
     "beam_jobs.prepare": (
         "annotation filesystem file_lock sources sources.base "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
@@ -67,16 +68,18 @@ ROOMS = {
     "trainer.pretrained": "run tfrecords.files",
     # The one module of run that builds a model and may open the pretrained run: above both, apart from its room.
     "trainer.run.weights": "run models pretrained tfrecords.files",
+    # What predict and streetdigits.load have in common.
+    "trainer.reader": "distribute run run.weights input scoring pretrained tfrecords.images",
     "trainer.fit": (
         "distribute run run.weights input scoring models pretrained tfrecords.record tfrecords.files tfrecords.dataset"
     ),
     "trainer.export": "models tfrecords.record tfrecords.images tfrecords.files",
     "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.dataset",
     "trainer.commands": (
-        "distribute run run.weights input scoring models pretrained fit export report "
+        "distribute run run.weights input scoring models pretrained reader fit export report "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
     ),
-    "trainer": "distribute",
+    "trainer": "",
     #
     "benchmarks.common": "",
     "benchmarks.digit_struct": "common beam_jobs.*",
@@ -87,7 +90,7 @@ ROOMS = {
     "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",
     "benchmarks": "",
     #
-    "streetdigits": "tfrecords beam_jobs trainer",
+    "streetdigits": "tfrecords beam_jobs trainer trainer.models trainer.reader",
 }
 
 
@@ -250,3 +253,19 @@ start_tensorflow()
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True, text=True)
     assert done.stderr == ""
+
+
+def test_tfrecords_imports_the_modules_of_its_public_names_with_their_first_use() -> None:
+    program = """
+import sys
+import tfrecords
+assert not {"numpy", "PIL"} & set(sys.modules)
+assert set(tfrecords.__all__) <= set(dir(tfrecords))
+assert tfrecords.open.__module__ == "tfrecords.dataset.reader" and tfrecords.record.schema.PAD == tfrecords.PAD
+from tfrecords import *
+try:
+    tfrecords.nothing
+except AttributeError as error:
+    assert str(error) == "module 'tfrecords' has no attribute 'nothing'"
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)

@@ -5,12 +5,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import streetdigits
 from beam_jobs.__main__ import COMMANDS as BEAM_JOBS
 from tfrecords.__main__ import COMMANDS as TFRECORDS
 from tfrecords.cli import Command, main
+from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS as TRAINER
 
 ROOT = Path(__file__).parents[1]
@@ -37,14 +40,15 @@ def test_every_command_of_the_three_packages_is_there_once() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_export_writes_a_model_and_export_records_a_dataset() -> None:
+def test_export_writes_a_model_and_export_records_a_dataset(capsys: pytest.CaptureFixture[str]) -> None:
     modules = {command.name: command.module for command in streetdigits.COMMANDS}
     assert modules["export"] == "trainer.commands.export"
     assert modules["export-records"] == "tfrecords.commands.export"
-    assert "export-records" in (streetdigits.__doc__ or "")
+    with pytest.raises(SystemExit):
+        main("streetdigits", "", streetdigits.COMMANDS, ["--help"])
+    assert "export-records" in capsys.readouterr().out
 
 
-# The trainer's commands import TensorFlow even for their help: one of them is enough.
 @pytest.mark.parametrize(
     ("prog", "commands", "name", "ours"),
     [
@@ -85,41 +89,98 @@ def test_the_module_runs_as_a_program_too() -> None:
     assert done.stdout == f"streetdigits {streetdigits.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "missing", "extra"),
-    [("sample", "h5py", "sample"), ("prepare", "apache_beam", "beam"), ("train", "tensorflow", "train")],
-)
-def test_a_missing_library_is_one_line_that_names_the_extra(name: str, missing: str, extra: str) -> None:
-    program = """
-import sys
-import streetdigits
-missing = sys.argv[1]
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == missing:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Absent())
-sys.argv = ["streetdigits", *sys.argv[2:]]
-sys.exit(streetdigits.run())
-"""
-    done = _python(program, missing, name, "--help")
-    expected = f"error: {name} needs {missing}, which is not installed: pip install 'streetdigits[{extra}]'.\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
-
-
 def test_a_missing_module_of_ours_is_a_bug_and_is_raised() -> None:
     with pytest.raises(ModuleNotFoundError, match=r"trainer\.commands\.nothing"):
         main("trainer", "", [Command("lost", "", "trainer.commands.nothing", extra="train")], ["lost"])
 
 
-@pytest.mark.parametrize(("name", "starts"), [("predict", True), ("report", False), ("export-records", False)])
-def test_tensorflow_starts_for_the_commands_that_compute_with_it(
-    name: str, starts: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[str] = []
-    monkeypatch.setattr("trainer.__main__.start_tensorflow", lambda: started.append(name))
-    (command,) = (command for command in streetdigits.COMMANDS if command.name == name)
-    streetdigits.start(command)
-    assert bool(started) == starts
+FAKE_KERAS = """
+registered = []
+
+class layers:
+    Layer = object
+
+class ops: ...
+
+class saving:
+    register_keras_serializable = staticmethod(lambda package: registered.append)
+"""
+
+
+@pytest.mark.parametrize("names", ["streetdigits, keras", "keras, streetdigits", "trainer.models, keras, streetdigits"])
+def test_keras_gets_our_layers_with_the_import_in_any_order(names: str, tmp_path: Path) -> None:
+    (tmp_path / "keras.py").write_text(FAKE_KERAS)
+    program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+import importlib.util
+import {names}
+assert importlib.util.find_spec("keras")
+assert [layer.__name__ for layer in keras.registered] == ["Standardise"], keras.registered
+"""
+    done = _python(program)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def reader(untrained: Path) -> streetdigits.Reader:
+    return streetdigits.load(untrained)
+
+
+def test_a_picture_is_read_from_a_file_its_bytes_or_its_pixels(reader: streetdigits.Reader, drawn: Path) -> None:
+    path = drawn / "test" / "1.png"
+    pixels = np.asarray(Image.open(path).convert("RGB"))
+    found = reader.read(path)
+    assert 0 < found.confidence <= 1 and found.digits == tuple(map(int, found.text.removesuffix("\u2026")))
+    assert reader.read(str(path)) == reader.read(path.read_bytes()) == reader.read(pixels) == found
+    height, width, _ = pixels.shape
+    # A box of the picture is no box: the crop grows beyond it, where there is nothing.
+    assert reader.read(path, box=(0, 0, width, height)).confidence > 0
+    assert reader.read(path, box=(-1, 2, width / 2, height / 2)).confidence != found.confidence
+
+
+def test_what_cannot_be_read_is_one_line(reader: streetdigits.Reader, drawn: Path, tmp_path: Path) -> None:
+    path = drawn / "test" / "1.png"
+    with pytest.raises(UserError, match=r"The box must have a width and height above 0\. Received: 1,2,0,4"):
+        reader.read(path, box=(1, 2, 0, 4))
+    with pytest.raises(UserError, match=r"must be \(height, width, 3\) uint8\. Received: \(4, 4\) float64"):
+        reader.read(np.zeros((4, 4)))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="The folder must hold pictures"):
+        reader.read(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        reader.read(tmp_path / "gone.png")
+    with pytest.raises(UserError, match="is not a run directory"):
+        streetdigits.load(tmp_path)
+    with pytest.raises(UserError, match=r"path must be local.* Received: gs://bucket/run"):
+        streetdigits.load("gs://bucket/run")
+
+
+def test_what_it_returns_says_what_it_is(reader: streetdigits.Reader, untrained: Path, records: Path) -> None:
+    assert repr(reader) == f"<Reader {untrained}: compact, reads numbers cut to 54 x 54 pixels>"
+    examples = streetdigits.open(records, "test")
+    assert repr(examples) == f"<Examples {records}, split test: 20 examples>"
+    assert repr(examples[3:9]) == f"<Examples {records}, split test: 6 examples>"
+    first = examples[0]
+    assert repr(first) == f"<DigitExample {first.key}: {first.text}, image of 54 x 54 x 3 uint8>"
+    prediction = streetdigits.Prediction("19", 0.5, (1, 9))
+    assert repr(prediction) == "Prediction(text='19', confidence=0.5, digits=(1, 9))"
+
+
+def test_the_pretrained_weights_are_the_default(drawn: Path) -> None:
+    assert "pretrained" in repr(streetdigits.load())
+
+
+def test_keras_on_another_backend_is_refused(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(UserError, match=r"Keras must run on TensorFlow: set KERAS_BACKEND=tensorflow\. Received: jax"):
+        streetdigits.load(untrained)
+
+
+def test_without_tensorflow_load_names_what_to_install(monkeypatch: pytest.MonkeyPatch, untrained: Path) -> None:
+    def absent() -> None:
+        raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.setattr("trainer.reader.start_tensorflow", absent)
+    needs = r"^streetdigits\.load needs tensorflow, which is not installed: pip install 'streetdigits\[train\]'$"
+    with pytest.raises(UserError, match=needs):
+        streetdigits.load(untrained)

@@ -49,7 +49,7 @@ def exported(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The library, with a cache of its own and without progress bars."""
-    import datasets
+    datasets = pytest.importorskip("datasets")
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
@@ -81,7 +81,7 @@ def _assert_rows(records: Path, split: str, rows: Iterator[dict[str, Any]] | lis
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_pandas_reads_every_value_of_parquet_and_arrow(records: Path, exported: Path, split: str) -> None:
-    import pandas
+    pandas = pytest.importorskip("pandas")
 
     count = len(Manifest.load(records).split(split).shards)
     for kind, read in (("parquet", pandas.read_parquet), ("arrow", pandas.read_feather)):
@@ -135,7 +135,7 @@ def test_hugging_face_takes_the_tar_files(records: Path, exported: Path, hugging
 
 
 def test_duckdb_reads_every_column(records: Path, exported: Path) -> None:
-    import duckdb
+    duckdb = pytest.importorskip("duckdb")
 
     rows = duckdb.sql(f"SELECT * FROM '{exported}/parquet/data/train-*.parquet'")
     assert rows.columns == COLUMNS
@@ -147,7 +147,7 @@ def test_duckdb_reads_every_column(records: Path, exported: Path) -> None:
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_webdataset_reads_every_value(records: Path, exported: Path, split: str) -> None:
-    import webdataset
+    webdataset = pytest.importorskip("webdataset")
 
     count = len(Manifest.load(records).split(split).shards)
     tars = f"{exported}/webdataset/{split}-{{000000..{count - 1:06d}}}.tar"
@@ -171,7 +171,7 @@ def test_tar_headers_hold_nothing_of_this_machine(exported: Path) -> None:
 
 @pytest.mark.parametrize("key", ["train/123.png#2", "a.b/c.d.png#0", "__x__/Zahl é 字.png#10", "../%2E.png#0"])
 def test_webdataset_cuts_every_key_where_it_should(key: str, tmp_path: Path) -> None:
-    import webdataset
+    webdataset = pytest.importorskip("webdataset")
 
     assert unquote(sample_name(key)) == key
     long = make_example(key.replace("#", "x" * 200 + "#"))
@@ -243,7 +243,7 @@ def test_chosen_splits_are_written_and_the_last_lines_say_what_and_how_to_go_on(
 def test_the_next_line_runs_as_it_stands(
     records: Path, tmp_path: Path, hugging_face: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import webdataset
+    webdataset = pytest.importorskip("webdataset")
 
     libraries = {"datasets": hugging_face, "pyarrow": pa, "webdataset": webdataset}
     for kind in FORMATS:

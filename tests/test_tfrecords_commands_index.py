@@ -180,7 +180,19 @@ def test_an_index_comes_back_as_where_records_start_and_end() -> None:
     assert parse_index(format_index([2**40, 2**41]), "x").tolist() == [0, 2**40, 2**40 + 2**41]
 
 
-@pytest.mark.parametrize("text", ["0 15\n", "0 16\n17 16\n", "0 16\n0 16\n", "1 16\n", "0\n", "0 0x10\n", "0 16.0\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 15\n",
+        "0 16\n17 16\n",
+        "0 16\n0 16\n",
+        "1 16\n",
+        "0\n",
+        "0 0x10\n",
+        "0 16.0\n",
+        f"0 {2**63 - 1}\n{2**63 - 1} 16\n",
+    ],
+)
 def test_what_is_no_index_of_a_whole_file_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=r"^some\.idx: .*Received: "):
         parse_index(text.encode(), "some.idx")

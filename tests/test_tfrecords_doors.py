@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
+from tests import every_door
 from tests.conftest import Shared
 from tests.every_door import digest
 from tfrecords import Manifest
@@ -147,6 +149,10 @@ def test_every_door_gives_the_same_examples_in_the_same_order_without_tensorflow
         theirs = tfds.as_numpy(builder.as_dataset(split=split, read_config=config))
         expected = [digest({**row, "key": row["key"].decode(), "text": row["text"].decode()}) for row in theirs]
         doors = found[name][split]
-        assert len(doors) == 11 and len(set(expected)) == len(expected) > 15
+        assert len(set(expected)) == len(expected) > 15
         for door, digests in doors.items():
             assert digests == expected, door
+    left_out = {module for module in every_door.NEEDS.values() if not find_spec(module)}
+    assert len(doors) == 11 - sum(module in left_out for module in every_door.NEEDS.values())
+    if left_out:
+        pytest.skip(f"without the doors of {', '.join(sorted(left_out))}, which are not installed; the others agree")

@@ -1,13 +1,15 @@
-"""Files and folders that appear complete or not at all."""
+"""Files and folders that appear complete or not at all, also after a power cut."""
 
+import errno
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
+from tests.forgetful import ForgetfulDisk
 from tests.forked import Forked
-from tfrecords.files.publish import atomic_path, atomic_write, remove
+from tfrecords.files.publish import atomic_path, atomic_write, make_folder, remove, sync
 
 
 def test_a_file_appears_complete_when_the_block_ends(tmp_path: Path) -> None:
@@ -135,3 +137,91 @@ def test_the_only_writer_removes_what_a_killed_one_left(tmp_path: Path, when: st
         temporary.mkdir()
         assert sum(path.name.startswith(".partial") for path in tmp_path.iterdir()) == 2
     assert sorted(tmp_path.iterdir()) == [other, output]
+
+
+# --- power cuts
+
+
+def test_a_file_and_its_new_folders_are_on_the_disk_when_it_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = ForgetfulDisk(tmp_path, monkeypatch)
+    with atomic_write(tmp_path / "new" / "inner" / "file") as stream:
+        stream.write(b"whole")
+    assert disk.files() == {"new/inner/file": b"whole"}
+
+
+def test_no_power_cut_leaves_half_of_a_file_or_none_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    seen = []
+    disk = ForgetfulDisk(tmp_path, monkeypatch, lambda: seen.append(disk.files().get("file")))
+    with atomic_write(tmp_path / "file") as stream:
+        stream.write(b"whole")
+    assert seen == [b"old", b"whole"]
+
+
+@pytest.mark.parametrize("count", [1, 150])
+def test_a_folder_is_on_the_disk_with_everything_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_bytes(b"old")
+    whole = {f"out/inner/{index}": b"%d" % index for index in range(count)}
+    seen: set[str] = set()
+
+    def look() -> None:
+        found = disk.files()
+        seen.add("new" if whole.items() <= found.items() else "old" if "out/old" in found else "neither")
+
+    disk = ForgetfulDisk(tmp_path, monkeypatch, look)
+    with atomic_path(tmp_path / "out") as temporary:
+        (temporary / "inner").mkdir(parents=True)
+        for index in range(count):
+            (temporary / "inner" / str(index)).write_bytes(b"%d" % index)
+    assert seen == {"old", "new"}
+    assert set(disk.files()) >= set(whole)
+    assert disk.syncs < 6, "many files are not synced one by one"
+
+
+def test_a_scratch_folder_elsewhere_changes_nothing_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("scratch", "out"):
+        (tmp_path / name).mkdir()
+    disk = ForgetfulDisk(tmp_path, monkeypatch)
+    with atomic_path(tmp_path / "out" / "file", tmp_path / "scratch") as temporary:
+        temporary.write_bytes(b"whole")
+    assert disk.files() == {"out/file": b"whole"}
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])
+def test_a_file_system_that_cannot_sync_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with atomic_write(tmp_path / "file") as stream:
+        stream.write(b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_a_disk_that_fails_to_store_a_file_is_an_error_and_nothing_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error"), atomic_write(tmp_path / "file") as stream:
+        stream.write(b"half")
+    assert not list(tmp_path.iterdir())
+
+
+def test_links_and_pipes_in_a_folder_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(tmp_path / "missing")
+    os.mkfifo(tmp_path / "folder" / "pipe")
+    disk = ForgetfulDisk(tmp_path, monkeypatch)
+    sync(tmp_path / "folder")
+    make_folder(tmp_path / "folder")
+    assert disk.syncs == 1

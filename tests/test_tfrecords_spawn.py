@@ -2,12 +2,15 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from tests.forked import Forked
 from tfrecords.errors import UserError
 from tfrecords.spawn import spawn_map
 
@@ -56,3 +59,44 @@ def test_closing_early_cancels_the_tasks_that_have_not_started_and_ends_the_proc
         assert next(results) == tasks[0]
     assert len(list(tmp_path.iterdir())) < len(tasks) / 2
     assert not multiprocessing.active_children()
+
+
+def _wait_long(task: int) -> int:
+    time.sleep(60)
+    return task
+
+
+def _spawn_and_be_killed() -> int:
+    """Kills itself as soon as its worker processes have started."""
+    with closing(spawn_map(_wait_long, range(4), jobs=2)) as results:
+        Thread(target=_kill_when_there_are_workers, daemon=True).start()
+        next(results)
+    return 0
+
+
+def _kill_when_there_are_workers() -> None:
+    while len(children := multiprocessing.active_children()) < 2:
+        time.sleep(0.05)
+    print(*(child.pid for child in children), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux lists processes in /proc")
+def test_processes_end_when_the_one_that_started_them_is_killed() -> None:
+    code, output, _ = Forked(_spawn_and_be_killed).wait()
+    assert code == -signal.SIGKILL
+    processes, deadline = output.split(), time.monotonic() + 30
+    assert len(processes) == 2
+    # A zombie that nobody waits for has an empty command line.
+    while any((path := Path("/proc", each, "cmdline")).exists() and path.read_bytes() for each in processes):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _interrupts_are_blocked(task: int) -> bool:
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_processes_leave_ctrl_c_to_the_one_that_started_them() -> None:
+    assert all(spawn_map(_interrupts_are_blocked, range(2), jobs=2))
+    assert not _interrupts_are_blocked(0)

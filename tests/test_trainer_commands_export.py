@@ -20,7 +20,7 @@ from tfrecords.cli import main
 from tfrecords.images.crop import CropSpec
 from trainer.__main__ import COMMANDS
 from trainer.export.files import predict_model
-from trainer.export.formats import FORMATS, TOLERANCE
+from trainer.export.formats import FORMATS, TOLERANCE, Format, compare_on_noise
 from trainer.export.saved_model import write_saved_model
 from trainer.run.directory import Run
 from trainer.run.weights import load_model
@@ -246,7 +246,7 @@ def test_an_export_that_answers_otherwise_is_refused(
         right = predict_model(load_model(run), pictures)
         return {name: value + wrong if name == "confidence" else value for name, value in right.items()}
 
-    assert _failing(run, tmp_path / "reader.keras", monkeypatch, "keras", predict=predict) == 1
+    assert _failing(run, tmp_path / "reader.keras", monkeypatch, "keras", compare=compare_on_noise(predict)) == 1
     assert re.fullmatch(
         r"error: Keras file must predict as the model does, within 0\.0001: compact cannot be exported in this "
         r"format\. Received: a difference of (0\.25|nan)\n",
@@ -284,6 +284,68 @@ def test_a_file_s_ending_names_its_format(run: Run, tmp_path: Path, capsys: pyte
     assert export("--run-dir", run.directory, "--format", "onnx", "--output", tmp_path / "reader.h5") == 1
     expected = f"error: --output of the format ONNX file must end in .onnx. Received: {tmp_path / 'reader.h5'}\n"
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("name", ["r.pt", "r.ONNX", "r.pb", "r.saved_model", "r.hdf5", "r.1a"])
+def test_an_unknown_ending_is_refused_and_makes_no_folder(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert export("--run-dir", run.directory, "--output", tmp_path / name) == 1
+    assert capsys.readouterr().err == (
+        "error: --output must end in .keras, .h5, .tflite, .onnx, or have no suffix: then it is the folder of a "
+        f"SavedModel, which may have any name with --format savedmodel. Received: {tmp_path / name}\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "options"), [("1", ()), ("reader-1.5", ()), ("r.pt", ("--format", "savedmodel"))])
+def test_a_folder_may_be_named_for_a_version_or_by_the_format(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: tuple[str, ...]
+) -> None:
+    chosen = []
+
+    def export_model(kind: Format, *_: Any) -> float:
+        chosen.append(kind)
+        return 0.0
+
+    monkeypatch.setattr("trainer.commands.export.export_model", export_model)
+    assert export("--run-dir", run.directory, "--output", tmp_path / name, *options) == 0
+    assert chosen == [FORMATS["savedmodel"]]
+
+
+def test_an_export_that_tensorflow_cannot_write_is_one_line(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: Any, __: Any, output: Path) -> None:
+        raise tf.errors.PermissionDeniedError(None, None, f"{output}; Permission denied\nand more")
+
+    assert _failing(run, tmp_path / "reader", monkeypatch, "savedmodel", write=denied) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'reader'}: cannot be written. Received: ")
+    assert error.endswith("Permission denied\n") and error.count("\n") == 1
+    (tmp_path / "file").write_text("mine")
+    assert export("--run-dir", run.directory, "--output", tmp_path / "file" / "reader") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+OTHERWISE = {
+    "decode_picture": lambda data: tf.io.decode_image(data, channels=3, expand_animations=False),  # the fast DCT
+    "resize": lambda picture, size: tf.round(tf.image.resize(picture, (size, size), "area")),
+}
+
+
+@pytest.mark.parametrize(("name", "other"), OTHERWISE.items(), ids=OTHERWISE)
+def test_a_saved_model_that_cuts_pictures_otherwise_is_refused(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, other: Any
+) -> None:
+    monkeypatch.setattr(f"trainer.export.saved_model.{name}", other)
+    assert _failing(run, tmp_path / "reader", monkeypatch, "savedmodel", write=lambda *_: None) == 1
+    assert re.fullmatch(
+        r"error: A SavedModel must cut pictures out as predict does, within 1 grey value\. "
+        r"Received: a difference of \d+ in a JPEG of \d+ x \d+\n",
+        capsys.readouterr().err,
+    )
 
 
 @pytest.mark.parametrize(("name", "module"), [(name, module) for name in FORMATS for module in FORMATS[name].needs])

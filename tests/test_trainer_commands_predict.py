@@ -1,5 +1,6 @@
 """Predict: whatever names pictures, in batches, as they come, and none lost for another's fault."""
 
+import argparse
 import io
 import itertools
 import json
@@ -15,8 +16,11 @@ from PIL import Image
 
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.images.crop import BoundingBox
 from trainer.__main__ import COMMANDS
+from trainer.commands.predict import parse_box
 from trainer.input.photos import find_photos
+from trainer.scoring.prediction_output import PredictionPrinter
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,8 @@ def test_a_folder_is_read_with_all_below_it_in_the_order_of_names(
     printed = capsys.readouterr()
     answers = [json.loads(line) for line in printed.out.splitlines()]
     assert [answer["photo"] for answer in answers] == [str(album / name) for name in IN_ORDER]
-    assert printed.err == "Read 5 of 5 pictures.\n"
+    left_out = "2 files have no suffix of a picture that can be read (no suffix 1, .txt 1).\n"
+    assert printed.err == f"{left_out}Read 5 of 5 pictures.\n"
     assert len({answer["confidence"] for answer in answers}) == 5
 
 
@@ -146,7 +151,7 @@ def test_bad_pictures_are_counted_and_lose_no_other(
 def test_where_nothing_can_be_read_no_model_is_loaded(
     predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.commands.predict.load_model", None)
+    monkeypatch.setattr("trainer.run.weights.load_model", None)
     assert predict(tmp_path / "gone.png", "--json") == 1
     printed = capsys.readouterr()
     assert json.loads(printed.out) == []
@@ -198,3 +203,142 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory() -> None:
 
     with pytest.raises(UserError, match=r"Standard input must hold one path a line.* Received: b'0000"):
         list(find_photos(["-"], Zeros(), b"\n"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "one.png --box 4,3,30,20 two.png --box -1,2,30,20",
+        "--box 4,3,30,20 --box=-1,2,30,20 one.png two.png",
+        "--box 4,3,30,20 one.png two.png --box -1,2.0,30,20",
+        "one.png --box 4,3,30,20 --json-lines two.png --batch-size 1 --box -1.0,2,3e1,20",
+    ],
+)
+def test_each_photo_may_be_followed_by_its_box_which_may_begin_outside(
+    arguments: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[argparse.Namespace] = []
+
+    def take(args: argparse.Namespace) -> int:
+        given.append(args)
+        return 0
+
+    monkeypatch.setattr("trainer.commands.predict.run", take)
+    assert main("trainer", "", COMMANDS, ["predict", *arguments.split()]) == 0
+    (args,) = given
+    assert args.photos == ["one.png", "two.png"]
+    assert [parse_box(text) for text in args.box] == [BoundingBox(3, 4, 23, 34), BoundingBox(2, -1, 22, 29)]
+
+
+def test_a_box_that_begins_outside_the_picture_is_read(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = album / "c" / "f.png"
+    assert predict(photo, "--box", "4,3,30,20", photo, "--box", "-1,2,30,20", "--json-lines") == 0
+    first, second = _lines(capsys)
+    assert first["confidence"] != second["confidence"]
+
+
+def test_a_name_that_begins_with_a_dash_follows_two(
+    album: Path, predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("-1,2.png", "--json.png"):
+        shutil.copy(album / "c" / "f.png", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert predict("--json-lines", "--", "-1,2.png", "--json.png") == 0
+    assert [row["photo"] for row in _lines(capsys)] == ["-1,2.png", "--json.png"]
+
+
+def test_files_that_are_left_out_are_counted_by_suffix_and_linked_folders_are_read_once(
+    album: Path, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "album" / "sub").mkdir(parents=True)
+    shutil.copy(album / "c" / "f.png", tmp_path / "album" / "a.png")
+    shutil.copytree(album / "c", tmp_path / "more")
+    for name in ("IMG_0001.HEIC", "IMG_0002.heic", "b.avif", "sub/c.jp2", "sub/.d.heic"):
+        (tmp_path / "album" / name).touch()
+    (tmp_path / "album" / "linked").symlink_to(tmp_path / "more")
+    (tmp_path / "album" / "sub" / "again").symlink_to(tmp_path / "more")
+    (tmp_path / "album" / "sub" / "up").symlink_to(tmp_path / "album")
+    assert predict(tmp_path / "album", "--json-lines") == 0
+    printed = capsys.readouterr()
+    read = [
+        Path(json.loads(line)["photo"]).relative_to(tmp_path / "album").as_posix() for line in printed.out.splitlines()
+    ]
+    assert read == ["a.png", "linked/f.png", "linked/d/e.tiff"]
+    left_out = "4 files have no suffix of a picture that can be read (.heic 2, .avif 1, .jp2 1).\n"
+    assert printed.err == f"{left_out}Read 3 of 3 pictures.\n"
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_of_its_own(
+    album: Path,
+    predict: Predict,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(album / "c", tmp_path / "c")
+    scan = os.scandir
+
+    def refuse(path: Any = ".") -> Any:
+        if Path(path).name == "d":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    monkeypatch.setattr("os.listdir", refuse)
+    assert predict(tmp_path, "--json-lines") == 1
+    printed = capsys.readouterr()
+    assert [Path(json.loads(line)["photo"]).name for line in printed.out.splitlines()] == ["f.png"]
+    assert printed.err == (f"error: {tmp_path}/c/d: Permission denied\nRead 1 of 2 pictures; 1 could not be read.\n")
+
+
+def test_a_list_as_windows_writes_it_names_its_files(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png\r", "d.png", "d.png\r"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+    def named(stdin: bytes, separator: bytes = b"\n") -> list[str]:
+        return [str(path) for path in find_photos(["-"], io.BytesIO(stdin), separator)]
+
+    assert named(b"\xef\xbb\xbfa.png\r\n\r\ngone.png\r\n") == ["a.png", "gone.png"]
+    # A name that exists is taken as it is.
+    assert named(b"b.png\r\nd.png\r\nd.png\n") == ["b.png\r", "d.png\r", "d.png"]
+    assert named(b"a.png\r\0", b"\0") == ["a.png\r"]
+    assert named(b"\xef\xbb\xbf\r\n") == []
+    with pytest.raises(UserError, match=r"in UTF-8\. Received: b'\\xff\\xfea"):
+        named("\ufeffa.png\r\n".encode("utf-16-le"))
+
+
+@pytest.mark.parametrize(("encoding", "form"), [("cp1252", "--json-lines"), ("ascii", "--json"), ("cp1252", "table")])
+def test_letters_that_the_output_lacks_are_escaped_and_no_answer_is_lost(
+    encoding: str, form: str, album: Path, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["\u21161.png", "caf\u00e9.png", "\U0001f3e0.png"]
+    for name in names:
+        shutil.copy(album / "c" / "f.png", tmp_path / name)
+    shown = io.BytesIO()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, encoding=encoding))
+    options = [] if form == "table" else [form]
+    assert main("trainer", "", COMMANDS, ["predict", "--run-dir", str(untrained), *names, *options]) == 0
+    text = shown.getvalue().decode(encoding)
+    if form == "table":
+        shown_names = [line.split()[0] for line in text.splitlines()[1:]]
+        assert shown_names == [
+            "\\u21161.png",
+            "caf\u00e9.png",
+            "\\U0001f3e0.png",
+        ]
+    else:
+        rows = json.loads(text) if form == "--json" else [json.loads(line) for line in text.splitlines()]
+        assert [row["photo"] for row in rows] == names
+
+
+def test_a_number_of_more_than_five_digits_is_printed_in_any_encoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    PredictionPrinter(json_array=False, json_lines=True).write([{"photo": "a.png", "number": "12345\u2026"}])
+    assert json.loads(shown.getvalue()) == {"photo": "a.png", "number": "12345\u2026"}

@@ -17,8 +17,10 @@ from trainer.__main__ import COMMANDS
 from trainer.fit.optimizer import averaged_weights
 from trainer.fit.step import make_train_step
 from trainer.models import build_model
+from trainer.pretrained import DIRECTORY
 from trainer.run.config import AugmentConfig, TrainConfig
-from trainer.run.directory import CONFIG, EVALUATION, Run
+from trainer.run.directory import CONFIG, Run
+from trainer.run.evaluations import EvaluationFiles
 from trainer.run.weights import load_model, start_from
 
 
@@ -49,6 +51,16 @@ def test_a_run_is_no_start_of_itself_and_loses_nothing(
     assert main("trainer", "", COMMANDS, options) == 1
     assert "--init must be another run than --run-dir. Received:" in capsys.readouterr().err
     assert run.weights.is_file() and (run.directory / CONFIG).is_file()
+
+
+@pytest.mark.parametrize("name", ["pretrained", "./pretrained", str(DIRECTORY)])
+def test_a_run_does_not_take_the_name_or_the_folder_of_the_package_s_weights(
+    records: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main("trainer", "", COMMANDS, ["train", "--data", str(records), "--run-dir", name, "--overwrite"]) == 1
+    rule = "error: --run-dir must not be the weights of the package, which the name pretrained means. Received: "
+    assert capsys.readouterr().err.startswith(rule)
+    assert (DIRECTORY / CONFIG).is_file() and not Path("pretrained").exists()
 
 
 @pytest.mark.parametrize(("version", "made"), [(0, "an older streetdigits"), (2, "a newer streetdigits")])
@@ -99,7 +111,7 @@ def test_crops_of_pictures_with_a_margin_change_the_answers(run: Run, whole_crop
     for crops in ("1", "10"):
         options = ["evaluate", "--data", str(whole_crops), "--run-dir", str(run.directory), "--split", "train"]
         assert main("trainer", "", COMMANDS, [*options, "--crops", crops]) == 0
-        losses.append(json.loads((run.directory / EVALUATION).read_text())["loss"])
+        losses.append(json.loads(EvaluationFiles.of_split(run.directory, "train").scores.read_text())["loss"])
     assert losses[0] != losses[1]
 
 

@@ -45,6 +45,12 @@ def test_the_chief_comes_first_and_an_evaluator_does_not_count() -> None:
     assert _cluster({"cluster": TWO, "task": {"type": "worker", "index": 0}}).is_chief
 
 
+def test_a_host_says_what_it_is_and_whom_it_joined() -> None:
+    chief, worker = (Cluster(("c:1", "a:2"), host) for host in (0, 1))
+    assert str(chief) == "host 1 of 2 (c:1), the chief: scores, and writes the run"
+    assert str(worker) == "host 2 of 2 (a:2): joined the chief c:1, which scores and writes the run"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -160,4 +166,11 @@ def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp
     ended = [host.wait() for host in (*again, *whole)]
     assert [code for code, _, _ in ended] == [0] * 4, ended
     assert "Resuming after step " in ended[0][1] and "Resuming" not in ended[2][1]
+    for output, place in ((ended[2][1], "host 1 of 2 ("), (ended[3][1], "host 2 of 2 (")):
+        lines = output.splitlines()
+        assert lines[0].startswith("Waiting for the 2 hosts ") and lines[1].startswith(f"Training on {place}")
+        assert [line.split("  ")[0] for line in lines if line.startswith("epoch ")] == ["epoch 1/2", "epoch 2/2"]
+    assert all(": joined the chief 127.0.0.1:" in ended[index][1] for index in (1, 3))
+    # No bars without a terminal.
+    assert not any("\r" in errors or "steps/s" in errors for _, _, errors in ended)
     assert saved_state(tmp_path / "killed") == saved_state(tmp_path / "whole")

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests import tiny
+from tests.forgetful import ForgetfulDisk
 from tests.forked import Forked
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import MANIFEST
@@ -26,13 +27,14 @@ from trainer.__main__ import COMMANDS
 from trainer.fit import loop as training
 from trainer.fit.checkpoint import Checkpoints, Progress
 from trainer.fit.optimizer import make_optimizer, make_schedule
-from trainer.fit.resume import prepare_directory
+from trainer.fit.resume import describe_run, open_run, prepare_directory
 from trainer.fit.signals import StopRequest
 from trainer.fit.step import StepTotals, make_masks_stateless, read_totals
+from trainer.input.records import Records
 from trainer.models import MODELS
 from trainer.run import weights
 from trainer.run.config import TrainConfig
-from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run
+from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model
 
 OPTIONS = [
@@ -80,6 +82,8 @@ def whole(records: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("whole") / "run"
     code, _, errors = _run(records, run_dir, "")
     assert code == 0, errors
+    # Neither oneDNN's complaint nor a bar, where there is no terminal.
+    assert "oneDNN supports" not in errors and "steps/s" not in errors
     return run_dir
 
 
@@ -89,10 +93,13 @@ def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp
     often = ["--checkpoint-steps", "3", "--keep-checkpoints", "2"]
     # Before the first checkpoint; when the first epoch's weights are saved, but the checkpoint that knows of them is
     # not; in the midst of an epoch; and to the end.
+    left = [run_dir / ".partial.0.history.jsonl", run_dir / CHECKPOINTS / ".partial.0.step-0000000003.npz"]
     for kill in ("steps:2", "weights", "steps:6", ""):
+        for path in left if kill == "" else ():
+            path.write_bytes(b"half")
         code, output, errors = _run(records, run_dir, kill, *often)
         assert code == (-signal.SIGKILL if kill else 0), errors
-    assert "Resuming after step " in output
+    assert "Resuming after step " in output and not any(path.exists() for path in left)
     assert saved_state(run_dir) == saved_state(whole)
     assert _history(run_dir) == _history(whole)
     assert len(list((run_dir / CHECKPOINTS).iterdir())) == 2
@@ -314,6 +321,29 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, caplog: pytest.LogC
         np.testing.assert_array_equal(found.numpy(), saved.numpy())
 
 
+def test_no_power_cut_leaves_a_run_without_a_whole_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor with half of the best weights."""
+    model, optimizer = _built(0)
+    checkpoints = Checkpoints(tmp_path / CHECKPOINTS, keep=1)
+    seen: list[dict[str, bytes]] = []
+    disk = ForgetfulDisk(tmp_path, monkeypatch, lambda: seen.append(disk.files()))
+    for step in (1, 2):
+        weights.save_weights(model, tmp_path / WEIGHTS)
+        kept = (tmp_path / WEIGHTS).read_bytes()
+        assert disk.files()[WEIGHTS] == kept
+        checkpoints.save(step, Progress(step=step), model, optimizer)
+    for index, files in enumerate(seen):
+        for name, data in files.items():
+            (tmp_path / "after" / str(index) / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "after" / str(index) / name).write_bytes(data)
+    restored = [
+        Checkpoints(tmp_path / "after" / str(index) / CHECKPOINTS, keep=1).restore(model, optimizer)
+        for index in range(len(seen))
+    ]
+    steps = [progress.step if progress else 0 for progress in restored]
+    assert steps == sorted(steps) and set(steps) == {0, 1, 2}
+
+
 def test_checkpoints_of_a_run_that_nobody_knows_are_not_gone_on_from(tmp_path: Path) -> None:
     content = {**TrainConfig().to_dict(), "image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
     (tmp_path / CHECKPOINTS).mkdir()
@@ -331,6 +361,61 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (1, 9, 10):
         checkpoints.save(step, Progress(step=step), model, optimizer)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-0000000009.npz", "step-0000000010.npz"]
+
+
+def test_what_killed_runs_left_of_checkpoints_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = {"step-0000000009.npz", ".partial.1.notes.txt", "partial.2.step-0000000009.npz"}
+    for name in (*kept, ".partial.1.step-0000000009.npz", ".partial.2.step-0000000010.npz"):
+        (tmp_path / name).touch()
+    Checkpoints(tmp_path, keep=2).remove_partial()
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    Checkpoints(tmp_path / "new", keep=2).remove_partial()
+
+
+def _opened(directory: Path, before: dict[str, Any], now: dict[str, Any]) -> Run:
+    """Opens a run that was started with one configuration and is resumed with another."""
+    facts = {"image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
+    directory.mkdir()
+    write_json(directory / CONFIG, {**TrainConfig().to_dict(), **facts, **before})
+    return open_run(directory, {**TrainConfig().to_dict(), **facts, **now})
+
+
+def test_more_epochs_are_answered_with_what_to_type(tmp_path: Path) -> None:
+    folder = tmp_path / "my run"
+    rule = (
+        rf"^{folder} cannot be extended: its learning rate falls to 0 over 1 epoch\. To train on from its weights, "
+        rf"type `python -m trainer train --config '{folder}/config\.json' --run-dir '{folder}-more' --init '{folder}' "
+        r"--epochs 2`\. Received: epochs 3$"
+    )
+    with pytest.raises(UserError, match=rule):
+        _opened(folder, {"epochs": 1}, {"epochs": 3})
+
+
+@pytest.mark.parametrize(
+    ("now", "received"),
+    [
+        ({"epochs": 1}, "epochs 1 instead of 2"),
+        ({"epochs": 3, "seed": 1}, "epochs 3 instead of 2; seed 1 instead of 0"),
+        ({"precision": "mixed_bfloat16", "init": "/a"}, "init /a instead of None; precision mixed_bfloat16 instead .*"),
+    ],
+)
+def test_other_differences_are_listed(tmp_path: Path, now: dict[str, Any], received: str) -> None:
+    with pytest.raises(UserError, match=rf"use --overwrite to replace it, .* Received: {received}$"):
+        _opened(tmp_path / "run", {"epochs": 2}, {"epochs": 2, **now})
+
+
+def test_a_source_recorded_as_a_relative_path_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert _opened(tmp_path / "run", {"init": "runs/a"}, {"init": str(tmp_path / "runs" / "a")}).config.init == "runs/a"
+    assert _opened(tmp_path / "other", {"init": "pretrained"}, {"init": "pretrained"})
+
+
+def test_what_is_saved_holds_in_every_directory(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("data").symlink_to(records)
+    for init, saved in (("runs/a", str(tmp_path / "runs" / "a")), ("pretrained", "pretrained"), (None, None)):
+        content = describe_run(TrainConfig(init=init), Records.open(Path("data")))
+        assert content["data"] == str(records.resolve()) and content["init"] == saved
 
 
 def test_masks_follow_from_seed_and_step_alone() -> None:

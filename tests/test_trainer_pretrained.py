@@ -18,14 +18,11 @@ from tests.wheel import build_wheel
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
-from trainer.input.dataset import open_images, split_dataset
 from trainer.models import build_model
 from trainer.pretrained import CARD, DIRECTORY, chosen_run, run_directory
 from trainer.pretrained.__main__ import publish
 from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model, start_from
-from trainer.scoring.inference import make_forward, predict_split
-from trainer.scoring.metrics import score
 
 
 def _state(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -104,15 +101,10 @@ def test_export_takes_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert _state(DIRECTORY) == before
 
 
-def test_they_read_drawn_numbers_that_they_have_not_seen(records: Path) -> None:
-    found = predict_split(make_forward(load_model(chosen_run(None))), split_dataset(open_images(records, "test"), 20))
-    assert score(found.predictions, found.length, found.digits)["whole_number_accuracy"] >= 0.5
-
-
 def test_training_starts_from_them_by_their_name() -> None:
     keras.utils.set_random_seed(2)
     model = build_model("compact", (54, 54, 3))
-    start_from(model, "pretrained")
+    start_from(model, "pretrained", {"growth": 1.0}, allow_other_crop=True)
     for mine, theirs in zip(model.get_weights(), load_model(Run.load(DIRECTORY)).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     # A folder of that name is reached as one reaches files whose names mean something else.
@@ -186,6 +178,6 @@ def test_a_run_becomes_the_weights_that_come_along(run: Run, tmp_path: Path) -> 
 
 
 def test_a_run_without_scores_is_refused(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"must have evaluation\.json: `python -m trainer evaluate` creates it\."):
+    with pytest.raises(UserError, match=r"must have evaluation-test\.json: `python -m trainer evaluate` creates it\."):
         publish(run.directory, tmp_path / "published", CARD.read_text())
     assert not (tmp_path / "published").exists()

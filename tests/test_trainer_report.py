@@ -19,6 +19,7 @@ from PIL import Image
 
 from tfrecords.errors import UserError
 from trainer.commands import report as command
+from trainer.pretrained import DIRECTORY
 from trainer.report import charts, gallery, load_run, page, render, write_report
 from trainer.report.charts import Axis, Series
 from trainer.scoring.metrics import coverage_at, coverage_curve
@@ -315,7 +316,7 @@ def test_an_epoch_trained_twice_counts_once_and_an_unfinished_line_is_left_out(r
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("config.json", "{", r"config\.json must be JSON\. Received: "),
+        ("config.json", "{", r"config\.json must be a JSON object\. Received: "),
         ("evaluation.json", "[1]", r"evaluation\.json must be a JSON object\. Received: \[1\]"),
         ("evaluation.json", '{"confusion": [[1]]}', r"10 lists of 10 counts\. Received: \[\[1\]\]"),
         ("evaluation.json", '{"by_length": [1]}', r"by_length must be a list of objects\. Received: \[1\]"),
@@ -398,7 +399,7 @@ def test_a_bare_run_gives_a_page_that_names_what_is_missing_and_what_makes_it(tm
     parsed = Page(report.html)
     assert {attrs.get("id") for attrs in parsed.all("section")} == SECTIONS
     assert len(report.missing) == 4
-    for words in ("history.jsonl", "evaluation.json", "predictions.parquet", "manifest.json"):
+    for words in ("history.jsonl", "evaluation-test.json", "predictions-test.parquet", "manifest.json"):
         assert words in parsed.text
     for words in (
         "python -m trainer train",
@@ -488,3 +489,110 @@ def test_a_text_without_utf_8_bytes_does_not_stop_the_page(run_dir: Path) -> Non
     (run_dir / "config.json").write_text('{"model": "\\ud800"}')
     write_report(run_dir, run_dir / "report.html")
     assert "<h1>?" in (run_dir / "report.html").read_text(encoding="utf-8")
+
+
+# What is not replaced.
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "page", "sheet.png"])
+def test_a_page_is_named_as_one(run_dir: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=rf"must end in \.html or \.htm\. Received: {tmp_path / name}"):
+        _report(run_dir, "--output", str(tmp_path / name))
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "<html>my page</html>", None])
+def test_somebody_s_file_is_not_replaced(run_dir: Path, tmp_path: Path, text: str | None) -> None:
+    output = tmp_path / "page.html"
+    if text is None:
+        (output / "folder").mkdir(parents=True)
+    else:
+        output.write_text(text)
+    with pytest.raises(UserError, match=r"must be a new file, or a page of an earlier report\. Received: "):
+        _report(run_dir, "--output", str(output))
+    assert (output / "folder").is_dir() if text is None else output.read_text() == text
+
+
+def test_a_page_with_pictures_is_not_replaced_by_one_without(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (run_dir / "evaluation.json").write_text(json.dumps(_evaluation(Path("records"))))
+    assert _report(run_dir) == 0
+    before = (run_dir / "report.html").read_bytes()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    rule = r"has pictures, and the new page would have none: use --data .* \(The dataset directory records does not"
+    with pytest.raises(UserError, match=rule):
+        _report(run_dir)
+    assert (run_dir / "report.html").read_bytes() == before
+    assert _report(run_dir, "--data", str(tmp_path / "records")) == 0
+    assert _report(run_dir, "--output", "new.html") == 0
+
+
+def test_the_package_gets_no_page(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"--output must not be in the folder of the package's weights\. Received: "):
+        _report(DIRECTORY)
+    with pytest.raises(UserError, match=r"--output must not be in the folder of the package's weights\. Received: "):
+        _report(Path("pretrained"))
+
+
+# Several splits.
+
+
+def test_each_split_is_shown_on_request_and_the_others_are_listed(run_dir: Path, tmp_path: Path) -> None:
+    for split, accuracy in (("validation", 0.41), ("train", 0.42)):
+        scores = {**_evaluation(tmp_path / "records"), "split": split, "whole_number_accuracy": accuracy}
+        (run_dir / f"evaluation-{split}.json").write_text(json.dumps(scores))
+        _write_predictions(run_dir / f"predictions-{split}.parquet", _predictions()[:5])
+    # The old evaluation.json is that of test.
+    chosen: tuple[tuple[str | None, str], ...] = ((None, "test"), ("train", "train"), ("validation", "validation"))
+    for wanted, shown in chosen:
+        run = load_run(run_dir, None, wanted)
+        assert run.evaluation["split"] == shown and not run.missing
+        assert len(run.predictions) == (80 if shown == "test" else 5)
+        others = [other["split"] for other in run.other_evaluations]
+        assert sorted([*others, shown]) == ["test", "train", "validation"]
+        text = Page(render(run).html).text
+        assert all(percent in text.replace("\u00a0", " ") for percent in ("41.0 %", "42.0 %", "87.0 %"))
+    with pytest.raises(UserError, match=r"has evaluations of validation, train, test\. Received: --split extra"):
+        load_run(run_dir, None, "extra")
+
+
+def test_a_split_evaluated_again_hides_what_an_older_version_wrote(run_dir: Path, tmp_path: Path) -> None:
+    (run_dir / "evaluation-test.json").write_text(json.dumps({"split": "test", "whole_number_accuracy": 0.5}))
+    run = load_run(run_dir, tmp_path / "records")
+    assert run.evaluation["whole_number_accuracy"] == 0.5 and run.other_evaluations == []
+
+
+# Widths.
+
+
+def test_no_card_is_too_narrow_for_its_numbers() -> None:
+    style = (Path(page.__file__).parent / "page.html").read_text()
+    for selector in (".answers b", ".tiles b", ".confusion th, .confusion td"):
+        (rule,) = re.findall(rf"^{re.escape(selector)} {{([^}}]*)}}", style, re.MULTILINE)
+        assert "white-space: nowrap" in rule and "overflow-wrap" not in rule
+    assert "flex-wrap: wrap" in re.findall(r"^\.answers {([^}]*)}", style, re.MULTILINE)[0]
+    steps = re.findall(r"min-width: (\d+)rem\) { \.gallery { grid-template-columns: repeat\((\d)", style)
+    assert [int(columns) for _, columns in steps] == [3, 4, 6]
+    for width, columns in ((int(width), int(columns)) for width, columns in steps):
+        margin = min(max(1, 0.04 * width), 2.5)
+        card = (width - 2 * margin - 0.8 * (columns - 1)) / columns - 2 * 0.65 - 2 / 16
+        # Five bold digits of 1.05rem, in DejaVu Sans 0.7 of that wide; and "Prediction", ten letters of 0.72rem.
+        assert card >= 5 * 0.7 * 1.05 + 0.6 + max(5 * 0.7 * 1.05, 10 * 0.55 * 0.72), columns
+
+
+@pytest.mark.parametrize("share", [0.99996, 0.0001, 0.5, 1])
+def test_a_share_is_never_broken(share: float) -> None:
+    assert not re.search("[ \t\n]", page.format_percent(share))
+
+
+@pytest.mark.parametrize(("count", "style"), [(7, "10.3em"), (9999, "31.5em"), (12345, "38.5em")])
+def test_the_confusion_matrix_is_as_wide_as_its_counts(run_dir: Path, tmp_path: Path, count: int, style: str) -> None:
+    scores = _evaluation(tmp_path / "records")
+    scores["confusion"][3][3] = count
+    (run_dir / "evaluation.json").write_text(json.dumps(scores))
+    (table,) = [tag for tag in Page(render(load_run(run_dir)).html).all("table") if "confusion" in tag.get("class", "")]
+    assert table["style"] == f"min-width: {style}" and ("long" in table["class"]) == (count > 9999)

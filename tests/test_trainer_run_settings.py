@@ -81,6 +81,12 @@ def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
         ('keep = "first"', r"keep must be one of best, last\. Received: first$"),
         ('device = "tpu"', r"device must be one of auto, cpu, gpu\. Received: tpu$"),
         ("keep_checkpoints = 0", r"keep_checkpoints must be at least 1\. Received: 0$"),
+        ("host_minutes = inf", r"host_minutes must be at most 35000\. Received: inf$"),
+        ("learning_rate = inf", r"learning_rate must be finite\. Received: inf$"),
+        ("warmup_epochs = inf", r"warmup_epochs must be finite\. Received: inf$"),
+        ("weight_decay = nan", r"weight_decay must be .*\. Received: nan$"),
+        ("seed = -1", r"seed must be 0\.\.4294967295\. Received: -1$"),
+        ("[augment]\ncontrast = inf", r"contrast must be at least 0 and finite\. Received: inf$"),
         ("host_minutes = 0", r"host_minutes must be above 0\. Received: 0\.0$"),
     ],
 )
@@ -153,3 +159,11 @@ def test_a_run_of_the_last_version_is_loaded_without_a_warning(
     run = Run.load(tmp_path)
     assert run.config == config and run.content == now
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["settings.toml", "config.json"])
+def test_a_file_as_windows_writes_it_is_read(tmp_path: Path, name: str) -> None:
+    text = 'data = "records"\r\nepochs = 3\r\n' if name.endswith("toml") else '{"data": "records",\r\n"epochs": 3}'
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    settings = Settings.read(tmp_path / name, {"run_dir": tmp_path / "run"})
+    assert (settings.data, settings.config.epochs) == (Path("records"), 3)

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("beam_jobs", "tfrecords", "trainer")
+PACKAGES = ("beam_jobs", "streetdigits", "tfrecords", "trainer")
 
 
 def build_wheel(folder: Path) -> Path:
     """Copies what the build reads into `folder`, builds there, and returns the path of the wheel."""
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "streetdigits.py"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     for name in PACKAGES:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

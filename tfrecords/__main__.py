@@ -3,6 +3,7 @@
 import sys
 
 from tfrecords.cli import Command, main
+from tfrecords.interrupts import keep_exit_code
 
 COMMANDS = (
     Command("inspect", "print the content of a dataset directory", "tfrecords.commands.inspect"),
@@ -13,4 +14,4 @@ COMMANDS = (
 )
 
 if __name__ == "__main__":
-    sys.exit(main("python -m tfrecords", __doc__ or "", COMMANDS))
+    sys.exit(keep_exit_code(lambda: main("python -m tfrecords", __doc__ or "", COMMANDS)))

@@ -13,7 +13,10 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
+
+from tfrecords.errors import UserError
 
 
 def setting(default: Any, help: str, *, choices: Sequence[str] = (), group: str = "", old: str = "") -> Any:
@@ -27,6 +30,29 @@ def setting(default: Any, help: str, *, choices: Sequence[str] = (), group: str 
       old: Name of the field until the last version: still understood, with a warning.
     """
     return field(default=default, metadata={"help": help, "choices": tuple(choices), "group": group, "old": old})
+
+
+def refuse_address(name: str) -> None:
+    """Checks that a name is that of a file or folder on this machine: as a path, `gs://bucket` is a folder `gs:`.
+
+    Raises:
+      UserError: The name is an address, as gs://bucket/run.
+    """
+    if "://" in name:
+        raise UserError("The path must be local, not an address.", name)
+
+
+def local_path(text: str) -> Path:
+    """Returns the path of a file or folder on this machine: the `type` of a flag that takes no address.
+
+    Raises:
+      ArgumentTypeError: The text is an address, as gs://bucket/run.
+    """
+    try:
+        refuse_address(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text)
 
 
 def settings_of(config: type) -> dict[str, "Field[Any]"]:
@@ -117,7 +143,7 @@ def _add(group: Any, each: "Field[Any]", kind: type, choices: Sequence[str]) -> 
     if kind is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
     else:
-        options = {"type": kind, "choices": choices or None}
+        options = {"type": local_path if kind is Path else kind, "choices": choices or None}
         required = each.default is MISSING
         group.add_argument(flag, default=argparse.SUPPRESS, required=required, help=text, **options)
     if old := each.metadata["old"]:

@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from beam_jobs.download.archives import ARCHIVES, BASE_URL, NOTICE, Archive
 from beam_jobs.download.fetch import FetchPolicy, bytes_received, check_url, fetch
 from beam_jobs.download.unpack import remove_leftovers, unpack
 from beam_jobs.file_lock import lock_folder
 from tfrecords.errors import UserError
-from tfrecords.flags import add_flags, from_flags, setting
+from tfrecords.flags import add_flags, from_flags, local_path, setting
+from tfrecords.progress import print_line, progress
 
 EPILOG = f"""\
 examples:
@@ -28,8 +27,6 @@ Creates one folder per subset, with its PNGs and digitStruct.mat.
 After an interruption the same command resumes.
 {NOTICE}
 """
-# A log file, unlike a terminal, keeps every state of a progress bar.
-_LOG_INTERVAL_S = 10.0
 _LOCK = ".download.lock"
 
 
@@ -66,7 +63,11 @@ class DownloadConfig:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `download`."""
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder in which one folder per subset is created"
+        "--output",
+        type=local_path,
+        required=True,
+        metavar="DIR",
+        help="folder in which one folder per subset is created",
     )
     add_flags(parser, DownloadConfig)
 
@@ -81,8 +82,8 @@ def run(args: argparse.Namespace) -> int:
     print(NOTICE, file=sys.stderr)
     try:
         downloaded = download(config, ARCHIVES)
-    except KeyboardInterrupt:
-        print(f"The received bytes are kept in {config.output}; the same command resumes.", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = (f"The received bytes are kept in {config.output}; the same command resumes.",)
         raise
     print(_summary(config, downloaded))
     return 0
@@ -126,7 +127,7 @@ def download(
 def _download_subset(config: DownloadConfig, subset: str, archive: Archive, policy: FetchPolicy | None) -> None:
     path = config.archive_path(subset)
     with _bar(f"download {subset}", archive.size_bytes, bytes_received(path)) as advance:
-        fetch(config.url(subset), archive, path, policy, advance, lambda line: tqdm.write(line, file=sys.stderr))
+        fetch(config.url(subset), archive, path, policy, advance, print_line)
     with _bar(f"unpack {subset}", archive.size_bytes) as advance:
         unpack(path, config.output / subset, advance)
     if not config.keep_archives:
@@ -163,12 +164,9 @@ def _check_space(config: DownloadConfig, missing: Mapping[str, Archive]) -> None
 
 @contextmanager
 def _bar(title: str, total_bytes: int, initial_bytes: int = 0) -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar on standard error; yields the function that moves it to a position in bytes."""
-    interval_s = 0.1 if sys.stderr.isatty() else _LOG_INTERVAL_S
-    with tqdm(
-        desc=title, total=total_bytes, initial=initial_bytes, unit="B", unit_scale=True, mininterval=interval_s
-    ) as bar:
-        yield lambda position: bar.update(position - bar.n)
+    """Shows the progress on standard error; yields the function that moves it to a position in bytes."""
+    with progress(title, total_bytes, "B", done=initial_bytes) as bar:
+        yield bar.move_to
 
 
 def _summary(config: DownloadConfig, downloaded: tuple[str, ...]) -> str:

@@ -22,6 +22,7 @@ from urllib.request import Request, urlopen
 from beam_jobs.download.archives import Archive
 from tfrecords._version import __version__
 from tfrecords.errors import UserError
+from tfrecords.files.publish import sync, sync_names
 
 HASH_CHUNK_BYTES = 1024 * 1024
 READ_CHUNK_BYTES = 64 * 1024
@@ -86,7 +87,9 @@ def fetch(
     if difference := _difference(partial, archive):
         transfer.discard()
         raise UserError(f"{url}: {rule}; the received bytes are deleted.", difference)
+    sync(partial)
     partial.replace(destination)
+    sync_names(destination.parent)
     transfer.discard()
 
 

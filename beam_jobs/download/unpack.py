@@ -10,6 +10,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.files.publish import sync, sync_names
 
 # Extraction filters (PEP 706) came with Python 3.10.12 and 3.11.4; Debian 12 has 3.11.2. `_check_member` needs none.
 _FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
@@ -43,7 +44,9 @@ def unpack(archive: Path, target: Path, on_progress: Callable[[int], None] = lam
         if not folder.is_dir():
             found = ", ".join(sorted(path.name for path in Path(scratch).iterdir())) or "nothing"
             raise UserError(f"{archive}: must contain a folder named {target.name}.", found)
+        sync(folder)
         folder.rename(target)
+        sync_names(target.parent)
 
 
 def remove_leftovers(target: Path) -> None:

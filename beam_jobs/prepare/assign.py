@@ -6,6 +6,7 @@ picture to another split.
 
 from dataclasses import dataclass
 
+from beam_jobs.sources.base import published_split
 from tfrecords.digests import stable_digest
 
 
@@ -21,27 +22,38 @@ class Fractions:
     Attributes:
       validation: Share for the validation split, 0..1.
       test: Share for the test split, 0..1; for sources that publish no test subset.
+      every: Split of all pictures, instead of the shares and of the subsets' own splits; None for these.
     """
 
     validation: float
     test: float
+    every: str | None = None
 
     @property
     def shares(self) -> dict[str, float]:
         """Share of each split, in the order in which they divide the unit interval."""
-        return {"test": self.test, "validation": self.validation, "train": 1 - self.validation - self.test}
+        # Exactly 0 where nothing is left, whatever the rounding of the difference.
+        train = 1 - self.validation - self.test if self.validation + self.test < 1 else 0.0
+        return {"test": self.test, "validation": self.validation, "train": train}
+
+    def fixed(self, subset: str) -> str | None:
+        """Returns the split of all pictures of a subset; None if they are drawn."""
+        return self.every or published_split(subset)
 
 
 def split_of(subset: str, key: str, seed: int, fractions: Fractions) -> str:
-    """Returns the split of a source picture: that of a published test stays test, all others may be drawn."""
-    if subset == "test":
-        return "test"
+    """Returns the split of a source picture: that of a published test or validation stays, all others are drawn."""
+    if fixed := fractions.fixed(subset):
+        return fixed
     position = digest(seed, "split", key) / 2**64
+    found = "train"
     for split, share in fractions.shares.items():
+        # A split without a share gets no picture, not even the one whose position is rounded to 1.
+        found = split if share else found
         if position < share:
-            return split
+            break
         position -= share
-    return "train"
+    return found
 
 
 def shard_of(key: str, seed: int, shards: int) -> int:

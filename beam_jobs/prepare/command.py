@@ -1,27 +1,30 @@
 """`python -m beam_jobs prepare`: a source's pictures and annotations to a dataset directory of TFRecords."""
 
+from __future__ import annotations
+
 import argparse
+import contextlib
+import shlex
+import sys
 import time
 from dataclasses import MISSING, dataclass
 from pathlib import Path
-from typing import Any
-
-import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineResult
+from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
-from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.memory import limit_malloc_arenas
-from beam_jobs.prepare.monitoring import read_metrics, watch_progress
+from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
-from beam_jobs.prepare.runner import leaves_processors_idle, one_line_errors, parse_beam_options
-from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 from beam_jobs.sources import SOURCES, load_source
-from tfrecords.dataset.manifest import DEAD_LETTERS, MANIFEST, Manifest
+from beam_jobs.sources.base import Subset
+from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.flags import add_flags, from_flags, setting
+from tfrecords.interrupts import ending_at_once
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import PipelineResult
 
 EPILOG = """\
 examples:
@@ -30,6 +33,9 @@ examples:
   one folder of pictures with a digitStruct.mat, a tenth of it for test:
     python -m beam_jobs prepare --source svhn --input photos --output records \\
       --test-fraction 0.1
+  your own labelled photos, all of them to score a model on:
+    python -m beam_jobs prepare --source svhn --input photos --output records \\
+      --split test
   two worker processes, or a cluster; any option of Beam is passed through:
     ... --direct_running_mode multi_processing --direct_num_workers 2
     ... --runner FlinkRunner --flink_master HOST:8081 --setup_file ./setup.py
@@ -50,8 +56,8 @@ class PrepareJob:
     output: str = setting(MISSING, "dataset directory to create, on any file system that Beam knows", group=_DATA)
     subsets: str | None = setting(
         None,
-        "subsets to read, comma-separated, as train,extra; all that exist by default. "
-        "Pictures of the subset test become the split test, all others train",
+        "subsets to read, comma-separated, as train,extra; by default all that exist of train, val, valid, validation, "
+        "dev, test and extra. test is the split test, the four after train are the split validation, others are train",
         group=_DATA,
     )
     overwrite: bool = setting(False, "replace an existing dataset in the output", group=_DATA)
@@ -78,29 +84,72 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
       UserError: An option or the input cannot be used, or too many pictures were rejected.
     """
     job: PrepareJob = from_flags(PrepareJob, vars(args))
-    config: PrepareConfig = from_flags(PrepareConfig, vars(args))
-    options = parse_beam_options(beam_options)
-    subsets = load_source(job.source).find_subsets(job.input, job.subset_names)
-    plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
+    config = config_from_flags(vars(args))
+    with ending_at_once():
+        # Beam, whose import takes seconds, comes after the options are checked.
+        from beam_jobs.prepare.runner import is_of_this_process, leaves_processors_idle, parse_beam_options
+
+        options = parse_beam_options(beam_options)
+    # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
+    with ending_at_once("the same command resumes") if is_of_this_process(options) else contextlib.nullcontext():
+        subsets = _find_subsets(job)
+        plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
+        if plan.config != config and "validation_fraction" in vars(args):
+            _warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
+        _prepare(plan, options, job.overwrite, args.verbose)
+    return 0
+
+
+def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: bool) -> None:
+    """Makes the dataset of a plan unless it is complete, and prints a summary.
+
+    Raises:
+      UserError: The output cannot be used, or too many pictures were rejected.
+    """
+    from beam_jobs.prepare.monitoring import read_metrics, watch_progress
+    from beam_jobs.prepare.runner import one_line_errors
+
     start = time.monotonic()
-    with lock_output(plan, job.overwrite) as complete:
+    with lock_output(plan, overwrite) as complete:
         if not complete:
-            with watch_progress(plan), one_line_errors(args.verbose):
+            with watch_progress(plan), one_line_errors(verbose):
                 result = run_pipeline(plan, options)
     if not complete:
         _print_metrics(*read_metrics(result))
-    _print_dataset(plan)
+    manifest = _print_dataset(plan)
+    if not complete:
+        _warn_of_splits(plan, manifest)
     seconds = time.monotonic() - start
     done = "were already prepared" if complete else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
-    print(f"Next: python -m tfrecords inspect {plan.output}")
-    return 0
+    print(f"Next: python -m tfrecords inspect {shlex.quote(plan.output)}")
+
+
+def _find_subsets(job: PrepareJob) -> tuple[Subset, ...]:
+    """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
+    source = load_source(job.source)
+    subsets = source.find_subsets(job.input, job.subset_names)
+    unread = () if job.subset_names else source.unread_folders(job.input, subsets)
+    if unread:
+        names = ", ".join(map(str, unread))
+        _warn(f"not read, although annotations are there: {names} (--subsets chooses, or give one as --input)")
+    return subsets
+
+
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)
 
 
 def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
     """Runs the pipeline of a plan and waits until it has finished."""
+    import apache_beam as beam
+
+    from beam_jobs.prepare.memory import limit_malloc_arenas
+    from beam_jobs.prepare.runner import make_runner
+    from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
+
     limit_malloc_arenas()
-    pipeline = beam.Pipeline(options=options)
+    pipeline = beam.Pipeline(runner=make_runner(options), options=options)
     (
         pipeline
         | "ReadAnnotations" >> ReadAnnotations(plan)
@@ -125,8 +174,8 @@ def _print_metrics(counters: dict[str, int], distributions: dict[str, Any]) -> N
         )
 
 
-def _print_dataset(plan: Plan) -> None:
-    """Prints the splits of the dataset and the number of rejected pictures.
+def _print_dataset(plan: Plan) -> Manifest:
+    """Prints the splits of the dataset and the number of rejected pictures; returns the manifest.
 
     Raises:
       UserError: Too many pictures were rejected, so there is no dataset.
@@ -138,9 +187,9 @@ def _print_dataset(plan: Plan) -> None:
     letters = plan.path(DEAD_LETTERS)
     if failed:
         raise UserError(
-            f"At most {plan.config.max_dead_fraction:g} of the pictures may be rejected (--max-dead-fraction). "
-            f"{letters} lists all rejected pictures with their reasons; no dataset was made.",
-            f"{dead} of {plan.pictures} ({reasons})",
+            f"{dead:,} of {plan.pictures:,} pictures were rejected ({reasons}); at most "
+            f"{100 * plan.config.max_dead_fraction:g} % may be (--max-dead-fraction). "
+            f"Nothing was published; see {letters}."
         )
     for split, info in manifest.splits.items():
         size = sum(shard.bytes for shard in info.shards) / 1e6
@@ -150,3 +199,16 @@ def _print_dataset(plan: Plan) -> None:
         )
     if dead:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
+    return manifest
+
+
+def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
+    """Prints what is unusual about the splits of a dataset that was just made."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from beam_jobs.prepare.split_warnings import COLUMNS, few_validation_pictures, shared_pictures
+
+    table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
+    for line in (*few_validation_pictures(manifest.splits), *shared_pictures(table)):
+        _warn(line)

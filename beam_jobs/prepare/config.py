@@ -1,18 +1,21 @@
 """How a dataset is made: one frozen value, saved in the manifest."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from beam_jobs.prepare.assign import Fractions
 from beam_jobs.sources.base import DIGIT_ORDERS
-from tfrecords.dataset.manifest import ImageInfo
+from tfrecords.dataset.manifest import SPLITS, ImageInfo
 from tfrecords.errors import UserError
-from tfrecords.flags import setting
+from tfrecords.flags import from_flags, setting
 from tfrecords.images.crop import CropSpec
 from tfrecords.record.codec import ENCODINGS
 
 _DATA, _SPLITS, _PICTURES = "data", "splits and shards", "pictures"
+_UNSET = {"split": None, "backgrounds": 0.0}
+"""Values that add nothing, of settings that the first version did not have."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ class PrepareConfig:
         0.05, "share of the training pictures drawn for validation, 0..1", group=_SPLITS
     )
     test_fraction: float = setting(0.0, "share of the training pictures drawn for test, 0..1", group=_SPLITS)
+    split: str | None = setting(
+        None,
+        "split of all pictures, instead of the splits of the subsets and the fractions",
+        choices=SPLITS,
+        group=_SPLITS,
+    )
     seed: int = setting(0, "random seed for splits, shards, order and jitter", group=_SPLITS)
     encoding: str = setting("raw", "encoding of the stored pixels", choices=ENCODINGS, group=_PICTURES)
     digit_order: str = setting(
@@ -74,7 +83,10 @@ class PrepareConfig:
         for option in ("backgrounds", "validation_fraction", "test_fraction", "max_dead_fraction"):
             check(0 <= getattr(self, option) <= 1, f"{option} must be 0..1.", getattr(self, option))
         drawn = self.validation_fraction + self.test_fraction
-        check(drawn < 1, "validation_fraction and test_fraction must leave something to train on.", drawn)
+        rule = "Unless one of them is 1, validation_fraction and test_fraction must leave something to train on."
+        check(drawn < 1 or (drawn == 1 and 1 in (self.validation_fraction, self.test_fraction)), rule, drawn)
+        check(self.split in (None, *SPLITS), f"split must be one of {', '.join(SPLITS)}.", self.split)
+        check(not (self.split and self.test_fraction), "split leaves no test_fraction to draw.", self.test_fraction)
         check(self.encoding in ENCODINGS, f"encoding must be one of {ENCODINGS}.", self.encoding)
         check(self.digit_order in DIGIT_ORDERS, f"digit_order must be one of {DIGIT_ORDERS}.", self.digit_order)
         check(self.examples_per_shard >= 1, "examples_per_shard must be at least 1.", self.examples_per_shard)
@@ -84,7 +96,7 @@ class PrepareConfig:
     @property
     def fractions(self) -> Fractions:
         """Shares that are drawn from the training pictures."""
-        return Fractions(self.validation_fraction, self.test_fraction)
+        return Fractions(self.validation_fraction, self.test_fraction, self.split)
 
     def jitters(self, split: str) -> int:
         """Returns the number of random windows per picture of a split; 0 if it gets one fixed window."""
@@ -102,5 +114,17 @@ class PrepareConfig:
         return ImageInfo((size, size, 3), self.encoding)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the settings as the manifest holds them: `backgrounds`, which is newer, only where it is not 0."""
-        return {name: value for name, value in asdict(self).items() if name != "backgrounds" or value}
+        """Returns the settings as the manifest holds them."""
+        # Without settings that are not set: manifests of before they existed are those of the same dataset.
+        return {name: value for name, value in asdict(self).items() if (name, value) not in _UNSET.items()}
+
+
+def config_from_flags(values: Mapping[str, Any]) -> PrepareConfig:
+    """Returns the configuration of the flags that were given; --test-fraction 1 leaves no default for validation.
+
+    Raises:
+      UserError: A setting is not allowed.
+    """
+    drawn = {"validation_fraction": 0.0} if values.get("test_fraction") == 1 else {}
+    config: PrepareConfig = from_flags(PrepareConfig, {**drawn, **values})
+    return config

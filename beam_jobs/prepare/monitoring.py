@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricsFilter
-from tqdm import tqdm
 
 from beam_jobs import filesystem
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult
+from tfrecords.progress import Progress, progress
 
 _SECONDS_BETWEEN_WRITES = 0.2
 _SECONDS_BETWEEN_READS = 0.5
@@ -66,9 +66,9 @@ class ShardProgress:
 
 @contextlib.contextmanager
 def watch_progress(plan: Plan) -> Iterator[None]:
-    """Shows a bar of pictures while the block runs; the count of a shard that is retried starts from 0 again."""
+    """Shows the number of pictures while the block runs; the count of a shard that is retried starts from 0 again."""
     folder = _progress_folder(plan)
-    with tqdm(total=plan.pictures, unit=" pictures", desc="prepare", mininterval=0.5) as bar:
+    with progress("prepare", plan.pictures, "pictures") as bar:
         if not folder:
             yield
             return
@@ -83,7 +83,7 @@ def watch_progress(plan: Plan) -> Iterator[None]:
             watcher.join()
 
 
-def _follow(folder: Path, bar: tqdm, finished: threading.Event) -> None:
+def _follow(folder: Path, bar: Progress, finished: threading.Event) -> None:
     """Moves the bar to the sum of all counts, repeatedly until `finished` and once afterwards."""
     counts: dict[str, int] = {}
     running = True
@@ -92,8 +92,7 @@ def _follow(folder: Path, bar: tqdm, finished: threading.Event) -> None:
         for path in folder.iterdir():
             # A file that is being rewritten is empty: the bar must not go backwards.
             counts[path.name] = int(path.read_text() or counts.get(path.name, 0))
-        bar.n = sum(counts.values())
-        bar.refresh()
+        bar.move_to(sum(counts.values()))
 
 
 def _progress_folder(plan: Plan) -> Path | None:

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.metadata
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tfrecords._version import __version__
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.nested import flatten
+from tfrecords.typed_json import parse_object
 
 REJECTED_MANIFEST = "manifest.rejected.json"
 """Name of the manifest if too many pictures were rejected: the directory is no dataset then."""
@@ -44,10 +46,12 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
       overwrite: Whether to replace a dataset of another plan, and a complete one of this plan.
 
     Raises:
-      UserError: Another run is writing there, or the output holds another dataset and `overwrite` is not set.
+      UserError: Another run is writing there, the output holds another dataset and `overwrite` is not set, or it holds
+        files of another purpose.
     """
     filesystem.check_file_system(plan.output)
-    filesystem.make_folder(plan.output)
+    filesystem.make_folder(plan.output, lasting=True)
+    _check_purpose(plan)
     with _lock(plan):
         complete = not overwrite and _is_complete(plan)
         if not complete:
@@ -55,6 +59,36 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
         yield complete
         # Not after an error: the next run resumes from these files.
         filesystem.delete_folder(plan.work)
+
+
+def _check_purpose(plan: Plan) -> None:
+    """Checks that a local output is for a dataset: new, empty, or with a dataset of an earlier run in it.
+
+    Raises:
+      UserError: It holds files of another purpose, as pictures or a trained model.
+    """
+    if not filesystem.is_local(plan.output) or _holds_dataset(plan):
+        return
+    foreign = [
+        name
+        for name in sorted(os.listdir(plan.output))  # noqa: PTH208
+        if not (name.startswith(".") or name in (*_OTHER_FILES, "lost+found") or _SHARD.fullmatch(name))
+    ]
+    if foreign:
+        rule = f"{plan.output} must be a new or empty folder, or hold a dataset of prepare: give another --output."
+        more = f" and {len(foreign) - 1:,} more" if len(foreign) > 1 else ""
+        raise UserError(rule, f"{foreign[0]}{more}")
+
+
+def _holds_dataset(plan: Plan) -> bool:
+    """Returns whether the output holds a dataset, a rejected one, or an unfinished one."""
+    if any(filesystem.exists(path) for path in (plan.path(REJECTED_MANIFEST), filesystem.join(plan.work, _RUN))):
+        return True
+    try:
+        Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.output)
+    except (OSError, UserError):
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -81,7 +115,7 @@ def _is_complete(plan: Plan) -> bool:
     """
     if not filesystem.exists(plan.path(MANIFEST)):
         return False
-    manifest = Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.output)
+    manifest = Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.path(MANIFEST))
     found = {"config": manifest.config, "sources": {s.subset: s.annotations_sha256 for s in manifest.sources}}
     _refuse_other(plan, found, "a dataset")
     return True
@@ -96,22 +130,26 @@ def _start_or_resume(plan: Plan, overwrite: bool) -> None:
     run = filesystem.join(plan.work, _RUN)
     ours = _describe(plan)
     if filesystem.exists(run) and not filesystem.exists(plan.path(MANIFEST)):
-        interrupted = json.loads(filesystem.read_bytes(run))
+        interrupted = _read_description(run)
         if interrupted == ours:
             _clear_scratch(plan)
             return
-        if not overwrite:
+        if not overwrite and interrupted is not None:
             _refuse_other(plan, interrupted, "an unfinished dataset")
     shards = [name for name in filesystem.list_names(plan.output) if _SHARD.fullmatch(name)]
     if shards and not overwrite and not filesystem.exists(plan.path(REJECTED_MANIFEST)):
         rule = f"{plan.output} holds shards without a manifest: give --overwrite to delete them, or another --output."
         raise UserError(rule, shards[0])
     # run.json first: without it, the run after a kill in here starts from the beginning.
-    filesystem.delete([run, *(plan.path(name) for name in (*_OTHER_FILES, *shards))])
+    filesystem.delete([run, *(plan.path(name) for name in _OTHER_FILES)])
+    # No power cut may leave a manifest that names deleted shards.
+    filesystem.sync_names(plan.output)
+    filesystem.delete([plan.path(name) for name in shards])
     _clear_scratch(plan)
     filesystem.delete_folder(plan.results)
     filesystem.make_folder(plan.results)
     filesystem.publish(run, [json.dumps(ours, indent=1).encode()], plan.scratch)
+    filesystem.sync_names(plan.work)
 
 
 def _clear_scratch(plan: Plan) -> None:
@@ -129,6 +167,14 @@ def _describe(plan: Plan) -> dict[str, Any]:
     described = {"config": plan.config.to_dict(), "sources": sources, "versions": versions(plan.config.source)}
     as_read: dict[str, Any] = json.loads(json.dumps(described))
     return as_read
+
+
+def _read_description(run: str) -> dict[str, Any] | None:
+    """Returns the description of an interrupted run, or None if it is damaged: then nothing of that run is known."""
+    try:
+        return parse_object(filesystem.read_bytes(run), run)
+    except UserError:
+        return None
 
 
 def _refuse_other(plan: Plan, found: dict[str, Any], what: str) -> None:

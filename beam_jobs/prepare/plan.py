@@ -2,11 +2,11 @@
 
 import math
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from beam_jobs import filesystem
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.sources.base import Subset
+from beam_jobs.sources.base import Subset, published_split
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.errors import UserError
 from tfrecords.files.shards import ShardName
@@ -91,6 +91,8 @@ def make_plan(
 ) -> Plan:
     """Returns the plan; the number of shards follows from the examples that each split can expect.
 
+    Where a subset is published for validation, none is drawn: the plan's configuration has a validation fraction of 0.
+
     Args:
       config: How the dataset is made.
       subsets: Subsets to read.
@@ -100,6 +102,8 @@ def make_plan(
     Raises:
       UserError: The annotations name no picture.
     """
+    if any(subset.entries and published_split(subset.name) == "validation" for subset in subsets):
+        config = replace(config, validation_fraction=0.0)
     examples = {
         split: pictures * max(1, config.jitters(split))
         for split, pictures in _expected_pictures(config, subsets).items()
@@ -121,8 +125,8 @@ def _expected_pictures(config: PrepareConfig, subsets: tuple[Subset, ...]) -> di
     """Returns the number of pictures that each split can expect."""
     pictures = dict.fromkeys(SPLITS, 0.0)
     for subset in subsets:
-        if subset.name == "test":
-            pictures["test"] += subset.entries
+        if fixed := config.fractions.fixed(subset.name):
+            pictures[fixed] += subset.entries
         else:
             for split, share in config.fractions.shares.items():
                 pictures[split] += share * subset.entries

@@ -30,7 +30,7 @@ _COUNTED = ["key", "subset", "split", "source_bytes", "source_crc32c", "reason"]
 def publish_dataset(plan: Plan) -> None:
     """Writes the files next to the shards, once all shards are written.
 
-    The manifest comes last, so that it alone makes the directory a dataset.
+    The manifest comes last, when everything else is on the disk, so that it alone makes the directory a dataset.
 
     Raises:
       UserError: A file cannot be written.
@@ -47,7 +47,9 @@ def publish_dataset(plan: Plan) -> None:
         manifest.files[name] = hashlib.sha256(data).hexdigest()
     rejected = sum(manifest.dead_letters.values()) > plan.config.max_dead_fraction * plan.pictures
     name = REJECTED_MANIFEST if rejected else MANIFEST
+    filesystem.sync_names(plan.output)
     filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
+    filesystem.sync_names(plan.output)
 
 
 def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:

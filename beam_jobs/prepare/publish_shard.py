@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from beam_jobs import filesystem
-from beam_jobs.prepare.annotations_table import to_table
+from beam_jobs.prepare.annotations_table import SCHEMA, to_table
 from beam_jobs.prepare.load_picture import PictureRow
 from beam_jobs.prepare.plan import Plan
 from tfrecords.dataset.manifest import ShardInfo
 from tfrecords.errors import UserError
 from tfrecords.files.index import format_index, index_path, parse_index
+from tfrecords.typed_json import from_json, parse_object, shorten
 
 _INFO = b"shard"
 _CHUNK_BYTES = 1 << 21
@@ -49,9 +50,20 @@ class ShardResult:
 
         Raises:
           OSError: There is none.
+          UserError: It is damaged.
         """
-        table = pa.ipc.open_stream(filesystem.read_bytes(_path(plan, name))).read_all()
-        info = ShardInfo(**json.loads(table.schema.metadata[_INFO]))
+        path = _path(plan, name)
+        data = filesystem.read_bytes(path)
+        try:
+            table = pa.ipc.open_stream(data).read_all()
+            table.validate(full=True)
+            is_result = table.schema.remove_metadata() == SCHEMA and _INFO in (table.schema.metadata or {})
+        # pyarrow raises OSError for some damage.
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} must be an Arrow stream.", shorten(str(error))) from error
+        if not is_result:
+            raise UserError(f"{path} must be the result of a shard.")
+        info = from_json(ShardInfo, parse_object(table.schema.metadata[_INFO], path), path)
         return cls(info, table.replace_schema_metadata())
 
 
@@ -100,8 +112,8 @@ def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
     """
     if not filesystem.exists(_path(plan, name)):
         return None
-    result = ShardResult.load(plan, name)
     try:
+        result = ShardResult.load(plan, name)
         shard, index = filesystem.read_bytes(plan.path(name)), filesystem.read_bytes(plan.path(index_path(name)))
         starts = parse_index(index, index_path(name))
     except (OSError, UserError):

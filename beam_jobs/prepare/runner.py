@@ -9,8 +9,11 @@ import re
 from collections.abc import Iterator
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.runner import create_runner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
+from beam_jobs.prepare import worker
 from tfrecords.errors import UserError
 
 # Named in full: Beam's DirectRunner first tries another runner, which it would have to download.
@@ -69,6 +72,21 @@ def parse_beam_options(flags: list[str]) -> PipelineOptions:
     if unknown and not re.search("portable|flink|spark", standard.runner.lower()):
         raise UserError("prepare takes its own options (see --help) and Beam's; one of these is neither.", flags)
     return options
+
+
+def is_of_this_process(options: PipelineOptions) -> bool:
+    """Returns whether the runner ends with this process, so that the job may be killed at any moment."""
+    return isinstance(create_runner(options.view_as(StandardOptions).runner), FnApiRunner)
+
+
+def make_runner(options: PipelineOptions) -> PipelineRunner:
+    """Returns the runner of the options; worker processes of a local runner end when this process does."""
+    direct = options.view_as(DirectOptions)
+    if is_of_this_process(options) and direct.direct_running_mode == "multi_processing":
+        # The mode would replace the environment. The runner reads nothing else from it.
+        direct.direct_running_mode = "in_memory"
+        return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(worker.command()))
+    return create_runner(options.view_as(StandardOptions).runner)
 
 
 def leaves_processors_idle(options: PipelineOptions) -> bool:

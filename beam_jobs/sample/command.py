@@ -1,6 +1,9 @@
 """`python -m beam_jobs sample`: draws house numbers and writes them in the layout of SVHN Format 1."""
 
+from __future__ import annotations
+
 import argparse
+import importlib
 import json
 import os
 import shlex
@@ -10,21 +13,25 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from beam_jobs.sample.difficulty import STYLES
-from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
-from beam_jobs.sample.photo import draw_photo
-from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords._version import __version__
 from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path, atomic_write
-from tfrecords.flags import add_flags, from_flags, setting
+from tfrecords.flags import add_flags, from_flags, local_path, setting
+from tfrecords.interrupts import ending_at_once
+from tfrecords.progress import Progress, progress
 from tfrecords.spawn import spawn_map
+
+if TYPE_CHECKING:
+    from beam_jobs.sources.svhn.write import DigitBox
+
+    Boxes = tuple[DigitBox, ...]
 
 EPILOG = """\
 examples:
@@ -40,8 +47,6 @@ _CONFIG_NAME = "sample.json"
 _PACKAGES = ("numpy", "pillow", "h5py", "matplotlib", "opencv-python-headless")
 _PICTURES_PER_TASK = 50  # About 0.3 s of work: far more than the cost of a task, and the progress bar still moves.
 _PNG_LEVEL = 1  # Noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes.
-
-Boxes = tuple[DigitBox, ...]
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class _Task:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `sample`."""
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder in which train/ and test/ are created"
+        "--output", type=local_path, required=True, metavar="DIR", help="folder in which train/ and test/ are created"
     )
     add_flags(parser, SampleConfig)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of worker processes")
@@ -120,6 +125,11 @@ def run(args: argparse.Namespace) -> int:
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
     _check_free(output, config, args.overwrite)
+    with ending_at_once():
+        from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
+
+        # Before anything is written: one of its libraries may not be installed.
+        importlib.import_module("beam_jobs.sample.photo")
     faces = find_faces() + (STROKE_FACES if STYLES[config.style].stroke_faces else ())
     _draw_subsets(output, config, faces, args.jobs)
     drawn = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
@@ -164,11 +174,13 @@ def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jo
 def _draw(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
     """Writes 1.png, 2.png, ... and digitStruct.mat to the folder of each subset."""
     tasks = {subset: _tasks(folder, subset, config, faces) for subset, folder in folders.items()}
+    from beam_jobs.sources.svhn.write import write_digit_struct
+
     # One map for both: the processes draw the next subset while digitStruct.mat is written.
     drawn = spawn_map(_draw_range, list(chain(*tasks.values())), jobs)
-    with closing(drawn), tqdm(total=config.count, unit=" pictures") as bar:
+    with closing(drawn), progress("drawing", config.count, "pictures") as bar:
         for subset, folder in folders.items():
-            bar.set_description(f"drawing {subset}")
+            bar.rename(f"drawing {subset}")
             boxes = _counted(chain.from_iterable(islice(drawn, len(tasks[subset]))), bar)
             names = [f"{index}.png" for index in range(1, config.subset_counts[subset] + 1)]
             write_digit_struct(folder / "digitStruct.mat", names, boxes)
@@ -182,6 +194,8 @@ def _tasks(folder: Path, subset: str, config: SampleConfig, faces: tuple[str, ..
 
 
 def _draw_range(task: _Task) -> list[Boxes]:
+    from beam_jobs.sample.photo import draw_photo
+
     boxes = []
     for index in range(task.start, task.stop):
         rng = picture_rng(task.config.seed, task.subset, index)
@@ -191,7 +205,7 @@ def _draw_range(task: _Task) -> list[Boxes]:
     return boxes
 
 
-def _counted(boxes: Iterator[Boxes], bar: tqdm) -> Iterator[Boxes]:
+def _counted(boxes: Iterator[Boxes], bar: Progress) -> Iterator[Boxes]:
     for picture in boxes:
         bar.update()
         yield picture

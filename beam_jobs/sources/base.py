@@ -16,12 +16,20 @@ DIGIT_ORDERS = ("left", "stored")
 """Reading orders of a picture's digits: by the left edges of their boxes, ties as stored; or as the source has them."""
 
 
+_SPLITS = {"test": "test", **dict.fromkeys(("val", "valid", "validation", "dev"), "validation")}
+
+
+def published_split(subset: str) -> str | None:
+    """Returns the split that a subset is published as, by its name in any case; None if it is for training."""
+    return _SPLITS.get(subset.lower())
+
+
 @dataclass(frozen=True)
 class Subset:
     """One published part of a source: pictures and their annotations.
 
     Attributes:
-      name: Name as published, the first part of its pictures' keys: train, test, extra.
+      name: Name as published, the first part of its pictures' keys: train, val, test, extra.
       folder: Path of the folder that holds it.
       entries: Number of pictures that the annotations name.
       annotations_sha256: SHA-256 of the annotations, hexadecimal.
@@ -51,6 +59,14 @@ class Source(Protocol):
 
         Raises:
           UserError: The input cannot be read, or a wanted subset is missing.
+        """
+
+    def unread_folders(self, folder: Path, subsets: tuple[Subset, ...]) -> tuple[Path, ...]:
+        """Returns the folders in an input folder that hold annotations and are in none of the subsets, sorted.
+
+        Args:
+          folder: Input folder.
+          subsets: Subsets that are read.
         """
 
     def read_annotations(self, subset: Subset, start: int, stop: int, digit_order: str) -> Iterator[Annotation]:

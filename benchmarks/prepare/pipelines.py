@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 import apache_beam.runners.portability.fn_api_runner.fn_runner  # imported here, so that no clock counts it
 
-import beam_jobs.prepare.command  # noqa: F401  (for the same reason)
+import beam_jobs.prepare.transforms  # noqa: F401  (for the same reason)
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation, RejectedError
 from beam_jobs.prepare.load_picture import PictureRow, load

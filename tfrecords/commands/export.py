@@ -10,14 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from tqdm import tqdm
-
 from tfrecords.dataset import reader
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.reader import Examples
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path
 from tfrecords.files.storage import is_remote
+from tfrecords.progress import progress
 from tfrecords.record.schema import DigitExample
 from tfrecords.spawn import spawn_map
 
@@ -96,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         folder.mkdir()
         tasks = list(_tasks(args, splits, manifest, folder))
         examples = sum(len(task.examples) for task in tasks)
-        bar = tqdm(total=examples, unit=" examples", desc="export", mininterval=0.5, leave=False)
+        bar = progress("export", examples, "examples", keep=False)
         with bar, closing(spawn_map(_write, tasks, args.jobs)) as counts:
             for task, (count, bad) in zip(tasks, counts, strict=True):
                 written[task.examples.split] = written.get(task.examples.split, 0) + count

@@ -2,18 +2,17 @@
 
 import argparse
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-
-from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.files.index import format_index, index_path
 from tfrecords.files.publish import atomic_write
 from tfrecords.files.record_file import scan
 from tfrecords.files.storage import open_blob
+from tfrecords.flags import local_path
+from tfrecords.progress import print_line, progress_of
 
 EPILOG = """\
 examples:
@@ -34,7 +33,7 @@ _SHARD = re.compile(r"[^.].*\.tfrecords?([.-].*)?")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `index`."""
     paths = "TFRecord file, or folder of files with .tfrecord in their names"
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help=paths)
+    parser.add_argument("paths", type=local_path, nargs="+", metavar="PATH", help=paths)
     parser.add_argument("--overwrite", action="store_true", help="replace indexes that do not match their files")
 
 
@@ -46,13 +45,12 @@ def run(args: argparse.Namespace) -> int:
     """
     shards = list(find_shards(args.paths))
     written = failed = 0
-    with tqdm(shards, unit=" files", desc="index", mininterval=0.5, leave=False) as bar:
-        for shard in bar:
-            try:
-                written += write_index(shard, args.overwrite)
-            except UserError as error:
-                failed += 1
-                tqdm.write(f"error: {error}", file=sys.stderr)
+    for shard in progress_of(shards, "index", len(shards), "files"):
+        try:
+            written += write_index(shard, args.overwrite)
+        except UserError as error:
+            failed += 1
+            print_line(f"error: {error}")
     existing = len(shards) - written - failed
     print(f"{written:,} indexes written, {existing:,} existing indexes are correct, {failed:,} files have no index")
     return 1 if failed else 0

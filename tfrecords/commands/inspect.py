@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from tfrecords.dataset.manifest import Manifest
+from tfrecords.errors import printable
 from tfrecords.nested import flatten
 from tfrecords.record.schema import FEATURES
 
@@ -17,7 +18,7 @@ Reads manifest.json only; `python -m tfrecords validate` reads all files.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `inspect`."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare wrote, local or a URL")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def format_manifest(manifest: Manifest, directory: Path) -> str:
+def format_manifest(manifest: Manifest, directory: str | Path) -> str:
     """Returns the content of a manifest as a table."""
     shape = " x ".join("?" if size is None else str(size) for size in manifest.image.shape)
     lines = [
@@ -54,4 +55,4 @@ def format_manifest(manifest: Manifest, directory: Path) -> str:
     # A configuration without values has no line.
     lines += [f"  {name} {value}" for name, value in flatten(manifest.config).items() if value != {}]
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -4,19 +4,22 @@ import argparse
 import itertools
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from tfrecords.dataset import reader
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
+from tfrecords.flags import local_path
 from tfrecords.record.schema import DigitExample
 
 EPILOG = """\
 example:
   python -m tfrecords show svhn-records --count 40 --output sheet.png
 """
+_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+"""Formats of the sheet, by the suffix of its file."""
+_JPEG_QUALITY = 95
 _MARGIN = 8
 _LABEL_HEIGHT = 22
 _BACKGROUND, _INK, _FAINT = (250, 250, 248), (20, 20, 20), (120, 120, 120)
@@ -25,10 +28,10 @@ _BOX_COLOURS = ((230, 60, 60), (240, 160, 30), (60, 180, 75), (30, 130, 230), (1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `show`."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare wrote, local or a URL")
     parser.add_argument("--split", default="train", metavar="NAME", help="split to draw")
     parser.add_argument("--count", type=int, default=40, help="number of images, from the first of the split")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="PNG file to write")
+    parser.add_argument("--output", type=local_path, required=True, metavar="FILE", help="file to write, .png or .jpg")
     parser.add_argument("--scale", type=int, default=2, help="enlargement of the images")
     parser.add_argument("--boxes", action="store_true", help="draw the boxes of the digits")
 
@@ -42,12 +45,15 @@ def run(args: argparse.Namespace) -> int:
     for name in ("count", "scale"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} must be at least 1.", getattr(args, name))
+    kind = _KINDS.get(args.output.suffix.lower())
+    if kind is None or args.output.is_dir():
+        raise UserError(f"--output must be a file that ends in {', '.join(_KINDS)}.", args.output)
     examples = list(itertools.islice(reader.open(args.directory, args.split), args.count))
     if not examples:
         raise UserError(f"The split {args.split} must hold at least one example.", 0)
     sheet = draw_sheet(examples, args.scale, args.boxes)
     with atomic_write(args.output) as stream:
-        sheet.save(stream, "PNG")
+        sheet.save(stream, kind, quality=_JPEG_QUALITY)
     print(f"drew {len(examples)} images of {args.split} in {args.output} ({sheet.width} x {sheet.height})")
     return 0
 

@@ -2,24 +2,25 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 
-import pyarrow.parquet as pq
-from tqdm import tqdm
-
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content, read_manifest
 from tfrecords.dataset.reader import read_records
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, printable
 from tfrecords.files.framing import FRAMING_BYTES, RecordLocation
 from tfrecords.files.index import format_index, index_path
+from tfrecords.files.parquet import STRINGS, STRINGS_OR_NULLS, read_columns
 from tfrecords.files.shards import file_sha256
-from tfrecords.flags import add_renamed
+from tfrecords.flags import add_renamed, local_path
+from tfrecords.progress import print_line, progress
 from tfrecords.record.codec import decode
 from tfrecords.record.schema import check_example
+from tfrecords.typed_json import step_name
 
 EPILOG = """\
 example:
@@ -37,7 +38,7 @@ _MESSAGE_CHARACTERS = 200
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `validate`."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument("directory", type=local_path, metavar="DIR", help="dataset directory that prepare wrote")
     limit = "number of errors after which to stop"
     parser.add_argument("--max-errors", type=int, default=_MAX_ERRORS, metavar="N", help=limit)
     add_renamed(parser, "--faults", "--max-errors", type=int)
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         errors = find_errors(args.directory, manifest)
     count = 0
     for count, error in enumerate(errors, start=1):
-        tqdm.write(f"error: {error}", file=sys.stderr)
+        print_line(f"error: {printable(error)}")
         if count == args.max_errors:
             print(f"stopped after {count} errors (--max-errors)", file=sys.stderr)
             break
@@ -85,7 +86,7 @@ def find_manifest_errors(data: bytes, name: str) -> Iterator[str]:
 
     schema = json.loads((resources.files("tfrecords") / "manifest.schema.json").read_bytes())
     for error in Draft202012Validator(schema).iter_errors(parse_content(data, name)):
-        position = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path)
+        position = "".join(map(step_name, error.absolute_path))
         yield f"{name}: {position.lstrip('.') or 'the object'}: {_shorten(error.message)}"
 
 
@@ -101,7 +102,7 @@ def find_errors(directory: Path, manifest: Manifest) -> Iterator[str]:
     yield from _count_errors(manifest)
     keys: Counter[str] = Counter()
     examples = sum(split.examples for split in manifest.splits.values())
-    with tqdm(total=examples, unit=" examples", desc="validate", mininterval=0.5, leave=False) as bar:
+    with progress("validate", examples, "examples", keep=False) as bar:
         for split, info in manifest.splits.items():
             pictures: set[str] = set()
             for shard in info.shards:
@@ -168,7 +169,8 @@ def _shard_errors(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[s
     index = Path(index_path(str(path)))
     # A missing index is fine, a wrong one is not.
     if len(sizes) == shard.examples and index.is_file() and index.read_bytes() != format_index(sizes):
-        yield f"{index}: not the index of {path.name}; `python -m tfrecords index --overwrite` rewrites it"
+        rewrite = f"python -m tfrecords index {shlex.quote(str(path))} --overwrite"
+        yield f"{index}: not the index of {path.name}; `{rewrite}` rewrites it"
 
 
 def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:
@@ -190,7 +192,11 @@ def _annotation_errors(directory: Path, manifest: Manifest, pictures: set[str]) 
     path = directory / ANNOTATIONS
     if not path.is_file():
         return
-    rows = pq.read_table(path, columns=["key", "reason"]).to_pydict()
+    try:
+        rows = read_columns(path, {"key": STRINGS, "reason": STRINGS_OR_NULLS})
+    except UserError as error:
+        yield str(error)
+        return
     total = sum(source.pictures for source in manifest.sources)
     if len(rows["key"]) != total:
         yield f"{path}: {total} pictures were read, it has {len(rows['key'])} rows"

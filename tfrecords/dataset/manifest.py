@@ -6,17 +6,24 @@ It holds no time, path or runner, so the same inputs give the same bytes.
 
 import json
 from dataclasses import asdict, dataclass, field
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from tfrecords.errors import UserError
+from tfrecords.files.framing import FRAMING_BYTES, MAX_RECORD_BYTES
 from tfrecords.files.storage import join, read_bytes
+from tfrecords.record.codec import ENCODINGS
 from tfrecords.record.schema import SCHEMA_VERSION
+from tfrecords.typed_json import Count, Rule, from_json, matching, one_of, parse_object, shorten
 
 MANIFEST = "manifest.json"
 ANNOTATIONS = "annotations.parquet"
 DEAD_LETTERS = "dead_letters.jsonl"
 SPLITS = ("train", "validation", "test")
+_Pixels = Annotated[int, Rule("an integer of 1 or more, or null", lambda size: size >= 1)]
+_SHARD_FILE = rf"[a-z][a-z0-9_]*-({'|'.join(SPLITS)})\.tfrecord-[0-9]{{5}}-of-[0-9]{{5}}"
+_PLAIN_FILE = matching(r"[^./\\][^/\\]*", "the name of a file in the directory, which does not begin with a dot")
 
 
 @dataclass(frozen=True)
@@ -30,9 +37,9 @@ class ShardInfo:
       sha256: SHA-256 of the file, hexadecimal.
     """
 
-    file: str
-    examples: int
-    bytes: int
+    file: Annotated[str, matching(_SHARD_FILE, "a shard's name, NAME-SPLIT.tfrecord-INDEX-of-COUNT")]
+    examples: Count
+    bytes: Count
     sha256: str
 
 
@@ -46,8 +53,8 @@ class SplitInfo:
       shards: Shards, in order.
     """
 
-    pictures: int
-    examples: int
+    pictures: Count
+    examples: Count
     shards: list[ShardInfo]
 
 
@@ -65,9 +72,9 @@ class SourceInfo:
     """
 
     subset: str
-    pictures: int
-    accepted: int
-    rejected: int
+    pictures: Count
+    accepted: Count
+    rejected: Count
     annotations_sha256: str
     pictures_sha256: str
 
@@ -81,8 +88,8 @@ class ImageInfo:
       encoding: Encoding of the pixels: raw or png.
     """
 
-    shape: tuple[int | None, int | None, int]
-    encoding: str
+    shape: tuple[_Pixels | None, _Pixels | None, Annotated[int, one_of(1, 3)]]
+    encoding: Annotated[str, one_of(*ENCODINGS)]
 
     @property
     def dynamic(self) -> bool:
@@ -107,15 +114,15 @@ class Manifest:
       schema_version: Schema version of the records and of this file.
     """
 
-    name: str
+    name: Annotated[str, matching("[a-z][a-z0-9_]*", "lower-case letters, digits and underscores, a letter first")]
     image: ImageInfo
     config: dict[str, Any]
     seed: int
     versions: dict[str, str]
     sources: list[SourceInfo]
-    splits: dict[str, SplitInfo]
-    dead_letters: dict[str, int]
-    files: dict[str, str] = field(default_factory=dict)
+    splits: dict[Annotated[str, one_of(*SPLITS)], SplitInfo]
+    dead_letters: dict[str, Count]
+    files: dict[Annotated[str, _PLAIN_FILE], str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -153,26 +160,14 @@ class Manifest:
         Raises:
           UserError: The manifest is invalid, or of another schema version.
         """
-        content = parse_content(data, name)
-        try:
-            manifest = cls._from_dict(content)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{name} must have exactly the fields of a manifest.", repr(error)) from error
-        for split, info in manifest.splits.items():
-            for count in (info.examples, *(n for shard in info.shards for n in (shard.examples, shard.bytes))):
-                if type(count) is not int or count < 0:
-                    raise UserError(f"{name}: the counts of {split} must be integers of 0 or above.", repr(count))
+        manifest = from_json(cls, parse_content(data, name), name)
+        if prod(size for size in manifest.image.shape if size is not None) > MAX_RECORD_BYTES:
+            raise UserError(f"{name}: an image must fit a record, {MAX_RECORD_BYTES} bytes.", manifest.image.shape)
+        for shard in (shard for split in manifest.splits.values() for shard in split.shards):
+            if shard.bytes < shard.examples * FRAMING_BYTES:
+                rule = f"{name}: {shard.file} must have {FRAMING_BYTES} bytes or more for each example."
+                raise UserError(rule, f"{shard.examples} examples in {shard.bytes} bytes")
         return manifest
-
-    @classmethod
-    def _from_dict(cls, content: dict[str, Any]) -> "Manifest":
-        splits = {
-            name: SplitInfo(split["pictures"], split["examples"], [ShardInfo(**shard) for shard in split["shards"]])
-            for name, split in content["splits"].items()
-        }
-        image = ImageInfo(tuple(content["image"]["shape"]), content["image"]["encoding"])
-        sources = [SourceInfo(**source) for source in content["sources"]]
-        return cls(**{**content, "splits": splits, "image": image, "sources": sources})
 
 
 def read_manifest(directory: Path | str) -> tuple[bytes, str]:
@@ -201,13 +196,13 @@ def parse_content(data: bytes, name: str) -> dict[str, Any]:
     Raises:
       UserError: The content is no JSON object, or of another schema version.
     """
-    try:
-        content: dict[str, Any] = json.loads(data)
-        version = content["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{name} must be a JSON object with a schema_version.", repr(error)) from error
+    what = "a JSON object with a schema_version"
+    content = parse_object(data, name, what)
+    if "schema_version" not in content:
+        raise UserError(f"{name} must be {what}.", shorten(f"an object of {', '.join(content) or 'nothing'}"))
+    version = content["schema_version"]
     if type(version) is not int:
-        raise UserError(f"{name} must have an integer as its schema_version.", repr(version))
+        raise UserError(f"{name} must have an integer as its schema_version.", shorten(repr(version)))
     if version != SCHEMA_VERSION:
         made = "an older streetdigits: read it with that version, or prepare the dataset again"
         if version > SCHEMA_VERSION:

@@ -48,7 +48,9 @@ def parse_index(data: bytes, name: str) -> NDArray[np.int64]:
     except (ValueError, OverflowError) as error:
         raise UserError(f"{name}: an index must have two numbers per line, offset and size.", error) from error
     starts = np.append(np.int64(0), table.sum(axis=1))
-    wrong = np.flatnonzero((table[:, 0] != starts[:-1]) | (table[:, 1] < FRAMING_BYTES))
+    # The last comparison is for sums beyond 64 bits, which become negative.
+    out_of_place = (table[:, 0] != starts[:-1]) | (table[:, 1] < FRAMING_BYTES) | (starts[1:] < starts[:-1])
+    wrong = np.flatnonzero(out_of_place)
     if wrong.size:
         line = int(wrong[0])
         rule = f"{name}: line {line + 1} must begin where the record before it ends, at {starts[line]}."

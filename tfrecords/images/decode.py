@@ -1,7 +1,7 @@
 """Picture files to RGB pixels, or the reason for a rejection; and the pixels of a crop.
 
-Preparation, prediction and serving all decode and cut pictures here, so that a model's inputs are always made in the
-same way as its training data.
+Preparation and prediction decode and cut pictures here, so that a model's inputs are made in the same way as its
+training data. A SavedModel does it again in TensorFlow, and `export` compares the two (`trainer.export`).
 """
 
 import io
@@ -19,24 +19,37 @@ from PIL import Image, UnidentifiedImageError
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window
+from tfrecords.images.orientation import read_orientation, turn_upright
+from tfrecords.images.transparency import compose, with_key_colour
 from tfrecords.record.codec import PNG_START
 
 MAX_PIXELS = 64_000_000
 """Limit of a picture's size, checked before decoding: a few bytes can claim any size, and 64 megapixels already take
 192 MB. SVHN's largest picture is below 1 megapixel."""
+_WHOLE = "The file must be a whole picture."
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+"""Tags of TIFF files."""
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Accepted formats, of those that Pillow reads. EPS would start Ghostscript on untrusted data, and TGA has no
 signature, so any data can be TGA."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_DEEP_MODES = ("I;16", "I;16B")
+"""Grey of 16 bits, in PNG and TIFF. Pillow also reads TIFF files of 12 bits so, without scaling them."""
+_ONE_OF_MODES = f"A picture's mode must be one of {(*_MODES, *_DEEP_MODES)}."
 _PLAIN_RGB = bytes([8, 2, 0, 0, 0])
 """The end of a PNG header (PNG specification, 11.2.2): 8 bits, RGB, not interlaced."""
-_COMPRESSED_TEXTS = (b"zTXt", b"iTXt", b"iCCP")
+_NOT_PLAIN = (b"zTXt", b"iTXt", b"iCCP", b"tRNS", b"eXIf")
+"""Chunks for Pillow: libspng inflates texts to any size, where Pillow has a limit, and ignores the other two."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Number of channels by colour type of a PNG file."""
 _ONE_PASS = ((0, 0, 1, 1),)
 _ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 """First row, first column, step down and step right of each pass of an interlaced PNG (PNG specification, 8.2)."""
 _PIECE_BYTES = 1 << 20
+_END_OF_JPEG = b"\xff\xd9"
+_RESTART_MARKERS = [bytes([0xFF, 0xD0 + index]) for index in range(8)]
+_RESTARTS = re.compile(b"|".join(_RESTART_MARKERS))
+_FILLERS = (b"\x55" * 64, b"\xaa" * 64)
 
 
 class PictureError(UserError):
@@ -59,15 +72,18 @@ class PictureError(UserError):
 
 
 def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Returns the picture as RGB without transparency: (height, width, 3) uint8, read-only.
+    """Returns the picture in RGB, as viewers show it: (height, width, 3) uint8, read-only.
+
+    It is turned as its file says, transparent parts are on a background (`tfrecords.images.transparency`), and 16-bit
+    samples are their high bytes.
 
     Args:
       data: Content of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file. The first of several pictures is decoded.
       name: Name of the file in error messages.
 
     Raises:
-      PictureError: The reason is `not_a_picture`, `unreadable_picture` (damaged), `too_large`, or `bad_mode` (not plain
-        8-bit colours).
+      PictureError: The reason is `not_a_picture`, `unreadable_picture` (damaged), `too_large`, or `bad_mode` (neither
+        colours nor grey of 1 to 16 bits).
     """
     if data[:16] != PNG_START:
         return _decode_any(data, name)
@@ -94,8 +110,8 @@ def _decode_plain_png(data: bytes, width: int, height: int) -> NDArray[np.uint8]
     for kind, _, _ in _chunks(data):
         if kind == b"IDAT":
             break
-        if kind in _COMPRESSED_TEXTS:
-            return None  # libspng inflates them to any size; Pillow has a limit
+        if kind in _NOT_PLAIN:
+            return None
     try:
         pixels: NDArray[np.uint8] = imagecodecs.spng_decode(data)
     except (imagecodecs.SpngError, ValueError, MemoryError):
@@ -114,33 +130,81 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _decode_any(data: bytes, name: str) -> NDArray[np.uint8]:
-    whole = f"{name}: The file must be a whole picture."
     try:
         # Pillow warns about defects that it repairs and about sizes that are refused here. The filter covers Pillow
         # only, because threads that run here at the same time may leave it in place.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-            _check_size(*picture.size, name)
-            if picture.mode not in _MODES:
-                raise PictureError("bad_mode", f"{name}: A picture's mode must be one of {_MODES}.", picture.mode)
-            if picture.format == "PNG" and not _has_every_row(data):
-                raise PictureError("unreadable_picture", whole, "fewer rows than its header claims")
-            picture.load()
-            if picture.mode == "P" and "transparency" in picture.info:
-                picture = picture.convert("RGBA")
-            return np.asarray(picture.convert("RGB"))
+            return _read(data, name)
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
-        pixels = re.search(r"\d+ pixels", str(error))
-        raise _too_large(name, pixels[0] if pixels else str(error)) from error
+        size = re.search(r"\d+ pixels", str(error))
+        raise _too_large(name, size[0] if size else str(error)) from error
     except UnidentifiedImageError as error:
         # Pillow's message holds a memory address, but equal inputs must give equal dead letters.
         rule = f"{name}: The file must be a picture ({', '.join(_FORMATS)})."
         raise PictureError("not_a_picture", rule, f"{len(data)} bytes") from error
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
-        raise PictureError("unreadable_picture", whole, str(error) or type(error).__name__) from error
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error) as error:
+        received = str(error) or type(error).__name__
+        pixels = _without_end(data, name) if "truncated" in received else None
+        if pixels is None:
+            raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", received) from error
+        return pixels
+
+
+def _read(data: bytes, name: str) -> NDArray[np.uint8]:
+    """Returns the pixels as `decode_picture` does; raises what Pillow raises, and PictureError."""
+    picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    _check_size(*picture.size, name)
+    is_png = picture.format == "PNG"
+    # Pillow reads grey of 16 bits in PPM files as 32 bits, scaled to 16.
+    is_deep = picture.mode in _DEEP_MODES or (picture.mode == "I" and picture.format == "PPM")
+    if picture.mode not in _MODES and not is_deep:
+        raise PictureError("bad_mode", f"{name}: {_ONE_OF_MODES}", picture.mode)
+    if is_png and not _has_every_row(data):
+        raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", "fewer rows than its header claims")
+    picture.load()
+    if is_deep:
+        picture = _high_bytes(picture)
+    elif picture.mode in ("1", "L", "RGB") and "transparency" in picture.info:
+        picture = with_key_colour(picture, picture.info["transparency"], data[24] if is_png else 8)
+    is_transparent = picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info
+    pixels = np.asarray(compose(picture.convert("RGBA")) if is_transparent else picture.convert("RGB"))
+    return turn_upright(pixels, read_orientation(data)) if "exif" in picture.info else pixels
+
+
+def _high_bytes(picture: Image.Image) -> Image.Image:
+    """Returns a picture of 16-bit grey as 8-bit grey, or as RGBA if a grey value is transparent."""
+    samples = np.asarray(picture)
+    tags = getattr(picture, "tag_v2", {})
+    grey = (samples >> (tags.get(_BITS_PER_SAMPLE, (16,))[0] - 8)).astype(np.uint8)
+    if tags.get(_PHOTOMETRIC) == 0:
+        grey = 255 - grey  # white is zero, which Pillow heeds for 8 bits only
+    if "transparency" not in picture.info:
+        return Image.fromarray(grey)
+    opacity = np.where(samples == picture.info["transparency"], 0, 255).astype(np.uint8)
+    return Image.fromarray(np.dstack([grey, grey, grey, opacity]))
+
+
+def _without_end(data: bytes, name: str) -> NDArray[np.uint8] | None:
+    """Returns the pixels of a JPEG that lacks only its end, as some cameras and downloads leave it; else None.
+
+    Pillow does not say whether pixels are missing. Where one is, it depends on what takes the place of the missing
+    bytes: nothing, or either of two fillers, which differ in each bit. Scans that are missing from a progressive JPEG
+    leave no trace, so it is never taken.
+    """
+    if data[:2] != b"\xff\xd8" or b"\xff\xc2" in data:
+        return None
+    start = data.removesuffix(b"\xff")  # half a marker
+    restarts = _RESTARTS.findall(data)
+    restart = _RESTART_MARKERS[(restarts[-1][1] + 1) % 8 if restarts else 0]  # 0xD0 is 0 modulo 8
+    fillers = (b"", *(filler + restart + filler for filler in _FILLERS))
+    try:
+        first, *others = (_read(start + filler + _END_OF_JPEG, name) for filler in fillers)
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return None
+    return first if all(np.array_equal(first, other) for other in others) else None
 
 
 def _has_every_row(data: bytes) -> bool:

@@ -74,6 +74,10 @@ class DigitExample:
     source_size: NDArray[np.int64]
     boxes: NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.image.shape))
+        return f"<DigitExample {self.key}: {self.text}, image of {size} {self.image.dtype}>"
+
     @property
     def text(self) -> str:
         """The number as text, such as `"1907"`; empty without a number."""

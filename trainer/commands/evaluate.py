@@ -1,34 +1,47 @@
 """python -m trainer evaluate: every score of a split, and every prediction."""
 
 import argparse
+import json
+import os
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
+from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
-from trainer.fit.errors import readable
-from trainer.input.dataset import open_images, split_dataset
-from trainer.run.directory import EVALUATION, PREDICTIONS, Run, write_json
-from trainer.run.weights import load_model
-from trainer.scoring.inference import make_forward, predict_split
-from trainer.scoring.metrics import score
-from trainer.scoring.prediction_file import write_predictions
+from tfrecords.flags import local_path
+from tfrecords.progress import progress_of
+from trainer.distribute.startup import start_tensorflow
+from trainer.input.records import Records
+from trainer.pretrained import DIRECTORY, NAME, chosen_run
+from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
+from trainer.run.directory import CONFIG, Run, path_beside, write_json
+from trainer.run.evaluations import EvaluationFiles
 
 EPILOG = """\
-example:
-  python -m trainer evaluate --run-dir runs/first --data records --split test
+examples:
+  score a run on the split test:
+    python -m trainer evaluate --run-dir runs/first --data records
+  score the weights that come with the package; writes to my-records-pretrained:
+    python -m trainer evaluate --data my-records --split train
 
-Writes evaluation.json (the scores) and predictions.parquet (one row per
-example) to the run directory. `python -m trainer report` shows them.
+Writes evaluation-SPLIT.json (the scores) and predictions-SPLIT.parquet (one row
+per example) to the run directory, or to --output together with the run's
+config.json. `python -m trainer report` shows them.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
-    parser.add_argument("--run-dir", type=Path, required=True, help="run directory of the trained model")
-    parser.add_argument("--data", type=Path, required=True, help="dataset directory")
+    parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
+    parser.add_argument("--data", type=local_path, required=True, help="dataset directory")
     parser.add_argument("--split", default="test", help="split to score")
+    parser.add_argument(
+        "--output",
+        type=local_path,
+        help=f"folder for scores and predictions (default: the run directory; for the pretrained weights DATA-{NAME})",
+    )
     parser.add_argument(
         "--crops",
         type=int,
@@ -37,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--batch-size", type=int, default=256, help="examples per batch; the scores do not depend on it"
+    )
+    parser.add_argument(
+        ALLOW, action="store_true", help="score images cut with another growth or crop size than the run's"
     )
 
 
@@ -47,38 +63,98 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the run or the dataset cannot be used.
       OSError: A file cannot be read or written.
     """
-    if args.crops < 1:
-        raise UserError("--crops must be at least 1.", args.crops)
-    trained = Run.load(args.run_dir)
-    pictures = open_images(args.data, args.split)
+    for name in ("crops", "batch_size"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1.", getattr(args, name))
+    trained = chosen_run(args.run_dir)
+    records = Records.open(args.data)
+    records.manifest.split(args.split)
+    rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
+    check_cut(dataset_cut(records.manifest), run_cut(trained), rule, args.allow_other_crop)
+    output = _output(args, trained)
+    # TensorFlow, whose import takes seconds, comes after the options are checked.
+    start_tensorflow()
+    from trainer.fit.errors import readable
+    from trainer.input.dataset import split_dataset
+    from trainer.run.weights import load_model
+    from trainer.scoring.inference import make_forward, predict_split
+    from trainer.scoring.metrics import score
+    from trainer.scoring.prediction_file import write_predictions
+
+    pictures = records.images(args.split)
     if args.crops > 1 and pictures.shape[0] == trained.image_shape[0]:
         rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
         raise UserError(f"{rule} (`prepare --whole-crops` stores larger ones).", f"--crops {args.crops}")
     batches = split_dataset(pictures, args.batch_size)
-    bar = tqdm(
-        readable(batches, args.data, args.split),
-        total=len(batches),
-        desc=f"evaluate {args.split}",
-        unit=" batches",
-        leave=False,
-        mininterval=1.0,
-    )
-    found = predict_split(make_forward(load_model(trained), args.crops), bar)
+    read = readable(batches, args.data, args.split)
+    shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
+    found = predict_split(make_forward(load_model(trained), args.crops), shown)
     scores = score(found.predictions, found.length, found.digits)
-    content = {"split": args.split, "data": str(args.data), "crops": args.crops, "loss": found.loss, **scores}
-    write_json(args.run_dir / EVALUATION, content)
-    write_predictions(args.run_dir / PREDICTIONS, found.keys, found.predictions, found.length, found.digits)
-    _print_summary(scores, args.split, args.run_dir)
+    facts = {
+        "split": args.split,
+        # Absolute, because `report` may run in another folder.
+        "data": str(args.data.resolve()),
+        "manifest_sha256": records.manifest_sha256,
+        "cut": dataset_cut(records.manifest),
+        "crops": args.crops,
+    }
+    files = EvaluationFiles.of_split(output, args.split)
+    _print_replaced(files.scores, args.data.resolve(), args.crops)
+    if output != trained.directory:
+        write_json(output / CONFIG, _config(trained.directory))
+    write_json(files.scores, {**facts, "loss": found.loss, **scores})
+    write_predictions(files.predictions, found.keys, found.predictions, found.length, found.digits)
+    _print_summary(scores, args.split, files.scores)
     return 0
 
 
-def _print_summary(scores: dict[str, Any], split: str, run_dir: Path) -> None:
+def _output(args: argparse.Namespace, trained: Run) -> Path:
+    """Returns the folder to write to, checked.
+
+    Raises:
+      UserError: The folder is the package's, a dataset, or that of another run, or cannot be written to.
+    """
+    is_pretrained = trained.directory.resolve() == DIRECTORY.resolve()
+    output: Path = args.output or (path_beside(args.data, f"-{NAME}") if is_pretrained else trained.directory)
+    if output.resolve() == DIRECTORY.resolve() or (output / MANIFEST).exists():
+        raise UserError("--output must not be the folder of the package's weights or of a dataset.", output)
+    present = next(path for path in (output, *output.resolve().parents) if path.exists())
+    if not present.is_dir() or not os.access(present, os.W_OK):
+        raise UserError("--output must be a folder that can be made and written to.", output)
+    if (output / CONFIG).exists() and _config(output) != _config(trained.directory):
+        raise UserError(f"--output must be a new folder, or have the {CONFIG} of the run.", output)
+    return trained.directory if output.resolve() == trained.directory.resolve() else output
+
+
+def _config(directory: Path) -> Any:
+    """Returns the content of a config.json, or None if it is not JSON."""
+    try:
+        return json.loads((directory / CONFIG).read_bytes())
+    except ValueError:
+        return None
+
+
+def _print_replaced(path: Path, data: Path, crops: int) -> None:
+    """Prints a note if scores of another dataset or number of windows are about to be replaced."""
+    try:
+        content = json.loads(path.read_bytes())
+        before = Path(content["data"]), content["crops"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if before != (data, crops):
+        print(
+            f"note: {path} had the scores of {before[0]} with --crops {before[1]}; use --output to keep several",
+            file=sys.stderr,
+        )
+
+
+def _print_summary(scores: dict[str, Any], split: str, path: Path) -> None:
     for name in ("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98", "num_examples"):
         value = scores[name]
         print(f"{name:<24}{value:>10,}" if isinstance(value, int) else f"{name:<24}{value:>10.4f}")
     low, high = scores["whole_number_accuracy_interval"]
     print(
         f"Read {scores['whole_number_accuracy']:.1%} of the {scores['num_examples']:,} numbers of {split} without a "
-        f"mistake (95 % interval {low:.1%} to {high:.1%}): {run_dir / EVALUATION}"
+        f"mistake (95 % interval {low:.1%} to {high:.1%}): {path}"
     )
-    print(f"Next: python -m trainer report --run-dir {run_dir}")
+    print(f"Next: python -m trainer report --run-dir {shlex.quote(str(path.parent))}")

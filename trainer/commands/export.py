@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from tfrecords.errors import UserError
+from tfrecords.flags import local_path
+from trainer.distribute.startup import start_tensorflow
 from trainer.export.formats import FORMATS, Format, export_model
 from trainer.pretrained import chosen_run
-from trainer.run.weights import load_model
 
 EPILOG = """\
 examples:
@@ -16,9 +17,9 @@ examples:
     python -m trainer export --run-dir runs/first --output reader.onnx
 
 formats:
-  savedmodel  input: `pictures` (batch,), the bytes of PNG, JPEG, GIF or BMP
-              files of any size, each showing the number and little else. The
-              signature with_boxes also takes `boxes` (batch, 4): left, top,
+  savedmodel  input: `pictures` (batch,), the bytes of PNG, JPEG, WebP, GIF or
+              BMP files of any size, each showing the number and little else.
+              The signature with_boxes also takes `boxes` (batch, 4): left, top,
               width and height of each number in pixels.
   tflite      input: `image` (batch, height, width, 3) uint8 RGB, already cut
               out and resized. Needs ai-edge-litert.
@@ -30,7 +31,8 @@ formats:
 SavedModel, tflite and onnx return length, digits, confidence,
 length_probabilities and digit_probabilities; a SavedModel also returns the
 number as text. Before an export is given its name, it is loaded and its
-predictions are compared with the model's.
+predictions are compared with the model's; a SavedModel on pictures of several
+formats and sizes, with both signatures.
 """
 
 
@@ -40,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=list(FORMATS),
-        help="format of the export (default: that of the suffix of --output, or else savedmodel)",
+        help="format of the export (default: that of the suffix of --output; savedmodel without a suffix)",
     )
-    parser.add_argument("--output", type=Path, required=True, help="file to write, or folder for a SavedModel")
+    parser.add_argument("--output", type=local_path, required=True, help="file to write, or folder for a SavedModel")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
 
 
@@ -53,17 +55,35 @@ def run(args: argparse.Namespace) -> int:
       UserError: The output or the run cannot be used, a module is missing, or the export differs from the model.
       OSError: The export cannot be written.
     """
-    endings = {kind.ending: name for name, kind in FORMATS.items()}
-    kind = FORMATS[args.format or endings.get(args.output.suffix, "savedmodel")]
+    kind = FORMATS[args.format or _format_of(args.output)]
     _check_output(args.output, kind, args.overwrite)
-    kind.check_modules()
     chosen = chosen_run(args.run_dir)
+    # TensorFlow, whose import takes seconds, comes after the options are checked.
+    start_tensorflow()
+    kind.check_modules()
+    from trainer.run.weights import load_model
+
     difference = export_model(kind, load_model(chosen), chosen.crop, args.output)
     size = sum(path.stat().st_size for path in (args.output, *args.output.rglob("*")) if path.is_file()) / 1e6
     made = f"{kind.title} of {chosen.config.model} ({size:.1f} MB) in {args.output}"
     print(f"{made}; its probabilities are within {difference:.0e} of the model's")
-    print(f"Load it with: {kind.loading.format(output=args.output)}")
+    print(f"Load it with: {kind.loading.format(output=str(args.output))}")
     return 0
+
+
+def _format_of(output: Path) -> str:
+    """Returns the name of the format that a suffix means.
+
+    Raises:
+      UserError: The suffix is that of no format. A folder may end in a version, as `reader-1.5` does.
+    """
+    endings = {kind.ending: name for name, kind in FORMATS.items()}
+    suffix = output.suffix
+    if suffix not in endings and not suffix[1:].isdigit():
+        known = ", ".join(ending for ending in endings if ending)
+        rule = f"--output must end in {known}, or have no suffix: then it is the folder of a SavedModel, which may"
+        raise UserError(f"{rule} have any name with --format savedmodel.", output)
+    return endings.get(suffix, "savedmodel")
 
 
 def _check_output(output: Path, kind: Format, overwrite: bool) -> None:

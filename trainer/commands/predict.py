@@ -4,19 +4,18 @@ import argparse
 import functools
 import itertools
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, one_line
+from tfrecords.flags import refuse_address
 from tfrecords.images.crop import BoundingBox, CropSpec
-from tfrecords.images.decode import decode_picture, evaluation_view
-from trainer.input.photos import ENDINGS, find_photos, is_folder
+from trainer.input.photos import find_photos, is_folder, left_out_line
 from trainer.pretrained import chosen_run
-from trainer.run.weights import load_model
-from trainer.scoring.decode import decode_predictions
-from trainer.scoring.inference import make_forward
+from trainer.reader import Reader, number_box, read_image
 from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
 EPILOG = """\
@@ -28,14 +27,16 @@ examples:
   a street photo, with the box of the number (left, top, width, height, pixels):
     python -m trainer predict street.jpg --box 120,80,60,40
   several, each with its own box, printed as JSON:
-    python -m trainer predict a.png b.png --box 1,2,30,20 --box 5,5,40,30 --json
+    python -m trainer predict --json a.png --box 1,2,30,20 b.png --box -1,5,40,9
   a folder with its subfolders, printed as one JSON object per line:
     python -m trainer predict photos --json-lines > numbers.jsonl
   paths from another program:
     find . -name '*.jpg' -print0 | python -m trainer predict - --null
 
 In a folder, files with the suffix of a picture format are read in order of
-their names; hidden files are skipped. Predictions are printed after each batch:
+their names, those of linked folders too. Hidden files are skipped; other files
+are counted at the end. A list of paths may have the line ends and the
+byte-order mark that Windows writes. Predictions are printed after each batch:
 with --batch-size 1, each line of standard input is answered at once.
 """
 
@@ -75,12 +76,15 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1.", args.batch_size)
+    for name in args.photos:
+        refuse_address(name)
     boxes = _boxes(args)
     chosen = chosen_run(args.run_dir)
     # The model is loaded with the first picture that can be read, so never where there is none.
-    forward = functools.cache(lambda: make_forward(load_model(chosen)))
+    reader = functools.cache(lambda: Reader(chosen))
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
-    pairs = zip(photos(), boxes or itertools.repeat(None), strict=False)
+    left_out: Counter[str] = Counter()
+    pairs = zip(photos(left_out), boxes or itertools.repeat(None), strict=False)
     total = None if "-" in args.photos else sum(1 for _ in photos())
     printer = PredictionPrinter(args.json, args.json_lines)
     failed = 0
@@ -88,12 +92,13 @@ def run(args: argparse.Namespace) -> int:
         while batch := list(itertools.islice(pairs, args.batch_size)):
             names, images = _read_images(batch, chosen.crop)
             if images:
-                outputs = forward()(np.stack(images))
-                predictions = decode_predictions(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+                predictions = reader().predict(np.stack(images))
                 printer.write([prediction_json(name, predictions, index) for index, name in enumerate(names)])
             failed += len(batch) - len(images)
             bar.update(len(batch))
     printer.close()
+    if left_out:
+        print(left_out_line(left_out), file=sys.stderr)
     lost = f"; {failed:,} could not be read" if failed else ""
     print(f"Read {printer.count:,} of {printer.count + failed:,} pictures{lost}.", file=sys.stderr)
     return 1 if failed else 0
@@ -109,30 +114,7 @@ def parse_box(text: str) -> BoundingBox:
         left, top, width, height = (float(part) for part in text.split(","))
     except ValueError as error:
         raise UserError("--box must be four numbers, X,Y,W,H.", text) from error
-    if not (width > 0 and height > 0 and np.isfinite([left, top, width, height]).all()):
-        raise UserError("--box must have a width and height above 0.", text)
-    return BoundingBox(top, left, top + height, left + width)
-
-
-def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> np.ndarray:
-    """Returns the model's image of a photo: (record_size, record_size, 3) uint8, cut out as for its records.
-
-    Args:
-      path: Picture file.
-      boxes: Box of the number; none for the complete picture.
-      crop: How images are cut out of pictures.
-
-    Raises:
-      UserError: The file is not a picture, or the box lies outside it.
-      OSError: The file cannot be read.
-    """
-    if is_folder(path):
-        raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(ENDINGS))}).")
-    picture = decode_picture(path.read_bytes(), str(path))
-    try:
-        return evaluation_view(picture, boxes, crop)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+    return number_box(left, top, width, height)
 
 
 def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
@@ -154,5 +136,5 @@ def _read_images(batch: list[tuple[Path, BoundingBox | None]], crop: CropSpec) -
             # A name that is not UTF-8 cannot be printed.
             names.append(str(path).encode(errors="backslashreplace").decode())
         except (UserError, OSError) as error:
-            tqdm.write(f"error: {error}", file=sys.stderr)
+            tqdm.write(f"error: {one_line(error)}", file=sys.stderr)
     return names, images

@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from trainer.report.page import format_bytes, write_report
+from tfrecords.errors import UserError
+from tfrecords.flags import local_path
+from trainer.pretrained import DIRECTORY, run_directory
 from trainer.run.directory import REPORT
 
 EPILOG = """\
@@ -20,10 +21,17 @@ command makes them.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `report`."""
-    parser.add_argument("--run-dir", type=Path, required=True, help="run directory to summarise")
-    parser.add_argument("--output", type=Path, help="HTML file to write (default: report.html in the run directory)")
+    parser.add_argument("--run-dir", required=True, help="run directory to summarise, or a folder of evaluate --output")
     parser.add_argument(
-        "--data", type=Path, help="dataset directory, if it has moved since the evaluation; its pictures are shown"
+        "--output", type=local_path, help="HTML file to write (default: report.html in the run directory)"
+    )
+    parser.add_argument(
+        "--split", help="split whose evaluation is shown (default: test, validation or train, whichever is there)"
+    )
+    parser.add_argument(
+        "--data",
+        type=local_path,
+        help="dataset directory, if it has moved since the evaluation; its pictures are shown",
     )
 
 
@@ -31,11 +39,16 @@ def run(args: argparse.Namespace) -> int:
     """Writes the page, and prints what it shows and where it is.
 
     Raises:
-      UserError: The run directory cannot be used.
+      UserError: The run directory or the output cannot be used.
       OSError: A file cannot be read or written.
     """
-    output = args.output or args.run_dir / REPORT
-    report = write_report(args.run_dir, output, args.data)
+    run_dir = run_directory(args.run_dir)
+    output = args.output or run_dir / REPORT
+    if output.resolve().parent == DIRECTORY.resolve():
+        raise UserError("--output must not be in the folder of the package's weights.", output)
+    from trainer.report.page import format_bytes, write_report
+
+    report = write_report(run_dir, output, args.data, args.split)
     for line in report.missing:
         print(f"note: {line}", file=sys.stderr)
     count = len(report.missing)

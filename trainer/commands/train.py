@@ -1,27 +1,32 @@
 """python -m trainer train: trains a model on a dataset's records, on one host or several."""
 
+from __future__ import annotations
+
 import argparse
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
-import tensorflow as tf
-
-from tfrecords.flags import add_flags
+from tfrecords.errors import UserError
+from tfrecords.flags import add_flags, local_path
 from trainer.distribute.cluster import Cluster
-from trainer.distribute.strategy import HOST_LOST, Devices, make_strategy
-from trainer.fit.errors import HostLostError, host_errors
-from trainer.fit.loop import Training
-from trainer.fit.resume import start_run
+from trainer.distribute.startup import start_tensorflow
+from trainer.fit.advice import warnings
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
-from trainer.models import MODELS, build_model
-from trainer.models.build import computing_in
+from trainer.models import MODELS, build_model, computing_in
+from trainer.pretrained import DIRECTORY, NAME
 from trainer.run.config import RunOptions, TrainConfig
 from trainer.run.directory import model_input_shape
 from trainer.run.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+    from trainer.distribute.strategy import Devices
 
 EPILOG = """\
 examples:
@@ -31,12 +36,14 @@ examples:
     python -m trainer train --data svhn-records --run-dir runs/goodfellow \\
       --model goodfellow --learning-rate 0.0005
   repeat a run with the same settings:
-    python -m trainer train --config runs/first/config.json --run-dir runs/second
+    python -m trainer train --config runs/first/config.json \\
+      --run-dir runs/second
   fine-tune a model trained on synthetic pictures, with warped images:
     python -m trainer train --data svhn-records --run-dir runs/third \\
       --init runs/synthetic --zoom 0.15 --rotate 8
   fine-tune the weights that come with the package on your own records:
-    python -m trainer train --data my-records --run-dir runs/fine --init pretrained
+    python -m trainer train --data my-records --run-dir runs/fine \\
+      --init pretrained
   watch the curves: tensorboard --logdir runs
 
 Training uses the split train. The split validation, if there is one, decides
@@ -58,11 +65,13 @@ exit codes:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options; those of the settings come from the fields of `TrainConfig` and `RunOptions`."""
-    parser.add_argument("--config", type=Path, help="TOML file of settings, or a run's config.json; flags win over it")
+    parser.add_argument(
+        "--config", type=local_path, help="TOML file of settings, or a run's config.json; flags win over it"
+    )
     parser.add_argument("--print-config", action="store_true", help="print the settings as TOML and exit")
     unset = argparse.SUPPRESS
-    parser.add_argument("--data", type=Path, default=unset, help="dataset directory made by prepare")
-    parser.add_argument("--run-dir", type=Path, default=unset, help="folder for everything that training writes")
+    parser.add_argument("--data", type=local_path, default=unset, help="dataset directory made by prepare")
+    parser.add_argument("--run-dir", type=local_path, default=unset, help="folder for everything that training writes")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run in --run-dir")
     add_flags(parser, TrainConfig, RunOptions, choices={"model": sorted(MODELS)})
 
@@ -80,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the dataset or the run directory cannot be used.
     """
     settings = Settings.read(args.config, vars(args))
+    _check_run_directory(settings.run_dir)
     if args.print_config:
         print(settings.to_toml(), end="")
         return 0
@@ -87,7 +97,16 @@ def run(args: argparse.Namespace) -> int:
     records.manifest.split("train")
     cluster = Cluster.from_environment(os.environ)
     options = settings.options
+    # TensorFlow, whose import takes seconds, comes after the options are checked.
+    start_tensorflow()
+    from trainer.distribute.strategy import HOST_LOST, Devices, make_strategy
+    from trainer.fit.errors import HostLostError, host_errors
+
+    if cluster.hosts > 1:
+        print(f"Waiting for the {cluster.hosts} hosts {', '.join(cluster.addresses)}.", flush=True)
     devices = Devices(cluster, make_strategy(cluster, options.device, options.host_minutes))
+    if cluster.hosts > 1:
+        print(f"Training on {cluster}.", flush=True)
     with StopRequest() as stop:
         try:
             with host_errors(cluster.hosts):
@@ -101,7 +120,16 @@ def run(args: argparse.Namespace) -> int:
             os._exit(HOST_LOST)
 
 
+def _check_run_directory(directory: Path) -> None:
+    """Raises a UserError if the other commands would take the package's weights for this run."""
+    if directory == Path(NAME) or directory.resolve() == DIRECTORY.resolve():
+        raise UserError(f"--run-dir must not be the weights of the package, which the name {NAME} means.", directory)
+
+
 def _train(settings: Settings, records: Records, devices: Devices, overwrite: bool, stop: StopRequest) -> int:
+    from trainer.fit.loop import Training
+    from trainer.fit.resume import start_run
+
     model = _build_model(settings.config, records, devices)
     run_ = start_run(settings, model, records, devices, overwrite)
     training = Training(run_, model, records, devices, settings.options, stop)
@@ -109,22 +137,35 @@ def _train(settings: Settings, records: Records, devices: Devices, overwrite: bo
         training.repair_history()
         print(f"The run in {run_.directory} is already complete; use --overwrite to retrain.")
         return 0
-    if devices.cluster.is_chief and training.step_of_run:
+    if devices.cluster.is_chief:
+        for line in warnings(run_.config, records.manifest, training.steps_per_epoch):
+            print(f"warning: {line}", file=sys.stderr)
+    if training.step_of_run:
         print(f"Resuming after step {training.step_of_run:,}, in epoch {training.progress.epoch + 1}.")
     start = time.monotonic()
     best = training.finish()
-    if devices.cluster.is_chief:
-        minutes = (time.monotonic() - start) / 60
-        scores = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name.startswith("validation"))
-        kept = f"the weights of epoch {best['epoch']} are kept{': ' if scores else ''}{scores}"
-        print(f"Trained {settings.config.model} in {minutes:.1f} min; {kept}")
-        evaluate = f"python -m trainer evaluate --run-dir {run_.directory} --data {settings.data}"
-        print(f"The run is in {run_.directory}. Next: {evaluate}")
+    minutes = (time.monotonic() - start) / 60
+    if not devices.cluster.is_chief:
+        print(f"Trained {settings.config.model} in {minutes:.1f} min; the chief has written {run_.directory}.")
+        return 0
+    kept = f"the weights of epoch {best['epoch']} are kept"
+    if "validation_loss" in best:
+        right, loss = best["validation_whole_number_accuracy"], best["validation_loss"]
+        kept += f": validation loss {loss:.2f}, numbers {right:.1%}"
+    print(f"Trained {settings.config.model} in {minutes:.1f} min; {kept}.")
+    words = ["--run-dir", str(run_.directory), "--data", str(settings.data)]
+    # The split to score must be there: a dataset of few pictures may have no test split.
+    split = next((name for name in ("test", "validation") if name in records.manifest.splits), "train")
+    words += ["--split", split] if split != "test" else []
+    print(f"The run is in {run_.directory}. Next: python -m trainer evaluate {shlex.join(words)}")
     return 0
 
 
 def _build_model(config: TrainConfig, records: Records, devices: Devices) -> keras.Model:
     """Returns the untrained model, its weights drawn from the random seed."""
+    import keras
+    import tensorflow as tf
+
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)

@@ -34,6 +34,13 @@ class Cluster:
         """Whether this host writes to the run directory."""
         return self.host == 0
 
+    def __str__(self) -> str:
+        """Returns what this host is, for a line that is printed when all hosts have joined."""
+        place = f"host {self.host + 1} of {self.hosts} ({self.addresses[self.host]})"
+        if self.is_chief:
+            return f"{place}, the chief: scores, and writes the run"
+        return f"{place}: joined the chief {self.addresses[0]}, which scores and writes the run"
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Cluster":
         """Returns the cluster that TF_CONFIG describes, or a single host without TF_CONFIG.

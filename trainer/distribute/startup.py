@@ -7,6 +7,8 @@ import re
 import sys
 import tempfile
 
+from tfrecords.interrupts import ending_at_once
+
 _NOISE = re.compile(
     rb"^(WARNING: All log messages before absl|[IWE]\d{4} [^\]]*(cuda|cudart|cuInit|cpu_feature_guard|port\.cc))"
 )
@@ -37,18 +39,26 @@ def keep_freed_memory() -> None:
 def start_tensorflow() -> None:
     """Imports TensorFlow and lists its devices, without the log lines that say nothing to a user.
 
+    Does nothing if TensorFlow is already imported. Call it before the first import of Keras, whose backend it chooses.
+
     These lines come from C++ before TensorFlow reads its log settings (2.21). So standard error is redirected at the
     file descriptor, and the remaining lines are printed afterwards.
     """
+    if sys.modules.get("tensorflow"):
+        return
+    # Hides TensorFlow's start-up lines about its CPU build; errors are still printed.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     keep_freed_memory()
     sys.stderr.flush()
     real = os.dup(2)
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
-            import tensorflow as tf
+            with ending_at_once():
+                import tensorflow as tf
 
-            tf.config.list_physical_devices()
+                tf.config.list_physical_devices()
         finally:
             os.dup2(real, 2)
             os.close(real)

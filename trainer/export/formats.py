@@ -1,32 +1,48 @@
 """The table of export formats, and how an export is written: completely, checked against the model, or not at all."""
 
+from __future__ import annotations
+
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path
 from tfrecords.images.crop import CropSpec
-from trainer.export.files import (
-    predict_keras,
-    predict_model,
-    predict_onnx,
-    predict_tflite,
-    write_h5,
-    write_keras,
-    write_onnx,
-    write_tflite,
-)
-from trainer.export.saved_model import predict_saved_model, write_saved_model
+
+if TYPE_CHECKING:
+    import keras
 
 TOLERANCE = 1e-4
 """Largest allowed difference between a probability of an export and the model's. Measured: 2e-6."""
 _IMAGES = 3
 """Number of images on which an export is compared with the model."""
+
+Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Expected and received predictions by name."""
+Compare = Callable[["keras.Model", CropSpec, Path], Pairs]
+
+
+def compare_on_noise(predict: Callable[[Path, np.ndarray], dict[str, np.ndarray]]) -> Compare:
+    """Returns a function that compares an export with its model on images of noise.
+
+    Args:
+      predict: Function of (output, (batch, height, width, channels) uint8 images) that loads an export and returns
+        its predictions by name.
+    """
+
+    def compare(model: keras.Model, _: CropSpec, output: Path) -> Pairs:
+        from trainer.export.files import predict_model
+
+        images = np.random.default_rng(0).integers(0, 256, (_IMAGES, *model.input_shape[1:]), np.uint8)
+        expected, received = predict_model(model, images), predict(output, images)
+        return {name: (values, received[name]) for name, values in expected.items()}
+
+    return compare
 
 
 @dataclass(frozen=True)
@@ -37,16 +53,15 @@ class Format:
       title: Name in messages.
       ending: Suffix of the output's name; empty for a folder.
       write: Function of (model, crop, output) that writes an export.
-      predict: Function of (output, (batch, height, width, channels) uint8 images) that loads an export and returns
-        its predictions by name.
-      loading: Python code that loads an export as `reader`, with a placeholder {output}.
+      compare: Function of (model, crop, output) that loads an export and returns the model's predictions and its own.
+      loading: Python code that loads an export as `reader`, with a placeholder {output!r}.
       needs: Modules that the format needs, of the extra `export`.
     """
 
     title: str
     ending: str
     write: Callable[[keras.Model, CropSpec, Path], None]
-    predict: Callable[[Path, np.ndarray], dict[str, np.ndarray]]
+    compare: Compare
     loading: str
     needs: tuple[str, ...] = ()
 
@@ -64,43 +79,52 @@ class Format:
                 raise UserError(rule, error) from error
 
 
+def _later(module: str, name: str) -> Callable[..., Any]:
+    """Returns a function of a module that is imported, and TensorFlow with it, when the function is called."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(importlib.import_module(f"trainer.export.{module}"), name)(*arguments)
+
+    return call
+
+
 FORMATS = {
     "savedmodel": Format(
         "SavedModel",
         "",
-        write_saved_model,
-        predict_saved_model,
-        'import tensorflow as tf; reader = tf.saved_model.load("{output}").signatures["serving_default"]',
+        _later("saved_model", "write_saved_model"),
+        _later("compare_pictures", "compare_on_pictures"),
+        'import tensorflow as tf; reader = tf.saved_model.load({output!r}).signatures["serving_default"]',
     ),
     "keras": Format(
         "Keras file",
         ".keras",
-        lambda model, _, output: write_keras(model, output),
-        predict_keras,
-        'import keras, trainer.models; reader = keras.models.load_model("{output}")',
+        lambda model, _, output: _later("files", "write_keras")(model, output),
+        compare_on_noise(_later("files", "predict_keras")),
+        "import keras, streetdigits; reader = keras.models.load_model({output!r})",
     ),
     "h5": Format(
         "Legacy Keras file",
         ".h5",
-        lambda model, _, output: write_h5(model, output),
-        predict_keras,
-        'import keras, trainer.models; reader = keras.models.load_model("{output}", compile=False)',
+        lambda model, _, output: _later("files", "write_h5")(model, output),
+        compare_on_noise(_later("files", "predict_keras")),
+        "import keras, streetdigits; reader = keras.models.load_model({output!r}, compile=False)",
     ),
     "tflite": Format(
         "LiteRT file",
         ".tflite",
-        lambda model, _, output: write_tflite(model, output),
-        predict_tflite,
+        lambda model, _, output: _later("files", "write_tflite")(model, output),
+        compare_on_noise(_later("files", "predict_tflite")),
         "from ai_edge_litert.interpreter import Interpreter; "
-        'reader = Interpreter("{output}").get_signature_runner("serving_default")',
+        'reader = Interpreter({output!r}).get_signature_runner("serving_default")',
         ("ai_edge_litert.interpreter",),
     ),
     "onnx": Format(
         "ONNX file",
         ".onnx",
-        lambda model, _, output: write_onnx(model, output),
-        predict_onnx,
-        'import onnxruntime; reader = onnxruntime.InferenceSession("{output}")',
+        lambda model, _, output: _later("files", "write_onnx")(model, output),
+        compare_on_noise(_later("files", "predict_onnx")),
+        "import onnxruntime; reader = onnxruntime.InferenceSession({output!r})",
         ("onnx", "tf2onnx", "onnxruntime"),
     ),
 }
@@ -120,12 +144,17 @@ def export_model(kind: Format, model: keras.Model, crop: CropSpec, output: Path)
       Largest difference between a probability of the export and the model's.
 
     Raises:
-      UserError: The predictions differ by more than `TOLERANCE`.
+      UserError: The predictions differ by more than `TOLERANCE`, or the export cannot be written.
       OSError: The export cannot be written.
     """
+    import tensorflow as tf
+
     with atomic_path(output, sole_writer=True) as temporary:
-        kind.write(model, crop, temporary)
-        difference = largest_difference(kind, model, temporary)
+        try:
+            kind.write(model, crop, temporary)
+        except tf.errors.OpError as error:
+            raise UserError(f"{output}: cannot be written.", error.message.partition("\n")[0]) from error
+        difference = largest_difference(kind.compare(model, crop, temporary))
         # Not `>`, which is false for NaN.
         if not difference <= TOLERANCE:
             rule = f"{kind.title} must predict as the model does, within {TOLERANCE:g}: {model.name} cannot be"
@@ -133,19 +162,7 @@ def export_model(kind: Format, model: keras.Model, crop: CropSpec, output: Path)
     return difference
 
 
-def largest_difference(kind: Format, model: keras.Model, output: Path) -> float:
-    """Returns the largest difference between a probability of an export and the model's, on images of noise.
-
-    Args:
-      kind: Format of the export.
-      model: Model that was exported.
-      output: File or folder of the export.
-
-    Returns:
-      The difference; NaN if the export predicts a NaN.
-    """
-    shape = (_IMAGES, *model.input_shape[1:])
-    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    expected, received = predict_model(model, images), kind.predict(output, images)
+def largest_difference(pairs: Pairs) -> float:
+    """Returns the largest difference between expected and received probabilities; NaN if one of them is NaN."""
     names = ("length_probabilities", "digit_probabilities", "confidence")
-    return float(np.max([np.abs(expected[name] - received[name]).max() for name in names]))
+    return float(np.max([np.abs(np.subtract(*pairs[name])).max() for name in names]))

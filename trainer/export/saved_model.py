@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfrecords.images.crop import CropSpec
 from tfrecords.record.schema import MAX_LENGTH
+from trainer.export.picture_graph import decode_picture
+from trainer.export.resize_graph import resize
 
 
 def write_saved_model(model: keras.Model, crop: CropSpec, output: Path) -> None:
@@ -23,16 +24,10 @@ def write_saved_model(model: keras.Model, crop: CropSpec, output: Path) -> None:
     boxes = tf.TensorSpec((None, 4), tf.float32, name="boxes")
 
     def without_boxes(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = tf.map_fn(
-            lambda data: _resize(_decode(data), crop.record_size), pictures, fn_output_signature=tf.float32
-        )
-        return _predict(model, images, crop.record_size)
+        return _predict(model, whole_images(pictures, crop), crop.record_size)
 
     def with_boxes(pictures: tf.Tensor, boxes: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = tf.map_fn(
-            lambda pair: _cut_out(pair[0], pair[1], crop), (pictures, boxes), fn_output_signature=tf.float32
-        )
-        return _predict(model, images, crop.record_size)
+        return _predict(model, boxed_images(pictures, boxes, crop), crop.record_size)
 
     signatures = {
         "serving_default": tf.function(without_boxes, input_signature=[pictures]),
@@ -56,11 +51,22 @@ def save_signatures(model: keras.Model, signatures: dict[str, Any], output: Path
     tf.saved_model.save(module, str(output), signatures)
 
 
-def predict_saved_model(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns a SavedModel's predictions for (batch, record_size, record_size, 3) uint8 images."""
-    encoded = tf.stack([tf.io.encode_png(image) for image in images])
-    predictions = tf.saved_model.load(str(path)).signatures["serving_default"](pictures=encoded)
-    return {name: value.numpy() for name, value in predictions.items()}
+def whole_images(pictures: tf.Tensor, crop: CropSpec) -> tf.Tensor:
+    """Returns the images of (batch,) encoded pictures, each resized as a whole: (batch, size, size, 3) float32."""
+
+    def image(data: tf.Tensor) -> tf.Tensor:
+        return resize(decode_picture(data), crop.record_size)
+
+    return tf.map_fn(image, pictures, fn_output_signature=tf.float32)
+
+
+def boxed_images(pictures: tf.Tensor, boxes: tf.Tensor, crop: CropSpec) -> tf.Tensor:
+    """Returns the images around (batch, 4) boxes in (batch,) encoded pictures: (batch, size, size, 3) float32."""
+
+    def image(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        return _cut_out(decode_picture(pair[0]), pair[1], crop)
+
+    return tf.map_fn(image, (pictures, boxes), fn_output_signature=tf.float32)
 
 
 def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -85,21 +91,11 @@ def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     }
 
 
-def _decode(data: tf.Tensor) -> tf.Tensor:
-    return tf.io.decode_image(data, channels=3, expand_animations=False)
-
-
-def _resize(picture: tf.Tensor, size: int) -> tf.Tensor:
-    # Rounded, since records hold integer grey values.
-    return tf.round(tf.image.resize(picture, (size, size), antialias=True))
-
-
-def _cut_out(data: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
+def _cut_out(picture: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     """Returns the image around a box: `tfrecords.images.decode.evaluation_view` in TensorFlow.
 
     The box is grown, clipped to the picture, rounded to integer pixels and resized; the centre of that is the image.
     """
-    picture = _decode(data)
     left, top, width, height = tf.unstack(box)
     limit = tf.cast(tf.shape(picture)[:2], tf.float32)
     ymin, ymax = top - height * crop.growth / 2, top + height * (1 + crop.growth / 2)
@@ -108,7 +104,7 @@ def _cut_out(data: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     edges = tf.cast(tf.round(tf.clip_by_value(edges, 0.0, tf.concat([limit, limit], 0))), tf.int32)
     part = picture[edges[0] : edges[2], edges[1] : edges[3]]
     y, x = crop.centre
-    return _resize(part, crop.crop_size)[y : y + crop.record_size, x : x + crop.record_size]
+    return resize(part, crop.crop_size)[y : y + crop.record_size, x : x + crop.record_size]
 
 
 def _predict(model: keras.Model, images: tf.Tensor, size: int) -> dict[str, tf.Tensor]:

@@ -4,19 +4,29 @@ import json
 import logging
 import re
 import time
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 
-from tfrecords.files.publish import atomic_write
+from tfrecords.files.publish import atomic_write, remove_partial
+from tfrecords.typed_json import Rule, from_json, parse_object
 
 _NAME = re.compile(r"step-(\d{10})\.npz")
 _PROGRESS = "progress"
 _log = logging.getLogger(__name__)
+
+
+def _are_numbers(line: dict[str, Any], *names: str) -> bool:
+    return all(type(value) in (int, float) for value in line.values()) and all(name in line for name in names)
+
+
+_Line = Annotated[
+    dict[str, Any], Rule("an object of numbers, with epoch and step", lambda line: _are_numbers(line, "epoch", "step"))
+]
+_Best = Annotated[dict[str, Any], Rule("an object of numbers", _are_numbers)]
 
 
 @dataclass
@@ -41,8 +51,8 @@ class Progress:
     right: float = 0.0
     examples: float = 0.0
     seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    best: dict[str, Any] = field(default_factory=dict)
+    history: list[_Line] = field(default_factory=list)
+    best: _Best = field(default_factory=dict)
     finished: bool = False
 
     def next_epoch(self) -> None:
@@ -108,6 +118,10 @@ class Checkpoints:
         for path in checkpoint_files(self._folder)[self._keep :]:
             path.unlink()
 
+    def remove_partial(self) -> None:
+        """Removes what killed runs left of a checkpoint. Only the chief of the run may call it."""
+        remove_partial(self._folder, "step-*.npz")
+
     def restore(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> Progress | None:
         """Restores the newest complete checkpoint; damaged ones are skipped, with a warning.
 
@@ -124,8 +138,8 @@ class Checkpoints:
             if arrays is None:
                 _log.warning("%s is damaged and skipped.", path)
                 continue
-            found = {name: value.shape for name, value in arrays.items() if name != _PROGRESS}
-            if found != {name: tuple(variable.shape) for name, variable in variables.items()}:
+            found = {name: (value.shape, value.dtype.name) for name, value in arrays.items() if name != _PROGRESS}
+            if found != {name: _layout(variable) for name, variable in variables.items()}:
                 _log.warning("%s is of another model or optimizer and skipped.", path)
                 continue
             for name, variable in variables.items():
@@ -149,6 +163,11 @@ def _variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dic
     return named
 
 
+def _layout(variable: Any) -> tuple[tuple[int, ...], str]:
+    """Returns shape and data type of a variable."""
+    return tuple(variable.shape), keras.backend.standardize_dtype(variable.dtype)
+
+
 def _read(path: Path) -> dict[str, np.ndarray] | None:
     """Returns the arrays of a checkpoint, or None if it is damaged."""
     try:
@@ -156,10 +175,11 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
         with path.open("rb") as stream, np.load(stream) as file:
             arrays = {name: file[name] for name in file.files}
         _progress(arrays)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile):
+    # NumPy, zipfile and zlib raise whatever a damaged file leads them to.
+    except Exception:
         return None
     return arrays
 
 
 def _progress(arrays: dict[str, np.ndarray]) -> Progress:
-    return Progress(**json.loads(str(arrays[_PROGRESS])))
+    return from_json(Progress, parse_object(str(arrays[_PROGRESS]), _PROGRESS), _PROGRESS)

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def readable(batches: Iterable[Batch], directory: Path, split: str) -> Iterator[
     except tf.errors.OpError as error:
         # An error in a Python function ends a traceback.
         *_, cause = _PYTHON_ERROR.findall(str(error)) or [_WHERE_IN_TENSORFLOW.sub("", str(error).splitlines()[0])]
-        rule = f"The split {split} cannot be read: `python -m tfrecords validate {directory}` lists all errors."
+        check = f"python -m tfrecords validate {shlex.quote(str(directory))}"
+        rule = f"The split {split} cannot be read: `{check}` lists all errors."
         raise UserError(rule, cause) from error
 
 

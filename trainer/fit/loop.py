@@ -1,5 +1,6 @@
 """Training loop: epochs of steps, scores and checkpoints, to the end of a run. The same for one host and several."""
 
+import sys
 import time
 from typing import Any
 
@@ -8,6 +9,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrecords.errors import UserError
+from tfrecords.files.publish import remove_partial
+from tfrecords.progress import progress
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
 from trainer.fit.errors import not_finite_error, readable
@@ -17,12 +20,13 @@ from trainer.fit.profile import Profile
 from trainer.fit.resume import initialise
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
-from trainer.fit.validation import Validation, epoch_line, record_epoch
+from trainer.fit.validation import Validation, epoch_line, epoch_text, record_epoch
 from trainer.input.dataset import training_dataset
 from trainer.input.records import Records
 from trainer.input.shuffle import steps_per_epoch
 from trainer.run.config import RunOptions
-from trainer.run.directory import CHECKPOINTS, HISTORY, TENSORBOARD, Run
+from trainer.run.cut import dataset_cut
+from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, TENSORBOARD, WEIGHTS, Run
 from trainer.run.weights import save_weights
 
 _SPLIT = "train"
@@ -54,6 +58,7 @@ class Training:
         """
         self._run, self._devices, self._options, self._stop = run, devices, options, stop
         self._directory = records.directory
+        self._cut = dataset_cut(records.manifest)
         self._images = records.images(_SPLIT)
         self._steps = steps_per_epoch(self._images.shards, run.config, devices.cluster.hosts)
         self._schedule = make_schedule(run.config, self._steps)
@@ -65,8 +70,16 @@ class Training:
         self._train_step = make_train_step(devices.strategy, model, self._optimizer, run.config)
         self._validation = Validation(model, records)
         self._checkpoints = Checkpoints(run.directory / CHECKPOINTS, options.keep_checkpoints)
+        if devices.cluster.is_chief:
+            self._checkpoints.remove_partial()
+            for name in (CONFIG, HISTORY, WEIGHTS):
+                remove_partial(run.directory, name)
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
         self._check_same_step()
+        # In a log, lines for the run: short epochs would print hundreds. On a terminal there is a bar per epoch.
+        is_log = devices.cluster.is_chief and not sys.stderr.isatty()
+        total = run.config.epochs * self._steps
+        self._lines = progress("train", total, "steps", done=self.step_of_run) if is_log else None
         self._clock = Clock(options.checkpoint_minutes, options.checkpoint_steps, self.step_of_run)
 
     def finish(self) -> dict[str, Any]:
@@ -93,6 +106,11 @@ class Training:
             History(self._run.directory, self._progress.history).close()
 
     @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps per epoch."""
+        return self._steps
+
+    @property
     def step_of_run(self) -> int:
         """Number of finished steps, counted over the run."""
         return self._progress.epoch * self._steps + self._progress.step
@@ -113,7 +131,7 @@ class Training:
             )
         if checkpoint_files(directory / CHECKPOINTS):
             # All are damaged. `start_run` took the run for one that can be resumed, and left the model as it was.
-            initialise(self._model, self._run.config, directory)
+            initialise(self._model, self._run.config, directory, self._cut, self._options.allow_other_crop)
         return Progress()
 
     def _check_same_step(self) -> None:
@@ -152,7 +170,8 @@ class Training:
             unit=" steps",
             leave=False,
             mininterval=1.0,
-            disable=not self._devices.cluster.is_chief,
+            # None: only on a terminal.
+            disable=None if self._devices.cluster.is_chief else True,
         )
 
     def _batches(self) -> tf.data.Dataset:
@@ -183,15 +202,21 @@ class Training:
         share_right = progress.right / progress.examples
         bar.set_postfix(loss=f"{progress.loss / progress.examples:.3f}", right=f"{share_right:.1%}", refresh=False)
         bar.update()
+        if self._lines:
+            self._lines.update()
         return totals
 
     def _end_epoch(self, history: History | None) -> None:
         """Scores the epoch and saves the weights, then the checkpoint that refers to them, then the curves."""
-        progress = self._progress
-        if history:
+        progress, epochs = self._progress, self._run.config.epochs
+        rate = float(self._schedule(self.step_of_run - 1))
+        if not history:
+            # The chief alone has validation scores.
+            print(epoch_text(epoch_line(progress, self.step_of_run, rate, {}), epochs), flush=True)
+        else:
             with averaged_weights(self._model, self._optimizer):
-                rate = float(self._schedule(self.step_of_run - 1))
                 line = epoch_line(progress, self.step_of_run, rate, self._validation.scores())
+                tqdm.write(epoch_text(line, epochs))
                 if record_epoch(progress, line, self._run.config):
                     save_weights(self._model, self._run.weights)
         progress.finished = bool(self._devices.gather(float(progress.finished))[0])

@@ -1,6 +1,7 @@
 """Start of a run in its directory: a new run, or an existing one that is resumed with the same configuration."""
 
 import importlib.metadata
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,21 +15,22 @@ from tfrecords.nested import flatten
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import checkpoint_files
 from trainer.input.records import Records
-from trainer.pretrained import run_directory
+from trainer.pretrained import NAME, run_directory
 from trainer.run.config import TrainConfig
+from trainer.run.cut import Cut, dataset_cut
 from trainer.run.directory import (
     CHECKPOINTS,
     CONFIG,
-    EVALUATION,
     HISTORY,
-    PREDICTIONS,
     REPORT,
     TENSORBOARD,
     WEIGHTS,
     Run,
     model_input_shape,
+    path_beside,
     write_json,
 )
+from trainer.run.evaluations import find_evaluations
 from trainer.run.settings import Settings
 from trainer.run.weights import start_from
 
@@ -54,7 +56,8 @@ def start_run(settings: Settings, model: keras.Model, records: Records, devices:
       UserError: The run to start from cannot be used, or the directory has another run or one without a config.json.
     """
     if overwrite or not _has_checkpoint(settings.run_dir):
-        initialise(model, settings.config, settings.run_dir)
+        cut = dataset_cut(records.manifest)
+        initialise(model, settings.config, settings.run_dir, cut, settings.options.allow_other_crop)
     content = describe_run(
         settings.config,
         records,
@@ -70,22 +73,27 @@ def start_run(settings: Settings, model: keras.Model, records: Records, devices:
     return open_run(settings.run_dir, content)
 
 
-def initialise(model: keras.Model, config: TrainConfig, directory: Path) -> None:
+def initialise(
+    model: keras.Model, config: TrainConfig, directory: Path, cut: Cut, allow_other_crop: bool = False
+) -> None:
     """Sets a model's weights to those of the run that `config.init` names, if it names one.
 
     Args:
       model: Model that is changed.
       config: Training configuration.
       directory: Run directory, which must not be its own source.
+      cut: Cut of the images that the model will be trained on.
+      allow_other_crop: Whether the source's images may have had another growth or crop size.
 
     Raises:
-      UserError: The source is the run itself, not a run, has no weights, or is of another architecture or image size.
+      UserError: The source is the run itself, not a run, has no weights, or is of another architecture, image
+        size or cut.
     """
     if config.init is None:
         return
     if run_directory(config.init).resolve() == directory.resolve():
         raise UserError("--init must be another run than --run-dir.", config.init)
-    start_from(model, config.init)
+    start_from(model, config.init, cut, allow_other_crop)
 
 
 def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[str, Any]:
@@ -98,8 +106,9 @@ def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[st
     """
     return {
         **config.to_dict(),
+        "init": _absolute(config.init),
         "image_shape": list(model_input_shape(records.manifest)),
-        "data": str(records.directory),
+        "data": str(records.directory.resolve()),
         "dataset": records.describe(),
         **facts,
     }
@@ -117,8 +126,10 @@ def prepare_directory(directory: Path, content: dict[str, Any], overwrite: bool)
       UserError: The directory has checkpoints without a config.json.
     """
     if overwrite:
-        for name in (CONFIG, HISTORY, WEIGHTS, EVALUATION, PREDICTIONS, REPORT):
+        for name in (CONFIG, HISTORY, WEIGHTS, REPORT):
             (directory / name).unlink(missing_ok=True)
+        for files in find_evaluations(directory).values():
+            files.remove()
         for name in (TENSORBOARD, CHECKPOINTS):
             shutil.rmtree(directory / name, ignore_errors=True)
     if (directory / CONFIG).exists():
@@ -140,13 +151,38 @@ def open_run(directory: Path, content: dict[str, Any]) -> Run:
       UserError: The directory has no run, or one with another configuration.
     """
     run = Run.load(directory)
-    if found := list(_differences(run.content, content)):
+    # Runs of version 0.1.0 recorded a relative source as it was given.
+    before = {**run.content, "init": _absolute(run.config.init)}
+    if found := list(_differences(before, content)):
+        _refuse_extension(directory, before, content)
         rule = (
             f"{directory} already contains a run: use --overwrite to replace it, another --run-dir, or the "
             "configuration that it was started with to resume it."
         )
         raise UserError(rule, "; ".join(found))
     return run
+
+
+def _refuse_extension(directory: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises a UserError that says how to train on, if the only difference is a larger number of epochs."""
+    more = now["epochs"] - before["epochs"]
+    if more <= 0 or len(list(_differences({**before, "epochs": now["epochs"]}, now))):
+        return
+    options = ["--config", str(directory / CONFIG), "--run-dir", str(path_beside(directory, "-more"))]
+    command = shlex.join(
+        ["python", "-m", "trainer", "train", *options, "--init", str(directory), "--epochs", str(more)]
+    )
+    epochs = f"{before['epochs']} epoch{'s' * (before['epochs'] != 1)}"
+    raise UserError(
+        f"{directory} cannot be extended: its learning rate falls to 0 over {epochs}. To train on from its weights, "
+        f"type `{command}`.",
+        f"epochs {now['epochs']}",
+    )
+
+
+def _absolute(source: str | None) -> str | None:
+    """Returns the run to start from under a name that holds in every working directory."""
+    return source if source is None or source == NAME else str(Path(source).resolve())
 
 
 def _has_checkpoint(directory: Path) -> bool:

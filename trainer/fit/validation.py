@@ -52,7 +52,7 @@ class Validation:
 
 
 def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapping[str, float]) -> dict[str, Any]:
-    """Returns an epoch's line of the history and prints it.
+    """Returns an epoch's line of the history.
 
     Args:
       progress: Progress after the epoch's last step.
@@ -60,7 +60,7 @@ def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapp
       learning_rate: Learning rate of the last step.
       scores: Scores on the validation split by their names in the history.
     """
-    line = {
+    return {
         "epoch": progress.epoch + 1,
         "step": step,
         "seconds": round(progress.seconds, 2),
@@ -69,9 +69,23 @@ def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapp
         "learning_rate": learning_rate,
         **scores,
     }
-    shown = "  ".join(f"{name} {value:.4f}" for name, value in line.items() if "accuracy" in name or "loss" in name)
-    tqdm.write(f"epoch {line['epoch']:>3}  {line['seconds']:.0f} s  {shown}")
-    return line
+
+
+def epoch_text(line: Mapping[str, Any], epochs: int) -> str:
+    """Returns what is printed of an epoch: `epoch 3/5  26 s  loss 0.77/0.53  numbers 82.4/89.4 %`.
+
+    The first value of each pair is that of training, the second that of validation, if there was any. It has at most 80
+    characters.
+
+    Args:
+      line: Line of the history.
+      epochs: Number of epochs of the run.
+    """
+    losses = [line[name] for name in ("train_loss", "validation_loss") if name in line]
+    rights = [line[f"{kind}_whole_number_accuracy"] for kind in ("train", "validation") if f"{kind}_loss" in line]
+    loss = "/".join(f"{value:.2f}" if abs(value) < 1000 else f"{value:.2g}" for value in losses)
+    numbers = "/".join(f"{100 * value:.1f}" for value in rights)
+    return f"epoch {line['epoch']}/{epochs}  {line['seconds']:.0f} s  loss {loss}  numbers {numbers} %"
 
 
 def record_epoch(progress: Progress, line: dict[str, Any], config: TrainConfig) -> bool:

@@ -39,7 +39,7 @@ def augment(images: Tensor, size: int, config: AugmentConfig, uniform: Tensor) -
     if config.moves_pixels:
         windows = warped_window(images, size, config, uniform[:, :_WARP_UNIFORMS])
     else:
-        windows = ops.cast(random_window(images, size, uniform[:, :2]), "float32")
+        windows = random_window(images, size, uniform[:, :2])
     return recolour(windows, config, uniform[:, _WARP_UNIFORMS:])
 
 
@@ -61,8 +61,14 @@ def window_places(count: int) -> list[tuple[float, float]]:
 
 
 def random_window(images: Tensor, size: int, uniform: Tensor) -> Tensor:
-    """Returns the (batch, size, size, channels) window of each image at the position `uniform` (batch, 2): y, x."""
-    transposed = ops.transpose(_rows(images, size, uniform[:, :1]), (0, 2, 1, 3))
+    """Returns the window of each image at the position `uniform` (batch, 2), y, x, as float32 0..255.
+
+    Its shape is (batch, size, size, channels).
+    """
+    # oneDNN logs an error where uint8 is transposed on a CPU without AVX-512. TensorFlow's optimizer exchanges a cast
+    # and a transposition that follows it, so the cast comes before the rows are taken (2.21).
+    rows = _rows(ops.cast(images, "float32"), size, uniform[:, :1])
+    transposed = ops.transpose(rows, (0, 2, 1, 3))
     return ops.transpose(_rows(transposed, size, uniform[:, 1:]), (0, 2, 1, 3))
 
 

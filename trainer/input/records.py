@@ -1,13 +1,18 @@
 """Dataset directory of a run: its manifest, read once, and the images of its splits."""
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.image_cache import ImageCache
-from tfrecords.dataset.manifest import Manifest, read_manifest
+from tfrecords.dataset.manifest import MANIFEST, Manifest, read_manifest
 from tfrecords.errors import UserError
+from trainer.run.directory import CONFIG, path_beside
+
+_ANNOTATIONS, _SUBSETS = "digitStruct.mat", ("train", "test", "extra")
+"""File and folders by which SVHN's pictures are recognised."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Records:
         Raises:
           UserError: The directory is not a dataset directory, or its schema is of another version.
         """
+        _refuse_others(directory)
         content, name = read_manifest(directory)
         return cls(directory, Manifest.parse(content, name), hashlib.sha256(content).hexdigest())
 
@@ -42,14 +48,13 @@ class Records:
         Raises:
           UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
         """
-        images = ImageCache(self.directory, split, self.manifest)
-        for shard in images.shards:
+        for shard in self.manifest.split(split).shards:
             path = self.directory / shard.file
             if not path.is_file():
                 raise UserError(f"{path}: there is no such shard.")
             if (found := path.stat().st_size) != shard.bytes:
                 raise UserError(f"{path} must be of {shard.bytes} bytes, as the manifest states.", found)
-        return images
+        return ImageCache(self.directory, split, self.manifest)
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts of the dataset that config.json records."""
@@ -59,3 +64,19 @@ class Records:
             "examples": {name: split.examples for name, split in self.manifest.splits.items()},
             "crop": self.manifest.config["crop"],
         }
+
+
+def _refuse_others(directory: Path) -> None:
+    """Raises a UserError that says what to do if a folder holds a run, or SVHN's pictures, instead of records."""
+    if (directory / MANIFEST).exists():
+        return
+    if (directory / CONFIG).is_file():
+        raise UserError("--data must be a dataset directory, not a run directory.", directory)
+    folders = (directory, *(directory / subset for subset in _SUBSETS))
+    if not any((folder / _ANNOTATIONS).is_file() for folder in folders):
+        return
+    options = ["--source", "svhn", "--input", str(directory), "--output", str(path_beside(directory, "-records"))]
+    command = shlex.join(["python", "-m", "beam_jobs", "prepare", *options])
+    raise UserError(
+        f"{directory} holds pictures with their {_ANNOTATIONS}, not records: prepare them with `{command}`."
+    )

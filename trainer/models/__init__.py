@@ -1,9 +1,15 @@
 """Architectures, one per module, in pure Keras 3. All have the same input and outputs.
 
+Keras is imported with the first model that is built. If `import trainer.models` comes before or after `import keras`,
+Keras loads exported `.keras` files.
+
 Input: images (batch, height, width, channels), 0..255, not normalised. Outputs: `length_logits` (batch, 7) and
 `digit_logits` (batch, 5, 10), unnormalised log-probabilities.
 """
 
 from trainer.models.build import MODELS, build_model, computing_in
+from trainer.models.registration import register_layers
 
 __all__ = ["MODELS", "build_model", "computing_in"]
+
+register_layers()

@@ -1,19 +1,28 @@
 """The table of architectures, and how a model is built from a name and a precision."""
 
+from __future__ import annotations
+
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-import keras
+from functools import partial
+from typing import TYPE_CHECKING
 
 from tfrecords.errors import UserError
-from trainer.models.compact import build_compact
-from trainer.models.goodfellow import build_goodfellow
-from trainer.models.vgg import build_vgg
+
+if TYPE_CHECKING:
+    import keras
+
+
+def _build(name: str, image_shape: tuple[int, int, int]) -> keras.Model:
+    """Imports an architecture's module, and Keras with it, and returns the model."""
+    build: Callable[[tuple[int, int, int]], keras.Model]
+    build = getattr(importlib.import_module(f"trainer.models.{name}"), f"build_{name}")
+    return build(image_shape)
+
 
 MODELS: dict[str, Callable[[tuple[int, int, int]], keras.Model]] = {
-    "compact": build_compact,
-    "goodfellow": build_goodfellow,
-    "vgg": build_vgg,
+    name: partial(_build, name) for name in ("compact", "goodfellow", "vgg")
 }
 """Architecture name to the function that builds it for an image shape (height, width, channels)."""
 
@@ -43,6 +52,8 @@ def computing_in(precision: str) -> Iterator[None]:
     Args:
       precision: One of `trainer.run.config.PRECISIONS`.
     """
+    import keras
+
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from tfrecords.flags import refuse_address
 from trainer.run.directory import Run
 
 NAME = "pretrained"
@@ -11,7 +12,12 @@ CARD = DIRECTORY / "README.md"
 
 
 def run_directory(name: str) -> Path:
-    """Returns the run directory for a name: a path, or `pretrained` for the package's own."""
+    """Returns the run directory for a name: a path, or `pretrained` for the package's own.
+
+    Raises:
+      UserError: The name is an address.
+    """
+    refuse_address(name)
     return DIRECTORY if name == NAME else Path(name)
 
 

@@ -1,7 +1,6 @@
 """python -m trainer.pretrained: copies a run's weights into the package, as `make pretrained` does."""
 
 import argparse
-import json
 import re
 import sys
 from pathlib import Path
@@ -9,8 +8,11 @@ from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
+from tfrecords.flags import local_path
+from tfrecords.typed_json import parse_object
 from trainer.pretrained import CARD, DIRECTORY
-from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
+from trainer.run.directory import CONFIG, WEIGHTS, Run, write_json
+from trainer.run.evaluations import EvaluationFiles, find_evaluations
 
 _SCORES = re.compile(r"(<!-- scores [^\n]*-->\n).*?(<!-- end of scores -->)", re.DOTALL)
 _LOCAL = ("data", "options")
@@ -20,7 +22,7 @@ _LOCAL = ("data", "options")
 def main() -> int:
     """Parses the command line, copies the weights and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.pretrained", description=__doc__)
-    parser.add_argument("--run-dir", type=Path, required=True, help="run directory of a trained and evaluated model")
+    parser.add_argument("--run-dir", type=local_path, required=True, help="run directory of an evaluated model")
     try:
         publish(parser.parse_args().run_dir, DIRECTORY, CARD.read_text(encoding="utf-8"))
     except (UserError, OSError) as error:
@@ -43,11 +45,16 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
       OSError: A file cannot be read or written.
     """
     run = Run.load(run_dir)
-    for name, command in ((WEIGHTS, "train"), (EVALUATION, "evaluate")):
-        if not (run_dir / name).is_file():
-            raise UserError(f"{run_dir} must have {name}: `python -m trainer {command}` creates it.")
-    evaluation = json.loads((run_dir / EVALUATION).read_text(encoding="utf-8"))
-    filled, sections = _SCORES.subn(lambda found: found[1] + scores_table(run, evaluation) + found[2], card)
+    files = next(iter(find_evaluations(run_dir).values()), EvaluationFiles.of_split(run_dir, "test"))
+    for path, command in ((run.weights, "train"), (files.scores, "evaluate")):
+        if not path.is_file():
+            raise UserError(f"{run_dir} must have {path.name}: `python -m trainer {command}` creates it.")
+    evaluation = parse_object(files.scores.read_bytes(), str(files.scores))
+    try:
+        table = scores_table(run, evaluation)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{run_dir} must have all scores, and the examples of its dataset.", repr(error)) from error
+    filled, sections = _SCORES.subn(lambda found: found[1] + table + found[2], card)
     if sections != 1:
         raise UserError("The model card must have one section for the scores.", sections)
     write_json(folder / CONFIG, portable(run.content))

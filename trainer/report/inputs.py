@@ -1,19 +1,23 @@
 """The files of a run directory, read and checked; every file except config.json may be missing."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
-from trainer.run.directory import CONFIG, EVALUATION, HISTORY, PREDICTIONS
+from tfrecords.typed_json import parse_object, shorten
+from trainer.run.cut import Cut, check_cut, cut_of, differences
+from trainer.run.directory import CONFIG, HISTORY
+from trainer.run.evaluations import PREFERRED_SPLITS, EvaluationFiles, find_evaluations
 from trainer.scoring.prediction_file import Prediction, read_predictions
 
 TRAIN = "python -m trainer train --data DATA --run-dir RUN"
 EVALUATE = "python -m trainer evaluate --run-dir RUN --data DATA"
 PREPARE = "python -m beam_jobs prepare"
+_DEFAULT_SPLIT = "test"
+"""Split that `evaluate` scores by default."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,12 @@ class RunFiles:
       run_dir: Run directory.
       config: Content of config.json.
       history: One mapping per epoch, ascending; for a repeated epoch, the last one.
-      evaluation: Content of evaluation.json.
-      predictions: Rows of predictions.parquet, in stored order.
+      evaluation: Scores of the split that the page shows.
+      other_evaluations: Scores of the other evaluated splits.
+      predictions: Rows of the predictions of the split, in stored order.
       data_dir: Dataset directory of the evaluation, which may no longer exist.
       manifest: Content of the dataset's manifest.json.
+      cut_differences: Differences between the cut of the evaluated images and that of the training images.
       trained_on_it: Whether the model was trained on exactly this dataset; None if it is unknown.
       missing: One line per missing file, with the command that makes it.
     """
@@ -36,43 +42,54 @@ class RunFiles:
     config: dict[str, Any]
     history: list[dict[str, Any]]
     evaluation: dict[str, Any]
+    other_evaluations: list[dict[str, Any]]
     predictions: list[Prediction]
     data_dir: Path | None
     manifest: dict[str, Any]
+    cut_differences: tuple[str, ...]
     trained_on_it: bool | None
     missing: tuple[str, ...]
 
 
-def load_run(run_dir: Path, data_dir: Path | None = None) -> RunFiles:
+def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = None) -> RunFiles:
     """Returns the contents of a run directory and of its dataset's manifest.
 
     Args:
       run_dir: Directory with a config.json.
-      data_dir: Dataset directory; None takes the one in evaluation.json, or else in config.json.
+      data_dir: Dataset directory; None takes the one of the evaluation, or else of config.json.
+      split: Split whose evaluation is shown; None takes test, validation or train, whichever is there.
 
     Raises:
-      UserError: There is no config.json, `data_dir` does not exist, or a file is damaged.
+      UserError: There is no config.json, the split was not evaluated, `data_dir` does not exist, a file is damaged, or
+        the dataset was cut in another way than the images of the evaluation.
       OSError: A file cannot be read.
     """
     if not (run_dir / CONFIG).is_file():
         raise UserError(f"{run_dir} is not a run directory: it has no config.json; `{TRAIN}` creates one.", run_dir)
     if data_dir is not None and not data_dir.is_dir():
         raise UserError("--data must be an existing dataset directory.", data_dir)
-    config, evaluation = _read_object(run_dir / CONFIG), _read_evaluation(run_dir / EVALUATION)
+    config = _read_object(run_dir / CONFIG)
+    files, evaluation, others = _evaluations(run_dir, split)
     recorded = evaluation.get("data") or config.get("data")
     data_dir = data_dir or (Path(str(recorded)) if recorded else None)
-    predictions = run_dir / PREDICTIONS
     manifest = _read_bytes(data_dir / MANIFEST) if data_dir else None
+    described = parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {}
+    rule = f"{data_dir} must be cut as the images of the run: use --data for the dataset that was evaluated"
+    trained, evaluated = _trained_cut(config), evaluation.get("cut")
+    evaluated = evaluated if isinstance(evaluated, dict) else trained
+    check_cut(_manifest_cut(described), evaluated, rule)
     return RunFiles(
         run_dir=run_dir,
         config=config,
         history=read_history(run_dir / HISTORY),
         evaluation=evaluation,
-        predictions=read_predictions(predictions) if predictions.is_file() else [],
+        other_evaluations=others,
+        predictions=read_predictions(files.predictions) if files.predictions.is_file() else [],
         data_dir=data_dir,
-        manifest=_parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {},
+        manifest=described,
+        cut_differences=tuple(differences(evaluated, trained).values()),
         trained_on_it=_trained_on(config, manifest),
-        missing=tuple(_missing(run_dir, data_dir)),
+        missing=tuple(_missing(run_dir, files, data_dir)),
     )
 
 
@@ -87,27 +104,55 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         return []
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    *lines, _ = path.read_bytes().split(b"\n")
     epochs = {}
     for count, line in enumerate(lines, start=1):
         where = f"{path}, line {count}"
-        row = _parse_object(line, where)
+        row = parse_object(line, where)
         if type(row.get("epoch")) is not int:
-            raise UserError(f"{where} must have an integer epoch.", row.get("epoch"))
+            raise UserError(f"{where} must have an integer epoch.", shorten(str(row.get("epoch"))))
         # A resumed run may repeat an epoch; its later line is that of the weights.
         epochs[row["epoch"]] = row
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
-def _missing(run_dir: Path, data_dir: Path | None) -> list[str]:
-    makers = {HISTORY: TRAIN, EVALUATION: EVALUATE, PREDICTIONS: EVALUATE}
+def _evaluations(run_dir: Path, split: str | None) -> tuple[EvaluationFiles, dict[str, Any], list[dict[str, Any]]]:
+    """Returns the files of the evaluation to show, its scores, and the scores of the others."""
+    every = find_evaluations(run_dir)
+    scores = {name: _read_evaluation(files.scores) for name, files in every.items()}
+    # The split of an evaluation that an older version wrote is in its content.
+    names = {name or str(scores[name].get("split", "")): name for name in reversed(list(every))}
+    if split is not None and split not in names:
+        raise UserError(f"{run_dir} has evaluations of {', '.join(reversed(names)) or 'no split'}.", f"--split {split}")
+    if not names:
+        return EvaluationFiles.of_split(run_dir, _DEFAULT_SPLIT), {}, []
+    preferred = next((name for name in PREFERRED_SPLITS if name in names), next(iter(names)))
+    shown = names[preferred if split is None else split]
+    return every[shown], scores[shown], [scores[name] for name in names.values() if name != shown and scores[name]]
+
+
+def _manifest_cut(manifest: dict[str, Any]) -> Cut:
+    config, image = manifest.get("config"), manifest.get("image")
+    return cut_of(
+        config.get("crop") if isinstance(config, dict) else None,
+        image.get("shape") if isinstance(image, dict) else None,
+    )
+
+
+def _trained_cut(config: dict[str, Any]) -> Cut:
+    dataset = config.get("dataset")
+    return cut_of(dataset.get("crop") if isinstance(dataset, dict) else None, config.get("image_shape"))
+
+
+def _missing(run_dir: Path, files: EvaluationFiles, data_dir: Path | None) -> list[str]:
+    makers = {HISTORY: TRAIN, files.scores.name: EVALUATE, files.predictions.name: EVALUATE}
     lines = [
         f"{name} is missing from {run_dir.resolve().name}; `{maker}` creates it."
         for name, maker in makers.items()
         if not (run_dir / name).is_file()
     ]
     if data_dir is None:
-        lines.append("The dataset is unknown: evaluation.json and config.json do not name it; use `--data DATA`.")
+        lines.append("The dataset is unknown: evaluation and config.json do not name it; use `--data DATA`.")
     elif not data_dir.is_dir():
         lines.append(f"The dataset directory {data_dir} does not exist; use `--data DATA` if it has moved.")
     elif not (data_dir / MANIFEST).is_file():
@@ -128,11 +173,11 @@ def _read_evaluation(path: Path) -> dict[str, Any]:
     evaluation = _read_object(path)
     confusion = evaluation.get("confusion")
     if confusion is not None and not _is_confusion(confusion):
-        raise UserError(f"{path}: confusion must be a list of 10 lists of 10 counts.", confusion)
+        raise UserError(f"{path}: confusion must be a list of 10 lists of 10 counts.", shorten(str(confusion)))
     for name in ("position_accuracy", "by_length"):
         rows = evaluation.get(name) or []
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise UserError(f"{path}: {name} must be a list of objects.", rows)
+            raise UserError(f"{path}: {name} must be a list of objects.", shorten(str(rows)))
     return evaluation
 
 
@@ -147,18 +192,8 @@ def _is_confusion(value: Any) -> bool:
 
 def _read_object(path: Path) -> dict[str, Any]:
     content = _read_bytes(path)
-    return {} if content is None else _parse_object(content, str(path))
+    return {} if content is None else parse_object(content, str(path))
 
 
 def _read_bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
-
-
-def _parse_object(text: str | bytes, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{where} must be JSON.", error) from error
-    if not isinstance(value, dict):
-        raise UserError(f"{where} must be a JSON object.", value)
-    return value

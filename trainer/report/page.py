@@ -21,6 +21,10 @@ LEAST_ANSWERED = 10
 """Smallest number of predictions whose accuracy is drawn; that of fewer jumps too much."""
 DASH = "\u2013"
 """Text for a missing value."""
+_SUFFIXES = (".html", ".htm")
+_MARK = b"Created by <code>python -m trainer report</code>"
+"""Text of the footer, by which a page is recognised."""
+_PICTURE = b'<img src="data:image/'
 
 
 @dataclass(frozen=True)
@@ -38,23 +42,48 @@ class Report:
     missing: tuple[str, ...]
 
 
-def write_report(run_dir: Path, output: Path, data_dir: Path | None = None) -> Report:
+def write_report(run_dir: Path, output: Path, data_dir: Path | None = None, split: str | None = None) -> Report:
     """Writes the page of a run atomically.
 
     Args:
       run_dir: Run directory.
       output: HTML file to write.
       data_dir: Dataset directory; None takes the one that the run names.
+      split: Split whose evaluation is shown; None takes test, validation or train, whichever is there.
 
     Raises:
-      UserError: The run directory cannot be used.
+      UserError: The run directory cannot be used; or `output` is a file that is no report, or a page with pictures that
+        would be replaced by one without.
       OSError: A file cannot be read or written.
     """
-    report = render(load_run(run_dir, data_dir))
+    check_output(output)
+    report = render(load_run(run_dir, data_dir, split))
+    _check_pictures(output, report)
     with atomic_write(output) as stream:
         # JSON may hold one half of a surrogate pair, which UTF-8 cannot encode.
         stream.write(report.html.encode("utf-8", errors="replace"))
     return report
+
+
+def check_output(output: Path) -> None:
+    """Checks that a page may be written to a path: an HTML file that is new, or a page of an earlier report.
+
+    Raises:
+      UserError: The path has another suffix, or is a folder or somebody's file.
+    """
+    if output.suffix.lower() not in _SUFFIXES:
+        raise UserError(f"The page is HTML: --output must end in {' or '.join(_SUFFIXES)}.", output)
+    if output.is_dir() or (output.exists() and _MARK not in output.read_bytes()):
+        raise UserError("--output must be a new file, or a page of an earlier report.", output)
+
+
+def _check_pictures(output: Path, report: Report) -> None:
+    """Raises a UserError if a page with pictures would be replaced by one without."""
+    if report.num_pictures or not output.is_file() or _PICTURE not in output.read_bytes():
+        return
+    reason = report.missing[-1] if report.missing else "no prediction is left to show."
+    rule = f"{output} has pictures, and the new page would have none: use --data for the dataset, or another --output"
+    raise UserError(f"{rule} ({reason.rstrip('.')}).")
 
 
 def render(run: RunFiles) -> Report:
@@ -88,9 +117,9 @@ def format_percent(share: Any) -> str:
     if not _is_finite(share):
         return DASH
     if 0.9995 <= share < 1:
-        return "> 99.9\u00a0%"
+        return ">\u00a099.9\u00a0%"
     if 0 < share < 0.0005:
-        return "< 0.1\u00a0%"
+        return "<\u00a00.1\u00a0%"
     return f"{100 * share:.1f}\u00a0%"
 
 
@@ -154,7 +183,7 @@ def _pictures(run: RunFiles, chosen: gallery.Gallery) -> tuple[dict[str, str], l
         return {}, []
     split = run.evaluation.get("split")
     if not split:
-        return {}, [f"The gallery has no pictures: evaluation.json names no split; run `{EVALUATE}`."]
+        return {}, [f"The gallery has no pictures: the evaluation names no split; run `{EVALUATE}`."]
     try:
         images = gallery.load_images(run.data_dir, str(split), keys)
     except (UserError, OSError) as error:

@@ -3,6 +3,7 @@
 A field's help line says what it means; `tfrecords.flags` turns it into a flag. The configuration is saved with the run.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ mixed_float16 is not among them: its small exponents require loss scaling, which
 bfloat16 has float32's range and does without.
 """
 
+_MOST_MINUTES = 35_000
+"""Longest time to wait for hosts: TensorFlow counts it in milliseconds of 32 bits."""
 _TRAINING = "model and training"
 _AUGMENTATION = "augmentation of training images"
 _EXECUTION = "execution, without effect on the results"
@@ -46,7 +49,7 @@ class AugmentConfig:
         """Checks the values."""
         for name in ("invert", "zoom", "stretch", "shear"):
             _check(0 <= getattr(self, name) <= 1, f"{name} must be 0..1.", getattr(self, name))
-        _check(self.contrast >= 0, "contrast must be at least 0.", self.contrast)
+        _check(0 <= self.contrast < math.inf, "contrast must be at least 0 and finite.", self.contrast)
         _check(0 <= self.brightness <= 255, "brightness must be 0..255.", self.brightness)
         _check(0 <= self.rotate <= 180, "rotate must be 0..180 degrees.", self.rotate)
 
@@ -101,6 +104,9 @@ class TrainConfig:
             _check(getattr(self, name) >= 0, f"{name} must be at least 0.", getattr(self, name))
         for name in ("label_smoothing", "ema_decay"):
             _check(0 <= getattr(self, name) < 1, f"{name} must be 0 to below 1.", getattr(self, name))
+        for name in ("warmup_epochs", "weight_decay", "learning_rate"):
+            _check(math.isfinite(getattr(self, name)), f"{name} must be finite.", getattr(self, name))
+        _check(0 <= self.seed < 2**32, "seed must be 0..4294967295.", self.seed)
         _check(self.learning_rate > 0, "learning_rate must be above 0.", self.learning_rate)
         _check(self.keep in KEEPS, f"keep must be one of {', '.join(KEEPS)}.", self.keep)
         _check(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}.", self.precision)
@@ -132,6 +138,9 @@ class RunOptions:
     checkpoint_steps: int = setting(0, "steps between checkpoints; 0: by minutes alone", group=_EXECUTION)
     keep_checkpoints: int = setting(3, "number of newest checkpoints to keep", group=_EXECUTION)
     host_minutes: float = setting(10.0, "minutes to wait for all hosts to join", group=_EXECUTION)
+    allow_other_crop: bool = setting(
+        False, "start from weights (--init) of images cut with another growth or crop size", group=_EXECUTION
+    )
     profile: bool = setting(False, "record steps 11 to 20 of this start for TensorBoard", group=_EXECUTION)
 
     def __post_init__(self) -> None:
@@ -141,6 +150,7 @@ class RunOptions:
             _check(getattr(self, name) >= least, f"{name} must be at least {least}.", getattr(self, name))
         for name in ("checkpoint_minutes", "host_minutes"):
             _check(getattr(self, name) > 0, f"{name} must be above 0.", getattr(self, name))
+        _check(self.host_minutes <= _MOST_MINUTES, f"host_minutes must be at most {_MOST_MINUTES}.", self.host_minutes)
 
 
 def present_names(values: Mapping[str, Any], config: type) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Run directory: names of its files, and the configuration of a run read from it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.images.crop import CropSpec
+from tfrecords.typed_json import Rule, from_json, one_of, parse_object
 from trainer.run.config import AugmentConfig, TrainConfig, present_names
 
 CONFIG = "config.json"
@@ -19,6 +20,14 @@ PREDICTIONS = "predictions.parquet"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
+_Pixels = Annotated[int, Rule("an integer of 1 to 4096", lambda size: 1 <= size <= 4096)]
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What config.json holds besides the training configuration, as far as it is used."""
+
+    image_shape: tuple[_Pixels, _Pixels, Annotated[int, one_of(1, 3)]]
 
 
 @dataclass(frozen=True)
@@ -56,30 +65,56 @@ class Run:
             raise UserError(
                 f"{directory} is not a run directory: it has no {CONFIG}. `python -m trainer train` makes one."
             )
-        try:
-            content = _with_defaults(json.loads(path.read_text(encoding="utf-8")))
-            config = TrainConfig.from_dict({name: content[name] for name in TrainConfig().to_dict()})
-            height, width, channels = content["image_shape"]
-            crop = CropSpec(**content["dataset"]["crop"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} must be a run's configuration.", repr(error)) from error
-        return cls(directory, config, (height, width, channels), crop, content)
+        content = _with_defaults(parse_object(path.read_bytes(), str(path)), str(path))
+        config = from_json(TrainConfig, {name: content[name] for name in TrainConfig().to_dict()}, str(path))
+        facts = from_json(_Facts, {"image_shape": content.get("image_shape")}, str(path))
+        dataset = content.get("dataset")
+        crop = _crop_spec(dataset.get("crop") if isinstance(dataset, dict) else None, f"{path}: dataset.crop")
+        return cls(directory, config, facts.image_shape, crop, content)
 
 
-def _with_defaults(content: dict[str, Any]) -> dict[str, Any]:
+def _with_defaults(content: dict[str, Any], name: str) -> dict[str, Any]:
     """Returns config.json's content as this version writes it.
 
     A setting that did not exist when the run was started had its present default then.
+
+    Raises:
+      UserError: The content has no settings of the augmentation.
     """
     given = TrainConfig().to_dict()
+    if not isinstance(content.get("augment"), dict):
+        raise UserError(f"{name} must be a run's configuration: an object with an object `augment`.")
     augment = {**given["augment"], **present_names(content["augment"], AugmentConfig)}
     return {**given, **present_names(content, TrainConfig), "augment": augment}
 
 
 def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
-    """Returns height, width and channels of the images that a model of this dataset takes."""
-    size = CropSpec(**manifest.config["crop"]).record_size
+    """Returns height, width and channels of the images that a model of this dataset takes.
+
+    Raises:
+      UserError: The manifest does not state the crop.
+    """
+    size = dataset_crop(manifest).record_size
     return size, size, manifest.image.shape[2]
+
+
+def path_beside(directory: Path, ending: str) -> Path:
+    """Returns the path next to a directory with an ending added to its name."""
+    named = directory if directory.name not in ("", "..") else directory.resolve()
+    return named.with_name(named.name + ending)
+
+
+def dataset_crop(manifest: Manifest) -> CropSpec:
+    """Returns the crop that the records of a dataset were made with.
+
+    Raises:
+      UserError: The manifest does not state it, or it is out of range.
+    """
+    return _crop_spec(manifest.config.get("crop"), f"{MANIFEST} of {manifest.name}: config.crop")
+
+
+def _crop_spec(value: Any, name: str) -> CropSpec:
+    return from_json(CropSpec, {**asdict(CropSpec()), **value} if isinstance(value, dict) else value, name)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

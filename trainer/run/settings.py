@@ -8,13 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
-from tfrecords.flags import defaults, from_flags, old_names, settings_of
+from tfrecords.flags import defaults, from_flags, old_names, refuse_address, settings_of
 from trainer.run.config import AugmentConfig, RunOptions, TrainConfig, present_names
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 _PATHS = ("data", "run_dir")
 
@@ -49,6 +44,8 @@ class Settings:
         """
         given = {name: flags[name] for name in settings_of(cls) if name in flags}
         values = {**(_read_file(file) if file else {}), **given}
+        for name in (*_PATHS, "init"):
+            refuse_address(str(values.get(name, "")))
         for name in _PATHS:
             if name not in values:
                 raise UserError(f"--{name.replace('_', '-')} is required, as a flag or in the file of --config.")
@@ -69,14 +66,19 @@ class Settings:
 
 def _read_file(path: Path) -> dict[str, Any]:
     """Returns the settings in a file by name, their types checked."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
-        text = path.read_text(encoding="utf-8")
+        # Windows' editors begin a file with a byte-order mark.
+        text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         augment = _present(path, content.pop("augment", {}), AugmentConfig)
         content = _present(path, content, TrainConfig)
     except FileNotFoundError as error:
         raise UserError("--config must be a file.", path) from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} must be TOML, or a run's config.json.", error) from error
     expected = {**defaults(Settings), **dict.fromkeys(_PATHS, "")}
     nested = set(settings_of(AugmentConfig))

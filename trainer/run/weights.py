@@ -1,13 +1,16 @@
 """Weights of a model: written to a run directory, and read from one."""
 
+import warnings
 from pathlib import Path
 
 import keras
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path
+from tfrecords.typed_json import shorten
 from trainer.models import build_model
 from trainer.pretrained import run_directory
+from trainer.run.cut import Cut, check_cut, run_cut
 from trainer.run.directory import WEIGHTS, Run
 
 
@@ -18,20 +21,26 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(temporary)
 
 
-def start_from(model: keras.Model, source: str) -> None:
+def start_from(model: keras.Model, source: str, cut: Cut | None = None, allow_other_crop: bool = False) -> None:
     """Sets a model's weights to the best weights of another run of the same architecture.
 
     Args:
       model: Model that is changed.
       source: Run directory, or `pretrained`.
+      cut: Cut of the images that the model will be trained on; None does not compare it.
+      allow_other_crop: Whether the source's images may have had another growth or crop size.
 
     Raises:
-      UserError: The source is not a run directory, has no weights, or is of another architecture or image size.
+      UserError: The source is not a run directory, has no weights, or is of another architecture, image size or
+        cut.
     """
     run = Run.load(run_directory(source))
     if run.config.model != model.name or run.image_shape != model.input_shape[1:]:
         received = f"{run.config.model} for images of {run.image_shape}"
         raise UserError(f"{source} must be a run of {model.name} for images of {model.input_shape[1:]}.", received)
+    if cut is not None:
+        rule = f"The dataset must be cut as the images that {source} was trained on"
+        check_cut(cut, run_cut(run), rule, allow_other_crop)
     model.set_weights(load_model(run).get_weights())
 
 
@@ -42,10 +51,18 @@ def load_model(run: Run) -> keras.Model:
       UserError: The run has no weights, or they are of another architecture.
     """
     if not run.weights.is_file():
-        raise UserError(f"{run.directory} has no {WEIGHTS}: training stopped before the end of its first epoch.")
+        raise UserError(
+            f"{run.directory} has no {WEIGHTS}: training stopped before the end of its first epoch, "
+            "or it holds an evaluation only."
+        )
     model = build_model(run.config.model, run.image_shape)
     try:
-        model.load_weights(run.weights)
-    except (ValueError, KeyError, OSError) as error:
-        raise UserError(f"{run.weights} must hold the weights of {run.config.model}.", error) from error
+        with warnings.catch_warnings():
+            # Keras warns of weights that are missing from the file, and leaves random ones in their place.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(run.weights)
+    # Keras and HDF5 raise whatever a damaged file leads them to.
+    except Exception as error:
+        rule = f"{run.weights} must hold the weights of {run.config.model}."
+        raise UserError(rule, shorten(str(error))) from error
     return model

@@ -51,10 +51,8 @@ def make_forward(model: keras.Model, crops: int = 1) -> Forward:
 
     def forward(images: tf.Tensor) -> dict[str, tf.Tensor]:
         count = tf.shape(images)[0]
-        windows = [centre_window(images, size)]
-        for place in places:
-            window = random_window(images, size, tf.tile(tf.constant([place], tf.float32), [count, 1]))
-            windows.append(tf.cast(window, tf.float32))
+        tiled = [tf.tile(tf.constant([place], tf.float32), [count, 1]) for place in places]
+        windows = [centre_window(images, size), *(random_window(images, size, place) for place in tiled)]
         each = [model(tf.ensure_shape(window, (None, size, size, channels)), training=False) for window in windows]
         outputs: dict[str, tf.Tensor] = each[0]
         if crops > 1:

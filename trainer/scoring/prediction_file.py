@@ -1,7 +1,7 @@
 """predictions.parquet: one row per evaluated example, written by `evaluate` and read by `report`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
+from tfrecords.files.parquet import BOOLEANS, NUMBERS, STRINGS, read_columns
 from tfrecords.files.publish import atomic_write
 from trainer.scoring.decode import Predictions
 from trainer.scoring.metrics import correct_numbers
@@ -34,7 +35,8 @@ class Prediction:
     correct: bool
 
 
-COLUMNS = tuple(field.name for field in fields(Prediction))
+_COLUMNS = {"key": STRINGS, "number": STRINGS, "answer": STRINGS, "confidence": NUMBERS, "correct": BOOLEANS}
+COLUMNS = tuple(_COLUMNS)
 
 
 def write_predictions(
@@ -70,21 +72,12 @@ def read_predictions(path: Path) -> list[Prediction]:
     """Returns the rows of predictions.parquet, in stored order.
 
     Raises:
-      UserError: The file is not Parquet, a column is missing, a value is null, or a confidence is outside 0..1.
+      UserError: The file is not Parquet, a column is missing or of another type, a value is null, or a confidence is
+        outside 0..1.
       OSError: The file cannot be read.
     """
-    try:
-        table = pq.ParquetFile(path).read()
-    except pa.ArrowInvalid as error:
-        raise UserError(f"{path} must be a Parquet file.", error) from error
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing:
-        raise UserError(f"{path} must have the columns {', '.join(COLUMNS)}.", table.column_names)
-    with_nulls = [name for name in COLUMNS if table.column(name).null_count]
-    if with_nulls:
-        raise UserError(f"{path} must have a value in every row and column; these columns have nulls.", with_nulls)
-    columns = [table.column(name).to_pylist() for name in COLUMNS]
-    predictions = [Prediction(*row) for row in zip(*columns, strict=True)]
+    columns = read_columns(path, _COLUMNS)
+    predictions = [Prediction(*row) for row in zip(*columns.values(), strict=True)]
     for one in predictions:
         if not 0 <= one.confidence <= 1:
             raise UserError(f"{path}, key {one.key}: confidence must be in 0..1.", one.confidence)

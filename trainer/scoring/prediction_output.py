@@ -82,4 +82,10 @@ class PredictionPrinter:
 
 
 def _as_json(row: dict[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False)
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # JSON has escapes of its own for letters that the encoding lacks; standard output's would not be valid JSON.
+        return json.dumps(row)
+    return text

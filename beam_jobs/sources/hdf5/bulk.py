@@ -17,6 +17,8 @@ from beam_jobs.sources.hdf5.header import OtherLayoutError, Piece, ReadBytes, Te
 
 MakeTemplate = Callable[[ReadBytes, int], Template]
 _WORD = 8  # bytes; version 1 metadata is aligned to it, and NumPy is fastest with whole words
+_WHOLE_WORD = np.uint64(2**64 - 1)
+"""Mask of a word of which every byte is checked. Most are such, and comparing them needs no mask."""
 _SUPERBLOCK = b"\x89HDF\r\n\x1a\n" + bytes((0, 0, 0, 0, 0, 8, 8))
 """Start of a superblock of version 0: four more versions, and the sizes of addresses and lengths, 8 bytes each."""
 _MAX_TEMPLATES = 64
@@ -73,7 +75,7 @@ class ObjectMap:
         if room < 0:
             return np.zeros(len(addresses), bool)
         held: np.ndarray = (addresses <= np.uint64(room)) & (
-            (addresses + np.uint64(self._base)) % np.uint64(_WORD) == 0
+            (addresses + np.uint64(self._base)) & np.uint64(_WORD - 1) == 0  # % takes twenty times as long
         )
         return held
 
@@ -121,7 +123,7 @@ class Objects:
             tried += 1
             fitting, values = reader.read(self._file, addresses[left])
             yield reader.kind, left[fitting], values
-            left = np.delete(left, fitting)
+            left = np.delete(left, fitting) if len(fitting) < len(left) else left[:0]
 
     def _add_reader(self, address: int) -> bool:
         """Adds the template of the object at an address, and returns whether that was possible."""
@@ -140,12 +142,12 @@ class _Part(NamedTuple):
     Attributes:
       pointer: Location of this piece's address: index of a piece and first byte; None for the object's address.
       size: Size, bytes, of whole words.
-      checks: Words to check: index of the word, mask, and expected value under the mask.
+      checks: Words to check: index of the word, mask (None for the whole word), and expected value under the mask.
     """
 
     pointer: tuple[int, int] | None
     size: int
-    checks: list[tuple[int, np.uint64, np.uint64]]
+    checks: list[tuple[int, np.uint64 | None, np.uint64]]
 
 
 class _Reader:
@@ -173,7 +175,8 @@ class _Reader:
             held = file.holds(at, size)
             state = [*_keep(state, held), file.word_indices(at[held])]
             for offset, mask, expected in checks:
-                state = _keep(state, (file.words(state[-1], offset) & mask) == expected)
+                words = file.words(state[-1], offset)
+                state = _keep(state, (words if mask is None else words & mask) == expected)
         fitting, *pieces = state
         return fitting, np.concatenate([_bytes(file, pieces[piece], *run) for piece, *run in self._values], axis=1)
 
@@ -198,5 +201,8 @@ def _part(piece: Piece) -> _Part:
     size = _whole_words(len(piece.example))
     mask = np.frombuffer(piece.fixed.ljust(size, b"\0"), "<u8")
     expected = np.frombuffer(piece.example.ljust(size, b"\0"), "<u8") & mask
-    checks = [(int(index), mask[index], expected[index]) for index in np.flatnonzero(mask)]
+    checks = [
+        (int(index), None if mask[index] == _WHOLE_WORD else mask[index], expected[index])
+        for index in np.flatnonzero(mask)
+    ]
     return _Part(piece.pointer, size, checks)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 ReadBytes = Callable[[int, int], bytes]
 """Function that returns bytes of a file, given an address and a size; raises OtherLayoutError if there are fewer."""
-DATASPACE, DATATYPE, STORAGE, SYMBOL_TABLE = 1, 3, 8, 17
+DATASPACE, DATATYPE, STORAGE, ATTRIBUTE, SYMBOL_TABLE = 1, 3, 8, 12, 17
 ADDRESSES = struct.Struct("<QQ")
 REFERENCE = "reference"
 
@@ -18,8 +18,8 @@ _PREFIX = struct.Struct("<BxHII4x")  # version, messages, references to the obje
 _MESSAGE = struct.Struct("<HHB3x")  # type, bytes of the body, flags
 _CONTINUATION = 16
 _PLAIN_FLAGS = (0, 1)  # 1: constant; others: stored elsewhere, or left to HDF5's library
-_IGNORED_MESSAGES = frozenset((0, 4, 5, 12, 14, 18, 22))
-"""Types of messages that change no value of compact data: padding, fill values, attribute, times, reference count."""
+_IGNORED_MESSAGES = frozenset((0, 4, 5, 14, 18, 22))
+"""Types of messages that change no value of compact data: padding, fill values, times, reference count."""
 _ALIGNMENT = 8  # bytes
 _MAX_PIECES = 8
 _MAX_PIECE_BYTES = 1 << 17
@@ -80,6 +80,7 @@ class HeaderWalk:
       read: Function that reads bytes of the file.
       template: Template with the pieces of the header.
       found: Body of each message that matters, by type: index of the piece, first byte, size in bytes.
+      attributes: Bodies of the attributes' messages, likewise.
     """
 
     def __init__(self, read: ReadBytes, address: int) -> None:
@@ -95,6 +96,7 @@ class HeaderWalk:
         self.read = read
         self.template = Template()
         self.found: dict[int, tuple[int, int, int]] = {}
+        self.attributes: list[tuple[int, int, int]] = []
         version, count, _, size = _PREFIX.unpack(read(address, _PREFIX.size))
         require(version == 1)
         self.add(None, address, _PREFIX.size + size).fix(0, _PREFIX.size)
@@ -145,6 +147,9 @@ class HeaderWalk:
     def _add_message(self, kind: int, location: tuple[int, int, int]) -> None:
         """Stores where a message's body is, or adds the piece that a continuation points to."""
         if kind in _IGNORED_MESSAGES:
+            return
+        if kind == ATTRIBUTE:
+            self.attributes.append(location)
             return
         require(kind not in self.found)
         if kind != _CONTINUATION:

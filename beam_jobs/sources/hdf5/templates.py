@@ -32,6 +32,8 @@ _TYPES = {
     bytes.fromhex("17000000 08000000"): (REFERENCE, 8),
 }
 """Kind and bytes per value by complete datatype message: no other sign, byte order, padding or precision passes."""
+_EMPTY = b"MATLAB_empty"
+_WORD = 8  # bytes
 _COMPACT = (3, 0)  # version and class of the storage
 _MAX_RANK = 8
 _TREE = struct.Struct("<4sBBHQQQQQ")  # signature, type, level, entries, left, right, first key, child, last key
@@ -55,6 +57,7 @@ def dataset_template(read: ReadBytes, address: int) -> Template:
     """
     walk = HeaderWalk(read, address)
     require(set(walk.found) == {DATASPACE, DATATYPE, STORAGE})
+    _require_not_empty(walk)
     count = _count_values(walk)
     known = [(code, *kind) for code, kind in _TYPES.items() if walk.body(DATATYPE).startswith(code)]
     require(len(known) == 1)
@@ -70,8 +73,19 @@ def dataset_template(read: ReadBytes, address: int) -> Template:
     return walk.template
 
 
+def _require_not_empty(walk: HeaderWalk) -> None:
+    """Checks that no attribute is `MATLAB_empty`: its dataset holds the dimensions of an empty array, not values."""
+    for piece, start, size in walk.attributes:
+        require(size >= 2 * _WORD)
+        word = walk.template.pieces[piece].example[start + _WORD : start + 2 * _WORD]
+        # The name starts at byte 8 in messages of version 1 and 2, at byte 9 in version 3. A check of this word alone
+        # excludes it in all three, and costs less time than one of the whole name.
+        require(word != _EMPTY[:_WORD] and word[1:] != _EMPTY[: _WORD - 1])
+        walk.template.pieces[piece].fix(start + _WORD, _WORD)
+
+
 def _count_values(walk: HeaderWalk) -> int:
-    """Returns the number of values in a version 1 dataspace."""
+    """Returns the number of values in a version 1 dataspace of at most one dimension above 1."""
     space = walk.body(DATASPACE)
     require(len(space) >= 8)
     version, rank, has_maximum = struct.unpack_from("<BBB", space)
@@ -81,6 +95,7 @@ def _count_values(walk: HeaderWalk) -> int:
     sizes = struct.unpack_from(f"<{rank}Q", space, 8)
     maxima = struct.unpack_from(f"<{rank}Q", space, 8 + 8 * rank) if has_maximum else sizes
     require(all(size <= maximum for size, maximum in zip(sizes, maxima, strict=True)))
+    require(math.prod(sizes) == max(sizes, default=1))  # a scalar, a row or a column
     return math.prod(sizes)
 
 

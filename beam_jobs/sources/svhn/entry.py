@@ -4,31 +4,33 @@ The messages become the details of dead letters, so a change of their words chan
 """
 
 import math
-import re
-import unicodedata
 from collections.abc import Sequence
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import h5py
-import numpy as np
-from h5py import h5d, h5g, h5r, h5s
+from h5py import h5d, h5g, h5r
 
 from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
+from beam_jobs.sources.svhn.matlab import (
+    NUMBER_CLASSES,
+    class_of,
+    is_empty,
+    is_references,
+    list_names,
+    open_member,
+    read_array,
+    wrong_class,
+)
+from beam_jobs.sources.svhn.name import read_name
 from tfrecords.images.crop import BoundingBox
 from tfrecords.record.schema import MAX_LENGTH
 
 FILE_NAME = "digitStruct.mat"
 FIELDS = ("label", "left", "top", "width", "height")
 BOX_LIMIT = 1e9
+_INTEGER_CLASSES = (None, *NUMBER_CLASSES)
 HDF5_ERRORS = (OSError, KeyError, ValueError, RuntimeError, TypeError, IndexError, OverflowError)
 """Errors that h5py and NumPy raise for damaged files."""
-
-_MAX_VALUES = 1 << 16
-"""Largest number of values of one name or field: a damaged size must not fill the memory."""
-_PLAIN_NAME = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z_.-]*", re.ASCII)
-_NOT_IN_NAMES = frozenset(("Cc", "Cs", "Zl", "Zp"))
-"""Unicode categories: controls, lone surrogates (not in UTF-8, so not in JSON or Parquet), ends of lines."""
 
 
 def read_entry(
@@ -45,9 +47,9 @@ def read_entry(
     """
     name, where = f"#{index + 1}", f"{FILE_NAME}: entry {index + 1}"
     try:
-        name = _read_name(file, references[0], where)
+        name = read_name(file, references[0], where)
         where = f"{subset}/{name}"
-        digits, boxes = _digits_and_boxes(where, _read_fields(file, references[1]), digit_order)
+        digits, boxes = _digits_and_boxes(where, _read_fields(file, references[1], where), digit_order)
         return Annotation(subset, name, index, digits, boxes, too_long(subset, name, digits))
     except RejectedError as error:
         letter = error.letter
@@ -55,17 +57,6 @@ def read_entry(
         # Damage inside one entry; the other entries are still good.
         letter = RejectedError("annotation", "unreadable_entry", f"{where}: The entry must be whole.", error).letter
     return Annotation(subset, name, index, (), (), letter)
-
-
-def is_plain_name(name: str) -> bool:
-    """Returns whether a picture's name is a plain file name on every system, and printable on one line.
-
-    Names come from outside: such a name cannot point out of the subset's folder.
-    """
-    if _PLAIN_NAME.fullmatch(name):  # all names of SVHN; twenty times as fast
-        return True
-    plain = PurePosixPath(name).name == name == PureWindowsPath(name).name
-    return plain and name not in ("", ".", "..") and _NOT_IN_NAMES.isdisjoint(map(unicodedata.category, name))
 
 
 def too_long(subset: str, name: str, digits: tuple[int, ...]) -> DeadLetter | None:
@@ -76,44 +67,53 @@ def too_long(subset: str, name: str, digits: tuple[int, ...]) -> DeadLetter | No
     return RejectedError("annotation", "too_long", rule, len(digits)).letter
 
 
-def _read_array(dataset: Any) -> Any:
-    """Returns the values of a low-level dataset, as a flat array."""
-    if not isinstance(dataset, h5d.DatasetID):
-        raise TypeError(f"values must be a dataset, not {type(dataset).__name__}")
-    if math.prod(dataset.shape) > _MAX_VALUES:
-        raise ValueError(f"there must be at most {_MAX_VALUES} values, not {dataset.shape}")
-    values = np.empty(dataset.shape, dataset.dtype)
-    dataset.read(h5s.ALL, h5s.ALL, values)
-    return values.ravel()
-
-
-def _read_name(file: h5py.File, reference: h5py.Reference, where: str) -> str:
-    """Returns the name that a reference points to.
+def _read_fields(file: h5py.File, reference: h5py.Reference, where: str) -> dict[str, list[float]]:
+    """Returns the five fields of a bbox, through h5py's low-level calls, ten times as fast as its objects.
 
     Raises:
-      RejectedError: It is not a plain file name.
+      RejectedError: The bbox is no struct of these fields, or a digit has no value or several values of a field.
     """
-    codes = "".join(map(chr, _read_array(h5r.dereference(reference, file.id)).tolist()))
-    # A pair of surrogates becomes its letter; a lone surrogate stays, and no plain name contains one.
-    name = codes.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    if not is_plain_name(name):
-        rule = f"{where}: A picture's name must be a plain file name."
-        raise RejectedError("annotation", "bad_name", rule, repr(name))
-    return name
-
-
-def _read_fields(file: h5py.File, reference: h5py.Reference) -> dict[str, list[float]]:
-    """Returns the five fields of a bbox, through h5py's low-level calls, ten times as fast as its objects."""
     group = h5r.dereference(reference, file.id)
+    if isinstance(group, h5d.DatasetID) and is_empty(group):
+        return {field: [] for field in FIELDS}
     if not isinstance(group, h5g.GroupID):
-        raise TypeError(f"bbox must be a group, not {type(group).__name__}")
-    fields = {}
-    for field in FIELDS:
-        values = _read_array(h5d.open(group, field.encode()))
-        if values.dtype == object:
-            values = [_read_array(h5r.dereference(value, file.id))[0] for value in values]
-        fields[field] = [float(value) for value in values]
-    return fields
+        raise wrong_class(group, where, "a bbox", "struct")
+    try:
+        stored = [open_member(group, field.encode()) for field in FIELDS]
+    except (KeyError, RuntimeError):
+        if all(field.encode() in group for field in FIELDS):
+            raise
+        rule = f"{where}: A bbox must have the fields {', '.join(FIELDS)}."
+        present = (name.decode("utf-8", "surrogateescape") for name in group)
+        raise RejectedError("annotation", "wrong_fields", rule, list_names(present) or "none") from None
+    return {field: _read_field(file, item, where, field) for field, item in zip(FIELDS, stored, strict=True)}
+
+
+def _read_field(file: h5py.File, stored: Any, where: str, field: str) -> list[float]:
+    """Returns a field's values, one per digit: those stored, or those that the stored references lead to."""
+    if not is_references(stored):
+        return _read_numbers(stored, where, field)
+    values = []
+    for digit, reference in enumerate(read_array(stored), 1):
+        found = _read_numbers(h5r.dereference(reference, file.id), where, field)
+        if not found:
+            rule = f"{where}: Every field must have a value for each digit."
+            raise RejectedError("annotation", "no_value", rule, f"no {field} of digit {digit}")
+        if len(found) > 1:
+            rule = f"{where}: Every field must have one value for each digit."
+            raise RejectedError("annotation", "uneven_fields", rule, f"{len(found)} values as {field} of digit {digit}")
+        values += found
+    return values
+
+
+def _read_numbers(stored: Any, where: str, field: str) -> list[float]:
+    """Returns the numbers of a low-level dataset."""
+    values = read_array(stored)
+    # MATLAB stores double and single as floating point numbers, and no other class.
+    is_number = values.dtype.kind == "f" or (values.dtype.kind in "iub" and class_of(stored) in _INTEGER_CLASSES)
+    if len(values) and not is_number:
+        raise wrong_class(stored, where, f"a {field}", "numeric")
+    return [float(value) for value in values]
 
 
 def _digits_and_boxes(
@@ -130,7 +130,8 @@ def _digits_and_boxes(
             raise RejectedError("annotation", reason, f"{key}: {rule}", received)
 
     lengths = {field: len(values) for field, values in fields.items()}
-    check(len(set(lengths.values())) == 1, "uneven_fields", "Every field must have a value for each digit.", lengths)
+    reason = "uneven_fields" if all(lengths.values()) else "no_value"
+    check(len(set(lengths.values())) == 1, reason, "Every field must have a value for each digit.", lengths)
     rows = list(zip(*(fields[field] for field in FIELDS), strict=True))
     check(bool(rows), "no_digits", "A picture must have at least one digit.", 0)
     if digit_order == "left":

@@ -1,8 +1,10 @@
 """SVHN Format 1 as a `Source`: folders of pictures, each with a digitStruct.mat.
 
-The folders are those of SVHN's archives (http://ufldl.stanford.edu/housenumbers/): train, test and extra.
+The folders are those of SVHN's archives (http://ufldl.stanford.edu/housenumbers/), train, test and extra, and the names
+that a folder for validation usually has.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,9 @@ from beam_jobs.sources.svhn.digit_struct import FILE_NAME
 from tfrecords.errors import UserError
 from tfrecords.files.shards import file_sha256
 
-_SUBSETS = ("train", "test", "extra")
+_PUBLISHED, _FOR_VALIDATION = ("train", "test", "extra"), ("val", "valid", "validation", "dev")
+_SUBSETS = (*_PUBLISHED, *_FOR_VALIDATION)
+"""Names of folders, in any case, that are read unless others are wanted."""
 _SUBSET_NAME = re.compile(r"[\w-]+")
 
 
@@ -30,7 +34,7 @@ class SvhnSource(Source):
         Args:
           folder: Folder with a folder per subset, as SVHN's archives unpack; or one such folder itself, a subset
             named after the folder unless `wanted` names it.
-          wanted: Names of the subsets to read; empty for all.
+          wanted: Names of the subsets to read, in any case; empty for all that are known by their name.
 
         Raises:
           UserError: There is nothing to read, or a wanted subset is missing.
@@ -45,6 +49,11 @@ class SvhnSource(Source):
         else:
             found = _folders_of_subsets(folder, wanted)
         return tuple(_describe(name, path) for name, path in found.items())
+
+    def unread_folders(self, folder: Path, subsets: tuple[Subset, ...]) -> tuple[Path, ...]:
+        """Returns the folders in an input folder that hold a digitStruct.mat and are in none of the subsets, sorted."""
+        read = {subset.folder for subset in subsets}
+        return tuple(path for path in _annotated_folders(folder).values() if str(path) not in read)
 
     def read_annotations(self, subset: Subset, start: int, stop: int, digit_order: str) -> Iterator[Annotation]:
         """Yields the annotations of a range of entries of digitStruct.mat; see `Source`.
@@ -68,14 +77,53 @@ SOURCE = SvhnSource()
 
 
 def _folders_of_subsets(folder: Path, wanted: tuple[str, ...]) -> dict[str, Path]:
-    """Returns the folders in `folder` that are subsets, by name: the wanted ones, all if none is named."""
-    present = {name: folder / name for name in _SUBSETS if (folder / name / FILE_NAME).is_file()}
-    if not present:
-        raise UserError(f"The input must hold {FILE_NAME}, or folders that do: {', '.join(_SUBSETS)}.", folder)
-    missing = [name for name in wanted if name not in present]
+    """Returns the folders in `folder` that are subsets, by name: the wanted ones, or all whose names are known."""
+    present = _annotated_folders(folder)
+    known = {name: present[name] for name in _SUBSETS if name in present}
+    names = [name.lower() for name in wanted] or list(known)
+    if not names:
+        rule = f"The input must hold {FILE_NAME}, or folders that do: {', '.join(_PUBLISHED)}."
+        rule += f" For validation: {', '.join(_FOR_VALIDATION)}."
+        rule += f" These hold it: {_listed(present)} (--subsets reads them)." if present else ""
+        raise UserError(rule, folder)
+    missing = [name for name in names if name not in present]
     if missing:
-        raise UserError(f"{folder} holds the subsets {', '.join(present)}.", ",".join(missing))
-    return {name: path for name, path in present.items() if not wanted or name in wanted}
+        rule = f"{folder} holds the subsets {_listed(present)}." if present else f"{folder} holds no subset."
+        raise UserError(rule, ",".join(missing))
+    unfit = [name for name in names if not _SUBSET_NAME.fullmatch(name)]
+    if unfit:
+        raise UserError("The name of a subset must be of letters, digits, - and _.", ",".join(unfit))
+    # In the order of the names, so that the order of --subsets does not change the bytes.
+    return {name: path for name, path in {**known, **present}.items() if name in names}
+
+
+def _annotated_folders(folder: Path) -> dict[str, Path]:
+    """Returns the folders in `folder` that hold digitStruct.mat, sorted, by their names in lower case.
+
+    Raises:
+      UserError: Two names differ in their case only.
+    """
+    found: dict[str, Path] = {}
+    # Entries, whose kind is known: SVHN's extra has 200,000 pictures to skip.
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
+    for path in (folder / name for name in names):
+        if (path / FILE_NAME).is_file():
+            if path.name.lower() in found:
+                rule = f"The names of the subsets in {folder} must differ in more than their case."
+                raise UserError(rule, f"{found[path.name.lower()].name}, {path.name}")
+            found[path.name.lower()] = path
+    return found
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Returns whether an entry is a folder, or a link to one, rather than to itself."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
+
+
+def _listed(present: dict[str, Path]) -> str:
+    """Returns the names of the folders, the known ones in their order first."""
+    return ", ".join(sorted(present, key=lambda name: (_SUBSETS.index(name) if name in _SUBSETS else 99, name)))
 
 
 def _describe(name: str, folder: Path) -> Subset:

@@ -1,0 +1,64 @@
+"""Labelled pictures of numbers to TFRecords and trained readers: two functions, and every command.
+
+    import streetdigits
+
+    reader = streetdigits.load()                       # the weights of the package, or a run directory
+    print(reader.read("photo.jpg").text)               # also .confidence and .digits
+    examples = streetdigits.open("svhn-records", "train")
+    print(examples, examples[0].text)
+
+`keras.load_model` reads exported `.keras` files once this module is imported. TensorFlow and Keras are imported by
+`load` only.
+"""
+
+import dataclasses
+from os import PathLike
+
+import trainer.models  # noqa: F401  # registers our layers with Keras, which .keras files name
+from beam_jobs.__main__ import COMMANDS as _BEAM_JOBS
+from tfrecords import open  # as tfrecords.open
+from tfrecords.__main__ import COMMANDS as _TFRECORDS
+from tfrecords._version import __version__
+from tfrecords.cli import Command, main, missing_library
+from tfrecords.errors import UserError
+from trainer.__main__ import COMMANDS as _TRAINER
+from trainer.reader import Prediction, Reader, load_reader
+
+__all__ = ["COMMANDS", "Prediction", "Reader", "UserError", "__version__", "load", "open", "run"]
+
+_HELP = """Labelled pictures of numbers to TFRecords and trained readers: every command of the three packages.
+
+`streetdigits COMMAND` takes the flags of `python -m beam_jobs|tfrecords|trainer COMMAND`.
+`export` is the trainer's and writes a model; the dataset's, which
+`python -m tfrecords` calls `export` too, is `export-records` here.
+"""
+_RENAMED = {"tfrecords.commands.export": "export-records"}
+"""Names of the commands whose own name is taken, by module: people export models more often than datasets."""
+
+
+def load(run_or_name: "str | PathLike[str]" = "pretrained") -> Reader:
+    """Returns a trained model, whose `read` returns the number in a picture with its confidence and digits.
+
+    Args:
+      run_or_name: Run directory that `trainer train` wrote, or `pretrained` for the weights of the package.
+
+    Raises:
+      UserError: There is no such run, it has no weights, or TensorFlow is not installed.
+    """
+    try:
+        return load_reader(run_or_name)
+    except ModuleNotFoundError as error:
+        raise missing_library("streetdigits.load", "train", error) from error
+
+
+def _in_one_list(command: Command) -> Command:
+    return dataclasses.replace(command, name=_RENAMED.get(command.module, command.name))
+
+
+COMMANDS = tuple(_in_one_list(command) for command in (*_BEAM_JOBS, *_TFRECORDS, *_TRAINER))
+"""Commands in the order of the data's way. Their modules are imported when they are called."""
+
+
+def run() -> int:
+    """Runs the command of the process's arguments; returns its exit code."""
+    return main("streetdigits", _HELP, COMMANDS)

@@ -1,0 +1,48 @@
+"""Warnings about a run that cannot teach or show much: little data, or few steps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tfrecords.dataset.manifest import Manifest
+from trainer.pretrained import DIRECTORY, NAME
+from trainer.run.config import TrainConfig
+from trainer.run.cut import dataset_cut, differences, run_cut
+from trainer.run.directory import Run
+
+FEWEST_VALIDATED = 20
+"""Validation pictures below which chance chooses the best epoch: one picture is then 5 % and more."""
+FEWEST_PICTURES = 2000
+"""Training pictures below which the pretrained weights are a better start than none."""
+
+
+def warnings(config: TrainConfig, manifest: Manifest, steps: int, pretrained: Path = DIRECTORY) -> Iterator[str]:
+    """Yields a line for each thing that is probably not meant.
+
+    Args:
+      config: Training configuration.
+      manifest: Manifest of the dataset.
+      steps: Steps per epoch.
+      pretrained: Run directory of the pretrained weights.
+    """
+    total, warmup = config.epochs * steps, int(config.warmup_epochs * steps)
+    if total <= warmup:
+        yield (
+            f"the run has {total:,} steps, and its warm-up takes {warmup:,}: the learning rate rises to the end. Use "
+            "more --epochs, or a smaller --warmup-epochs."
+        )
+    validated = manifest.splits["validation"].pictures if "validation" in manifest.splits else 0
+    if validated < FEWEST_VALIDATED:
+        kept = "the last epoch is kept" if not validated else "they hardly show which epoch is the best"
+        count = f"{validated} validation picture{'s' * (validated != 1)}" if validated else "no validation pictures"
+        yield f"there are {count}: {kept}. `prepare --validation-fraction` draws more."
+    pictures = manifest.split("train").pictures
+    if config.init is None and pictures < FEWEST_PICTURES and _fits(config, manifest, Run.load(pretrained)):
+        yield (
+            f"{pictures:,} training pictures are few to start from nothing: --init {NAME} starts from the weights that "
+            "come with the package."
+        )
+
+
+def _fits(config: TrainConfig, manifest: Manifest, pretrained: Run) -> bool:
+    """Returns whether a run could start from the pretrained weights."""
+    return config.model == pretrained.config.model and not differences(dataset_cut(manifest), run_cut(pretrained))

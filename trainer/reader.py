@@ -1,0 +1,156 @@
+"""A trained model that reads the numbers in pictures: what `predict` and `streetdigits.load` have in common.
+
+TensorFlow is imported with the first `Reader`, not with this module.
+"""
+
+import os
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfrecords.errors import UserError
+from tfrecords.images.crop import BoundingBox, CropSpec
+from trainer.distribute.startup import start_tensorflow
+from trainer.input.photos import ENDINGS, is_folder
+from trainer.pretrained import run_directory
+from trainer.run.directory import Run
+from trainer.scoring.decode import Predictions, decode_predictions
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The number in a picture, as a model reads it.
+
+    Attributes:
+      text: Digits of the number; empty for no number, with an ellipsis at the end for more than five digits.
+      confidence: Probability that the whole number is right, 0..1.
+      digits: Digits in reading order, each 0..9; the first five of a longer number.
+    """
+
+    text: str
+    confidence: float
+    digits: tuple[int, ...]
+
+
+class Reader:
+    """A trained model with its best weights.
+
+    Attributes:
+      run: Run that trained the model.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Loads the model.
+
+        Args:
+          run: Run that trained it.
+
+        Raises:
+          UserError: The run has no weights, or Keras already runs on another backend than TensorFlow.
+        """
+        start_tensorflow()
+        import keras
+
+        from trainer.run.weights import load_model
+        from trainer.scoring.inference import make_forward
+
+        if keras.backend.backend() != "tensorflow":
+            raise UserError("Keras must run on TensorFlow: set KERAS_BACKEND=tensorflow.", keras.backend.backend())
+        self.run = run
+        self._forward = make_forward(load_model(run))
+
+    def __repr__(self) -> str:
+        height, width, _ = self.run.image_shape
+        return f"<Reader {self.run.directory}: {self.run.config.model}, reads numbers cut to {height} x {width} pixels>"
+
+    def read(
+        self,
+        picture: "str | PathLike[str] | bytes | NDArray[np.uint8]",
+        box: tuple[float, float, float, float] | None = None,
+    ) -> Prediction:
+        """Returns the number in a picture.
+
+        Args:
+          picture: Path of a picture file, its bytes, or its pixels: (height, width, 3) uint8 RGB.
+          box: Left, top, width and height of the number, in pixels; None if the picture shows it and little else.
+
+        Raises:
+          UserError: It is no picture, or the box has no area or lies outside it.
+          OSError: The file cannot be read.
+        """
+        boxes = [] if box is None else [number_box(*box)]
+        if isinstance(picture, str | PathLike):
+            image = read_image(Path(picture), boxes, self.run.crop)
+        else:
+            image = _cut(picture, boxes, self.run.crop)
+        predictions = self.predict(image[None])
+        digits = predictions.digits[0, : predictions.length[0]]
+        return Prediction(predictions.texts[0], float(predictions.confidence[0]), tuple(map(int, digits)))
+
+    def predict(self, images: NDArray[np.uint8]) -> Predictions:
+        """Returns the predictions for images cut as the run's records: (batch, height, width, 3) uint8 RGB."""
+        outputs = self._forward(images)
+        return decode_predictions(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+
+
+def load_reader(run_or_name: "str | PathLike[str]") -> Reader:
+    """Returns the model of a run directory, or of a name: `pretrained`.
+
+    Raises:
+      UserError: There is no such run, or it has no weights.
+    """
+    return Reader(Run.load(run_directory(os.fspath(run_or_name))))
+
+
+def number_box(left: float, top: float, width: float, height: float) -> BoundingBox:
+    """Returns the box of a number.
+
+    Args:
+      left: First column, pixels; it may lie outside the picture.
+      top: First row, pixels.
+      width: Width, pixels.
+      height: Height, pixels.
+
+    Raises:
+      UserError: The width or height is not above 0, or a value is not finite.
+    """
+    if not (width > 0 and height > 0 and np.isfinite([left, top, width, height]).all()):
+        raise UserError("The box must have a width and height above 0.", f"{left:g},{top:g},{width:g},{height:g}")
+    return BoundingBox(top, left, top + height, left + width)
+
+
+def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> NDArray[np.uint8]:
+    """Returns the model's image of a photo: (record_size, record_size, 3) uint8, cut out as for its records.
+
+    Args:
+      path: Picture file.
+      boxes: Box of the number; none for the complete picture.
+      crop: How images are cut out of pictures.
+
+    Raises:
+      UserError: The file is not a picture, or the box lies outside it.
+      OSError: The file cannot be read.
+    """
+    if is_folder(path):
+        next(path.iterdir(), None)  # raises where the folder cannot be read
+        raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(ENDINGS))}).")
+    return _cut(path.read_bytes(), boxes, crop, str(path))
+
+
+def _cut(
+    picture: bytes | NDArray[np.uint8], boxes: list[BoundingBox], crop: CropSpec, name: str = "picture"
+) -> NDArray[np.uint8]:
+    from tfrecords.images.decode import decode_picture, evaluation_view
+
+    if isinstance(picture, bytes):
+        picture = decode_picture(picture, name)
+    elif picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        rule = "An array of pixels must be (height, width, 3) uint8."
+        raise UserError(rule, f"{picture.shape} {picture.dtype}")
+    try:
+        return evaluation_view(picture, boxes, crop)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
