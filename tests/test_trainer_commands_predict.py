@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,8 @@ from tfrecords.images.crop import BoundingBox
 from trainer.__main__ import COMMANDS
 from trainer.commands.predict import parse_box
 from trainer.input.photos import find_photos
-from trainer.scoring.prediction_output import PredictionPrinter
+from trainer.scoring.decode import decode_predictions
+from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,8 @@ def test_no_answer_depends_on_the_batch_or_on_the_form(
     assert predict(album, "--batch-size", 2) == 0
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["photo", "number", "confidence", "digits"]
-    assert [row.split()[:2] for row in rows] == [[answer["photo"], answer["number"] or "-"] for answer in together]
+    columns = [re.split(" {2,}", row)[:2] for row in rows]
+    assert columns == [[answer["photo"], answer["number"] or "no number"] for answer in together]
 
 
 @pytest.mark.parametrize(("separator", "options"), [(b"\n", []), (b"\0", ["--null"])])
@@ -342,3 +345,26 @@ def test_a_number_of_more_than_five_digits_is_printed_in_any_encoding(monkeypatc
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(shown, encoding="ascii"))
     PredictionPrinter(json_array=False, json_lines=True).write([{"photo": "a.png", "number": "12345\u2026"}])
     assert json.loads(shown.getvalue()) == {"photo": "a.png", "number": "12345\u2026"}
+
+
+def test_a_picture_without_a_number_is_said_to_have_none(capsys: pytest.CaptureFixture[str]) -> None:
+    length, digits = np.zeros((2, 7)), np.zeros((2, 5, 10))
+    length[0, 0] = length[1, 2] = 9.0
+    predictions = decode_predictions(length, digits)
+    rows = [prediction_json(name, predictions, index) for index, name in enumerate(("wall.png", "house.png"))]
+    PredictionPrinter(False, False).write(rows)
+    _, wall, house = capsys.readouterr().out.splitlines()
+    assert re.split(" {2,}", wall)[1] == "no number" and re.split(" {2,}", house)[1] == "00"
+    assert wall.index("0.99") == house.index("0.0")
+    assert rows[0]["number"] == "" and rows[0]["length"] == 0 and rows[0]["digits"] == []
+
+
+def test_a_large_picture_without_a_box_is_warned_of(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, width in (("a.png", 501), ("b.jpg", 500), ("c.png", 900)):
+        Image.new("RGB", (width, 20)).save(tmp_path / name)
+    assert predict(tmp_path) == 0
+    assert "warning: 2 pictures are larger than 500 pixels and were read as if" in capsys.readouterr().err
+    assert predict(tmp_path / "c.png", "--box", "3,3,40,10") == 0
+    assert capsys.readouterr().err == "Read 1 of 1 pictures.\n"

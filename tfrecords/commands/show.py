@@ -89,7 +89,7 @@ def _draw_example(sheet: Image.Image, example: DigitExample, corner: tuple[int, 
     sheet.paste(tile, corner)
     pen = ImageDraw.Draw(sheet)
     x, y = corner[0], corner[1] + tile.height + 2
-    pen.text((x, y), example.text, fill=_INK, font=ImageFont.load_default(18))
+    pen.text((x, y), example.text or "no number", fill=_INK, font=ImageFont.load_default(18))
     pen.text((x, y + 19), _shorten_key(example.key, tile.width), fill=_FAINT, font=ImageFont.load_default(9))
 
 

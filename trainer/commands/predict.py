@@ -18,6 +18,9 @@ from trainer.pretrained import chosen_run
 from trainer.reader import Reader, number_box, read_image
 from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
+_LARGE = 500
+"""Longest side, pixels, above which a picture without a box is warned of: 0.15 % of SVHN's training pictures."""
+
 EPILOG = """\
 examples:
   a picture that shows the number and little else, with the pretrained weights:
@@ -84,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     reader = functools.cache(lambda: Reader(chosen))
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
     left_out: Counter[str] = Counter()
+    large = 0
     pairs = zip(photos(left_out), boxes or itertools.repeat(None), strict=False)
     total = None if "-" in args.photos else sum(1 for _ in photos())
     printer = PredictionPrinter(args.json, args.json_lines)
@@ -95,13 +99,28 @@ def run(args: argparse.Namespace) -> int:
                 predictions = reader().predict(np.stack(images))
                 printer.write([prediction_json(name, predictions, index) for index, name in enumerate(names)])
             failed += len(batch) - len(images)
+            large += sum(box is None and _is_large(path) for path, box in batch)
             bar.update(len(batch))
     printer.close()
     if left_out:
         print(left_out_line(left_out), file=sys.stderr)
+    if large:
+        rule = "read as if the number filled them; give --box X,Y,W,H where it is a part of the picture."
+        print(f"warning: {large:,} pictures are larger than {_LARGE} pixels and were {rule}", file=sys.stderr)
     lost = f"; {failed:,} could not be read" if failed else ""
     print(f"Read {printer.count:,} of {printer.count + failed:,} pictures{lost}.", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _is_large(path: Path) -> bool:
+    """Returns whether a photo is so large that it probably shows more than a number; False if it cannot be read."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return max(picture.size) > _LARGE
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def parse_box(text: str) -> BoundingBox:

@@ -73,11 +73,11 @@ class PredictionPrinter:
         lines = []
         if not self.count:
             self._width = max(len("photo"), *(len(row["photo"]) for row in rows))
-            lines.append(f"{'photo':<{self._width}}  {'number':<7} confidence  digits")
+            lines.append(f"{'photo':<{self._width}}  {'number':<9} confidence  digits")
         for row in rows:
             digits = " ".join(f"{digit['digit']}:{digit['probability']:.3f}" for digit in row["digits"])
-            number = row["number"] or "-"
-            lines.append(f"{row['photo']:<{self._width}}  {number:<7} {row['confidence']:>10.4f}  {digits}")
+            number = row["number"] or "no number"
+            lines.append(f"{row['photo']:<{self._width}}  {number:<9} {row['confidence']:>10.4f}  {digits}")
         return lines
 
 
