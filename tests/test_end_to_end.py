@@ -143,12 +143,17 @@ def test_a_box_that_is_none_is_refused(
     assert f"Received: {box}\n" in capsys.readouterr().err
 
 
-def test_the_export_reads_as_predict_does(
-    records: Path, drawn: Path, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "reader"
+@pytest.fixture(scope="module")
+def exported(run_dir: Path) -> Path:
+    output = run_dir.parent / "reader"
     assert trainer("export", "--run-dir", run_dir, "--format", "savedmodel", "--output", output) == 0
-    signatures = tf.saved_model.load(str(output)).signatures
+    return output
+
+
+def test_the_export_reads_as_predict_does(
+    records: Path, drawn: Path, run_dir: Path, exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signatures = tf.saved_model.load(str(exported)).signatures
     photos, boxes = zip(*(_photo(records, drawn, row) for row in range(6)), strict=True)
     data = tf.constant([photo.read_bytes() for photo in photos])
     numbers = tf.constant([[float(part) for part in box.split(",")] for box in boxes])
@@ -170,14 +175,12 @@ def test_the_export_reads_as_predict_does(
             assert served["confidence"][row].numpy() == pytest.approx(answered["confidence"], abs=0.02)
 
 
-def test_a_jpeg_of_another_size_is_served_too(run_dir: Path, tmp_path: Path) -> None:
-    output = tmp_path / "reader"
-    assert trainer("export", "--run-dir", run_dir, "--output", output) == 0
+def test_a_jpeg_of_another_size_is_served_too(run_dir: Path, exported: Path, tmp_path: Path) -> None:
     Image.new("RGB", (301, 77), (9, 99, 200)).save(tmp_path / "blue.jpg")
-    served = tf.saved_model.load(str(output)).signatures["serving_default"]
+    served = tf.saved_model.load(str(exported)).signatures["serving_default"]
     answered = served(pictures=tf.constant([(tmp_path / "blue.jpg").read_bytes()]))
     assert answered["digit_probabilities"].shape == (1, 5, 10)
-    assert trainer("export", "--run-dir", run_dir, "--output", output) == 1
+    assert trainer("export", "--run-dir", run_dir, "--output", exported) == 1
 
 
 def test_the_report_shows_the_run(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
