@@ -63,7 +63,7 @@ pretrained: $(VENV)/installed
 	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/svhn --count $(PRETRAINED_COUNT) --seed $(PRETRAINED_SEED) \
 		--style street --test-fraction 0.01 --overwrite
 	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/svhn --output $(PRETRAINED)/records --jitters 0 \
-		--validation-fraction 0.01 --overwrite
+		--validation-fraction 0.01 --backgrounds 0.1 --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED)/records --run-dir $(PRETRAINED)/run --epochs $(PRETRAINED_EPOCHS) \
 		$(PRETRAINED_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
