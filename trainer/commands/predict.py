@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     reader = functools.cache(lambda: Reader(chosen))
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
     left_out: Counter[str] = Counter()
-    large = 0
+    large = empty = 0
     pairs = zip(photos(left_out), boxes or itertools.repeat(None), strict=False)
     total = None if "-" in args.photos else sum(1 for _ in photos())
     printer = PredictionPrinter(args.json, args.json_lines)
@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
             if images:
                 predictions = reader().predict(np.stack(images))
                 printer.write([prediction_json(name, predictions, index) for index, name in enumerate(names)])
+                empty += predictions.texts.count("")
             failed += len(batch) - len(images)
             large += sum(box is None and _is_large(path) for path, box in batch)
             bar.update(len(batch))
@@ -107,6 +108,9 @@ def run(args: argparse.Namespace) -> int:
     if large:
         rule = "read as if the number filled them; give --box X,Y,W,H where it is a part of the picture."
         print(f"warning: {large:,} pictures are larger than {_LARGE} pixels and were {rule}", file=sys.stderr)
+    elif empty and not boxes:
+        rule = "found; give --box X,Y,W,H where one is a small part of the picture."
+        print(f"note: in {empty:,} of {printer.count:,} pictures no number was {rule}", file=sys.stderr)
     lost = f"; {failed:,} could not be read" if failed else ""
     print(f"Read {printer.count:,} of {printer.count + failed:,} pictures{lost}.", file=sys.stderr)
     return 1 if failed else 0

@@ -173,7 +173,8 @@ def _read(path: Path) -> dict[str, np.ndarray] | None:
     try:
         # Opened here, because NumPy leaves a damaged file open.
         with path.open("rb") as stream, np.load(stream) as file:
-            arrays = {name: file[name] for name in file.files}
+            # Members that are no arrays come as bytes.
+            arrays = {name: np.asarray(file[name]) for name in file.files}
         _progress(arrays)
     # NumPy, zipfile and zlib raise whatever a damaged file leads them to.
     except Exception:

@@ -70,8 +70,8 @@ def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = No
         raise UserError("--data must be an existing dataset directory.", data_dir)
     config = _read_object(run_dir / CONFIG)
     files, evaluation, others = _evaluations(run_dir, split)
-    recorded = evaluation.get("data") or config.get("data")
-    data_dir = data_dir or (Path(str(recorded)) if recorded else None)
+    recorded = [(files.scores, evaluation.get("data")), (run_dir / CONFIG, config.get("data"))]
+    data_dir = data_dir or next((_directory(str(data), path) for path, data in recorded if data), None)
     manifest = _read_bytes(data_dir / MANIFEST) if data_dir else None
     described = parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {}
     rule = f"{data_dir} must be cut as the images of the run: use --data for the dataset that was evaluated"
@@ -193,6 +193,19 @@ def _is_confusion(value: Any) -> bool:
 def _read_object(path: Path) -> dict[str, Any]:
     content = _read_bytes(path)
     return {} if content is None else parse_object(content, str(path))
+
+
+def _directory(name: str, path: Path) -> Path:
+    """Returns the directory that a file at `path` names; it need not exist.
+
+    Raises:
+      UserError: No directory can have this name.
+    """
+    try:
+        Path(name).is_dir()
+    except OSError as error:
+        raise UserError(f"{path}: data must be the path of a directory ({error.strerror}).", shorten(name)) from error
+    return Path(name)
 
 
 def _read_bytes(path: Path) -> bytes | None:
