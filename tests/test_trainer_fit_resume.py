@@ -37,6 +37,7 @@ from trainer.run.config import TrainConfig
 from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model
 
+PARTIAL = f".partial.{'0' * 32}"
 OPTIONS = [
     "--model",
     "tiny",
@@ -93,7 +94,7 @@ def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp
     often = ["--checkpoint-steps", "3", "--keep-checkpoints", "2"]
     # Before the first checkpoint; when the first epoch's weights are saved, but the checkpoint that knows of them is
     # not; in the midst of an epoch; and to the end.
-    left = [run_dir / ".partial.0.history.jsonl", run_dir / CHECKPOINTS / ".partial.0.step-0000000003.npz"]
+    left = [run_dir / f"{PARTIAL}.history.jsonl", run_dir / CHECKPOINTS / f"{PARTIAL}.step-0000000003.npz"]
     for kill in ("steps:2", "weights", "steps:6", ""):
         for path in left if kill == "" else ():
             path.write_bytes(b"half")
@@ -364,8 +365,8 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_killed_runs_left_of_checkpoints_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    kept = {"step-0000000009.npz", ".partial.1.notes.txt", "partial.2.step-0000000009.npz"}
-    for name in (*kept, ".partial.1.step-0000000009.npz", ".partial.2.step-0000000010.npz"):
+    kept = {"step-0000000009.npz", f"{PARTIAL}.notes.txt", f"{PARTIAL[1:]}.step-0000000009.npz"}
+    for name in (*kept, f"{PARTIAL}.step-0000000009.npz", f"{PARTIAL}.step-0000000010.npz"):
         (tmp_path / name).touch()
     Checkpoints(tmp_path, keep=2).remove_partial()
     assert {path.name for path in tmp_path.iterdir()} == kept
