@@ -11,6 +11,7 @@ from typing import Any
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 from tfrecords.flags import local_path
+from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
@@ -73,7 +74,8 @@ def run(args: argparse.Namespace) -> int:
     check_cut(dataset_cut(records.manifest), run_cut(trained), rule, args.allow_other_crop)
     output = _output(args, trained)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
-    start_tensorflow()
+    with ending_at_once():
+        start_tensorflow()
     from trainer.fit.errors import readable
     from trainer.input.dataset import split_dataset
     from trainer.run.weights import load_model

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tfrecords.errors import UserError
 from tfrecords.flags import add_flags, local_path
+from tfrecords.interrupts import ending_at_once
 from trainer.distribute.cluster import Cluster
 from trainer.distribute.startup import start_tensorflow
 from trainer.fit.advice import warnings
@@ -98,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
     cluster = Cluster.from_environment(os.environ)
     options = settings.options
     # TensorFlow, whose import takes seconds, comes after the options are checked.
-    start_tensorflow()
+    with ending_at_once():
+        start_tensorflow()
     from trainer.distribute.strategy import HOST_LOST, Devices, make_strategy
     from trainer.fit.errors import HostLostError, host_errors
 
