@@ -36,8 +36,7 @@ def dataset_cut(manifest: Manifest) -> Cut:
     Raises:
       UserError: The manifest does not state it.
     """
-    config = manifest.config if isinstance(manifest.config, dict) else {}
-    found = cut_of(config.get("crop"), manifest.image.shape)
+    found = cut_of(manifest.config.get("crop"), manifest.image.shape)
     if missing := [name for name in _NAMES if name not in found]:
         rule = f"The manifest of the dataset {manifest.name} must state in config.crop how its images were cut."
         raise UserError(rule, f"no {', '.join(missing)}")
