@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     files = EvaluationFiles.of_split(output, args.split)
     _print_replaced(files.scores, args.data.resolve(), args.crops)
     if output != trained.directory:
-        write_json(output / CONFIG, _config(trained.directory))
+        write_json(output / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
     write_predictions(files.predictions, found.keys, found.predictions, found.length, found.digits)
     _print_summary(scores, args.split, files.scores)
