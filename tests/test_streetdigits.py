@@ -79,8 +79,11 @@ try:
     streetdigits.run()
 except SystemExit as end:
     assert end.code == 0
-heavy = set({HEAVY!r}) & set(sys.modules)
+heavy = {{"numpy", *{HEAVY!r}}} & set(sys.modules)
 assert not heavy, heavy
+assert set(streetdigits.__all__) <= set(dir(streetdigits))
+from streetdigits import *
+assert open.__module__ == "tfrecords.dataset.reader" and Reader.__module__ == "trainer.reader"
 """)
     assert done.returncode == 0, done.stderr
     assert all(command.name in done.stdout for command in streetdigits.COMMANDS)
