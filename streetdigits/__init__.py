@@ -8,21 +8,27 @@
     print(examples, examples[0].text)
 
 `keras.load_model` reads exported `.keras` files once this module is imported. TensorFlow and Keras are imported by
-`load` only.
+`load` only, NumPy with the first use of a name that needs it: a command answers Ctrl-C before that.
 """
 
 import dataclasses
-from os import PathLike
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import trainer.models  # noqa: F401  # registers our layers with Keras, which .keras files name
 from beam_jobs.__main__ import COMMANDS as _BEAM_JOBS
-from tfrecords import open  # as tfrecords.open
 from tfrecords.__main__ import COMMANDS as _TFRECORDS
 from tfrecords._version import __version__
 from tfrecords.cli import Command, main, missing_library
 from tfrecords.errors import UserError
+from tfrecords.interrupts import keep_exit_code
 from trainer.__main__ import COMMANDS as _TRAINER
-from trainer.reader import Prediction, Reader, load_reader
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from tfrecords import open
+    from trainer.reader import Prediction, Reader
 
 __all__ = ["COMMANDS", "Prediction", "Reader", "UserError", "__version__", "load", "open", "run"]
 
@@ -32,11 +38,13 @@ _HELP = """Labelled pictures of numbers to TFRecords and trained readers: every 
 `export` is the trainer's and writes a model; the dataset's, which
 `python -m tfrecords` calls `export` too, is `export-records` here.
 """
+_HOMES = {"Prediction": "trainer.reader", "Reader": "trainer.reader", "open": "tfrecords"}
+"""Modules of the names that are imported with their first use."""
 _RENAMED = {"tfrecords.commands.export": "export-records"}
 """Names of the commands whose own name is taken, by module: people export models more often than datasets."""
 
 
-def load(run_or_name: "str | PathLike[str]" = "pretrained") -> Reader:
+def load(run_or_name: "str | PathLike[str]" = "pretrained") -> "Reader":
     """Returns a trained model, whose `read` returns the number in a picture with its confidence and digits.
 
     Args:
@@ -45,6 +53,8 @@ def load(run_or_name: "str | PathLike[str]" = "pretrained") -> Reader:
     Raises:
       UserError: There is no such run, it has no weights, or TensorFlow is not installed.
     """
+    from trainer.reader import load_reader
+
     try:
         return load_reader(run_or_name)
     except ModuleNotFoundError as error:
@@ -60,5 +70,19 @@ COMMANDS = tuple(_in_one_list(command) for command in (*_BEAM_JOBS, *_TFRECORDS,
 
 
 def run() -> int:
-    """Runs the command of the process's arguments; returns its exit code."""
-    return main("streetdigits", _HELP, COMMANDS)
+    """Runs the command of the process's arguments, the last thing that the process does; returns its exit code."""
+    return keep_exit_code(lambda: main("streetdigits", _HELP, COMMANDS))
+
+
+def __getattr__(name: str) -> Any:
+    """Returns a name of `_HOMES`, and imports its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """Returns the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s, h5t
 
+from beam_jobs.annotation import Annotation
 from beam_jobs.sources.hdf5 import bulk as hdf5_bulk
-from beam_jobs.sources.svhn.digit_struct import FIELDS
+from beam_jobs.sources.svhn.digit_struct import FIELDS, count_entries, read_annotations
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
+from tfrecords.images.crop import BoundingBox
 
 Row = tuple[float, ...]  # in the order of FIELDS
 Entry = tuple[str, list[Row]]
@@ -128,3 +130,34 @@ def save(path: Path, entries: list[Entry], how: dict[str, Any] | None = None, **
 def only_h5py(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has every entry read through h5py, as where the file cannot be mapped."""
     monkeypatch.setattr(hdf5_bulk, "_SUPERBLOCK", b"none has this")
+
+
+FOUR = columns_of([(2, 10, 2, 9, 20), (7, 20, 2, 9, 20), (4, 30, 2, 9, 20), (9, 40, 2, 9, 20)])
+ONE = columns_of([(2, 10, 2, 9, 20)])
+BOXES = tuple(BoundingBox(2, left, 22, left + 9) for left in (10, 20, 30, 40))
+
+
+@pytest.fixture(params=["in bulk", "through h5py"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "through h5py":
+        only_h5py(monkeypatch)
+
+
+def read_all(path: Path, digit_order: str = "left") -> list[Annotation]:
+    return list(read_annotations(path, "train", 0, count_entries(path), digit_order))
+
+
+def reason_and_detail(annotation: Annotation) -> tuple[str, str]:
+    assert annotation.dead is not None, annotation
+    return annotation.dead.reason, annotation.dead.detail
+
+
+def with_value(fields: dict[str, list[Any]], field: str, digit: int, value: Any) -> dict[str, list[Any]]:
+    return fields | {field: [value if place == digit else old for place, old in enumerate(fields[field])]}
+
+
+def save_two(path: Path, fields: dict[str, list[Any]], layout: str = "compact") -> Path:
+    """An entry with these fields, and a good one."""
+    with saver(path, layout) as to:
+        to.finish([to.name(codes("1.png")), to.name(codes("2.png"))], [to.bbox(fields), to.bbox(FOUR)])
+    return path

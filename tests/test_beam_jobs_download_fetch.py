@@ -181,8 +181,8 @@ def test_a_change_without_a_tag_is_found_by_the_digest(server: Server, tmp_path:
 
 @pytest.mark.parametrize(
     "origin",
-    ['{"url": "http://127.0.0.1:1/train.tar.gz", "etag": "\\"v0\\""}', "{", "[]", "{}"],
-    ids=["another mirror", "half a file", "a list", "nothing in it"],
+    ['{"url": "http://127.0.0.1:1/train.tar.gz", "etag": "\\"v0\\""}', "{", "[]", "{}", "[" * 100_000],
+    ids=["another mirror", "half a file", "a list", "nothing in it", "deep lists"],
 )
 def test_bytes_of_unknown_origin_are_resumed_without_a_condition(server: Server, tmp_path: Path, origin: str) -> None:
     destination = leave_partial(tmp_path, BODY[:3000], origin)

@@ -1,8 +1,10 @@
 """The `streetdigits` script: every command of the three packages under one name, light until one is called."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from beam_jobs.__main__ import COMMANDS as BEAM_JOBS
 from tfrecords.__main__ import COMMANDS as TFRECORDS
 from tfrecords.cli import Command, main
 from tfrecords.errors import UserError
+from tfrecords.interrupts import SIGNALS
 from trainer.__main__ import COMMANDS as TRAINER
 
 ROOT = Path(__file__).parents[1]
@@ -76,8 +79,11 @@ try:
     streetdigits.run()
 except SystemExit as end:
     assert end.code == 0
-heavy = set({HEAVY!r}) & set(sys.modules)
+heavy = {{"numpy", *{HEAVY!r}}} & set(sys.modules)
 assert not heavy, heavy
+assert set(streetdigits.__all__) <= set(dir(streetdigits))
+from streetdigits import *
+assert open.__module__ == "tfrecords.dataset.reader" and Reader.__module__ == "trainer.reader"
 """)
     assert done.returncode == 0, done.stderr
     assert all(command.name in done.stdout for command in streetdigits.COMMANDS)
@@ -184,3 +190,20 @@ def test_without_tensorflow_load_names_what_to_install(monkeypatch: pytest.Monke
     needs = r"^streetdigits\.load needs tensorflow, which is not installed: pip install 'streetdigits\[train\]'$"
     with pytest.raises(UserError, match=needs):
         streetdigits.load(untrained)
+
+
+def test_loading_leaves_signals_to_the_program_that_loads(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook, an interrupt must not end the kernel and all its processes, as it ends a command."""
+    found, before = [], [signal.getsignal(number) for number in SIGNALS]
+
+    class Absent(MetaPathFinder):
+        def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+            if fullname == "tensorflow":
+                found.append([signal.getsignal(number) for number in SIGNALS])
+                raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    monkeypatch.setattr(sys, "meta_path", [Absent(), *sys.meta_path])
+    with pytest.raises(UserError, match="needs tensorflow"):
+        streetdigits.load(untrained)
+    assert found == [before]

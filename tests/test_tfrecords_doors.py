@@ -30,7 +30,7 @@ ARRAYS = ("image", "digits", "length", "crop_box", "jitter_offset", "source_size
 
 
 DATASETS = {
-    "raw, one size": [],
+    "raw, one size": ["--jitters", "2"],
     "raw, two sizes": ["--jitters", "0"],
     "png, two sizes": ["--jitters", "0", "--encoding", "png"],
 }

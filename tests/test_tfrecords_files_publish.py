@@ -128,15 +128,16 @@ def _kill(path: Path, when: str) -> int:
 
 @pytest.mark.parametrize("when", ["in the block", "between the renames"])
 def test_the_only_writer_removes_what_a_killed_one_left(tmp_path: Path, when: str) -> None:
-    output, other = tmp_path / "out", tmp_path / ".partial.1.another"
-    for folder in (output, other):
+    # Not its own: of a file with another name, or of one whose name ends in the same way.
+    output, others = tmp_path / "out", [tmp_path / f".partial.{'1' * 32}.{name}" for name in ("another", "my.out")]
+    for folder in (output, *others):
         folder.mkdir()
     assert Forked(_kill, output, when).wait()[0] == -signal.SIGKILL
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
     with atomic_path(output, sole_writer=True) as temporary:
         temporary.mkdir()
-        assert sum(path.name.startswith(".partial") for path in tmp_path.iterdir()) == 2
-    assert sorted(tmp_path.iterdir()) == [other, output]
+        assert sum(path.name.startswith(".partial") for path in tmp_path.iterdir()) == 3
+    assert sorted(tmp_path.iterdir()) == [*others, output]
 
 
 # --- power cuts

@@ -146,7 +146,7 @@ def test_a_command_ends_with_one_line_while_it_is_imported_and_while_it_runs(
     assert run(code, number) == (128 + number, "", f"{LINES[number]}\n")
 
 
-@pytest.mark.parametrize("package", ["beam_jobs", "tfrecords", "trainer"])
+@pytest.mark.parametrize("package", ["beam_jobs", "streetdigits", "tfrecords", "trainer"])
 def test_the_frame_of_a_command_line_answers_signals_before_any_large_library_is_imported(package: str) -> None:
     code = f"""
 import runpy

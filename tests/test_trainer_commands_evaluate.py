@@ -52,7 +52,7 @@ def test_other_folders_are_left_alone(
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    (other / CONFIG).write_text("{}")
+    (other / CONFIG).write_text("[" * 100_000)
     (tmp_path / "file").touch()
     for output, rule in (
         (DIRECTORY, "must not be the folder of the package's weights or of a dataset"),
@@ -71,9 +71,9 @@ def test_each_split_has_its_files_and_another_dataset_s_scores_are_not_replaced_
     records: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = shutil.copytree(untrained, tmp_path / "run")
-    assert find_evaluations(run_dir) == {}
     path = run_dir / "evaluation-validation.json"
     path.write_text(json.dumps({"data": "/elsewhere", "crops": 1}))
+    (run_dir / "evaluation-test.json").write_text("[" * 100_000)
     for split in ("validation", "test"):
         assert _evaluate("--run-dir", run_dir, "--data", records, "--split", split) == 0
         notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]

@@ -125,11 +125,23 @@ def test_a_format_answers_as_the_model_does_in_another_process(
     np.testing.assert_array_equal(answers["digits"], expected.digits)
 
 
-def test_a_saved_model_holds_each_weight_once(run: Run, tmp_path: Path) -> None:
-    model = load_model(run)
-    write_saved_model(model, run.crop, tmp_path / "reader")
-    written = (tmp_path / "reader" / "variables" / "variables.data-00000-of-00001").stat().st_size
-    assert 4 * model.count_params() < written < 4.4 * model.count_params()
+@pytest.fixture(scope="module")
+def saved(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SavedModel for images as they are in the records."""
+    folder = tmp_path_factory.mktemp("saved") / "reader"
+    write_saved_model(load_model(run), CropSpec(growth=0.0, crop_size=54, record_size=54), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reader(saved: Path) -> Any:
+    return tf.saved_model.load(str(saved))
+
+
+def test_a_saved_model_holds_each_weight_once(run: Run, saved: Path) -> None:
+    count = load_model(run).count_params()
+    written = (saved / "variables" / "variables.data-00000-of-00001").stat().st_size
+    assert 4 * count < written < 4.4 * count
 
 
 def _block(number: int) -> dict[str, Any]:
@@ -170,9 +182,8 @@ def _png(pixels: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_documented_request_is_answered_as_documented(
-    run: Run, pictures: np.ndarray, expected: Predictions, tmp_path: Path, number: int
+    run: Run, reader: Any, pictures: np.ndarray, expected: Predictions, number: int
 ) -> None:
-    write_saved_model(load_model(run), CropSpec(growth=0.0, crop_size=54, record_size=54), tmp_path / "reader")
     request = _block(number)
     shapes = [(4, 4, 3), (60, 70, 3)]
     # The second request's box is 40 wide and 30 high at 10, 5: in it, a picture of even colour.
@@ -183,7 +194,7 @@ def test_the_documented_request_is_answered_as_documented(
         place = instance if "b64" in instance else instance["pictures"]
         assert place["b64"] == "PICTURE"
         place["b64"] = base64.b64encode(data).decode()
-    answer = json.loads(json.dumps(_served(tf.saved_model.load(str(tmp_path / "reader")), json.dumps(request))))
+    answer = json.loads(json.dumps(_served(reader, json.dumps(request))))
     documented = _block(2)
     assert set(answer) == set(documented)
     for row in answer["predictions"]:
@@ -258,9 +269,15 @@ def test_an_export_that_answers_otherwise_is_refused(
 def test_an_export_replaces_only_an_export_and_only_when_asked(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Its comparison with the model, which takes a second, is tested above.
+    # Writing and comparing a SavedModel, which take a second each, are tested above.
+    def write(_: Any, __: Any, output: Path) -> None:
+        output.mkdir()
+        (output / "saved_model.pb").touch()
+
     equal = dict.fromkeys(("length_probabilities", "digit_probabilities", "confidence"), (np.zeros(1), np.zeros(1)))
-    monkeypatch.setitem(FORMATS, "savedmodel", dataclasses.replace(FORMATS["savedmodel"], compare=lambda *_: equal))
+    monkeypatch.setitem(
+        FORMATS, "savedmodel", dataclasses.replace(FORMATS["savedmodel"], write=write, compare=lambda *_: equal)
+    )
     first, again = ("--run-dir", run.directory, "--output"), ("--overwrite",)
     assert export(*first, tmp_path / "reader.keras") == 0 == export(*first, tmp_path / "reader.keras", *again)
     assert export(*first, tmp_path / "reader.keras") == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfrecords.dataset.manifest import Manifest, SplitInfo
-from trainer.fit.advice import warnings
+from trainer.fit.advice import advice
 from trainer.run.config import TrainConfig
 
 
@@ -23,7 +23,7 @@ def _with(manifest: Manifest, train: int, validation: int | None) -> Manifest:
 
 
 def test_a_dataset_of_ordinary_size_gives_no_warning(manifest: Manifest) -> None:
-    assert list(warnings(TrainConfig(), _with(manifest, 2000, 20), 100)) == []
+    assert list(advice(TrainConfig(), _with(manifest, 2000, 20), 100)) == []
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_dataset_of_ordinary_size_gives_no_warning(manifest: Manifest) -> None
     ],
 )
 def test_few_validation_pictures_are_counted(manifest: Manifest, validation: int | None, words: str) -> None:
-    (line,) = warnings(TrainConfig(), _with(manifest, 2000, validation), 100)
+    (line,) = advice(TrainConfig(), _with(manifest, 2000, validation), 100)
     assert line == f"{words} `prepare --validation-fraction` draws more."
 
 
@@ -53,7 +53,7 @@ def test_few_validation_pictures_are_counted(manifest: Manifest, validation: int
 def test_a_warm_up_that_outlasts_the_run_is_named(
     manifest: Manifest, config: TrainConfig, steps: int, warns: bool
 ) -> None:
-    found = list(warnings(config, _with(manifest, 2000, 20), steps))
+    found = list(advice(config, _with(manifest, 2000, 20), steps))
     assert len(found) == warns
     if warns:
         total, warmup = config.epochs * steps, int(config.warmup_epochs * steps)
@@ -62,7 +62,7 @@ def test_a_warm_up_that_outlasts_the_run_is_named(
 
 def test_the_pretrained_weights_are_suggested_where_they_fit(manifest: Manifest) -> None:
     few = _with(manifest, 1999, 20)
-    (line,) = warnings(TrainConfig(), few, 100)
+    (line,) = advice(TrainConfig(), few, 100)
     assert line.startswith("1,999 training pictures are few to start from nothing: --init pretrained starts ")
     crop = {**manifest.config["crop"], "growth": 1.0}
     for config, other in (
@@ -70,4 +70,4 @@ def test_the_pretrained_weights_are_suggested_where_they_fit(manifest: Manifest)
         (TrainConfig(model="vgg"), few),
         (TrainConfig(), replace(few, config={**manifest.config, "crop": crop})),
     ):
-        assert list(warnings(config, other, 100)) == []
+        assert list(advice(config, other, 100)) == []

@@ -37,6 +37,7 @@ from trainer.run.config import TrainConfig
 from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model
 
+PARTIAL = f".partial.{'0' * 32}"
 OPTIONS = [
     "--model",
     "tiny",
@@ -93,7 +94,7 @@ def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp
     often = ["--checkpoint-steps", "3", "--keep-checkpoints", "2"]
     # Before the first checkpoint; when the first epoch's weights are saved, but the checkpoint that knows of them is
     # not; in the midst of an epoch; and to the end.
-    left = [run_dir / ".partial.0.history.jsonl", run_dir / CHECKPOINTS / ".partial.0.step-0000000003.npz"]
+    left = [run_dir / f"{PARTIAL}.history.jsonl", run_dir / CHECKPOINTS / f"{PARTIAL}.step-0000000003.npz"]
     for kill in ("steps:2", "weights", "steps:6", ""):
         for path in left if kill == "" else ():
             path.write_bytes(b"half")
@@ -188,7 +189,12 @@ def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
 
 @pytest.mark.slow
 def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
-    records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    records: Path,
+    whole: Path,
+    tmp_path: Path,
+    own: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(*arguments: Any) -> None:
         raise KeyboardInterrupt
@@ -198,11 +204,7 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
         return _command(records, tmp_path / name, *options)
 
     save = training.save_weights
-    options = ["--epochs", "1", "--seed", "5", "--profile"]
-    assert main("trainer", "", COMMANDS, _command(records, tmp_path / "source", *options)) == 0
-    told = "--profile recorded nothing: it begins at step 11 of a start, which had 7 steps.\n"
-    assert told in capsys.readouterr().out
-    assert not (tmp_path / "source" / "tensorboard" / "plugins").exists()
+    shutil.copytree(whole, tmp_path / "source")
     monkeypatch.setattr(training, "save_weights", fail)
     assert main("trainer", "", COMMANDS, command("killed")) == 130
     monkeypatch.setattr(training, "save_weights", save)
@@ -210,9 +212,11 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     shutil.copytree(tmp_path / "killed", tmp_path / "damaged")
     for path in (tmp_path / "damaged" / CHECKPOINTS).iterdir():
         path.write_bytes(b"damaged")
-    assert main("trainer", "", COMMANDS, command("damaged")) == 0
+    assert main("trainer", "", COMMANDS, [*command("damaged"), "--profile"]) == 0
+    told = "--profile recorded nothing: it begins at step 11 of a start, which had 7 steps.\n"
+    assert told in capsys.readouterr().out
+    assert not (tmp_path / "damaged" / "tensorboard" / "plugins").exists()
     shutil.rmtree(tmp_path / "source")
-    capsys.readouterr()
     assert main("trainer", "", COMMANDS, command("killed")) == 0
     assert "Resuming after step 6, in epoch 1." in capsys.readouterr().out
     for found, expected in zip(_best(tmp_path / "killed"), _best(tmp_path / "damaged"), strict=True):
@@ -225,8 +229,9 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     assert saved_state(tmp_path / "killed") == before and not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_start_reads_the_manifest_and_the_weights_to_start_from_once(
-    records: Path, tmp_path: Path, own: None, monkeypatch: pytest.MonkeyPatch
+    records: Path, whole: Path, tmp_path: Path, own: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
     loaded: list[Path] = []
@@ -237,12 +242,11 @@ def test_a_start_reads_the_manifest_and_the_weights_to_start_from_once(
 
     monkeypatch.setattr(weights, "load_model", load)
     with _opened_files(opened):
-        for name, options in (("source", []), ("run", ["--init", str(tmp_path / "source")])):
-            opened.clear()
-            assert main("trainer", "", COMMANDS, _command(records, tmp_path / name, "--epochs", "1", *options)) == 0
-            assert opened.count(str(records / MANIFEST)) == 1
-            assert opened.count(str(tmp_path / name / CONFIG)) == 1
-    assert loaded == [tmp_path / "source"]
+        command = _command(records, tmp_path / "run", "--epochs", "1", "--init", str(whole))
+        assert main("trainer", "", COMMANDS, command) == 0
+    for path in (records / MANIFEST, tmp_path / "run" / CONFIG, whole / CONFIG):
+        assert opened.count(str(path)) == 1
+    assert loaded == [whole]
 
 
 @contextlib.contextmanager
@@ -364,8 +368,8 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_killed_runs_left_of_checkpoints_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    kept = {"step-0000000009.npz", ".partial.1.notes.txt", "partial.2.step-0000000009.npz"}
-    for name in (*kept, ".partial.1.step-0000000009.npz", ".partial.2.step-0000000010.npz"):
+    kept = {"step-0000000009.npz", f"{PARTIAL}.notes.txt", f"{PARTIAL[1:]}.step-0000000009.npz"}
+    for name in (*kept, f"{PARTIAL}.step-0000000009.npz", f"{PARTIAL}.step-0000000010.npz"):
         (tmp_path / name).touch()
     Checkpoints(tmp_path, keep=2).remove_partial()
     assert {path.name for path in tmp_path.iterdir()} == kept

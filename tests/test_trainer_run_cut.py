@@ -73,16 +73,23 @@ def test_what_is_not_known_is_not_compared() -> None:
     assert differences(cut_of({"height": 3}, None), OURS) == {} == differences(OURS, cut_of("crop", "abc"))
 
 
+STATED = {name: value for name, value in OURS.items() if name != "channels"}
+
+
 @pytest.mark.parametrize(
-    ("config", "received"), [({}, "no record_size, crop_size, growth"), ({"crop": {**OURS, "growth": 1}}, "")]
+    ("config", "message"),
+    [
+        ({}, r"must state in config\.crop how its .* cut\. Received: no record_size, crop_size, growth$"),
+        ({"crop": {"growth": 1}}, r"must state .* Received: no record_size, crop_size$"),
+        ({"crop": {**STATED, "record_size": 54.0}}, r"config\.crop: record_size must be an integer\. Received: 54\.0$"),
+        ({"crop": {**STATED, "growth": float("nan")}}, r"config\.crop is wrong: growth must be 0\.\.10\."),
+    ],
 )
-def test_a_manifest_states_its_cut(records: Path, config: dict[str, Any], received: str) -> None:
-    manifest = replace(Manifest.load(records), config=config)
-    if not received:
-        assert dataset_cut(manifest)["growth"] == 1
-        return
-    with pytest.raises(UserError, match=rf"must state in config\.crop how its images were cut\. Received: {received}$"):
-        dataset_cut(manifest)
+def test_a_manifest_states_its_cut(records: Path, config: dict[str, Any], message: str) -> None:
+    manifest = Manifest.load(records)
+    assert dataset_cut(replace(manifest, config={"crop": {**STATED, "growth": 1}}))["growth"] == 1
+    with pytest.raises(UserError, match=message):
+        dataset_cut(replace(manifest, config=config))
 
 
 def test_a_run_has_the_cut_of_its_dataset(records: Path, untrained: Path) -> None:

@@ -83,6 +83,7 @@ def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
         ("keep_checkpoints = 0", r"keep_checkpoints must be at least 1\. Received: 0$"),
         ("host_minutes = inf", r"host_minutes must be at most 35000\. Received: inf$"),
         ("learning_rate = inf", r"learning_rate must be finite\. Received: inf$"),
+        ("learning_rate = 1" + 400 * "0", r"learning_rate must be finite\. Received: inf$"),
         ("warmup_epochs = inf", r"warmup_epochs must be finite\. Received: inf$"),
         ("weight_decay = nan", r"weight_decay must be .*\. Received: nan$"),
         ("seed = -1", r"seed must be 0\.\.4294967295\. Received: -1$"),

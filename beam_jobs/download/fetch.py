@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import cast
@@ -23,6 +23,7 @@ from beam_jobs.download.archives import Archive
 from tfrecords._version import __version__
 from tfrecords.errors import UserError
 from tfrecords.files.publish import sync, sync_names
+from tfrecords.typed_json import from_json, parse_object
 
 HASH_CHUNK_BYTES = 1024 * 1024
 READ_CHUNK_BYTES = 64 * 1024
@@ -116,6 +117,14 @@ def check_url(url: str) -> None:
 
 class _ConnectionLostError(Exception):
     """A failure that another request may cure."""
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the bytes of an unfinished file came from, and the server's strong tag for them."""
+
+    url: str
+    etag: str | None
 
 
 @dataclass(frozen=True)
@@ -227,17 +236,17 @@ class _Transfer:
 
     def _saved_tag(self) -> str | None:
         """Returns the entity tag of the file's bytes, or None if they came without one or from another URL."""
+        name = str(self._origin)
         try:
-            origin = json.loads(self._origin.read_text(encoding="utf-8"))
-            tag: str | None = origin["etag"] if origin["url"] == self.url else None
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            origin = from_json(_Origin, parse_object(self._origin.read_bytes(), name), name)
+        except (FileNotFoundError, UserError):
             return None
-        return tag
+        return origin.etag if origin.url == self.url else None
 
     def _save_tag(self, tag: str | None) -> None:
         # A weak tag may remain when bytes change; If-Range forbids it.
         strong = None if tag is None or tag.startswith("W/") else tag
-        self._origin.write_text(json.dumps({"url": self.url, "etag": strong}), encoding="utf-8")
+        self._origin.write_text(json.dumps(asdict(_Origin(self.url, strong))), encoding="utf-8")
 
     def _wrong_size(self, received: str) -> UserError:
         return UserError(f"{self.url}: must have {self.size_bytes} bytes.", received)

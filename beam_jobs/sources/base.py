@@ -14,9 +14,9 @@ from beam_jobs.annotation import Annotation
 
 DIGIT_ORDERS = ("left", "stored")
 """Reading orders of a picture's digits: by the left edges of their boxes, ties as stored; or as the source has them."""
-
-
-_SPLITS = {"test": "test", **dict.fromkeys(("val", "valid", "validation", "dev"), "validation")}
+FOR_VALIDATION = ("val", "valid", "validation", "dev")
+"""Names that a subset for validation usually has."""
+_SPLITS = {"test": "test", **dict.fromkeys(FOR_VALIDATION, "validation")}
 
 
 def published_split(subset: str) -> str | None:

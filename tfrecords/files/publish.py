@@ -14,6 +14,10 @@ _CANNOT_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP)
 """Errors of a folder that may not be read, and of file systems that cannot sync one."""
 _MANY_FILES = 100
 """Number of files from which on the complete file system is synced: one by one, each waits 1 ms for the disk."""
+_UNFINISHED, _REPLACED = ".partial", ".old"
+"""First parts of the names of what is not complete yet, and of a folder that is about to be removed."""
+_ANY_ID = "?" * 32
+"""Glob pattern of the part of these names that is unique. `*` would also match `<id>.my` of a file `my.NAME`."""
 
 
 @contextlib.contextmanager
@@ -41,30 +45,35 @@ def atomic_path(
         make_folder(path.parent)
     folder = scratch or path.parent
     if sole_writer:
-        _remove_all(folder, ".partial", path)
-    temporary = folder / f".partial.{uuid.uuid4().hex}.{path.name}"
+        remove_partial(folder, glob.escape(path.name))
+    temporary = _hidden(folder, _UNFINISHED, path.name)
     try:
         yield temporary
         sync(temporary)
         if path.is_dir():
-            old = path.with_name(f".old.{os.getpid()}.{path.name}")
-            path.rename(old)
-            try:
-                temporary.replace(path)
-            except BaseException:
-                old.rename(path)
-                raise
-            sync_names(path.parent)
-            remove(old)
+            _replace_folder(temporary, path)
         else:
             temporary.replace(path)
             if wait_for_name:
                 sync_names(path.parent)
-        if sole_writer:
-            _remove_all(path.parent, ".old", path)
     except BaseException:
         remove(temporary)
         raise
+    if sole_writer:
+        _remove_all(path.parent, _REPLACED, glob.escape(path.name))
+
+
+def _replace_folder(temporary: Path, path: Path) -> None:
+    """Moves the folder at `path` aside, renames `temporary` to `path`, and removes what was moved."""
+    old = _hidden(path.parent, _REPLACED, path.name)
+    path.rename(old)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    sync_names(path.parent)
+    remove(old)
 
 
 @contextlib.contextmanager
@@ -81,7 +90,16 @@ def remove_partial(folder: Path, pattern: str) -> None:
       folder: Folder of the files.
       pattern: Glob pattern of their names.
     """
-    for left in folder.glob(f".partial.*.{pattern}"):
+    _remove_all(folder, _UNFINISHED, pattern)
+
+
+def _hidden(folder: Path, kind: str, name: str) -> Path:
+    """Returns a new path for a file or folder that is not, or no longer, the one of this name."""
+    return folder / f"{kind}.{uuid.uuid4().hex}.{name}"
+
+
+def _remove_all(folder: Path, kind: str, pattern: str) -> None:
+    for left in folder.glob(f"{kind}.{_ANY_ID}.{pattern}"):
         remove(left)
 
 
@@ -143,11 +161,6 @@ def _sync_one(path: Path) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
             raise
-
-
-def _remove_all(folder: Path, kind: str, path: Path) -> None:
-    for left in folder.glob(f"{kind}.*.{glob.escape(path.name)}"):
-        remove(left)
 
 
 def remove(path: Path) -> None:

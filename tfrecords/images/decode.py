@@ -72,7 +72,7 @@ class PictureError(UserError):
 
 
 def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
-    """Returns the picture in RGB, as viewers show it: (height, width, 3) uint8, read-only.
+    """Returns the picture in RGB, as viewers show it: (height, width, 3) uint8, which may be read-only.
 
     It is turned as its file says, transparent parts are on a background (`tfrecords.images.transparency`), and 16-bit
     samples are their high bytes.

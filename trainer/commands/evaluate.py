@@ -1,23 +1,30 @@
 """python -m trainer evaluate: every score of a split, and every prediction."""
 
+from __future__ import annotations
+
 import argparse
-import json
 import os
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfrecords.dataset.manifest import MANIFEST
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, printable
 from tfrecords.flags import local_path
+from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
+from tfrecords.typed_json import parse_object
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import DIRECTORY, NAME, chosen_run
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
 from trainer.run.directory import CONFIG, Run, path_beside, write_json
 from trainer.run.evaluations import EvaluationFiles
+
+if TYPE_CHECKING:
+    from tfrecords.dataset.image_cache import ImageCache
+    from trainer.scoring.inference import SplitPredictions
 
 EPILOG = """\
 examples:
@@ -72,23 +79,17 @@ def run(args: argparse.Namespace) -> int:
     rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
     check_cut(dataset_cut(records.manifest), run_cut(trained), rule, args.allow_other_crop)
     output = _output(args, trained)
+    images = records.images(args.split)
+    if args.crops > 1 and images.shape[0] == trained.image_shape[0]:
+        rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
+        raise UserError(f"{rule} (`prepare --whole-crops` stores larger ones).", f"--crops {args.crops}")
     # TensorFlow, whose import takes seconds, comes after the options are checked.
-    start_tensorflow()
-    from trainer.fit.errors import readable
-    from trainer.input.dataset import split_dataset
-    from trainer.run.weights import load_model
-    from trainer.scoring.inference import make_forward, predict_split
+    with ending_at_once():
+        start_tensorflow()
     from trainer.scoring.metrics import score
     from trainer.scoring.prediction_file import write_predictions
 
-    pictures = records.images(args.split)
-    if args.crops > 1 and pictures.shape[0] == trained.image_shape[0]:
-        rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
-        raise UserError(f"{rule} (`prepare --whole-crops` stores larger ones).", f"--crops {args.crops}")
-    batches = split_dataset(pictures, args.batch_size)
-    read = readable(batches, args.data, args.split)
-    shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
-    found = predict_split(make_forward(load_model(trained), args.crops), shown)
+    found = _predict(args, trained, images)
     scores = score(found.predictions, found.length, found.digits)
     facts = {
         "split": args.split,
@@ -101,11 +102,24 @@ def run(args: argparse.Namespace) -> int:
     files = EvaluationFiles.of_split(output, args.split)
     _print_replaced(files.scores, args.data.resolve(), args.crops)
     if output != trained.directory:
-        write_json(output / CONFIG, _config(trained.directory))
+        write_json(output / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
     write_predictions(files.predictions, found.keys, found.predictions, found.length, found.digits)
     _print_summary(scores, args.split, files.scores)
     return 0
+
+
+def _predict(args: argparse.Namespace, trained: Run, images: ImageCache) -> SplitPredictions:
+    """Returns the predictions for all images of the split, with their labels, and shows the progress."""
+    from trainer.fit.errors import readable
+    from trainer.input.dataset import split_dataset
+    from trainer.run.weights import load_model
+    from trainer.scoring.inference import make_forward, predict_split
+
+    batches = split_dataset(images, args.batch_size)
+    read = readable(batches, args.data, args.split)
+    shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
+    return predict_split(make_forward(load_model(trained), args.crops), shown)
 
 
 def _output(args: argparse.Namespace, trained: Run) -> Path:
@@ -126,24 +140,25 @@ def _output(args: argparse.Namespace, trained: Run) -> Path:
     return trained.directory if output.resolve() == trained.directory.resolve() else output
 
 
-def _config(directory: Path) -> Any:
-    """Returns the content of a config.json, or None if it is not JSON."""
+def _config(directory: Path) -> dict[str, Any] | None:
+    """Returns the content of a config.json, or None if it is no JSON object."""
     try:
-        return json.loads((directory / CONFIG).read_bytes())
-    except ValueError:
+        return parse_object((directory / CONFIG).read_bytes(), CONFIG)
+    except UserError:
         return None
 
 
 def _print_replaced(path: Path, data: Path, crops: int) -> None:
     """Prints a note if scores of another dataset or number of windows are about to be replaced."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_object(path.read_bytes(), path.name)
         before = Path(content["data"]), content["crops"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, UserError, KeyError, TypeError):
         return
     if before != (data, crops):
         print(
-            f"note: {path} had the scores of {before[0]} with --crops {before[1]}; use --output to keep several",
+            f"note: {path} had the scores of {printable(str(before[0]))} with --crops {printable(str(before[1]))}; "
+            "use --output to keep several",
             file=sys.stderr,
         )
 

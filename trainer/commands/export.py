@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tfrecords.errors import UserError
 from tfrecords.flags import local_path
+from tfrecords.interrupts import ending_at_once
 from trainer.distribute.startup import start_tensorflow
 from trainer.export.formats import FORMATS, Format, export_model
 from trainer.pretrained import chosen_run
@@ -59,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     _check_output(args.output, kind, args.overwrite)
     chosen = chosen_run(args.run_dir)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
-    start_tensorflow()
+    with ending_at_once():
+        start_tensorflow()
     kind.check_modules()
     from trainer.run.weights import load_model
 

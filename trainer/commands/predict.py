@@ -13,9 +13,12 @@ from tqdm import tqdm
 from tfrecords.errors import UserError, one_line
 from tfrecords.flags import refuse_address
 from tfrecords.images.crop import BoundingBox, CropSpec
+from tfrecords.interrupts import ending_at_once
+from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import find_photos, is_folder, left_out_line
 from trainer.pretrained import chosen_run
 from trainer.reader import Reader, number_box, read_image
+from trainer.run.directory import Run
 from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
 _LARGE = 500
@@ -84,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     boxes = _boxes(args)
     chosen = chosen_run(args.run_dir)
     # The model is loaded with the first picture that can be read, so never where there is none.
-    reader = functools.cache(lambda: Reader(chosen))
+    reader = functools.cache(lambda: _load(chosen))
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
     left_out: Counter[str] = Counter()
     large = empty = 0
@@ -114,6 +117,13 @@ def run(args: argparse.Namespace) -> int:
     lost = f"; {failed:,} could not be read" if failed else ""
     print(f"Read {printer.count:,} of {printer.count + failed:,} pictures{lost}.", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _load(run: Run) -> Reader:
+    # TensorFlow, whose import takes seconds, does not end at an exception.
+    with ending_at_once():
+        start_tensorflow()
+    return Reader(run)
 
 
 def _is_large(path: Path) -> bool:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from tfrecords.errors import UserError
 from tfrecords.flags import add_flags, local_path
+from tfrecords.interrupts import ending_at_once
 from trainer.distribute.cluster import Cluster
 from trainer.distribute.startup import start_tensorflow
-from trainer.fit.advice import warnings
+from trainer.fit.advice import advice
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
 from trainer.models import MODELS, build_model, computing_in
@@ -98,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
     cluster = Cluster.from_environment(os.environ)
     options = settings.options
     # TensorFlow, whose import takes seconds, comes after the options are checked.
-    start_tensorflow()
+    with ending_at_once():
+        start_tensorflow()
     from trainer.distribute.strategy import HOST_LOST, Devices, make_strategy
     from trainer.fit.errors import HostLostError, host_errors
 
@@ -138,7 +140,7 @@ def _train(settings: Settings, records: Records, devices: Devices, overwrite: bo
         print(f"The run in {run_.directory} is already complete; use --overwrite to retrain.")
         return 0
     if devices.cluster.is_chief:
-        for line in warnings(run_.config, records.manifest, training.steps_per_epoch):
+        for line in advice(run_.config, records.manifest, training.steps_per_epoch):
             print(f"warning: {line}", file=sys.stderr)
     if training.step_of_run:
         print(f"Resuming after step {training.step_of_run:,}, in epoch {training.progress.epoch + 1}.")

@@ -7,13 +7,9 @@ import re
 import sys
 import tempfile
 
-from tfrecords.interrupts import ending_at_once
-
 _NOISE = re.compile(
     rb"^(WARNING: All log messages before absl|[IWE]\d{4} [^\]]*(cuda|cudart|cuInit|cpu_feature_guard|port\.cc))"
 )
-
-
 # Options of glibc's malloc.h, which refuses larger thresholds for mmap.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 _MMAP_BYTES, _PAD_BYTES, _TRIM_BYTES = 32 << 20, 64 << 20, (1 << 31) - 1
@@ -40,6 +36,7 @@ def start_tensorflow() -> None:
     """Imports TensorFlow and lists its devices, without the log lines that say nothing to a user.
 
     Does nothing if TensorFlow is already imported. Call it before the first import of Keras, whose backend it chooses.
+    A command calls it in `ending_at_once`; in other people's programs, signals are theirs.
 
     These lines come from C++ before TensorFlow reads its log settings (2.21). So standard error is redirected at the
     file descriptor, and the remaining lines are printed afterwards.
@@ -55,10 +52,9 @@ def start_tensorflow() -> None:
     with tempfile.TemporaryFile() as aside:
         os.dup2(aside.fileno(), 2)
         try:
-            with ending_at_once():
-                import tensorflow as tf
+            import tensorflow as tf
 
-                tf.config.list_physical_devices()
+            tf.config.list_physical_devices()
         finally:
             os.dup2(real, 2)
             os.close(real)

@@ -15,7 +15,7 @@ FEWEST_PICTURES = 2000
 """Training pictures below which the pretrained weights are a better start than none."""
 
 
-def warnings(config: TrainConfig, manifest: Manifest, steps: int, pretrained: Path = DIRECTORY) -> Iterator[str]:
+def advice(config: TrainConfig, manifest: Manifest, steps: int, pretrained: Path = DIRECTORY) -> Iterator[str]:
     """Yields a line for each thing that is probably not meant.
 
     Args:

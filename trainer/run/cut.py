@@ -6,7 +6,7 @@ from typing import Any
 
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
-from trainer.run.directory import Run
+from trainer.run.directory import Run, dataset_crop
 
 Cut = dict[str, Any]
 """Values that decide what an image shows, by name."""
@@ -34,14 +34,13 @@ def dataset_cut(manifest: Manifest) -> Cut:
     """Returns the cut of a dataset's images.
 
     Raises:
-      UserError: The manifest does not state it.
+      UserError: The manifest does not state it, or it is out of range.
     """
-    config = manifest.config if isinstance(manifest.config, dict) else {}
-    found = cut_of(config.get("crop"), manifest.image.shape)
-    if missing := [name for name in _NAMES if name not in found]:
+    stated = cut_of(manifest.config.get("crop"), manifest.image.shape)
+    if missing := [name for name in _NAMES if name not in stated]:
         rule = f"The manifest of the dataset {manifest.name} must state in config.crop how its images were cut."
         raise UserError(rule, f"no {', '.join(missing)}")
-    return found
+    return cut_of(asdict(dataset_crop(manifest)), manifest.image.shape)
 
 
 def run_cut(run: Run) -> Cut:

@@ -1,6 +1,7 @@
 """Settings of `python -m trainer train`: read from a file and from flags, which win, and written back as TOML."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -106,7 +107,8 @@ def _typed(path: Path, name: str, value: Any, default: Any) -> Any:
     if default is None and value is None:
         return None
     if kind is float and type(value) is int:
-        return float(value)
+        # Larger integers are no floating-point numbers, and no setting may be infinite.
+        return float(value) if abs(value) <= sys.float_info.max else math.inf
     if type(value) is not kind:
         raise UserError(f"{path}: {name} must be of type {kind.__name__}.", repr(value))
     return value

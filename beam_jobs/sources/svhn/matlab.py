@@ -15,6 +15,7 @@ import numpy as np
 from h5py import h5a, h5d, h5g, h5l, h5o, h5s
 
 from beam_jobs.annotation import RejectedError
+from tfrecords.errors import printable
 
 EMPTY, CLASS = b"MATLAB_empty", b"MATLAB_class"
 NUMBER_CLASSES = (
@@ -107,7 +108,7 @@ def describe(group: h5py.Group) -> str:
 def list_names(names: Iterable[str]) -> str:
     """Returns names with commas between them, at most ten, for a message."""
     names = iter(names)
-    shown = [name if name.isprintable() else repr(name) for name in islice(names, _MAX_SHOWN)]
+    shown = map(printable, islice(names, _MAX_SHOWN))
     return ", ".join(shown) + (", ..." if next(names, None) is not None else "")
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation
-from beam_jobs.sources.base import Source, Subset
+from beam_jobs.sources.base import FOR_VALIDATION, Source, Subset
 from beam_jobs.sources.svhn import digit_struct
 from beam_jobs.sources.svhn.digit_struct import FILE_NAME
 from tfrecords.errors import UserError
 from tfrecords.files.shards import file_sha256
 
-_PUBLISHED, _FOR_VALIDATION = ("train", "test", "extra"), ("val", "valid", "validation", "dev")
-_SUBSETS = (*_PUBLISHED, *_FOR_VALIDATION)
+_PUBLISHED = ("train", "test", "extra")
+_SUBSETS = (*_PUBLISHED, *FOR_VALIDATION)
 """Names of folders, in any case, that are read unless others are wanted."""
 _SUBSET_NAME = re.compile(r"[\w-]+")
 
@@ -83,7 +83,7 @@ def _folders_of_subsets(folder: Path, wanted: tuple[str, ...]) -> dict[str, Path
     names = [name.lower() for name in wanted] or list(known)
     if not names:
         rule = f"The input must hold {FILE_NAME}, or folders that do: {', '.join(_PUBLISHED)}."
-        rule += f" For validation: {', '.join(_FOR_VALIDATION)}."
+        rule += f" For validation: {', '.join(FOR_VALIDATION)}."
         rule += f" These hold it: {_listed(present)} (--subsets reads them)." if present else ""
         raise UserError(rule, folder)
     missing = [name for name in names if name not in present]
