@@ -322,3 +322,18 @@ def test_beam_has_no_option_like_one_of_ours() -> None:
     ours = parser_of(prepare)
     theirs = {option for parser in found for action in parser._actions for option in action.option_strings}
     assert {option: near for option in theirs - {"--help"} if (near := ours.nearest(option, 0.8))} == {}
+
+
+@pytest.mark.parametrize("command", streetdigits.COMMANDS, ids=NAMES)
+def test_an_empty_argument_is_refused(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    words = REQUIRED[command.name]
+    for at in range(len(words)):
+        if words[at].startswith("-") and at + 1 < len(words):
+            given = [*words[:at], f"{words[at]}=", *words[at + 2 :]]
+        else:
+            given = [*words[:at], "", *words[at + 1 :]]
+        with pytest.raises(SystemExit) as end:
+            main("streetdigits", "", streetdigits.COMMANDS, [command.name, *given])
+        error = capsys.readouterr().err
+        assert end.value.code == 2 and error.count("\n") == 1, given
+        assert " must not be empty; is a variable of the shell unset?" in error

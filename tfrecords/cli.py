@@ -135,6 +135,7 @@ def _parse(prog: str, description: str, commands: Sequence[Command], argv: Seque
     parser.add_argument("--verbose", action="store_true", help="print a traceback with an error")
     module.add_arguments(parser)
     parser.set_defaults(command=command, run=module.run, unknown=[])
+    parser.refuse_empty()
     if command.passes_through:
         args, unknown = parser.parse_known_args(words)
         args.unknown = unknown
@@ -262,6 +263,15 @@ class Parser(argparse.ArgumentParser):
         known = [option for action in shown for option in action.option_strings]
         begun = [option for option in known if option.startswith(given)]
         return next(iter(begun or difflib.get_close_matches(given, known, 1, cutoff)), None)
+
+    def refuse_empty(self) -> None:
+        """Ends with an error at an empty argument: as a path it would be the present folder."""
+        for before, word in zip(["", *self._words], self._words, strict=False):
+            option, has_value, value = word.partition("=")
+            named = option if has_value and option in self._option_string_actions else before
+            if not word or (named == option and not value):
+                what = named if named in self._option_string_actions else "An argument"
+                self.error(f"{what} must not be empty; is a variable of the shell unset?")
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""

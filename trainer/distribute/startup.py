@@ -52,13 +52,13 @@ def start_tensorflow() -> None:
     keep_freed_memory()
     sys.stderr.flush()
     real = os.dup(2)
-    with tempfile.TemporaryFile() as aside:
+    # The line about a signal goes to what standard error is now: `ending_at_once` is entered before it is redirected.
+    with tempfile.TemporaryFile() as aside, ending_at_once():
         os.dup2(aside.fileno(), 2)
         try:
-            with ending_at_once():
-                import tensorflow as tf
+            import tensorflow as tf
 
-                tf.config.list_physical_devices()
+            tf.config.list_physical_devices()
         finally:
             os.dup2(real, 2)
             os.close(real)
