@@ -336,4 +336,4 @@ def test_an_empty_argument_is_refused(command: Command, capsys: pytest.CaptureFi
             main("streetdigits", "", streetdigits.COMMANDS, [command.name, *given])
         error = capsys.readouterr().err
         assert end.value.code == 2 and error.count("\n") == 1, given
-        assert " must not be empty; is a variable of the shell unset?" in error
+        assert " must not be empty; is a shell variable unset?" in error

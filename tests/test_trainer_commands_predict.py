@@ -143,12 +143,35 @@ def test_bad_pictures_are_counted_and_lose_no_other(
     assert predict(*names, "--json-lines", "--batch-size", 2) == 1
     printed = capsys.readouterr()
     assert [Path(json.loads(line)["photo"]).name for line in printed.out.splitlines()] == ["a.webp", "f.png", "e.tiff"]
-    *errors, last = printed.err.splitlines()
+    *errors, last = [line for line in printed.err.splitlines() if not line.startswith("predict: ")]
     assert [error.startswith("error: ") for error in errors] == [True] * 4
     for name, error in zip(names[1:5], errors, strict=True):
         assert str(name) in error
     assert f"{album / 'empty'}: The folder must hold pictures (.bmp " in errors[1]
     assert last == "Read 3 of 7 pictures; 4 could not be read."
+
+
+def test_an_address_in_a_list_is_named_as_it_was_given_and_loses_no_other(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    addresses = ("gs://bucket/a.png", "https://example.org//b.png", "s3://bucket/c d.png")
+    for null, separator in (((), "\r\n"), (("--null",), "\0")):
+        listed = separator.join([*addresses, str(album / "a.webp")])
+        assert predict("-", "--json-lines", *null, stdin=listed.encode()) == 1
+        printed = capsys.readouterr()
+        assert [json.loads(line)["photo"] for line in printed.out.splitlines()] == [str(album / "a.webp")]
+        expected = [f"error: The path must be local, not an address. Received: {address}" for address in addresses]
+        assert printed.err.splitlines() == [*expected, "Read 1 of 4 pictures; 3 could not be read."]
+
+
+def test_progress_is_printed_of_more_than_one_batch(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for size, lines in ((1, ["predict: 50 %, 1 of 2 pictures, ", "predict: 100 %, 2 of 2 pictures, "]), (2, [])):
+        assert predict(album / "a.webp", album / "a.webp", "--batch-size", size) == 0
+        *shown, last = capsys.readouterr().err.splitlines()
+        assert last == "Read 2 of 2 pictures." and len(shown) == len(lines)
+        assert all(line.startswith(start) for line, start in zip(shown, lines, strict=True))
 
 
 def test_where_nothing_can_be_read_no_model_is_loaded(

@@ -267,11 +267,10 @@ class Parser(argparse.ArgumentParser):
     def refuse_empty(self) -> None:
         """Ends with an error at an empty argument: as a path it would be the present folder."""
         for before, word in zip(["", *self._words], self._words, strict=False):
-            option, has_value, value = word.partition("=")
-            named = option if has_value and option in self._option_string_actions else before
-            if not word or (named == option and not value):
-                what = named if named in self._option_string_actions else "An argument"
-                self.error(f"{what} must not be empty; is a variable of the shell unset?")
+            named = before if not word else word.removesuffix("=")
+            is_option = named in self._option_string_actions
+            if not word or (is_option and word.endswith("=")):
+                self.error(f"{named if is_option else 'An argument'} must not be empty; is a shell variable unset?")
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""
