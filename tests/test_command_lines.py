@@ -282,7 +282,7 @@ def test_the_paths_that_download_and_evaluate_print_are_quoted(
 ) -> None:
     folder = tmp_path / "d'\u00e9 \u2116$(1)"
     words = _next(download._summary(download.DownloadConfig(folder), ("train",)))
-    assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}/records"]
+    assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}-records"]
     scores = dict.fromkeys(("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98"), 0.5)
     evaluate._print_summary(
         {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json"
@@ -337,3 +337,15 @@ def test_an_empty_argument_is_refused(command: Command, capsys: pytest.CaptureFi
         error = capsys.readouterr().err
         assert end.value.code == 2 and error.count("\n") == 1, given
         assert " must not be empty; is a shell variable unset?" in error
+
+
+@pytest.mark.parametrize("command", streetdigits.COMMANDS, ids=NAMES)
+def test_an_integer_that_no_array_can_hold_is_refused(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    for action in parser_of(command)._actions:
+        if action.type is int:
+            given = [command.name, *REQUIRED[command.name], action.option_strings[0], str(1 << 63)]
+            with pytest.raises(SystemExit) as end:
+                main("streetdigits", "", streetdigits.COMMANDS, given)
+            error = capsys.readouterr().err
+            assert end.value.code == 2 and error.count("\n") == 1
+            assert f": it must be below 2^63. Received: {1 << 63}" in error

@@ -252,3 +252,12 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
 def test_an_error_of_hdf5_is_one_line() -> None:
     error = OSError(errno.EFBIG, "Unable to extend file (time = Sat\n, filename = x)")
     assert one_line(error) == "a file cannot be read or written: File too large"
+
+
+def test_an_error_names_the_path_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "file") as temporary:
+        temporary.stat()
+    assert one_line(caught.value) == f"{tmp_path / 'file'}: No such file or directory"
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "file"):
+        (tmp_path / "other").stat()
+    assert one_line(caught.value) == f"{tmp_path / 'other'}: No such file or directory"

@@ -27,6 +27,7 @@ _MINUS = re.compile(r"-[\d.][\d.e+-]*,[\d.e+,-]*")
 """A list of numbers that begins with a negative one, as -1,17,63,25, which argparse takes for an option."""
 _LONGEST_NAME = 7
 """Letters of the longest name of a value in `--help`; a longer one repeats the option and fills the line."""
+_TOO_LARGE = 1 << 63
 _LIKE_OURS = 0.8
 """Similarity from which an unknown option of a command that passes options through is a slip. Beam has none as near."""
 
@@ -246,12 +247,21 @@ def _redirect_to_null(descriptor: int) -> None:
     os.close(null)
 
 
+def _integer(text: str) -> int:
+    """Returns the integer of an option; none has a use for more than NumPy and TensorFlow can hold."""
+    value = int(text)
+    if abs(value) >= _TOO_LARGE:
+        raise argparse.ArgumentTypeError(f"it must be below 2^63. Received: {text[:40]}")
+    return value
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, with the option that was probably meant."""
 
     def __init__(self, *, words: Sequence[str], **options: object) -> None:
         """Creates a parser of `words`, with the other arguments of `argparse.ArgumentParser`."""
         super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+        self.register("type", int, _integer)
         self._words = words
 
     def nearest(self, word: str, cutoff: float = 0.7) -> str | None:

@@ -28,7 +28,7 @@ def atomic_path(
     is removed and `path` stays as it was. A folder at `path` is moved aside first, since no rename replaces one.
 
     What the block made is on the disk before it gets its name, so that `path` is complete or as it was after a power
-    cut too. The error of a full disk names `path`.
+    cut too. An error names `path`, never the temporary one.
 
     Args:
       path: Path that appears complete or not at all.
@@ -66,8 +66,8 @@ def atomic_path(
             _remove_all(path.parent, ".old", path)
     except BaseException as error:
         remove(temporary)
-        if isinstance(error, OSError) and error.errno in _DISK_FULL and error.filename is None:
-            error.filename = str(path)
+        if isinstance(error, OSError):
+            _name(error, temporary, path)
         raise
 
 
@@ -159,6 +159,12 @@ def _sync_one(path: Path) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
             raise
+
+
+def _name(error: OSError, temporary: Path, path: Path) -> None:
+    """Makes an error name the path that was asked for."""
+    if (error.filename is None and error.errno in _DISK_FULL) or str(error.filename) == str(temporary):
+        error.filename = str(path)
 
 
 def _remove_all(folder: Path, kind: str, path: Path) -> None:
