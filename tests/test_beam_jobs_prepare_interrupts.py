@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -113,7 +114,7 @@ def _lose_a_worker(status: int) -> int:
     from beam_jobs.prepare.runner import ending_with_workers
 
     info = SimpleNamespace(provision_info=beam_provision_api_pb2.ProvisionInfo())
-    handler = object.__new__(worker_handlers.SubprocessSdkWorkerHandler)
+    handler: Any = object.__new__(worker_handlers.SubprocessSdkWorkerHandler)
     handler._worker_command_line = f"kill -{status} $$".encode() if status else b"true"
     handler.state, handler.provision_info, handler.worker_id = None, info, "one"
     handler.control_address = "localhost:1"

@@ -198,7 +198,7 @@ def _signal_at_import_of_tensorflow(number: int) -> int:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     del sys.modules["tensorflow"]
-    sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Finder())
     start_tensorflow()
     return 0
 

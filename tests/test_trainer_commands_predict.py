@@ -217,7 +217,7 @@ def test_paths_are_taken_one_at_a_time_from_an_endless_input() -> None:
 
     stdin = Endless()
     photos = find_photos(["first.png", "-"], stdin, b"\n")
-    names = [path.name for path in itertools.islice(photos, 1000)]
+    names = [Path(path).name for path in itertools.islice(photos, 1000)]
     assert names == ["first.png", *(f"{number}.png" for number in range(1, 1000))] and stdin.read == 999
 
 
