@@ -168,7 +168,7 @@ def make_folder(path: str, lasting: bool = False) -> None:
         try:
             local.make_folder(Path(path)) if lasting else Path(path).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            rule = f"It must be a folder, or a place for a new folder ({error.strerror})."
+            rule = f"The output must be a folder, or a place for a new one ({error.strerror})."
             raise UserError(rule, path) from error
 
 

@@ -95,8 +95,8 @@ def test_the_command_creates_the_folders_and_prints_the_next_command(
     assert server.paths == [("/train.tar.gz", None), ("/test.tar.gz", None)]
     out, err = capsys.readouterr()
     assert out == (
-        f"downloaded train, test in {output}; next: python -m beam_jobs prepare --source svhn "
-        f"--input {output} --output {output}/records\n"
+        f"downloaded train, test in {output}\nNext: python -m beam_jobs prepare --source svhn "
+        f"--input {output} --output {output}-records\n"
     )
     notice = "SVHN is for non-commercial use only: see http://ufldl.stanford.edu/housenumbers/\n"
     assert err.startswith(notice)
@@ -115,12 +115,12 @@ def test_a_second_run_skips_what_is_complete(
     assert run(parse("--output", str(tmp_path), "--base-url", server.url)) == 0
     assert server.paths == [("/test.tar.gz", None)]
     out, err = capsys.readouterr()
-    assert out.startswith(f"downloaded test and found train complete in {tmp_path}; next: ")
+    assert out.startswith(f"downloaded test and found train complete in {tmp_path}\nNext: ")
     assert f"train: already complete in {tmp_path}/train, skipped\n" in err
     server.asked.clear()
     assert run(parse("--output", str(tmp_path), "--base-url", server.url)) == 0
     assert server.paths == []
-    assert capsys.readouterr().out.startswith(f"found train, test complete in {tmp_path}; next: ")
+    assert capsys.readouterr().out.startswith(f"found train, test complete in {tmp_path}\nNext: ")
 
 
 def test_kept_archives_are_unpacked_again_without_a_request(server: Server, tmp_path: Path) -> None:

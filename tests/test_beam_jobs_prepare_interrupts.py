@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -102,6 +104,32 @@ def test_worker_processes_end_with_their_launcher(number: signal.Signals, drawn:
         time.sleep(0.05)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130)
     assert errors == ("" if number == signal.SIGKILL else f"{LINES[signal.SIGINT]}\n")
+
+
+def _lose_a_worker(status: int) -> int:
+    """Waits for a child process as Beam's runner does, but runs none of Beam's worker."""
+    from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+    from beam_jobs.prepare.runner import ending_with_workers
+
+    info = SimpleNamespace(provision_info=beam_provision_api_pb2.ProvisionInfo())
+    handler: Any = object.__new__(worker_handlers.SubprocessSdkWorkerHandler)
+    handler._worker_command_line = f"kill -{status} $$".encode() if status else b"true"
+    handler.state, handler.provision_info, handler.worker_id = None, info, "one"
+    handler.control_address = "localhost:1"
+    with ending_with_workers():
+        handler.start_worker()
+        handler.stop_worker()
+        time.sleep(0.5 if status else 0)
+    return 0
+
+
+def test_it_ends_with_one_line_when_a_worker_process_is_killed() -> None:
+    code, _, errors = Forked(_lose_a_worker, signal.SIGKILL).wait()
+    assert code == 1 and errors.count("\n") == 1
+    assert errors.startswith("error: A worker process must not end before its work") and errors.endswith(" code -9\n")
+    assert Forked(_lose_a_worker, 0).wait() == (0, "", "")
 
 
 def test_a_worker_starts_with_the_signals_of_a_terminal_ignored_and_ends_when_its_launcher_is_gone() -> None:

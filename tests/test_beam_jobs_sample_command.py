@@ -145,7 +145,7 @@ def test_the_last_line_has_the_counts_and_the_next_command(tmp_path: Path, capsy
     folder = tmp_path / "my digits"
     run("--output", folder, "--count", 3, "--jobs", 1)
     assert capsys.readouterr().out == (
-        f"drew 2 train and 1 test pictures in {folder}; next: python -m beam_jobs prepare --source svhn "
+        f"drew 2 train and 1 test pictures in {folder}\nNext: python -m beam_jobs prepare --source svhn "
         f"--input '{folder}' --output '{folder}-records'\n"
     )
 

@@ -282,7 +282,7 @@ def test_the_paths_that_download_and_evaluate_print_are_quoted(
 ) -> None:
     folder = tmp_path / "d'\u00e9 \u2116$(1)"
     words = _next(download._summary(download.DownloadConfig(folder), ("train",)))
-    assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}/records"]
+    assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}-records"]
     scores = dict.fromkeys(("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98"), 0.5)
     evaluate._print_summary(
         {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json"
@@ -322,3 +322,30 @@ def test_beam_has_no_option_like_one_of_ours() -> None:
     ours = parser_of(prepare)
     theirs = {option for parser in found for action in parser._actions for option in action.option_strings}
     assert {option: near for option in theirs - {"--help"} if (near := ours.nearest(option, 0.8))} == {}
+
+
+@pytest.mark.parametrize("command", streetdigits.COMMANDS, ids=NAMES)
+def test_an_empty_argument_is_refused(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    words = REQUIRED[command.name]
+    for at in range(len(words)):
+        if words[at].startswith("-") and at + 1 < len(words):
+            given = [*words[:at], f"{words[at]}=", *words[at + 2 :]]
+        else:
+            given = [*words[:at], "", *words[at + 1 :]]
+        with pytest.raises(SystemExit) as end:
+            main("streetdigits", "", streetdigits.COMMANDS, [command.name, *given])
+        error = capsys.readouterr().err
+        assert end.value.code == 2 and error.count("\n") == 1, given
+        assert " must not be empty; is a shell variable unset?" in error
+
+
+@pytest.mark.parametrize("command", streetdigits.COMMANDS, ids=NAMES)
+def test_an_integer_that_no_array_can_hold_is_refused(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    for action in parser_of(command)._actions:
+        if action.type is int:
+            given = [command.name, *REQUIRED[command.name], action.option_strings[0], str(1 << 63)]
+            with pytest.raises(SystemExit) as end:
+                main("streetdigits", "", streetdigits.COMMANDS, given)
+            error = capsys.readouterr().err
+            assert end.value.code == 2 and error.count("\n") == 1
+            assert f": it must be below 2^63. Received: {1 << 63}" in error

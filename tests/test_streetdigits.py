@@ -159,6 +159,10 @@ def test_what_cannot_be_read_is_one_line(reader: streetdigits.Reader, drawn: Pat
         streetdigits.load(tmp_path)
     with pytest.raises(UserError, match=r"path must be local.* Received: gs://bucket/run"):
         streetdigits.load("gs://bucket/run")
+    with pytest.raises(UserError, match="path must not be empty"):
+        streetdigits.load("")
+    with pytest.raises(UserError, match=r"A picture must be a path, bytes or an array of pixels\. Received: NoneType"):
+        reader.read(None)  # type: ignore[arg-type]
 
 
 def test_what_it_returns_says_what_it_is(reader: streetdigits.Reader, untrained: Path, records: Path) -> None:

@@ -2,14 +2,17 @@
 
 import errno
 import os
+import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.forgetful import ForgetfulDisk
 from tests.forked import Forked
-from tfrecords.files.publish import atomic_path, atomic_write, make_folder, remove, sync
+from tfrecords.errors import one_line
+from tfrecords.files.publish import atomic_path, atomic_write, make_folder, remove, reserve, sync
 
 
 def test_a_file_appears_complete_when_the_block_ends(tmp_path: Path) -> None:
@@ -226,3 +229,36 @@ def test_links_and_pipes_in_a_folder_are_not_followed(tmp_path: Path, monkeypatc
     sync(tmp_path / "folder")
     make_folder(tmp_path / "folder")
     assert disk.syncs == 1
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Files may have 4 kB, as on a disk that is nearly full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large") as caught, atomic_write(tmp_path / "file") as stream:
+        stream.write(bytes(10_000))
+    assert one_line(caught.value) == f"{tmp_path / 'file'}: File too large"
+    with pytest.raises(OSError, match="File too large"), atomic_path(tmp_path / "file") as temporary:
+        reserve(temporary, 10_000)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_hdf5_is_one_line() -> None:
+    error = OSError(errno.EFBIG, "Unable to extend file (time = Sat\n, filename = x)")
+    assert one_line(error) == "a file cannot be read or written: File too large"
+
+
+def test_an_error_names_the_path_that_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "file") as temporary:
+        temporary.stat()
+    assert one_line(caught.value) == f"{tmp_path / 'file'}: No such file or directory"
+    with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "file"):
+        (tmp_path / "other").stat()
+    assert one_line(caught.value) == f"{tmp_path / 'other'}: No such file or directory"

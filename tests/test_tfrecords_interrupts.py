@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import Forked
 from tfrecords.interrupts import SIGNALS, Interrupted, describe, ending_at_once, interruptible
 
 ROOT = Path(__file__).parents[1]
@@ -183,3 +184,26 @@ def test_a_closed_standard_error_is_no_error() -> None:
     code = COMMAND.format(loading="pass", running="print('done')").replace("sys.exit", "os.close(2); sys.exit")
     assert run(code, signal.SIGINT)[1] == "done\n"
     assert os.isatty(-1) is False
+
+
+def _signal_at_import_of_tensorflow(number: int) -> int:
+    from trainer.distribute.startup import start_tensorflow
+
+    class Finder:
+        """Sends the process a signal where TensorFlow would be looked for."""
+
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "tensorflow":
+                os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    del sys.modules["tensorflow"]
+    sys.meta_path.insert(0, Finder())
+    with ending_at_once():
+        start_tensorflow()
+    return 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_line_is_printed_while_tensorflow_starts_and_standard_error_is_redirected(number: signal.Signals) -> None:
+    assert Forked(_signal_at_import_of_tensorflow, number).wait() == (128 + number, "", f"{LINES[number]}\n")

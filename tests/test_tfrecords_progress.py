@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tfrecords.progress import print_line, progress, progress_of
+from tfrecords.progress import print_line, progress, progress_of, silent
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -66,3 +66,12 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         shown.update(6)
     assert "prepare:  25%|" in terminal.getvalue() and "writing: 100%|" in terminal.getvalue()
     assert "8/8 [" in terminal.getvalue() and "pictures/s" in terminal.getvalue()
+
+
+def test_an_unknown_total_and_silence_print_nothing_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    for shown in (progress("predict", None, "pictures"), silent()):
+        with shown:
+            shown.note("loss=1")
+            shown.update(7)
+    print_line("result", sys.stdout)
+    assert capsys.readouterr() == ("result\n", "")

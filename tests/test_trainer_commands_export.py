@@ -341,7 +341,7 @@ def test_an_export_that_tensorflow_cannot_write_is_one_line(
 
     assert _failing(run, tmp_path / "reader", monkeypatch, "savedmodel", write=denied) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {tmp_path / 'reader'}: cannot be written. Received: ")
+    assert error.startswith(f"error: {tmp_path / 'reader'} cannot be written. Received: ")
     assert error.endswith("Permission denied\n") and error.count("\n") == 1
     (tmp_path / "file").write_text("mine")
     assert export("--run-dir", run.directory, "--output", tmp_path / "file" / "reader") == 1

@@ -53,8 +53,8 @@ def predict(untrained: Path, monkeypatch: pytest.MonkeyPatch) -> Predict:
 
 
 def _without_notes(errors: str) -> str:
-    """Drops the line about pictures in which a model that has learned nothing finds no number."""
-    return re.sub("^note: in .*\n", "", errors, flags=re.MULTILINE)
+    """Drops the progress, and the line about pictures in which a model that has learned nothing finds no number."""
+    return re.sub("^(note: in|predict:) .*\n", "", errors, flags=re.MULTILINE)
 
 
 def _lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
@@ -156,6 +156,29 @@ def test_bad_pictures_are_counted_and_lose_no_other(
     assert last == "Read 3 of 7 pictures; 4 could not be read."
 
 
+def test_an_address_in_a_list_is_named_as_it_was_given_and_loses_no_other(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    addresses = ("gs://bucket/a.png", "https://example.org//b.png", "s3://bucket/c d.png")
+    for null, separator in (((), "\r\n"), (("--null",), "\0")):
+        listed = separator.join([*addresses, str(album / "a.webp")])
+        assert predict("-", "--json-lines", *null, stdin=listed.encode()) == 1
+        printed = capsys.readouterr()
+        assert [json.loads(line)["photo"] for line in printed.out.splitlines()] == [str(album / "a.webp")]
+        expected = [f"error: The path must be local, not an address. Received: {address}" for address in addresses]
+        assert printed.err.splitlines() == [*expected, "Read 1 of 4 pictures; 3 could not be read."]
+
+
+def test_progress_is_printed_of_more_than_one_batch(
+    album: Path, predict: Predict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for size, lines in ((1, ["predict: 50 %, 1 of 2 pictures, ", "predict: 100 %, 2 of 2 pictures, "]), (2, [])):
+        assert predict(album / "a.webp", album / "a.webp", "--batch-size", size) == 0
+        *shown, last = capsys.readouterr().err.splitlines()
+        assert last == "Read 2 of 2 pictures." and len(shown) == len(lines)
+        assert all(line.startswith(start) for line, start in zip(shown, lines, strict=True))
+
+
 def test_where_nothing_can_be_read_no_model_is_loaded(
     predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,7 +222,7 @@ def test_paths_are_taken_one_at_a_time_from_an_endless_input() -> None:
 
     stdin = Endless()
     photos = find_photos(["first.png", "-"], stdin, b"\n")
-    names = [path.name for path in itertools.islice(photos, 1000)]
+    names = [Path(path).name for path in itertools.islice(photos, 1000)]
     assert names == ["first.png", *(f"{number}.png" for number in range(1, 1000))] and stdin.read == 999
 
 

@@ -158,3 +158,12 @@ def test_the_images_are_those_of_predict(size: int) -> None:
         "turned PNG",
         "transparent PNG",
     }
+
+
+def test_the_graph_has_nothing_that_tensorflow_logs_an_error_of() -> None:
+    graph = decode_in_graph.get_concrete_function().graph.as_graph_def()  # type: ignore[attr-defined]
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    assert not [node for node in nodes if node.op == "Transpose" and node.attr["T"].type == tf.uint8.as_datatype_enum]
+    strides = [node for node in nodes if node.op == "Const" and node.name.rpartition("/")[2].startswith("stack_2")]
+    strides += [node for node in nodes if node.op == "Const" and node.name.endswith("stack_2")]
+    assert strides and all(tf.make_ndarray(node.attr["value"].tensor).min() > 0 for node in strides)

@@ -225,7 +225,7 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     before = saved_state(tmp_path / "killed")
     assert main("trainer", "", COMMANDS, [*command("killed"), "--overwrite"]) == 1
     assert main("trainer", "", COMMANDS, command("new")) == 1
-    assert capsys.readouterr().err.count(f"error: {tmp_path / 'source'} is not a run directory: it has no config") == 2
+    assert capsys.readouterr().err.count(f"error: {tmp_path / 'source'} is not a run directory: it does not exist") == 2
     assert saved_state(tmp_path / "killed") == before and not (tmp_path / "new").exists()
 
 

@@ -82,6 +82,8 @@ def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
         ('device = "tpu"', r"device must be one of auto, cpu, gpu\. Received: tpu$"),
         ("keep_checkpoints = 0", r"keep_checkpoints must be at least 1\. Received: 0$"),
         ("host_minutes = inf", r"host_minutes must be at most 35000\. Received: inf$"),
+        ("epochs = 1000001", r"epochs must be at most 1000000\. Received: 1000001$"),
+        ("global_batch_size = 1048577", r"global_batch_size must be at most 1048576\. Received: 1048577$"),
         ("learning_rate = inf", r"learning_rate must be finite\. Received: inf$"),
         ("learning_rate = 1" + 400 * "0", r"learning_rate must be finite\. Received: inf$"),
         ("warmup_epochs = inf", r"warmup_epochs must be finite\. Received: inf$"),

@@ -27,6 +27,7 @@ _MINUS = re.compile(r"-[\d.][\d.e+-]*,[\d.e+,-]*")
 """A list of numbers that begins with a negative one, as -1,17,63,25, which argparse takes for an option."""
 _LONGEST_NAME = 7
 """Letters of the longest name of a value in `--help`; a longer one repeats the option and fills the line."""
+_TOO_LARGE = 1 << 63
 _LIKE_OURS = 0.8
 """Similarity from which an unknown option of a command that passes options through is a slip. Beam has none as near."""
 
@@ -135,6 +136,7 @@ def _parse(prog: str, description: str, commands: Sequence[Command], argv: Seque
     parser.add_argument("--verbose", action="store_true", help="print a traceback with an error")
     module.add_arguments(parser)
     parser.set_defaults(command=command, run=module.run, unknown=[])
+    parser.refuse_empty()
     if command.passes_through:
         args, unknown = parser.parse_known_args(words)
         args.unknown = unknown
@@ -245,12 +247,21 @@ def _redirect_to_null(descriptor: int) -> None:
     os.close(null)
 
 
+def _integer(text: str) -> int:
+    """Returns the integer of an option; none has a use for more than NumPy and TensorFlow can hold."""
+    value = int(text)
+    if abs(value) >= _TOO_LARGE:
+        raise argparse.ArgumentTypeError(f"it must be below 2^63. Received: {text[:40]}")
+    return value
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, with the option that was probably meant."""
 
     def __init__(self, *, words: Sequence[str], **options: object) -> None:
         """Creates a parser of `words`, with the other arguments of `argparse.ArgumentParser`."""
         super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+        self.register("type", int, _integer)
         self._words = words
 
     def nearest(self, word: str, cutoff: float = 0.7) -> str | None:
@@ -262,6 +273,14 @@ class Parser(argparse.ArgumentParser):
         known = [option for action in shown for option in action.option_strings]
         begun = [option for option in known if option.startswith(given)]
         return next(iter(begun or difflib.get_close_matches(given, known, 1, cutoff)), None)
+
+    def refuse_empty(self) -> None:
+        """Ends with an error at an empty argument: as a path it would be the present folder."""
+        for before, word in zip(["", *self._words], self._words, strict=False):
+            named = before if not word else word.removesuffix("=")
+            is_option = named in self._option_string_actions
+            if not word or (is_option and word.endswith("=")):
+                self.error(f"{named if is_option else 'An argument'} must not be empty; is a shell variable unset?")
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""

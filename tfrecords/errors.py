@@ -22,7 +22,9 @@ def one_line(error: Exception) -> str:
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     files = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
-    return f"{' -> '.join(files) or 'a file cannot be read or written'}: {error.strerror}"
+    # HDF5 adds the state of the file, line by line.
+    cause = os.strerror(error.errno) if error.errno and not error.strerror.isprintable() else error.strerror
+    return f"{' -> '.join(files) or 'a file cannot be read or written'}: {cause}"
 
 
 def printable(text: str) -> str:

@@ -36,8 +36,10 @@ def refuse_address(name: str) -> None:
     """Checks that a name is that of a file or folder on this machine: as a path, `gs://bucket` is a folder `gs:`.
 
     Raises:
-      UserError: The name is an address, as gs://bucket/run.
+      UserError: The name is an address, as gs://bucket/run, or empty: as a path, that is the present folder.
     """
+    if not name:
+        raise UserError("A path must not be empty.")
     if "://" in name:
         raise UserError("The path must be local, not an address.", name)
 
@@ -46,7 +48,7 @@ def local_path(text: str) -> Path:
     """Returns the path of a file or folder on this machine: the `type` of a flag that takes no address.
 
     Raises:
-      ArgumentTypeError: The text is an address, as gs://bucket/run.
+      ArgumentTypeError: The text is an address, as gs://bucket/run, or empty.
     """
     try:
         refuse_address(text)

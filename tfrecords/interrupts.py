@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ENDING = threading.RLock()
+"""Held by the thread that ends the process: its exit code is not for another thread to change."""
 _NAMES = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
@@ -60,6 +62,12 @@ def ending_at_once(hint: str = "") -> Iterator[None]:
     """
     with _standard_error() as stream, _handling(SIGNALS, lambda number: _end(number, stream, hint)):
         yield
+
+
+def end_process(line: str, code: int) -> None:
+    """Ends the process and its children at once, from any thread, after a line on standard error."""
+    with _standard_error() as stream:
+        _end_with(line, code, stream)
 
 
 def keep_exit_code(command: Callable[[], int]) -> int:
@@ -123,19 +131,24 @@ def _line(number: int, hint: str) -> str:
 
 
 def _end(number: int, stream: int, hint: str = "") -> None:
-    """Prints the line, kills the child processes and ends this one."""
+    """Prints the line about a signal, kills the child processes and ends this one."""
+    _end_with(_line(number, hint), 128 + number, stream)
+
+
+def _end_with(line: str, code: int, stream: int) -> None:
+    _ENDING.acquire()
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     # After a progress bar, which leaves the cursor in its line.
     start = "\n" if os.isatty(stream) else ""
     with contextlib.suppress(OSError):
-        os.write(stream, f"{start}{_line(number, hint)}\n".encode())
+        os.write(stream, f"{start}{line}\n".encode())
         # What other threads have to say about the death of the children is not of interest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     for child in _descendants(os.getpid()):
         with contextlib.suppress(OSError):
             os.kill(child, signal.SIGKILL)
-    os._exit(128 + number)
+    os._exit(code)
 
 
 def _descendants(process: int) -> list[int]:

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -25,21 +25,29 @@ class Progress(AbstractContextManager["Progress"], Protocol):
     def rename(self, name: str) -> None:
         """Changes the name in front of the bar or the lines."""
 
+    def note(self, text: str) -> None:
+        """Sets the text after a bar, which it shows with its next step; lines have none."""
 
-def progress(name: str, total: int, unit: str, *, done: int = 0, keep: bool = True) -> Progress:
+
+def progress(name: str, total: int | None, unit: str, *, done: int = 0, keep: bool = True) -> Progress:
     """Returns the progress of a command, a bar if standard error is a terminal.
 
     Args:
       name: Name in front of it.
-      total: Number of things to do.
+      total: Number of things to do; None if it is unknown: a bar counts then, and no line is printed.
       unit: Name of the things, in the plural; B for bytes, which are printed in megabytes or the like.
       done: Number of things that are done at the start.
       keep: Whether the bar stays when it is complete.
     """
     if not sys.stderr.isatty():
-        return _Lines(name, total, unit, done)
+        return _Lines(name, total or 0, unit, done)
     style = {"unit": "B", "unit_scale": True} if unit == "B" else {"unit": f" {unit}", "mininterval": 0.5}
     return _Bar(desc=name, total=total, initial=done, leave=keep, **style)
+
+
+def silent() -> Progress:
+    """Returns progress that prints nothing."""
+    return _Lines("", 0, "", 0)
 
 
 def progress_of(items: Iterable[_Item], name: str, total: int, unit: str) -> Iterator[_Item]:
@@ -50,9 +58,9 @@ def progress_of(items: Iterable[_Item], name: str, total: int, unit: str) -> Ite
             shown.update()
 
 
-def print_line(line: str) -> None:
-    """Prints a line on standard error, above a bar if there is one."""
-    tqdm.write(line, file=sys.stderr)
+def print_line(line: str, stream: TextIO | None = None) -> None:
+    """Prints a line on a stream, by default standard error, above a bar if there is one."""
+    tqdm.write(line, file=stream or sys.stderr)
 
 
 class _Bar(tqdm, Progress):  # type: ignore[misc]  # tqdm has no types
@@ -64,6 +72,9 @@ class _Bar(tqdm, Progress):  # type: ignore[misc]  # tqdm has no types
 
     def rename(self, name: str) -> None:
         self.set_description(name)
+
+    def note(self, text: str) -> None:
+        self.set_postfix_str(text, refresh=False)
 
 
 class _Lines(Progress):
@@ -90,6 +101,9 @@ class _Lines(Progress):
 
     def rename(self, name: str) -> None:
         self._name = name
+
+    def note(self, text: str) -> None:
+        pass
 
     def __exit__(self, *_: object) -> None:
         pass

@@ -147,6 +147,8 @@ def _cut(
 
     if isinstance(picture, bytes):
         picture = decode_picture(picture, name)
+    elif not isinstance(picture, np.ndarray):
+        raise UserError("A picture must be a path, bytes or an array of pixels.", type(picture).__name__)
     elif picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         rule = "An array of pixels must be (height, width, 3) uint8."
         raise UserError(rule, f"{picture.shape} {picture.dtype}")

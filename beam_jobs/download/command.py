@@ -15,6 +15,7 @@ from beam_jobs.download.fetch import FetchPolicy, bytes_received, check_url, fet
 from beam_jobs.download.unpack import remove_leftovers, unpack
 from beam_jobs.file_lock import lock_folder
 from tfrecords.errors import UserError
+from tfrecords.files.purpose import check_purpose
 from tfrecords.flags import add_flags, from_flags, local_path, setting
 from tfrecords.progress import print_line, progress
 
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
       UserError: As `download` raises it.
     """
     config = from_flags(DownloadConfig, vars(args))
+    check_purpose("--output", config.output, "pictures")
     print(NOTICE, file=sys.stderr)
     try:
         downloaded = download(config, ARCHIVES)
@@ -170,9 +172,9 @@ def _bar(title: str, total_bytes: int, initial_bytes: int = 0) -> Iterator[Calla
 
 
 def _summary(config: DownloadConfig, downloaded: tuple[str, ...]) -> str:
-    folder = shlex.quote(str(config.output))
+    folder, records = shlex.quote(str(config.output)), shlex.quote(f"{config.output}-records")
     found = [name for name in config.subsets if name not in downloaded]
     done = [f"downloaded {', '.join(downloaded)}"] if downloaded else []
     done += [f"found {', '.join(found)} complete"] if found else []
-    following = f"python -m beam_jobs prepare --source svhn --input {folder} --output {folder}/records"
-    return f"{' and '.join(done)} in {folder}; next: {following}"
+    following = f"python -m beam_jobs prepare --source svhn --input {folder} --output {records}"
+    return f"{' and '.join(done)} in {folder}\nNext: {following}"

@@ -107,12 +107,12 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
       UserError: The output cannot be used, or too many pictures were rejected.
     """
     from beam_jobs.prepare.monitoring import read_metrics, watch_progress
-    from beam_jobs.prepare.runner import one_line_errors
+    from beam_jobs.prepare.runner import ending_with_workers, one_line_errors
 
     start = time.monotonic()
     with lock_output(plan, overwrite) as complete:
         if not complete:
-            with watch_progress(plan), one_line_errors(verbose):
+            with watch_progress(plan), one_line_errors(verbose), ending_with_workers():
                 result = run_pipeline(plan, options)
     if not complete:
         _print_metrics(*read_metrics(result))

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import re
+import threading
 from collections.abc import Iterator
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
@@ -15,9 +16,13 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_jobs.prepare import worker
 from tfrecords.errors import UserError
+from tfrecords.interrupts import end_process
 
 # Named in full: Beam's DirectRunner first tries another runner, which it would have to download.
 _DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+
+_WATCHER = "run_worker"
+"""Name of Beam's thread (2.77) that starts a worker process, and raises an error if its exit code is not 0."""
 
 
 @contextlib.contextmanager
@@ -45,6 +50,29 @@ def one_line_errors(verbose: bool) -> Iterator[None]:
         raise UserError(message[1]) from error
     finally:
         log.setLevel(level)
+
+
+@contextlib.contextmanager
+def ending_with_workers() -> Iterator[None]:
+    """Ends the process with one line if a worker process is killed while the block runs.
+
+    Beam's local runner would wait for ever for the worker's answer. All that it does is an error in the thread that
+    watches the worker.
+    """
+    before = threading.excepthook
+
+    def end(error: threading.ExceptHookArgs) -> None:
+        if error.thread is None or error.thread.name != _WATCHER:
+            before(error)
+            return
+        reason = "it may have used more memory than there is; the same command resumes."
+        end_process(f"error: A worker process must not end before its work: {reason} Received: {error.exc_value}", 1)
+
+    threading.excepthook = end
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def parse_beam_options(flags: list[str]) -> PipelineOptions:

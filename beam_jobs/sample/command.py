@@ -23,6 +23,7 @@ from tfrecords._version import __version__
 from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path, atomic_write
+from tfrecords.files.purpose import check_purpose
 from tfrecords.flags import add_flags, from_flags, local_path, setting
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import Progress, progress
@@ -124,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     output: Path = args.output
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
+    check_purpose("--output", output, "pictures")
     _check_free(output, config, args.overwrite)
     with ending_at_once():
         from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
@@ -134,7 +136,9 @@ def run(args: argparse.Namespace) -> int:
     _draw_subsets(output, config, faces, args.jobs)
     drawn = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
     command = ("python", "-m", "beam_jobs", "prepare", "--source", "svhn", "--input", str(output))
-    print(f"drew {drawn} pictures in {output}; next: {shlex.join((*command, '--output', f'{output}-records'))}")
+    records = str(output.with_name(f"{output.name}-records")) if output.name else "records"
+    print(f"drew {drawn} pictures in {output}")
+    print(f"Next: {shlex.join((*command, '--output', records))}")
     return 0
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
-from tqdm import tqdm
 
 from benchmarks.gpu.backends import PRECISIONS
 from benchmarks.gpu.flops import peak_flops, step_flops
@@ -19,6 +18,7 @@ from benchmarks.gpu.score import split_scores
 from benchmarks.gpu.step import Batch, Step, Tensor, make_step, put_on_device, set_precision
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
+from tfrecords.progress import Progress, progress
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.input.augment import uniforms_needed
 from trainer.models import build_model
@@ -118,8 +118,8 @@ def run(job: Job) -> Result:
         for batch in (first, *(next(batches) for _ in range(_WARM_UP - 1))):
             wait(step(batch, rate(0.0)))
         first_seconds = time.perf_counter() - start
-        with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}{postfix}", leave=False) as bar:
-            real = _timed(step, batches, rate, job.share, bar)
+        with progress("train", 100, "percent", keep=False) as shown:
+            real = _timed(step, batches, rate, job.share, shown)
     step.finish()
     with averaged_weights(model, optimizer):
         scores = tuple(split_scores(model, job.directories, job.config.global_batch_size))
@@ -164,7 +164,7 @@ def _timed(
     batches: Iterator[Batch],
     rate: Callable[[float], float],
     share: Callable[[int, float], float],
-    bar: Any = None,
+    shown: Progress | None = None,
 ) -> Pace:
     """Trains until `share` of (steps, seconds) is 1, but at least one step."""
     steps, done, losses = 0, 0.0, []
@@ -179,7 +179,7 @@ def _timed(
         if not np.isfinite(losses[-1]):
             rule = "The loss must stay finite: a smaller --learning-rate may help."
             raise UserError(rule, f"{losses[-1]} after {steps} steps")
-        if bar is not None:
-            bar.set_postfix(step=steps, loss=f"{losses[-1]:.3f}", refresh=False)
-            bar.update(min(done, 1.0) * 100 - bar.n)
+        if shown is not None:
+            shown.note(f"step={steps}, loss={losses[-1]:.3f}")
+            shown.move_to(int(min(done, 1.0) * 100))
     return Pace(steps, time.perf_counter() - start, tuple(losses))

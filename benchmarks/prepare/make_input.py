@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.svhn.digit_struct import FILE_NAME, count_entries
 from beam_jobs.sources.svhn.source import SOURCE
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords.errors import UserError
+from tfrecords.progress import progress_of
 
 _READ_BYTES = 1 << 20
 
@@ -54,7 +53,7 @@ def make_input(source: Path, target: Path, pictures: int) -> Path:
         _link(path, folder / names[-1])
     boxes = (_boxes(annotation) for _, annotation in islice(cycle(found), pictures))
     unfinished = folder / f"{FILE_NAME}.part"
-    write_digit_struct(unfinished, names, tqdm(boxes, FILE_NAME, pictures, unit=" pictures"))
+    write_digit_struct(unfinished, names, progress_of(boxes, FILE_NAME, pictures, "pictures"))
     unfinished.replace(folder / FILE_NAME)
     return target
 
@@ -84,7 +83,7 @@ def _boxes(annotation: Annotation) -> list[DigitBox]:
 def warm(folder: Path) -> None:
     """Reads every file of an input once, so that the first way finds the files in memory as the others do."""
     for subset in SOURCE.find_subsets(folder, ()):
-        for entry in tqdm(os.scandir(subset.folder), "reading", subset.entries + 1, unit=" files"):
+        for entry in progress_of(os.scandir(subset.folder), "reading", subset.entries + 1, "files"):
             with open(entry.path, "rb", buffering=0) as stream:  # noqa: PTH123  (a third of the time)
                 while stream.read(_READ_BYTES):
                     pass

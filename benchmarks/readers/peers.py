@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from benchmarks.readers.job import Job, Pass, arrays
 from benchmarks.readers.ours import shuffled_by_grain
 from tfrecords.files.index import index_path
+from tfrecords.progress import progress_of
 from tfrecords.record.codec import decode, decode_with_protobuf, encode
 from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES
 from tfrecords.webdataset import labels_json, sample_name, write_tar
@@ -32,8 +32,9 @@ def make_file(kind: str, job: Job, folder: Path) -> Path:
 
 def _png_tar(job: Job, path: Path) -> None:
     """Writes a tar file as `python -m tfrecords export --to webdataset` does."""
+    examples = job.open()
     with path.open("wb") as stream:
-        write_tar(tqdm(job.open(), path.name, unit=" examples", leave=False, disable=None), stream)
+        write_tar(progress_of(examples, path.name, len(examples), "examples"), stream)
 
 
 def _npy_tar(job: Job, path: Path) -> None:

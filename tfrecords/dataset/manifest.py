@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from tfrecords.errors import UserError
 from tfrecords.files.framing import FRAMING_BYTES, MAX_RECORD_BYTES
+from tfrecords.files.purpose import why_not
 from tfrecords.files.storage import join, read_bytes
 from tfrecords.record.codec import ENCODINGS
 from tfrecords.record.schema import SCHEMA_VERSION
@@ -180,7 +181,7 @@ def read_manifest(directory: Path | str) -> tuple[bytes, str]:
     data = read_bytes(path)
     if data is None:
         raise UserError(
-            f"{directory} is not a dataset directory: it has no {MANIFEST}. "
+            f"{directory} is not a dataset directory: {why_not(directory, MANIFEST)}. "
             "`python -m beam_jobs prepare` writes one when it completes."
         )
     return data, path

@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 _CANNOT_SYNC = (errno.EACCES, errno.EPERM, errno.EINVAL, errno.ENOTSUP)
 """Errors of a folder that may not be read, and of file systems that cannot sync one."""
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Errors of writing, which name no file."""
 _MANY_FILES = 100
 """Number of files from which on the complete file system is synced: one by one, each waits 1 ms for the disk."""
 _UNFINISHED, _REPLACED = ".partial", ".old"
@@ -30,7 +32,7 @@ def atomic_path(
     is removed and `path` stays as it was. A folder at `path` is moved aside first, since no rename replaces one.
 
     What the block made is on the disk before it gets its name, so that `path` is complete or as it was after a power
-    cut too.
+    cut too. An error names `path`, never the temporary one.
 
     Args:
       path: Path that appears complete or not at all.
@@ -56,8 +58,10 @@ def atomic_path(
             temporary.replace(path)
             if wait_for_name:
                 sync_names(path.parent)
-    except BaseException:
+    except BaseException as error:
         remove(temporary)
+        if isinstance(error, OSError):
+            _name(error, temporary, path)
         raise
     if sole_writer:
         _remove_all(path.parent, _REPLACED, glob.escape(path.name))
@@ -81,6 +85,18 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file next to `path` for writing and renames it to `path` when the block ends well."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         yield stream
+
+
+def reserve(path: Path, size: int) -> None:
+    """Fills a new file with `size` bytes, so that the disk is not full when a library writes it: HDF5 crashes then.
+
+    Raises:
+      OSError: There is no space.
+    """
+    # Not on macOS.
+    if allocate := getattr(os, "posix_fallocate", None):
+        with path.open("wb") as stream:
+            allocate(stream.fileno(), 0, size)
 
 
 def remove_partial(folder: Path, pattern: str) -> None:
@@ -161,6 +177,12 @@ def _sync_one(path: Path) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
             raise
+
+
+def _name(error: OSError, temporary: Path, path: Path) -> None:
+    """Makes an error name the path that was asked for."""
+    if (error.filename is None and error.errno in _DISK_FULL) or str(error.filename) == str(temporary):
+        error.filename = str(path)
 
 
 def remove(path: Path) -> None:

@@ -8,12 +8,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tfrecords.errors import UserError, one_line
 from tfrecords.flags import refuse_address
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.interrupts import ending_at_once
+from tfrecords.progress import print_line, progress, silent
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import find_photos, is_folder, left_out_line
 from trainer.pretrained import chosen_run
@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
     total = None if "-" in args.photos else sum(1 for _ in photos())
     printer = PredictionPrinter(args.json, args.json_lines)
     failed = 0
-    with tqdm(total=total, desc="predict", unit=" pictures", leave=False, disable=None) as bar:
+    is_short = total is not None and total <= args.batch_size
+    with silent() if is_short else progress("predict", total, "pictures", keep=False) as shown:
         while batch := list(itertools.islice(pairs, args.batch_size)):
             names, images = _read_images(batch, chosen.crop)
             if images:
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
                 empty += predictions.texts.count("")
             failed += len(batch) - len(images)
             large += sum(box is None and _is_large(path) for path, box in batch)
-            bar.update(len(batch))
+            shown.update(len(batch))
     printer.close()
     if left_out:
         print(left_out_line(left_out), file=sys.stderr)
@@ -126,7 +127,7 @@ def _load(run: Run) -> Reader:
     return Reader(run)
 
 
-def _is_large(path: Path) -> bool:
+def _is_large(path: Path | str) -> bool:
     """Returns whether a photo is so large that it probably shows more than a number; False if it cannot be read."""
     from PIL import Image
 
@@ -160,14 +161,17 @@ def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
     return boxes
 
 
-def _read_images(batch: list[tuple[Path, BoundingBox | None]], crop: CropSpec) -> tuple[list[str], list[np.ndarray]]:
+def _read_images(
+    batch: list[tuple[Path | str, BoundingBox | None]], crop: CropSpec
+) -> tuple[list[str], list[np.ndarray]]:
     """Returns name and image of each photo that can be read, and prints an error for each other one."""
     names, images = [], []
     for path, box in batch:
         try:
-            images.append(read_image(path, [box] if box else [], crop))
+            refuse_address(str(path))
+            images.append(read_image(Path(path), [box] if box else [], crop))
             # A name that is not UTF-8 cannot be printed.
             names.append(str(path).encode(errors="backslashreplace").decode())
         except (UserError, OSError) as error:
-            tqdm.write(f"error: {one_line(error)}", file=sys.stderr)
+            print_line(f"error: {one_line(error)}")
     return names, images

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfrecords.errors import UserError
+from tfrecords.files.purpose import check_purpose
 from tfrecords.flags import add_flags, local_path
 from tfrecords.interrupts import ending_at_once
 from trainer.distribute.cluster import Cluster
@@ -123,9 +124,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_run_directory(directory: Path) -> None:
-    """Raises a UserError if the other commands would take the package's weights for this run."""
+    """Raises a UserError if it is no place for a run, or if other commands would take it for the package's weights."""
     if directory == Path(NAME) or directory.resolve() == DIRECTORY.resolve():
         raise UserError(f"--run-dir must not be the weights of the package, which the name {NAME} means.", directory)
+    check_purpose("--run-dir", directory, "a run")
 
 
 def _train(settings: Settings, records: Records, devices: Devices, overwrite: bool, stop: StopRequest) -> int:

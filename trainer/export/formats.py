@@ -153,7 +153,9 @@ def export_model(kind: Format, model: keras.Model, crop: CropSpec, output: Path)
         try:
             kind.write(model, crop, temporary)
         except tf.errors.OpError as error:
-            raise UserError(f"{output}: cannot be written.", error.message.partition("\n")[0]) from error
+            # After the operation's name and the file's: "{{function_node ...}} ...; File too large [Op:SaveV2]".
+            cause = error.message.partition("\n")[0].rpartition("; ")[2].partition(" [Op:")[0]
+            raise UserError(f"{output} cannot be written.", cause) from error
         difference = largest_difference(kind.compare(model, crop, temporary))
         # Not `>`, which is false for NaN.
         if not difference <= TOLERANCE:

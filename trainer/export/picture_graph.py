@@ -84,7 +84,8 @@ def _decode_bmp(data: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
     plain = tf.debugging.Assert((compression == 0) | (compression == 3), ["A BMP must not be run-length coded."])
     with tf.control_dependencies([plain]):
         palette = content[14 + header : colours_end]
-    palette = tf.reshape(palette[: tf.size(palette) // 4 * 4], (-1, 4))[:, 2::-1]  # blue, green, red, nothing
+    palette = tf.reshape(palette[: tf.size(palette) // 4 * 4], (-1, 4))  # blue, green, red, nothing
+    palette = tf.gather(palette, (2, 1, 0), axis=1)
     pixels = tf.io.decode_bmp(data)
     return tf.cond(bits == 8, lambda: tf.gather(palette, tf.cast(pixels[..., 0], tf.int32)), lambda: pixels[..., :3])
 
@@ -109,13 +110,18 @@ def _turn(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Returns the pixels as viewers show them: `tfrecords.images.orientation.turn_upright`."""
 
     def turned() -> tf.Tensor:
-        shown = tf.cond(
-            tf.reduce_any(orientation == TRANSPOSED), lambda: tf.transpose(pixels, (1, 0, 2)), lambda: pixels
-        )
+        shown = tf.cond(tf.reduce_any(orientation == TRANSPOSED), lambda: _transposed(pixels), lambda: pixels)
         reverse = [tf.reduce_any(orientation == these) for these in (ROWS_REVERSED, COLUMNS_REVERSED)]
         return tf.raw_ops.Reverse(tensor=shown, dims=tf.stack([*reverse, tf.constant(False)]))
 
     return tf.cond(orientation == 1, lambda: pixels, turned)
+
+
+def _transposed(pixels: tf.Tensor) -> tf.Tensor:
+    """Returns pixels with rows and columns exchanged. For `tf.transpose` of uint8, oneDNN logs an error (2.21)."""
+    height, width, channels = tf.unstack(tf.shape(pixels))
+    indices = tf.range(width)[:, tf.newaxis] + tf.range(height) * width
+    return tf.gather(tf.reshape(pixels, (-1, channels)), indices)
 
 
 def _read_orientation(content: tf.Tensor, offset: int, step: Callable[[tf.Tensor], _Step]) -> tf.Tensor:
@@ -196,7 +202,7 @@ def _value(digits: tf.Tensor, big: bool) -> tf.Tensor:
     """Returns the unsigned integer of up to four bytes, int64; big-endian or little-endian."""
     size = digits.shape[0]
     weights = 256 ** tf.range(tf.size(digits, tf.int64)) if size is None else tf.constant(_WEIGHTS[:size], tf.int64)
-    return tf.reduce_sum(tf.cast(digits, tf.int64) * (weights[::-1] if big else weights))
+    return tf.reduce_sum(tf.cast(digits, tf.int64) * (tf.reverse(weights, (0,)) if big else weights))
 
 
 def _equal(digits: tf.Tensor, expected: bytes) -> tf.Tensor:

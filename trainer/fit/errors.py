@@ -31,10 +31,13 @@ def readable(batches: Iterable[Batch], directory: Path, split: str) -> Iterator[
       split: Name of the split, for the error.
 
     Raises:
-      UserError: A batch cannot be read.
+      UserError: A batch cannot be read, or is too large.
     """
     try:
         yield from batches
+    except tf.errors.ResourceExhaustedError as error:
+        rule = "There must be memory for a batch: give a smaller --global-batch-size, or --batch-size of evaluate."
+        raise UserError(rule, _WHERE_IN_TENSORFLOW.sub("", error.message.splitlines()[0])) from error
     except tf.errors.OpError as error:
         # An error in a Python function ends a traceback.
         *_, cause = _PYTHON_ERROR.findall(str(error)) or [_WHERE_IN_TENSORFLOW.sub("", str(error).splitlines()[0])]

@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from tqdm import tqdm
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import remove_partial
-from tfrecords.progress import progress
+from tfrecords.progress import Progress as Shown
+from tfrecords.progress import print_line, progress, silent
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
 from trainer.fit.errors import not_finite_error, readable
@@ -77,9 +77,12 @@ class Training:
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
         self._check_same_step()
         # In a log, lines for the run: short epochs would print hundreds. On a terminal there is a bar per epoch.
-        is_log = devices.cluster.is_chief and not sys.stderr.isatty()
         total = run.config.epochs * self._steps
-        self._lines = progress("train", total, "steps", done=self.step_of_run) if is_log else None
+        self._lines: Shown | None = None
+        if not devices.cluster.is_chief:
+            self._lines = silent()
+        elif not sys.stderr.isatty():
+            self._lines = progress("train", total, "steps", done=self.step_of_run)
         self._clock = Clock(options.checkpoint_minutes, options.checkpoint_steps, self.step_of_run)
 
     def finish(self) -> dict[str, Any]:
@@ -145,34 +148,29 @@ class Training:
         progress = self._progress
         began = time.monotonic() - progress.seconds
         running: tf.Tensor | None = None
-        with self._progress_bar() as bar, profile:
+        with self._shown() as shown, profile:
             for batch in readable(self._batches(), self._directory, _SPLIT):
                 profile.step()
                 result = self._train_step(batch, self._requests())
                 # A step's totals are fetched after the next step was started, so that a GPU need not wait for them.
                 last, running = running, result
-                if last is not None and (totals := self._count(last, bar)) and any(totals.requests):
-                    self._count(running, bar)
+                if last is not None and (totals := self._count(last, shown)) and any(totals.requests):
+                    self._count(running, shown)
                     running = None
                     progress.seconds = time.monotonic() - began
                     self._save()
                     if totals.requests[0]:
                         raise Stopped(self.step_of_run)
             if running is not None:
-                self._count(running, bar)
+                self._count(running, shown)
         progress.seconds = time.monotonic() - began
 
-    def _progress_bar(self) -> Any:
-        return tqdm(
-            total=self._steps,
-            initial=self._progress.step,
-            desc=f"epoch {self._progress.epoch + 1}/{self._run.config.epochs}",
-            unit=" steps",
-            leave=False,
-            mininterval=1.0,
-            # None: only on a terminal.
-            disable=None if self._devices.cluster.is_chief else True,
-        )
+    def _shown(self) -> Shown:
+        """Returns the progress to show of an epoch: none of its own in a log, nor on a host that is not the chief."""
+        if self._lines:
+            return self._lines
+        name = f"epoch {self._progress.epoch + 1}/{self._run.config.epochs}"
+        return progress(name, self._steps, "steps", done=self._progress.step, keep=False)
 
     def _batches(self) -> tf.data.Dataset:
         """Returns this host's part of the remaining steps of the epoch."""
@@ -187,7 +185,7 @@ class Training:
         is_due = self._devices.cluster.is_chief and self._clock.is_due(self.step_of_run + 2)
         return float(self._stop.received is not None), float(is_due)
 
-    def _count(self, result: tf.Tensor, bar: Any) -> StepTotals:
+    def _count(self, result: tf.Tensor, shown: Shown) -> StepTotals:
         """Adds a step's totals to the progress."""
         totals = read_totals(result)
         progress = self._progress
@@ -200,10 +198,8 @@ class Training:
         progress.examples += totals.examples
         progress.step += 1
         share_right = progress.right / progress.examples
-        bar.set_postfix(loss=f"{progress.loss / progress.examples:.3f}", right=f"{share_right:.1%}", refresh=False)
-        bar.update()
-        if self._lines:
-            self._lines.update()
+        shown.note(f"loss={progress.loss / progress.examples:.3f}, right={share_right:.1%}")
+        shown.update()
         return totals
 
     def _end_epoch(self, history: History | None) -> None:
@@ -216,7 +212,7 @@ class Training:
         else:
             with averaged_weights(self._model, self._optimizer):
                 line = epoch_line(progress, self.step_of_run, rate, self._validation.scores())
-                tqdm.write(epoch_text(line, epochs))
+                print_line(epoch_text(line, epochs), sys.stdout)
                 if record_epoch(progress, line, self._run.config):
                     save_weights(self._model, self._run.weights)
         progress.finished = bool(self._devices.gather(float(progress.finished))[0])

@@ -1,11 +1,12 @@
 """End of an epoch: scores on the validation split, the epoch's line of the history, best epoch and early stopping."""
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import keras
-from tqdm import tqdm
 
+from tfrecords.progress import print_line
 from trainer.fit.checkpoint import Progress
 from trainer.fit.errors import readable
 from trainer.input.dataset import split_dataset
@@ -101,7 +102,7 @@ def record_epoch(progress: Progress, line: dict[str, Any], config: TrainConfig) 
     is_last = line["epoch"] == config.epochs
     is_stale = line["epoch"] - progress.best["epoch"] >= config.patience
     if is_stale and not is_last:
-        tqdm.write(f"No better validation score in {config.patience} epochs: stopped early.")
+        print_line(f"No better validation score in {config.patience} epochs: stopped early.", sys.stdout)
     progress.finished = is_last or is_stale
     return is_kept
 

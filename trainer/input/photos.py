@@ -20,8 +20,10 @@ _LONGEST_PATH = 1 << 16
 
 def find_photos(
     names: Iterable[str], stdin: BinaryIO, separator: bytes, left_out: Counter[str] | None = None
-) -> Iterator[Path]:
+) -> Iterator[Path | str]:
     """Yields the pictures that a user names, one at a time. A folder without pictures is yielded itself.
+
+    So is an address, as gs://bucket/a.png in a list: as it was given, since a path would lose a slash.
 
     Folders below a folder are read too, linked ones as well, each once; hidden files and folders are not.
 
@@ -36,13 +38,13 @@ def find_photos(
     """
     for name in names:
         for path in _paths(stdin, separator) if name == "-" else [Path(name)]:
-            if is_folder(path):
+            if isinstance(path, Path) and is_folder(path):
                 yield from _below(path, Counter() if left_out is None else left_out)
             else:
                 yield path
 
 
-def _paths(stdin: BinaryIO, separator: bytes) -> Iterator[Path]:
+def _paths(stdin: BinaryIO, separator: bytes) -> Iterator[Path | str]:
     line = b""
     # A line or a chunk at a time, whichever is shorter, so that each path is yielded as soon as it arrives.
     while piece := stdin.readline(_LONGEST_PATH):
@@ -56,13 +58,14 @@ def _paths(stdin: BinaryIO, separator: bytes) -> Iterator[Path]:
     yield from _named([line], separator)
 
 
-def _named(parts: Iterable[bytes], separator: bytes) -> Iterator[Path]:
-    """Yields the paths of the parts of a list, without the marks that Windows adds and that are in no file's name."""
+def _named(parts: Iterable[bytes], separator: bytes) -> Iterator[Path | str]:
+    """Yields what the parts of a list name, without the marks that Windows adds and that are in no file's name."""
     for part in parts:
         if separator == b"\n" and not os.path.lexists(part):
             part = part.removeprefix(codecs.BOM_UTF8).removesuffix(b"\r")
         if part:
-            yield Path(os.fsdecode(part))
+            name = os.fsdecode(part)
+            yield name if "://" in name else Path(name)
 
 
 def _below(folder: Path, left_out: Counter[str]) -> Iterator[Path]:

@@ -15,7 +15,7 @@ def run_directory(name: str) -> Path:
     """Returns the run directory for a name: a path, or `pretrained` for the package's own.
 
     Raises:
-      UserError: The name is an address.
+      UserError: The name is an address, or empty.
     """
     refuse_address(name)
     return DIRECTORY if name == NAME else Path(name)
@@ -33,4 +33,4 @@ def chosen_run(name: str | None) -> Run:
     if name is None:
         source = f"the weights of the package, trained on synthetic pictures only (see {CARD})"
         print(f"Using {source}; use --run-dir for a model of your own.", file=sys.stderr)
-    return Run.load(run_directory(name or NAME))
+    return Run.load(run_directory(NAME if name is None else name))

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
+from tfrecords.files.purpose import why_not
 from tfrecords.typed_json import parse_object, shorten
 from trainer.run.cut import Cut, check_cut, cut_of, differences
 from trainer.run.directory import CONFIG, HISTORY
@@ -65,7 +66,8 @@ def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = No
       OSError: A file cannot be read.
     """
     if not (run_dir / CONFIG).is_file():
-        raise UserError(f"{run_dir} is not a run directory: it has no config.json; `{TRAIN}` creates one.", run_dir)
+        reason = why_not(run_dir, CONFIG)
+        raise UserError(f"{run_dir} is not a run directory: {reason}; `{TRAIN}` creates one.", run_dir)
     if data_dir is not None and not data_dir.is_dir():
         raise UserError("--data must be an existing dataset directory.", data_dir)
     config = _read_object(run_dir / CONFIG)

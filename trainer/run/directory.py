@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
+from tfrecords.files.purpose import why_not
 from tfrecords.images.crop import CropSpec
 from tfrecords.typed_json import Rule, from_json, one_of, parse_object
 from trainer.run.config import AugmentConfig, TrainConfig, present_names
@@ -62,9 +63,8 @@ class Run:
         """
         path = directory / CONFIG
         if not path.is_file():
-            raise UserError(
-                f"{directory} is not a run directory: it has no {CONFIG}. `python -m trainer train` makes one."
-            )
+            reason = why_not(directory, CONFIG)
+            raise UserError(f"{directory} is not a run directory: {reason}. `python -m trainer train` makes one.")
         content = _with_defaults(parse_object(path.read_bytes(), str(path)), str(path))
         config = from_json(TrainConfig, {name: content[name] for name in TrainConfig().to_dict()}, str(path))
         facts = from_json(_Facts, {"image_shape": content.get("image_shape")}, str(path))

@@ -46,7 +46,8 @@ class Settings:
         given = {name: flags[name] for name in settings_of(cls) if name in flags}
         values = {**(_read_file(file) if file else {}), **given}
         for name in (*_PATHS, "init"):
-            refuse_address(str(values.get(name, "")))
+            if values.get(name) is not None:
+                refuse_address(str(values[name]))
         for name in _PATHS:
             if name not in values:
                 raise UserError(f"--{name.replace('_', '-')} is required, as a flag or in the file of --config.")

@@ -6,18 +6,22 @@ from pathlib import Path
 import keras
 
 from tfrecords.errors import UserError
-from tfrecords.files.publish import atomic_path
+from tfrecords.files.publish import atomic_path, reserve
 from tfrecords.typed_json import shorten
 from trainer.models import build_model
 from trainer.pretrained import run_directory
 from trainer.run.cut import Cut, check_cut, run_cut
 from trainer.run.directory import WEIGHTS, Run
 
+_HEADER_BYTES = 1 << 20
+"""Bytes that a file has at most besides its weights: names and HDF5's tables."""
+
 
 def save_weights(model: keras.Model, path: Path) -> None:
     """Writes the weights atomically to `path`, which must end in `.weights.h5`."""
     # Keras requires the suffix; the temporary path has it too.
     with atomic_path(path, sole_writer=True) as temporary:
+        reserve(temporary, sum(weight.numpy().nbytes for weight in model.weights) + _HEADER_BYTES)
         model.save_weights(temporary)
 
 

@@ -4,8 +4,7 @@ import json
 import sys
 from typing import Any
 
-from tqdm import tqdm
-
+from tfrecords.progress import print_line
 from trainer.scoring.decode import Predictions
 
 
@@ -59,7 +58,7 @@ class PredictionPrinter:
             lines = [_as_json(row) for row in rows]
         else:
             lines = self._table(rows)
-        tqdm.write("\n".join(lines), file=sys.stdout)
+        print_line("\n".join(lines), sys.stdout)
         sys.stdout.flush()
         self.count += len(rows)
 

@@ -1,0 +1,62 @@
+"""Folders that are not what a command needs, and folders of another purpose that it must not write into."""
+
+from pathlib import Path
+
+import pytest
+
+import streetdigits
+from tfrecords.cli import main
+from tfrecords.errors import UserError
+from tfrecords.files.purpose import check_purpose, why_not
+
+
+def test_the_reason_is_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert why_not(tmp_path, "manifest.json") == "it has no manifest.json"
+    assert why_not(tmp_path / "file", "manifest.json") == "it is a file"
+    assert why_not(str(tmp_path / "none"), "manifest.json") == "it does not exist"
+    assert why_not("memory://bucket/none", "manifest.json") == "it has no manifest.json"
+
+
+@pytest.mark.parametrize(
+    ("mark", "purpose"),
+    [
+        ("manifest.json", "a dataset"),
+        (".prepare", "a dataset"),
+        ("config.json", "a run"),
+        ("train/digitStruct.mat", "pictures"),
+        ("saved_model.pb", "a SavedModel"),
+    ],
+)
+def test_a_folder_keeps_its_purpose(tmp_path: Path, mark: str, purpose: str) -> None:
+    (tmp_path / "own" / mark).parent.mkdir(parents=True)
+    (tmp_path / "own" / mark).touch()
+    check_purpose("--output", tmp_path / "own", purpose)
+    for other in {"a dataset", "a run", "pictures", "a SavedModel"} - {purpose}:
+        with pytest.raises(UserError, match=rf"^--output must be another folder than one of {purpose}\. Received: "):
+            check_purpose("--output", tmp_path / "own", other)
+    check_purpose("--output", tmp_path, "a run")
+    check_purpose("--output", tmp_path / "new" / "folder", "a run")
+    with pytest.raises(UserError, match=rf"^--output must be a folder, or a place for a new one\. .*/own/{mark}$"):
+        check_purpose("--output", tmp_path / "own" / mark / "new", purpose)
+
+
+@pytest.mark.parametrize(
+    ("argv", "purpose"),
+    [
+        (["sample", "--count", "2", "--output", "{records}"], "a dataset"),
+        (["sample", "--count", "2", "--output", "{untrained}"], "a run"),
+        (["download", "--output", "{records}"], "a dataset"),
+        (["train", "--data", "{records}", "--run-dir", "{records}"], "a dataset"),
+        (["train", "--data", "{records}", "--run-dir", "{drawn}"], "pictures"),
+    ],
+)
+def test_no_command_writes_into_another_s_folder(
+    argv: list[str], purpose: str, records: Path, drawn: Path, untrained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {"records": records, "drawn": drawn, "untrained": untrained}
+    before = [sorted(folder.rglob("*")) for folder in folders.values()]
+    assert main("streetdigits", "", streetdigits.COMMANDS, [word.format(**folders) for word in argv]) == 1
+    error = capsys.readouterr().err
+    assert f"must be another folder than one of {purpose}. Received: " in error and error.count("\n") == 1
+    assert before == [sorted(folder.rglob("*")) for folder in folders.values()]
