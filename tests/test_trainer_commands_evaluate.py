@@ -17,13 +17,13 @@ def _evaluate(*options: object) -> int:
     return main("trainer", "", COMMANDS, ["evaluate", *map(str, options)])
 
 
-@pytest.mark.parametrize("name", ["batch-size", "crops"])
-@pytest.mark.parametrize("value", [0, -1])
-def test_none_of_something_is_refused(
-    records: Path, untrained: Path, capsys: pytest.CaptureFixture[str], name: str, value: int
+@pytest.mark.parametrize(("name", "most"), [("batch-size", 1 << 20), ("crops", 1000)])
+def test_none_and_far_too_many_of_something_are_refused(
+    records: Path, untrained: Path, capsys: pytest.CaptureFixture[str], name: str, most: int
 ) -> None:
-    assert _evaluate("--run-dir", untrained, "--data", records, f"--{name}", value) == 1
-    assert capsys.readouterr().err == f"error: --{name} must be at least 1. Received: {value}\n"
+    for value in (0, -1, most + 1):
+        assert _evaluate("--run-dir", untrained, "--data", records, f"--{name}", value) == 1
+        assert capsys.readouterr().err == f"error: --{name} must be 1..{most}. Received: {value}\n"
 
 
 def test_the_pretrained_weights_are_scored_beside_the_dataset(

@@ -38,6 +38,9 @@ per example) to the run directory, or to --output together with the run's
 config.json. `python -m trainer report` shows them.
 """
 
+_MOST_CROPS = 1000
+_LARGEST_BATCH = 1 << 20
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
@@ -70,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the run or the dataset cannot be used.
       OSError: A file cannot be read or written.
     """
-    for name in ("crops", "batch_size"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name.replace('_', '-')} must be at least 1.", getattr(args, name))
+    for name, most in (("crops", _MOST_CROPS), ("batch_size", _LARGEST_BATCH)):
+        if not 1 <= getattr(args, name) <= most:
+            raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
     trained = chosen_run(args.run_dir)
     records = Records.open(args.data)
     records.manifest.split(args.split)
