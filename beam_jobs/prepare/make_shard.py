@@ -98,7 +98,7 @@ def picture_examples(
         raise RejectedError("crop", "box_outside", f"{key}: {error}") from error
     sizes = config.crop.crop_size, config.image_size(row.split)
     yield from _cut(picture, box, annotation.digits, annotation.boxes, _windows(f"{key}#", row.split, config), sizes)
-    if has_background(key, config.seed, config.backgrounds):
+    if config.backgrounds and has_background(key, config.seed, config.backgrounds):
         beside = background_box(key, config.seed, annotation.boxes, height, width)
         if beside:
             yield from _cut(picture, beside, (), (), _windows(f"{key}#background", row.split, config), sizes)

@@ -10,7 +10,11 @@ from collections.abc import Iterator
 import apache_beam as beam
 import apache_beam.runners.portability.fn_api_runner.fn_runner  # imported here, so that no clock counts it
 
-import beam_jobs.prepare.transforms  # noqa: F401  (for the same reason)
+# For the same reason: the command imports them when its options are checked.
+import beam_jobs.prepare.monitoring
+import beam_jobs.prepare.split_warnings
+import beam_jobs.prepare.transforms
+import beam_jobs.sources.svhn.source  # noqa: F401
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation, RejectedError
 from beam_jobs.prepare.load_picture import PictureRow, load
