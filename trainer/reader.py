@@ -135,7 +135,7 @@ def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> NDArray[
       OSError: The file cannot be read.
     """
     if is_folder(path):
-        next(path.iterdir(), None)  # raises where the folder cannot be read
+        os.scandir(path).close()  # raises where the folder cannot be read
         raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(ENDINGS))}).")
     return _cut(path.read_bytes(), boxes, crop, str(path))
 
