@@ -395,7 +395,7 @@ def test_a_large_picture_without_a_box_is_warned_of(
     for name, width in (("a.png", 501), ("b.jpg", 500), ("c.png", 900)):
         Image.new("RGB", (width, 20)).save(tmp_path / name)
     assert predict(tmp_path) == 0
-    assert "warning: 2 pictures are larger than 500 pixels and were read as if" in capsys.readouterr().err
+    assert "warning: what is larger than 500 pixels (2 of 3) was read as if" in capsys.readouterr().err
     assert predict(tmp_path / "c.png", "--box", "3,3,40,10") == 0
     assert capsys.readouterr().err == "Read 1 of 1 pictures.\n"
 

@@ -110,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
     if left_out:
         print(left_out_line(left_out), file=sys.stderr)
     if large:
-        rule = "read as if the number filled them; give --box X,Y,W,H where it is a part of the picture."
-        print(f"warning: {large:,} pictures are larger than {_LARGE} pixels and were {rule}", file=sys.stderr)
+        rule = "was read as if the number filled it; give --box X,Y,W,H where the number is a part of the picture."
+        print(f"warning: what is larger than {_LARGE} pixels ({large:,} of {printer.count:,}) {rule}", file=sys.stderr)
     elif empty and not boxes:
         rule = "found; give --box X,Y,W,H where one is a small part of the picture."
         print(f"note: in {empty:,} of {printer.count:,} pictures no number was {rule}", file=sys.stderr)
