@@ -85,7 +85,7 @@ class Reader:
         if isinstance(picture, str | PathLike):
             image = read_image(Path(picture), boxes, self.run.crop)
         else:
-            image = _cut(picture, boxes, self.run.crop)
+            image = cut_image(_pixels(picture), boxes, self.run.crop)
         predictions = self.predict(image[None])
         digits = predictions.digits[0, : predictions.length[0]]
         return Prediction(predictions.texts[0], float(predictions.confidence[0]), tuple(map(int, digits)))
@@ -122,37 +122,62 @@ def number_box(left: float, top: float, width: float, height: float) -> Bounding
     return BoundingBox(top, left, top + height, left + width)
 
 
-def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> NDArray[np.uint8]:
-    """Returns the model's image of a photo: (record_size, record_size, 3) uint8, cut out as for its records.
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Returns the pixels of a photo as viewers show it: (height, width, 3) uint8 RGB, which may be read-only.
+
+    Raises:
+      UserError: The file is not a picture.
+      OSError: The file cannot be read.
+    """
+    from tfrecords.images.decode import decode_picture
+
+    if is_folder(path):
+        os.scandir(path).close()  # raises where the folder cannot be read
+        raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(ENDINGS))}).")
+    return decode_picture(path.read_bytes(), str(path))
+
+
+def cut_image(
+    picture: NDArray[np.uint8], boxes: list[BoundingBox], crop: CropSpec, name: str = "picture"
+) -> NDArray[np.uint8]:
+    """Returns the model's image of a picture: (record_size, record_size, 3) uint8, cut out as for its records.
 
     Args:
-      path: Picture file.
+      picture: Pixels, (height, width, 3) uint8 RGB.
       boxes: Box of the number; none for the complete picture.
       crop: How images are cut out of pictures.
+      name: Name of the picture in error messages.
+
+    Raises:
+      UserError: The box lies outside the picture.
+    """
+    from tfrecords.images.decode import evaluation_view
+
+    try:
+        return evaluation_view(picture, boxes, crop)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
+
+
+def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> NDArray[np.uint8]:
+    """Returns the model's image of a photo, as `cut_image` does of its pixels.
 
     Raises:
       UserError: The file is not a picture, or the box lies outside it.
       OSError: The file cannot be read.
     """
-    if is_folder(path):
-        os.scandir(path).close()  # raises where the folder cannot be read
-        raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(ENDINGS))}).")
-    return _cut(path.read_bytes(), boxes, crop, str(path))
+    return cut_image(read_picture(path), boxes, crop, str(path))
 
 
-def _cut(
-    picture: bytes | NDArray[np.uint8], boxes: list[BoundingBox], crop: CropSpec, name: str = "picture"
-) -> NDArray[np.uint8]:
-    from tfrecords.images.decode import decode_picture, evaluation_view
+def _pixels(picture: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns the pixels of a picture that is given as a file's bytes, or as pixels, which are checked."""
+    from tfrecords.images.decode import decode_picture
 
     if isinstance(picture, bytes):
-        picture = decode_picture(picture, name)
-    elif not isinstance(picture, np.ndarray):
+        return decode_picture(picture, "picture")
+    if not isinstance(picture, np.ndarray):
         raise UserError("A picture must be a path, bytes or an array of pixels.", type(picture).__name__)
-    elif picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         rule = "An array of pixels must be (height, width, 3) uint8."
         raise UserError(rule, f"{picture.shape} {picture.dtype}")
-    try:
-        return evaluation_view(picture, boxes, crop)
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from error
+    return picture

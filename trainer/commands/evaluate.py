@@ -18,6 +18,7 @@ from tfrecords.typed_json import parse_object
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import DIRECTORY, NAME, chosen_run
+from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
 from trainer.run.directory import CONFIG, Run, path_beside, write_json
 from trainer.run.evaluations import EvaluationFiles
@@ -39,7 +40,6 @@ config.json. `python -m trainer report` shows them.
 """
 
 _MOST_CROPS = 1000
-_LARGEST_BATCH = 1 << 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the run or the dataset cannot be used.
       OSError: A file cannot be read or written.
     """
-    for name, most in (("crops", _MOST_CROPS), ("batch_size", _LARGEST_BATCH)):
+    for name, most in (("crops", _MOST_CROPS), ("batch_size", MOST_EXAMPLES)):
         if not 1 <= getattr(args, name) <= most:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
     trained = chosen_run(args.run_dir)

@@ -17,7 +17,7 @@ from tfrecords.progress import print_line, progress, silent
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import find_photos, is_folder, left_out_line
 from trainer.pretrained import chosen_run
-from trainer.reader import Reader, number_box, read_image
+from trainer.reader import Reader, cut_image, number_box, read_picture
 from trainer.run.directory import Run
 from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
@@ -98,13 +98,13 @@ def run(args: argparse.Namespace) -> int:
     is_short = total is not None and total <= args.batch_size
     with silent() if is_short else progress("predict", total, "pictures", keep=False) as shown:
         while batch := list(itertools.islice(pairs, args.batch_size)):
-            names, images = _read_images(batch, chosen.crop)
+            names, images, above = _read_images(batch, chosen.crop)
             if images:
                 predictions = reader().predict(np.stack(images))
                 printer.write([prediction_json(name, predictions, index) for index, name in enumerate(names)])
                 empty += predictions.texts.count("")
             failed += len(batch) - len(images)
-            large += sum(box is None and _is_large(path) for path, box in batch)
+            large += above
             shown.update(len(batch))
     printer.close()
     if left_out:
@@ -125,17 +125,6 @@ def _load(run: Run) -> Reader:
     with ending_at_once():
         start_tensorflow()
     return Reader(run)
-
-
-def _is_large(path: Path | str) -> bool:
-    """Returns whether a photo is so large that it probably shows more than a number; False if it cannot be read."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            return max(picture.size) > _LARGE
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
 
 
 def parse_box(text: str) -> BoundingBox:
@@ -163,15 +152,20 @@ def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
 
 def _read_images(
     batch: list[tuple[Path | str, BoundingBox | None]], crop: CropSpec
-) -> tuple[list[str], list[np.ndarray]]:
-    """Returns name and image of each photo that can be read, and prints an error for each other one."""
-    names, images = [], []
+) -> tuple[list[str], list[np.ndarray], int]:
+    """Returns name and image of each photo that can be read, and prints an error for each other one.
+
+    The third value is how many of them are large and have no box.
+    """
+    names, images, large = [], [], 0
     for path, box in batch:
         try:
             refuse_address(str(path))
-            images.append(read_image(Path(path), [box] if box else [], crop))
+            picture = read_picture(Path(path))
+            images.append(cut_image(picture, [box] if box else [], crop, str(Path(path))))
+            large += box is None and max(picture.shape) > _LARGE
             # A name that is not UTF-8 cannot be printed.
             names.append(str(path).encode(errors="backslashreplace").decode())
         except (UserError, OSError) as error:
             print_line(f"error: {one_line(error)}")
-    return names, images
+    return names, images, large

@@ -20,7 +20,9 @@ mixed_float16 is not among them: its small exponents require loss scaling, which
 bfloat16 has float32's range and does without.
 """
 
-_MOST_EPOCHS, _MOST_EXAMPLES = 1_000_000, 1 << 20
+_MOST_EPOCHS = 1_000_000
+MOST_EXAMPLES = 1 << 20
+"""Largest number of examples in a batch."""
 _MOST_MINUTES = 35_000
 """Longest time to wait for hosts: TensorFlow counts it in milliseconds of 32 bits."""
 _TRAINING = "model and training"
@@ -101,7 +103,7 @@ class TrainConfig:
         """Checks the values."""
         for name in ("epochs", "global_batch_size", "patience"):
             _check(getattr(self, name) >= 1, f"{name} must be at least 1.", getattr(self, name))
-        for name, most in (("epochs", _MOST_EPOCHS), ("global_batch_size", _MOST_EXAMPLES)):
+        for name, most in (("epochs", _MOST_EPOCHS), ("global_batch_size", MOST_EXAMPLES)):
             _check(getattr(self, name) <= most, f"{name} must be at most {most}.", getattr(self, name))
         for name in ("warmup_epochs", "weight_decay"):
             _check(getattr(self, name) >= 0, f"{name} must be at least 0.", getattr(self, name))
