@@ -1,4 +1,4 @@
-"""The annotation of one picture, and the dead letter of a picture that cannot be used."""
+"""The annotation of one number in a picture, and the dead letter of what cannot be used."""
 
 import pickle
 import zlib
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
+
+NO_ANNOTATION = "no_annotation"
+"""Reason of a picture that is there and has no label. It is no fault: such pictures never fail a job."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +37,44 @@ class RejectedError(UserError):
 
 @dataclass(frozen=True)
 class Annotation:
-    """All digits of one source picture.
+    """One number in a source picture: its text, and where it is.
 
     Attributes:
       subset: Name of the subset as published: train, test, extra.
-      name: Name of the picture's file in its subset's folder.
-      index: Position in the source's order, from 0.
-      digits: Digits, 0..9 each, in reading order.
-      boxes: Boxes of the digits, in the same order, in the picture's pixels.
+      name: Name of the picture, unique in its subset: most often the path of its file, relative, with `/`.
+      index: Position in the source's order, from 0: that of the entry in its subset.
+      text: Number, in reading order. It is checked against the dataset's alphabet and longest length by `prepare`.
+      boxes: Box of each character, in the order of `text`, in the picture's pixels; empty if they are not known.
       dead: Reason for the rejection of the annotation, or None.
+      box: Box of the complete number, where the characters' boxes are not known; None for the complete picture.
+      part: Position of the number among those of its picture, from 1; 0 if it is the only one.
+      others: Boxes of the other numbers in the picture.
     """
 
     subset: str
     name: str
     index: int
-    digits: tuple[int, ...]
-    boxes: tuple[BoundingBox, ...]
+    text: str
+    boxes: tuple[BoundingBox, ...] = ()
     dead: DeadLetter | None = None
+    box: BoundingBox | None = None
+    part: int = 0
+    others: tuple[BoundingBox, ...] = ()
+
+    @property
+    def picture(self) -> str:
+        """Subset and picture: `train/123.png`."""
+        return f"{self.subset}/{self.name}"
 
     @property
     def key(self) -> str:
-        """Subset and picture: `train/123.png`."""
-        return f"{self.subset}/{self.name}"
+        """Subset, picture and, if the picture has several numbers, the part: `train/123.png`, `train/456.png@2`."""
+        return f"{self.picture}@{self.part}" if self.part else self.picture
+
+    @property
+    def placed(self) -> tuple[BoundingBox, ...]:
+        """Boxes that the crop must hold: the characters', or the number's; empty for the complete picture."""
+        return self.boxes or ((self.box,) if self.box else ())
 
 
 def pack(annotations: list[Annotation]) -> bytes:

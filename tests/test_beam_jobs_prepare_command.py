@@ -21,6 +21,7 @@ from beam_jobs.prepare.monitoring import read_metrics
 from beam_jobs.prepare.output_lock import lock_output
 from beam_jobs.prepare.plan import make_plan
 from beam_jobs.prepare.runner import parse_beam_options
+from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.svhn.source import SOURCE
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tests.examples import assert_equal_examples
@@ -29,6 +30,7 @@ from tfrecords import Manifest
 from tfrecords.cli import main
 from tfrecords.commands.validate import find_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS
+from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window
 from tfrecords.images.decode import cut
 
@@ -181,7 +183,7 @@ def test_bad_pictures_become_dead_letters_and_the_others_records(tmp_path: Path)
 
 def test_the_job_counts_what_the_manifest_states(tmp_path: Path) -> None:
     output = tmp_path / "records"
-    subsets = SOURCE.find_subsets(_broken(tmp_path / "photos"), ())
+    subsets = SOURCE.find_subsets(Input(Place(_broken(tmp_path / "photos"))), SourceOptions())
     plan = make_plan(PrepareConfig(max_dead_fraction=1.0), subsets, str(output))
     with lock_output(plan, overwrite=False):
         Path(plan.scratch, "progress").mkdir()

@@ -14,13 +14,14 @@ from beam_jobs.prepare.assign import Fractions, split_of
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.plan import make_plan
 from beam_jobs.prepare.split_warnings import few_validation_pictures, shared_pictures
-from beam_jobs.sources.base import Subset, published_split
+from beam_jobs.sources.base import Input, SourceOptions, Subset, published_split
 from beam_jobs.sources.svhn.source import SOURCE
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords import Manifest
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import SplitInfo
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 
 KEYS = [f"train/{number}.png" for number in range(1, 1001)]
 
@@ -157,24 +158,26 @@ def test_folders_are_read_by_their_names_in_any_case(
         subset(tmp_path / name)
     (tmp_path / "notes").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    found = SOURCE.find_subsets(tmp_path, tuple(filter(None, wanted.split(","))))
+    found = SOURCE.find_subsets(Input(Place(tmp_path), tuple(filter(None, wanted.split(",")))), SourceOptions())
     assert [each.name for each in found] == read.split()
-    assert [path.name for path in SOURCE.unread_folders(tmp_path, found)] == unread.split()
+    assert [Path(path).name for path in SOURCE.unread(Input(Place(tmp_path)), found, SourceOptions())] == unread.split()
 
 
 def test_a_link_to_a_folder_is_read(subset: Callable[[Path], None], tmp_path: Path) -> None:
     subset(tmp_path / "elsewhere" / "one")
     (tmp_path / "input").mkdir()
     (tmp_path / "input" / "val").symlink_to(tmp_path / "elsewhere" / "one")
-    (found,) = SOURCE.find_subsets(tmp_path / "input", ())
-    assert (found.name, found.folder) == ("val", str(tmp_path / "input" / "val"))
+    (found,) = SOURCE.find_subsets(Input(Place(tmp_path / "input")), SourceOptions())
+    assert (found.name, found.path) == ("val", str(tmp_path / "input" / "val"))
 
 
 def test_a_folder_below_a_subset_is_left_out_too(subset: Callable[[Path], None], tmp_path: Path) -> None:
     subset(tmp_path / "photos")
     subset(tmp_path / "photos" / "val")
-    found = SOURCE.find_subsets(tmp_path / "photos", ())
-    assert SOURCE.unread_folders(tmp_path / "photos", found) == (tmp_path / "photos" / "val",)
+    found = SOURCE.find_subsets(Input(Place(tmp_path / "photos")), SourceOptions())
+    assert SOURCE.unread(Input(Place(tmp_path / "photos")), found, SourceOptions()) == (
+        str(tmp_path / "photos" / "val"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ def test_folders_that_cannot_be_read_are_refused(
     for name in folders.split():
         subset(tmp_path / name)
     with pytest.raises(UserError) as error:
-        SOURCE.find_subsets(tmp_path, tuple(filter(None, wanted.split(","))))
+        SOURCE.find_subsets(Input(Place(tmp_path), tuple(filter(None, wanted.split(",")))), SourceOptions())
     assert message in str(error.value)
 
 

@@ -16,9 +16,10 @@ from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
 from beam_jobs.sources import SOURCES, load_source
-from beam_jobs.sources.base import Subset
+from beam_jobs.sources.base import Input, SourceOptions, Subset
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags, setting
 from tfrecords.interrupts import ending_at_once
 
@@ -128,10 +129,11 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
 def _find_subsets(job: PrepareJob) -> tuple[Subset, ...]:
     """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
     source = load_source(job.source)
-    subsets = source.find_subsets(job.input, job.subset_names)
-    unread = () if job.subset_names else source.unread_folders(job.input, subsets)
+    given, options = Input(Place(job.input), job.subset_names), SourceOptions()
+    subsets = source.find_subsets(given, options)
+    unread = () if job.subset_names else source.unread(given, subsets, options)
     if unread:
-        names = ", ".join(map(str, unread))
+        names = ", ".join(unread)
         _warn(f"not read, although annotations are there: {names} (--subsets chooses, or give one as --input)")
     return subsets
 

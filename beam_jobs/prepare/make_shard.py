@@ -15,7 +15,8 @@ from tfrecords.files.framing import frame
 from tfrecords.images.crop import BoundingBox, Offset, boxes_in_windows, crop_box, window
 from tfrecords.images.decode import cut
 from tfrecords.record.codec import encode_in_parts
-from tfrecords.record.schema import DigitExample, pad_digits
+from tfrecords.record.labels import Labels
+from tfrecords.record.schema import DigitExample
 
 
 def make_shard(
@@ -97,17 +98,17 @@ def picture_examples(
     except UserError as error:
         raise RejectedError("crop", "box_outside", f"{key}: {error}") from error
     sizes = config.crop.crop_size, config.image_size(row.split)
-    yield from _cut(picture, box, annotation.digits, annotation.boxes, _windows(f"{key}#", row.split, config), sizes)
+    yield from _cut(picture, box, annotation.text, annotation.boxes, _windows(f"{key}#", row.split, config), sizes)
     if config.backgrounds and has_background(key, config.seed, config.backgrounds):
         beside = background_box(key, config.seed, annotation.boxes, height, width)
         if beside:
-            yield from _cut(picture, beside, (), (), _windows(f"{key}#background", row.split, config), sizes)
+            yield from _cut(picture, beside, "", (), _windows(f"{key}#background", row.split, config), sizes)
 
 
 def _cut(
     picture: NDArray[np.uint8],
     box: BoundingBox,
-    digits: tuple[int, ...],
+    text: str,
     boxes: tuple[BoundingBox, ...],
     windows: list[tuple[str, Offset]],
     sizes: tuple[int, int],
@@ -116,14 +117,14 @@ def _cut(
     crop_size, size = sizes
     crop = cut(picture, box, crop_size)
     placed = boxes_in_windows(boxes, box, crop_size, [offset for _, offset in windows])
-    padded = pad_digits(digits)
+    padded = Labels().digits(text)
     crop_edges, source_size = np.array(box, np.int64), np.array(picture.shape[:2], np.int64)
     for (key, offset), window_boxes in zip(windows, placed, strict=True):
         yield DigitExample(
             key=key,
             image=window(crop, offset, size),
             digits=padded,
-            length=len(digits),
+            length=len(text),
             crop_box=crop_edges,
             jitter_offset=np.array(offset, np.int64),
             source_size=source_size,

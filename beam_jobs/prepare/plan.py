@@ -110,7 +110,7 @@ def make_plan(
         if pictures
     }
     if not examples:
-        raise UserError("The annotations must name at least one picture.", ", ".join(s.folder for s in subsets))
+        raise UserError("The annotations must name at least one picture.", ", ".join(s.path for s in subsets))
     per_shard = config.examples_per_shard
     if config.shards:
         per_shard = math.ceil(max(examples.values()) / config.shards)

@@ -19,6 +19,7 @@ from beam_jobs.prepare.plan import Plan, Range
 from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.publish_shard import ShardResult, find_complete_shard, publish_shard
 from beam_jobs.sources import load_source
+from beam_jobs.sources.base import SourceOptions
 
 ShardKey = tuple[str, int]
 """Split and index of a shard."""
@@ -143,7 +144,9 @@ def _parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, by
     config = plan.config
     shards: defaultdict[ShardKey, list[Annotation]] = defaultdict(list)
     source = load_source(config.source)
-    for annotation in source.read_annotations(entries.subset, entries.start, entries.stop, config.digit_order):
+    for annotation in source.read_annotations(
+        entries.subset, entries.start, entries.stop, config.digit_order, SourceOptions()
+    ):
         split = split_of(annotation.subset, annotation.key, config.seed, config.fractions)
         shards[split, shard_of(annotation.key, config.seed, plan.shards[split])].append(annotation)
     for key, annotations in shards.items():

@@ -1,4 +1,4 @@
-"""Readers of published formats. `SOURCES` lists them by the name of `--source`; `load_source` imports one."""
+"""Readers of formats of labelled pictures: `SOURCES` lists them by the name of `--source`."""
 
 import importlib
 
@@ -7,7 +7,9 @@ from tfrecords.errors import UserError
 
 __all__ = ["SOURCES", "load_source"]
 
-SOURCES = {"svhn": "beam_jobs.sources.svhn.source"}
+SOURCES = {
+    "svhn": "beam_jobs.sources.svhn.source",
+}
 """Module of each source by name; its `SOURCE` is the reader."""
 
 

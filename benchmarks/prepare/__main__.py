@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.svhn.digit_struct import FILE_NAME
 from beam_jobs.sources.svhn.source import SOURCE
 from benchmarks.common.own_process import choose, fastest
@@ -25,6 +26,7 @@ from benchmarks.prepare.job import Job
 from benchmarks.prepare.make_input import count_pictures, make_input, warm
 from benchmarks.prepare.ways import WAYS, Measured, measure
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 
 Rows = dict[str, Measured]
 
@@ -172,8 +174,8 @@ def targets(rows: Rows) -> list[str]:
 
 def _compare_parsers(source: Path) -> str:
     """Returns a line with the speeds of both parsers of annotations, measured in this process."""
-    subset = SOURCE.find_subsets(source, ())[0]
-    path = Path(subset.folder, FILE_NAME)
+    subset = SOURCE.find_subsets(Input(Place(source)), SourceOptions())[0]
+    path = Path(subset.path, FILE_NAME)
     few = min(_PARSED_AS_USUAL, subset.entries)
     naive = speed(read_as_usual, path, few, 1)
     bulk = speed(read_in_bulk, path, subset.entries, 3)

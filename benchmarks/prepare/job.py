@@ -17,9 +17,10 @@ from beam_jobs.annotation import Annotation
 from beam_jobs.prepare.assign import shard_of, split_of
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import Plan, make_plan
-from beam_jobs.sources.base import Subset
+from beam_jobs.sources.base import Input, SourceOptions, Subset
 from beam_jobs.sources.svhn.source import SOURCE
 from tfrecords.files.framing import FRAMING_BYTES
+from tfrecords.files.place import Place
 
 _HEADER_BYTES = 12
 
@@ -47,7 +48,7 @@ class Job:
 
     def _subsets(self) -> Iterator[Subset]:
         left = self.pictures
-        for subset in SOURCE.find_subsets(Path(self.input), ()):
+        for subset in SOURCE.find_subsets(Input(Place(Path(self.input))), SourceOptions()):
             if left:
                 yield replace(subset, entries=min(subset.entries, left))
             left -= min(subset.entries, left)
@@ -55,7 +56,7 @@ class Job:
     def annotations(self) -> Iterator[Annotation]:
         """Yields the annotations of all pictures."""
         for subset in self.plan.subsets:
-            yield from SOURCE.read_annotations(subset, 0, subset.entries, self.plan.config.digit_order)
+            yield from SOURCE.read_annotations(subset, 0, subset.entries, self.plan.config.digit_order, SourceOptions())
 
     def split_of(self, annotation: Annotation) -> str:
         """Returns the split that prepare assigns a picture to."""
@@ -78,7 +79,7 @@ class Job:
 
     @cached_property
     def _folders(self) -> dict[str, str]:
-        return {subset.name: subset.folder for subset in self.plan.subsets}
+        return {subset.name: subset.path for subset in self.plan.subsets}
 
     def write(self, key: tuple[str, int], records: list[bytes]) -> None:
         """Writes a shard's framed records with one open and one call."""

@@ -11,10 +11,12 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from beam_jobs.annotation import Annotation
+from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.svhn.digit_struct import FILE_NAME, count_entries
 from beam_jobs.sources.svhn.source import SOURCE
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.progress import progress_of
 
 _READ_BYTES = 1 << 20
@@ -22,7 +24,7 @@ _READ_BYTES = 1 << 20
 
 def count_pictures(folder: Path) -> int:
     """Returns the number of pictures in the annotations of all subsets of a folder."""
-    return sum(subset.entries for subset in SOURCE.find_subsets(folder, ()))
+    return sum(subset.entries for subset in SOURCE.find_subsets(Input(Place(folder)), SourceOptions()))
 
 
 def make_input(source: Path, target: Path, pictures: int) -> Path:
@@ -60,10 +62,10 @@ def make_input(source: Path, target: Path, pictures: int) -> Path:
 
 def _usable(source: Path) -> Iterator[tuple[Path, Annotation]]:
     """Yields the pictures that have a digit, with their annotations."""
-    for subset in SOURCE.find_subsets(source, ()):
-        for annotation in SOURCE.read_annotations(subset, 0, subset.entries, "stored"):
+    for subset in SOURCE.find_subsets(Input(Place(source)), SourceOptions()):
+        for annotation in SOURCE.read_annotations(subset, 0, subset.entries, "stored", SourceOptions()):
             if annotation.digits:
-                yield Path(subset.folder, annotation.name), annotation
+                yield Path(subset.path, annotation.name), annotation
 
 
 def _link(path: Path, new: Path) -> None:
@@ -82,8 +84,8 @@ def _boxes(annotation: Annotation) -> list[DigitBox]:
 
 def warm(folder: Path) -> None:
     """Reads every file of an input once, so that the first way finds the files in memory as the others do."""
-    for subset in SOURCE.find_subsets(folder, ()):
-        for entry in progress_of(os.scandir(subset.folder), "reading", subset.entries + 1, "files"):
+    for subset in SOURCE.find_subsets(Input(Place(folder)), SourceOptions()):
+        for entry in progress_of(os.scandir(subset.path), "reading", subset.entries + 1, "files"):
             with open(entry.path, "rb", buffering=0) as stream:  # noqa: PTH123  (a third of the time)
                 while stream.read(_READ_BYTES):
                     pass

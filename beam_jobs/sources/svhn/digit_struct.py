@@ -25,7 +25,7 @@ from beam_jobs.sources.hdf5.bulk import ObjectMap
 from beam_jobs.sources.hdf5.rings import find_ring
 from beam_jobs.sources.svhn.bulk import BulkReader, Entries
 from beam_jobs.sources.svhn.columns import open_columns, refuse_other_schema
-from beam_jobs.sources.svhn.entry import BOX_LIMIT, FIELDS, FILE_NAME, read_entry, too_long
+from beam_jobs.sources.svhn.entry import BOX_LIMIT, FIELDS, FILE_NAME, read_entry
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
 
@@ -105,15 +105,18 @@ def _annotations(entries: Entries, subset: str, first: int, digit_order: str) ->
         if ((np.diff(left) < 0) & (np.diff(owner) == 0)).any():
             values = values[:, np.lexsort((left, owner))]
     label, left, top, width, height = values
-    digits = iter((label.astype(np.int64) % 10).tolist())
+    # The digits of all entries as one text: SVHN's label 10 is the digit 0.
+    text = (label.astype(np.int64) % 10 + ord("0")).astype(np.uint8).tobytes().decode()
     edges = [edge.tolist() for edge in (top, left, top + height, left + width)]
     boxes = map(_MAKE_BOX, zip(*edges, strict=True))
     # One by one: in a list, the annotations are garbage-collected again and again, which took half of the time.
     rows = zip(entries.names, entries.counts.tolist(), good.tolist(), strict=True)
+    start = 0
     for index, (name, count, is_good) in enumerate(rows, first):
-        number, number_boxes = tuple(islice(digits, count)), tuple(islice(boxes, count))
+        number, number_boxes = text[start : start + count], tuple(islice(boxes, count))
+        start += count
         if is_good and name is not None:
-            yield Annotation(subset, name, index, number, number_boxes, too_long(subset, name, number))
+            yield Annotation(subset, name, index, number, number_boxes)
         else:
             yield None
 

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 from h5py import h5d, h5g, h5r
 
-from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
+from beam_jobs.annotation import Annotation, RejectedError
 from beam_jobs.sources.svhn.matlab import (
     NUMBER_CLASSES,
     class_of,
@@ -23,7 +23,6 @@ from beam_jobs.sources.svhn.matlab import (
 )
 from beam_jobs.sources.svhn.name import read_name
 from tfrecords.images.crop import BoundingBox
-from tfrecords.record.schema import MAX_LENGTH
 
 FILE_NAME = "digitStruct.mat"
 FIELDS = ("label", "left", "top", "width", "height")
@@ -49,22 +48,14 @@ def read_entry(
     try:
         name = read_name(file, references[0], where)
         where = f"{subset}/{name}"
-        digits, boxes = _digits_and_boxes(where, _read_fields(file, references[1], where), digit_order)
-        return Annotation(subset, name, index, digits, boxes, too_long(subset, name, digits))
+        text, boxes = _text_and_boxes(where, _read_fields(file, references[1], where), digit_order)
+        return Annotation(subset, name, index, text, boxes)
     except RejectedError as error:
         letter = error.letter
     except HDF5_ERRORS as error:
         # Damage inside one entry; the other entries are still good.
         letter = RejectedError("annotation", "unreadable_entry", f"{where}: The entry must be whole.", error).letter
-    return Annotation(subset, name, index, (), (), letter)
-
-
-def too_long(subset: str, name: str, digits: tuple[int, ...]) -> DeadLetter | None:
-    """Returns the dead letter of a number that is too long for an example, or None."""
-    if len(digits) <= MAX_LENGTH:
-        return None
-    rule = f"{subset}/{name}: A number must have at most {MAX_LENGTH} digits."
-    return RejectedError("annotation", "too_long", rule, len(digits)).letter
+    return Annotation(subset, name, index, "", (), letter)
 
 
 def _read_fields(file: h5py.File, reference: h5py.Reference, where: str) -> dict[str, list[float]]:
@@ -116,10 +107,8 @@ def _read_numbers(stored: Any, where: str, field: str) -> list[float]:
     return [float(value) for value in values]
 
 
-def _digits_and_boxes(
-    key: str, fields: dict[str, list[float]], digit_order: str
-) -> tuple[tuple[int, ...], tuple[BoundingBox, ...]]:
-    """Checks one picture's fields and returns its digits and boxes in reading order.
+def _text_and_boxes(key: str, fields: dict[str, list[float]], digit_order: str) -> tuple[str, tuple[BoundingBox, ...]]:
+    """Checks one picture's fields and returns its number and the digits' boxes in reading order.
 
     Raises:
       RejectedError: The fields break a rule.
@@ -141,6 +130,6 @@ def _digits_and_boxes(
         check(all(map(math.isfinite, box)), "bad_box", "A box must be finite.", box)
         check(max(map(abs, box)) < BOX_LIMIT, "bad_box", f"A box's numbers must be below {BOX_LIMIT:g}.", box)
         check(box[2] > 0 and box[3] > 0, "empty_box", "A box must have width and height above 0.", box)
-    digits = tuple(int(label) % 10 for label, *_ in rows)
+    text = "".join(str(int(label) % 10) for label, *_ in rows)
     boxes = tuple(BoundingBox(top, left, top + height, left + width) for _, left, top, width, height in rows)
-    return digits, boxes
+    return text, boxes

@@ -5,13 +5,13 @@ that a folder for validation usually has.
 """
 
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation
-from beam_jobs.sources.base import FOR_VALIDATION, Source, Subset
+from beam_jobs.sources.base import FOR_VALIDATION, Input, Source, SourceOptions, Subset, check_subset_names
 from beam_jobs.sources.svhn import digit_struct
 from beam_jobs.sources.svhn.digit_struct import FILE_NAME
 from tfrecords.errors import UserError
@@ -20,48 +20,58 @@ from tfrecords.files.shards import file_sha256
 _PUBLISHED = ("train", "test", "extra")
 _SUBSETS = (*_PUBLISHED, *FOR_VALIDATION)
 """Names of folders, in any case, that are read unless others are wanted."""
-_SUBSET_NAME = re.compile(r"[\w-]+")
 
 
 class SvhnSource(Source):
     """Reader of SVHN Format 1."""
 
     packages = ("h5py",)
+    title = "SVHN Format 1"
+    expects = (
+        "a folder with a folder per subset (train, test, extra, val), or one such folder: pictures, and a "
+        "digitStruct.mat with a box for each digit"
+    )
+    options = ()
+    defaults: Mapping[str, Any] = {"max_length": 5}
 
-    def find_subsets(self, folder: Path, wanted: tuple[str, ...]) -> tuple[Subset, ...]:
+    def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an input folder.
 
         Args:
-          folder: Folder with a folder per subset, as SVHN's archives unpack; or one such folder itself, a subset
-            named after the folder unless `wanted` names it.
-          wanted: Names of the subsets to read, in any case; empty for all that are known by their name.
+          given: Folder with a folder per subset, as SVHN's archives unpack; or one such folder itself, a subset
+            named after the folder unless `wanted` names it. The wanted names may be in any case; without one, all
+            subsets are read that are known by their name.
+          options: Not used.
 
         Raises:
           UserError: There is nothing to read, or a wanted subset is missing.
         """
+        folder, wanted = given.place.path, given.wanted
         if not folder.is_dir():
             raise UserError("The input must be a folder that exists.", folder)
         if (folder / FILE_NAME).is_file():
-            if len(wanted) > 1 or not all(map(_SUBSET_NAME.fullmatch, wanted)):
-                rule = f"{folder} is one subset: give it one name, of letters, digits, - and _."
-                raise UserError(rule, ",".join(wanted))
+            if len(wanted) > 1:
+                raise UserError(f"{folder} is one subset: give it one name.", ",".join(wanted))
             found = {wanted[0] if wanted else folder.resolve().name.lower(): folder}
         else:
             found = _folders_of_subsets(folder, wanted)
+        check_subset_names(tuple(found) if wanted else ())
         return tuple(_describe(name, path) for name, path in found.items())
 
-    def unread_folders(self, folder: Path, subsets: tuple[Subset, ...]) -> tuple[Path, ...]:
+    def unread(self, given: Input, subsets: tuple[Subset, ...], options: SourceOptions) -> tuple[str, ...]:
         """Returns the folders in an input folder that hold a digitStruct.mat and are in none of the subsets, sorted."""
-        read = {subset.folder for subset in subsets}
-        return tuple(path for path in _annotated_folders(folder).values() if str(path) not in read)
+        read = {subset.path for subset in subsets}
+        return tuple(str(path) for path in _annotated_folders(given.place.path).values() if str(path) not in read)
 
-    def read_annotations(self, subset: Subset, start: int, stop: int, digit_order: str) -> Iterator[Annotation]:
+    def read_annotations(
+        self, subset: Subset, start: int, stop: int, digit_order: str, options: SourceOptions
+    ) -> Iterator[Annotation]:
         """Yields the annotations of a range of entries of digitStruct.mat; see `Source`.
 
         Raises:
           UserError: digitStruct.mat as a whole cannot be read.
         """
-        path = Path(subset.folder, FILE_NAME)
+        path = Path(subset.path, FILE_NAME)
         return digit_struct.read_annotations(path, subset.name, start, stop, digit_order)
 
     def read_picture(self, subset: Subset, name: str) -> bytes:
@@ -70,7 +80,7 @@ class SvhnSource(Source):
         Raises:
           OSError: The picture is missing or cannot be read.
         """
-        return filesystem.read_local(f"{subset.folder}/{name}")
+        return filesystem.read_local(f"{subset.path}/{name}")
 
 
 SOURCE = SvhnSource()
@@ -90,9 +100,6 @@ def _folders_of_subsets(folder: Path, wanted: tuple[str, ...]) -> dict[str, Path
     if missing:
         rule = f"{folder} holds the subsets {_listed(present)}." if present else f"{folder} holds no subset."
         raise UserError(rule, ",".join(missing))
-    unfit = [name for name in names if not _SUBSET_NAME.fullmatch(name)]
-    if unfit:
-        raise UserError("The name of a subset must be of letters, digits, - and _.", ",".join(unfit))
     # In the order of the names, so that the order of --subsets does not change the bytes.
     return {name: path for name, path in {**known, **present}.items() if name in names}
 
