@@ -33,17 +33,23 @@ TRAIN = [
 EXPORT = ["ai-edge-litert>=2,<3", "onnx>=1.18,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 # Without a floor the resolver falls back to a tensorflow-metadata that protobuf 6 cannot load (Python 3.10).
 TFDS = ["tensorflow-metadata>=1.15,<2", "tensorflow-datasets>=4.9.9,<5", "tensorflow>=2.20,<2.22"]
-REMOTE = ["fsspec>=2025.3"]
+# https:// needs aiohttp; other stores their own file system, as gs:// gcsfs.
+REMOTE = ["fsspec>=2025.3", "aiohttp>=3.10,<4"]
+S3 = [*REMOTE, "s3fs>=2025.3"]
+# Decodes HEIC; Pillow's own wheel decodes AVIF and JPEG 2000.
+HEIF = ["pillow-heif>=1,<2"]
 TORCH = ["torch>=2.6,<3"]
 # Before 0.2.16, which needs Python 3.11, Grain cuts text short in worker processes.
 GRAIN = ["grain>=0.2.16,<1; python_version >= '3.11'"]
 # Other packages' readers, which the tests compare with this package's.
 PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "mat73>=0.65,<1", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
+# Other packages' readers and writers of annotations, and a server of S3's protocol on loopback.
+SOURCES = ["globox>=2.5,<3", "pycocotools>=2.0.8,<3", "scikit-learn>=1.6,<2", "moto[s3,server]>=5.1,<6", *S3, *HEIF]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
 # The API reference.
 DOCS = ["pdoc>=16,<17"]
 LINT = ["mypy>=1.17,<3", "pre-commit>=4.3,<5", "ruff>=0.12,<1"]
-DEV = ["pytest>=8.4,<10", "pytest-xdist>=3.8,<4", *LINT, *DOCS, *EXPORT, *TORCH, *GRAIN, *PEERS, *BENCH]
+DEV = ["pytest>=8.4,<10", "pytest-xdist>=3.8,<4", *LINT, *DOCS, *EXPORT, *TORCH, *GRAIN, *PEERS, *SOURCES, *BENCH]
 
 setup(
     name="streetdigits",
@@ -96,6 +102,8 @@ setup(
         "torch": TORCH,
         "grain": GRAIN,
         "remote": REMOTE,
+        "s3": S3,
+        "heif": HEIF,
         "bench": BENCH,
         # Without torch, whose CUDA libraries are more than everything else together.
         "all": sorted({*BEAM, *SAMPLE, *TRAIN, *TFDS, *REMOTE}),
