@@ -18,7 +18,7 @@ from PIL import Image
 import tfrecords
 
 Door = Callable[[str, str], Iterable[Mapping[str, Any]]]
-INTEGERS = ("digits", "length", "crop_box", "jitter_offset", "source_size")
+INTEGERS = ("digits", "length", "crop_box", "jitter_offset", "source_size", "has_digit_boxes")
 
 
 def digest(example: Mapping[str, Any]) -> str:

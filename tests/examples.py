@@ -1,9 +1,21 @@
 """Examples made by hand, for tests."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.record.schema import DigitExample, pad_digits
+from tfrecords.record.labels import Labels
+from tfrecords.record.schema import DigitExample, features_of
+
+LABELS = Labels()
+PAD = LABELS.pad
+FEATURES = features_of(LABELS)
+
+
+def pad_digits(digits: Iterable[int]) -> NDArray[np.int64]:
+    """Returns digits padded to five: (5,) int64."""
+    return LABELS.digits("".join(map(str, digits)))
 
 
 def make_example(key: str = "train/1.png#0", digits: tuple[int, ...] = (1, 9), size: int = 6) -> DigitExample:
@@ -27,6 +39,7 @@ def make_example(key: str = "train/1.png#0", digits: tuple[int, ...] = (1, 9), s
 def assert_equal_examples(left: DigitExample, right: DigitExample) -> None:
     """Asserts that two examples are equal in every field, dtype and shape."""
     assert left.key == right.key and left.length == right.length and left.text == right.text
+    assert left.has_digit_boxes is right.has_digit_boxes and left.alphabet == right.alphabet
     for name in ("image", "digits", "crop_box", "jitter_offset", "source_size", "boxes"):
         ours, theirs = getattr(left, name), getattr(right, name)
         assert ours.dtype == theirs.dtype, name

@@ -8,11 +8,11 @@ import pytest
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.prepare.backgrounds import background_box, has_background
+from tests.examples import PAD
 from tfrecords import Manifest
 from tfrecords.cli import main
 from tfrecords.commands.validate import find_errors
 from tfrecords.images.crop import BoundingBox
-from tfrecords.record.schema import PAD
 
 
 @pytest.mark.parametrize(

@@ -484,7 +484,7 @@ def test_a_name_beyond_ascii_is_read_or_a_dead_letter(name: str, key: str, reaso
 
 def annotation(name: str, index: int, dead: bool = False) -> Annotation:
     letter = RejectedError("annotation", "bad_label", "no digit").letter if dead else None
-    return Annotation("train", name, index, (index,), (BoundingBox(0, 0, 64, 64),), letter)
+    return Annotation("train", name, index, str(index), (BoundingBox(0, 0, 64, 64),), letter)
 
 
 def make(annotations: Sequence[Annotation]) -> tuple[list[bytes], list[str | None]]:

@@ -74,8 +74,8 @@ def test_pixels_and_labels_are_those_of_the_picture_that_the_key_names(records: 
             boxes = [BoundingBox(**box) for box in row["boxes"]]
             with Image.open(drawn / row["key"]) as picture:
                 box = crop_box(boxes, 0.3, picture.height, picture.width)
-                crop = cut(np.asarray(picture.convert("RGB")), box, 64)
-            expected = window(crop, tuple(example.jitter_offset), 54)
+                crop = cut(np.asarray(picture.convert("RGB")), box, (64, 64))
+            expected = window(crop, tuple(example.jitter_offset), (54, 54))
             np.testing.assert_array_equal(example.image, expected)
             assert example.text == row["text"] and example.crop_box.tolist() == list(box)
 

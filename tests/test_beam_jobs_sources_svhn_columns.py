@@ -37,14 +37,16 @@ def test_a_struct_of_one_picture_is_read(
     with saver(tmp_path / FILE_NAME, layout) as to:
         to.finish_one(codes("1.png"), fields)
     assert count_entries(tmp_path / FILE_NAME) == 1
-    assert read_all(tmp_path / FILE_NAME) == [Annotation("train", "1.png", 0, digits, BOXES[: len(digits)])]
+    assert read_all(tmp_path / FILE_NAME) == [
+        Annotation("train", "1.png", 0, "".join(map(str, digits)), BOXES[: len(digits)])
+    ]
     assert list(read_annotations(tmp_path / FILE_NAME, "train", 1, 2)) == []
 
 
 def test_a_struct_of_one_picture_with_its_name_in_a_cell_is_read(tmp_path: Path) -> None:
     with saver(tmp_path / FILE_NAME) as to:
         to.finish_one(np.array([to.name(codes("1.png"))], object), FOUR, h5py.ref_dtype)
-    assert read_all(tmp_path / FILE_NAME) == [Annotation("train", "1.png", 0, (2, 7, 4, 9), BOXES)]
+    assert read_all(tmp_path / FILE_NAME) == [Annotation("train", "1.png", 0, "2749", BOXES)]
 
 
 def test_a_struct_of_one_picture_without_digits_or_with_an_empty_label_is_rejected(tmp_path: Path) -> None:
@@ -168,14 +170,14 @@ def test_an_entry_of_other_classes_or_fields_among_good_ones_is_rejected(
     bad, good = read_all(tmp_path / FILE_NAME)
     reason, detail = reason_and_detail(bad)
     assert reason == ("wrong_fields" if "the fields" in text else "wrong_class") and detail.endswith(text)
-    assert good == Annotation("train", "2.png", 1, (2, 7, 4, 9), BOXES)
+    assert good == Annotation("train", "2.png", 1, "2749", BOXES)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int8, np.uint16, np.int64, np.bool_])
 @pytest.mark.usefixtures("both_ways")
 def test_labels_of_every_numeric_class_are_read(dtype: Any, tmp_path: Path) -> None:
     path = save_two(tmp_path / FILE_NAME, FOUR | {"label": [np.array([1], dtype)] * 4})
-    assert [annotation.digits for annotation in read_all(path)] == [(1, 1, 1, 1), (2, 7, 4, 9)]
+    assert [annotation.text for annotation in read_all(path)] == ["1111", "2749"]
 
 
 def make_other_variables(file: h5py.File) -> None:
@@ -274,7 +276,7 @@ def test_values_in_another_file_are_not_read(put: Callable[[h5py.Group, str, Pat
     bad, good = read_all(path)
     reason, detail = reason_and_detail(bad)
     assert reason == "unreadable_entry" and detail.endswith(("not a link", "not in another file"))
-    assert good.digits == (2, 7, 4, 9)
+    assert good.text == "2749"
 
 
 @pytest.mark.parametrize("put", [put_link, put_soft_link])

@@ -52,7 +52,7 @@ def test_an_empty_value_is_no_value(field: str, fields: dict[str, list[Any]], la
     assert reason == "no_value"
     assert detail.startswith("train/1.png: Every field must have a value for each digit. Received: ")
     assert detail.endswith(f"no {field} of digit {digit + 1}") or f"'{field}': 0" in detail
-    assert (bad.digits, good.digits, good.boxes) == ((), (2, 7, 4, 9), BOXES)
+    assert (bad.text, good.text, good.boxes) == ("", "2749", BOXES)
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -66,14 +66,14 @@ def test_a_value_of_a_number_s_type_is_empty_if_it_is_marked_so(tmp_path: Path) 
     path = save_as_matlab(tmp_path / FILE_NAME, [("1.png", list(zip(*(FOUR[f] for f in FIELDS), strict=True)))] * 2)
     mark_empty(path)
     bad, good = read_all(path)
-    assert reason_and_detail(bad)[0] == "no_value" and good.digits == (2, 7, 4, 9)
+    assert reason_and_detail(bad)[0] == "no_value" and good.text == "2749"
 
 
 @pytest.mark.usefixtures("both_ways")
 def test_a_value_that_is_marked_as_not_empty_is_read(tmp_path: Path) -> None:
     path = save_two(tmp_path / FILE_NAME, FOUR)
     mark_empty(path, 0)
-    assert [annotation.digits for annotation in read_all(path)] == [(2, 7, 4, 9)] * 2
+    assert [annotation.text for annotation in read_all(path)] == ["2749"] * 2
 
 
 NO_VALUES: dict[str, Callable[[Saver], Any]] = {
@@ -94,7 +94,7 @@ def test_other_empty_arrays_are_no_value(make: Callable[[Saver], Any], tmp_path:
         label[1, 0] = odd.ref
         to.finish([to.name(codes("1.png"))] * 2, [box, to.bbox(ONE)])
     bad, good = read_all(tmp_path / FILE_NAME)
-    assert reason_and_detail(bad)[0] == "no_value" and good.digits == (2,)
+    assert reason_and_detail(bad)[0] == "no_value" and good.text == "2"
 
 
 @pytest.mark.parametrize("layout", ["compact", "contiguous"])
@@ -104,7 +104,7 @@ def test_several_values_of_one_digit_are_uneven_fields(field: str, layout: str, 
     bad, good = read_all(save_two(tmp_path / FILE_NAME, with_value(FOUR, field, 2, [2, 7]), layout))
     detail = f"train/1.png: Every field must have one value for each digit. Received: 2 values as {field} of digit 3"
     assert reason_and_detail(bad) == ("uneven_fields", detail)
-    assert good.digits == (2, 7, 4, 9)
+    assert good.text == "2749"
 
 
 @pytest.mark.usefixtures("both_ways")
@@ -122,7 +122,7 @@ def test_an_empty_bbox_has_no_digits(tmp_path: Path) -> None:
     assert [reason_and_detail(annotation) for annotation in bad] == [
         ("no_digits", f"train/{n}.png: A picture must have at least one digit. Received: 0") for n in (1, 2)
     ]
-    assert good.digits == (2, 7, 4, 9)
+    assert good.text == "2749"
 
 
 # --- other readers -----------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_a_picture_is_accepted_if_an_independent_reading_finds_all_labels(tmp_pa
     theirs = labels_by_h5py(path)
     assert theirs == [[2, 7, 4, 9], [2, None, 4, 9], [2, 7, 4, 9], [2]]
     ours = read_all(path)
-    assert [list(a.digits) for a in ours if not a.dead] == [theirs[0], theirs[3]]
+    assert [[int(digit) for digit in a.text] for a in ours if not a.dead] == [theirs[0], theirs[3]]
     assert [a.dead and a.dead.reason for a in ours] == [None, "no_value", "no_value", None]
 
 
@@ -191,7 +191,7 @@ PADDED: dict[str, tuple[str, Any]] = {
 def test_padding_is_no_part_of_a_name(name: str, dtype: Any, tmp_path: Path) -> None:
     with saver(tmp_path / FILE_NAME) as to:
         to.finish([to.name(codes(name), dtype)], [to.bbox(FOUR)])
-    assert read_all(tmp_path / FILE_NAME) == [Annotation("train", "1.png", 0, (2, 7, 4, 9), BOXES)]
+    assert read_all(tmp_path / FILE_NAME) == [Annotation("train", "1.png", 0, "2749", BOXES)]
 
 
 @pytest.mark.usefixtures("both_ways")

@@ -25,12 +25,12 @@ TOOLS = {f"tfrecords.{name}" for name in _TOOLS}
 # module belongs to the most specific room. Names without a package are rooms of the same package. A room may import
 # rooms of the lines above only, so the table cannot hold a circle.
 ROOMS = {
-    # One example and its bytes; files of records; a directory of files. Crops are described in terms of the record
-    # (its five boxes), so images may import record, and not the other way round.
+    # One example and its bytes; pictures and crops of them; files of records; a directory of files, whose description
+    # names its crops.
     "tfrecords.record": "",
     "tfrecords.images": "record",
     "tfrecords.files": "",
-    "tfrecords.dataset": "record files",
+    "tfrecords.dataset": "record images files",
     # Doors to other ecosystems.
     "tfrecords.arrow": "record",
     "tfrecords.webdataset": "record",
@@ -42,7 +42,7 @@ ROOMS = {
     "beam_jobs.annotation": "tfrecords.images",
     "beam_jobs.filesystem": "tfrecords.files",
     "beam_jobs.file_lock": "",
-    "beam_jobs.sources.base": "annotation filesystem tfrecords.images",
+    "beam_jobs.sources.base": "annotation filesystem tfrecords.images tfrecords.files",
     "beam_jobs.sources.hdf5": "",
     # Each source is a room: sources never import each other. hdf5 is a file format, not a source.
     "beam_jobs.sources.*": (
@@ -261,7 +261,7 @@ import sys
 import tfrecords
 assert not {"numpy", "PIL"} & set(sys.modules)
 assert set(tfrecords.__all__) <= set(dir(tfrecords))
-assert tfrecords.open.__module__ == "tfrecords.dataset.reader" and tfrecords.record.schema.PAD == tfrecords.PAD
+assert tfrecords.open.__module__ == "tfrecords.dataset.reader" and tfrecords.record.labels.Labels is tfrecords.Labels
 from tfrecords import *
 try:
     tfrecords.nothing

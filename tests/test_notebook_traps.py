@@ -11,11 +11,11 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrecords
+from tests.examples import PAD, pad_digits
 from tfrecords import read_records
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.images.decode import evaluation_view
-from tfrecords.record.schema import PAD, pad_digits
 from trainer.input.dataset import open_images, split_dataset, training_dataset
 from trainer.models import MODELS, build_model
 from trainer.run.config import TrainConfig

@@ -30,7 +30,18 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # webdataset and datasets leave the tar files that they read to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*tar:ResourceWarning")
 FORMATS = ("parquet", "arrow", "webdataset")
-COLUMNS = ["key", "image", "text", "length", "digits", "crop_box", "jitter_offset", "source_size", "boxes"]
+COLUMNS = [
+    "key",
+    "image",
+    "text",
+    "length",
+    "digits",
+    "crop_box",
+    "jitter_offset",
+    "source_size",
+    "boxes",
+    "has_digit_boxes",
+]
 
 
 def _export(*arguments: object) -> int:
@@ -66,7 +77,11 @@ def _example(row: dict[str, Any]) -> DigitExample:
         image=pixels.reshape(*pixels.shape[:2], -1),
         boxes=np.array([list(box) for box in row["boxes"]], np.float32),
         length=row["length"],
-        **{name: np.array(row[name]) for name in ("digits", "crop_box", "jitter_offset", "source_size")},
+        has_digit_boxes=row["has_digit_boxes"],
+        digits=np.array(row["digits"]),
+        crop_box=np.array(row["crop_box"]),
+        jitter_offset=np.array(row["jitter_offset"]),
+        source_size=np.array(row["source_size"]),
     )
     assert row["text"] == example.text
     return example

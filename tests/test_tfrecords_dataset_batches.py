@@ -19,7 +19,18 @@ from tfrecords.record.codec import encode
 from tfrecords.record.collate import stack, stack_by_layout
 from tfrecords.record.fast_decode import UnknownLayoutError
 
-ATTRIBUTES = {"key", "image", "digits", "length", "crop_box", "jitter_offset", "source_size", "boxes", "text"}
+ATTRIBUTES = {
+    "key",
+    "image",
+    "digits",
+    "length",
+    "crop_box",
+    "jitter_offset",
+    "source_size",
+    "boxes",
+    "has_digit_boxes",
+    "text",
+}
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +213,7 @@ def test_fewer_attributes_are_the_same_as_among_all(examples: Examples) -> None:
 
 
 def test_an_attribute_that_there_is_not_is_named(examples: Examples) -> None:
-    rule = r"^names must be among key, image, .*, boxes, text\. Received: label, colour$"
+    rule = r"^names must be among key, image, .*, boxes, has_digit_boxes, text\. Received: label, colour$"
     with pytest.raises(UserError, match=rule):
         Batches(examples, 50, names=("image", "label", "colour"))
     with pytest.raises(UserError, match=rule):

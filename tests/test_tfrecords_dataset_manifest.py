@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 
 import tfrecords
 from beam_jobs.prepare.annotations_table import SCHEMA as ANNOTATION_COLUMNS
-from tests.examples import assert_equal_examples, make_example
+from tests.examples import FEATURES, assert_equal_examples, make_example
 from tfrecords import SCHEMA_VERSION, Manifest, UserError, decode, encode
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
@@ -29,7 +29,7 @@ from tfrecords.dataset.manifest import MANIFEST, SPLITS, ImageInfo, ShardInfo, S
 from tfrecords.dataset.tfds_metadata import dataset_info_json
 from tfrecords.files.framing import masked_crc32c
 from tfrecords.record.codec import ENCODINGS
-from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES
+from tfrecords.record.schema import DYNAMIC_IMAGE
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "tfrecords" / "manifest.schema.json").read_text())

@@ -17,10 +17,11 @@ from beam_jobs.__main__ import COMMANDS
 from tests import every_door
 from tests.conftest import Shared
 from tests.every_door import digest
+from tests.examples import FEATURES
 from tfrecords import Manifest
 from tfrecords.__main__ import COMMANDS as TFRECORDS_COMMANDS
 from tfrecords.cli import main
-from tfrecords.record.schema import FEATURES, DigitExample
+from tfrecords.record.schema import DigitExample
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="TensorFlow Datasets is not installed: 'streetdigits[tfds]'")
 

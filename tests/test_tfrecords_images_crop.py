@@ -87,7 +87,7 @@ def test_jitters_follow_from_seed_and_key_alone() -> None:
 
 def test_boxes_follow_the_picture_into_the_window() -> None:
     box = BoundingBox(10, 20, 42, 84)
-    placed = boxes_in_windows([BoundingBox(10, 20, 26, 52)], box, 64, [(0, 0), (4, 6)])[1]
+    placed = boxes_in_windows([BoundingBox(10, 20, 26, 52)], box, (64, 64), [(0, 0), (4, 6)], 5)[1]
     # The crop is enlarged twice in height, and not at all in width.
     np.testing.assert_allclose(placed[0], [0 - 4, 0 - 6, 32 - 4, 32 - 6])
     assert (placed[1:] == 0).all() and placed.dtype == np.float32
@@ -99,11 +99,11 @@ def test_the_box_of_a_drawn_mark_stands_on_the_mark_in_every_jitter() -> None:
     pixels[40:70, 60:110] = 255
     spec = CropSpec()
     box = crop_box([mark], spec.growth, 100, 160)
-    crop = cut(pixels, box, spec.crop_size)
+    crop = cut(pixels, box, spec.crop_shape)
     for jitter in range(20):
         offset = spec.jitter(0, f"train/1.png#{jitter}")
-        image = window(crop, offset, spec.record_size)
-        ymin, xmin, ymax, xmax = boxes_in_windows([mark], box, spec.crop_size, [offset])[0, 0]
+        image = window(crop, offset, spec.record_shape)
+        ymin, xmin, ymax, xmax = boxes_in_windows([mark], box, spec.crop_shape, [offset], 1)[0, 0]
         rows, columns = np.where(image[:, :, 0] > 127)
         found = (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)
         expected = (max(ymin, 0), max(xmin, 0), min(ymax, 54), min(xmax, 54))
@@ -114,7 +114,7 @@ def test_the_evaluation_view_is_the_centre_of_the_crop() -> None:
     picture = noise(80, 100)
     boxes = [BoundingBox(20, 20, 60, 70)]
     spec = CropSpec()
-    crop = cut(picture, crop_box(boxes, 0.3, 80, 100), 64)
+    crop = cut(picture, crop_box(boxes, 0.3, 80, 100), (64, 64))
     np.testing.assert_array_equal(evaluation_view(picture, boxes, spec), crop[5:59, 5:59])
 
 

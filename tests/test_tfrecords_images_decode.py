@@ -194,7 +194,7 @@ def test_small_files_do_not_fill_the_memory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [33, 80, 113, 200])
 def test_the_cut_is_the_antialiased_resize_of_tensorflow(size: int) -> None:
     picture = noise(90, 120)
-    ours = cut(picture, BoundingBox(10, 5, 80, 118), size)
+    ours = cut(picture, BoundingBox(10, 5, 80, 118), (size, size))
     theirs = tf.image.resize(picture[10:80, 5:118], (size, size), antialias=True).numpy()
     # Pillow keeps 8 bits between its two passes, OpenCV has weights of 8 bits: a grey value may round otherwise.
     assert ours.shape == (size, size, 3) and ours.dtype == np.uint8
@@ -205,12 +205,12 @@ def test_nothing_outside_the_box_has_a_part_in_the_cut() -> None:
     pixels = np.full((40, 40, 3), 255, np.uint8)
     pixels[10:30, 10:30] = 7
     for size in (9, 50):
-        assert (cut(pixels, BoundingBox(10, 10, 30, 30), size) == 7).all()
+        assert (cut(pixels, BoundingBox(10, 10, 30, 30), (size, size)) == 7).all()
 
 
 def test_enlarged_pixels_are_the_same_on_every_machine() -> None:
     picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14
-    assert cut(picture, BoundingBox(0, 0, 2, 3), 4)[:, :, 0].tolist() == [
+    assert cut(picture, BoundingBox(0, 0, 2, 3), (4, 4))[:, :, 0].tolist() == [
         [0, 26, 58, 84],
         [32, 58, 89, 116],
         [95, 121, 152, 179],

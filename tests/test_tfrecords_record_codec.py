@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.examples import assert_equal_examples, make_example
+from tests.examples import FEATURES, PAD, assert_equal_examples, make_example, pad_digits
 from tfrecords.errors import UserError
 from tfrecords.record import wire
 from tfrecords.record.codec import ENCODINGS, decode, encode
-from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES, PAD, check_example, pad_digits
+from tfrecords.record.schema import DYNAMIC_IMAGE, check_example
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

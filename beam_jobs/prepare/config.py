@@ -26,7 +26,7 @@ _UNSET: dict[str, Any] = {
 }
 """Values that add nothing, of settings that the first version did not have."""
 ORIENTATIONS, ON_LEAK = ("upright", "stored"), ("warn", "fail", "drop")
-_ANY_LENGTH = "by default 5 for svhn, 1 for mnist and optdigits, for other sources that of the longest number found"
+_ANY_LENGTH = "of other sources than svhn 1 for mnist and optdigits, else that of the longest number found"
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ class PrepareConfig:
 
     source: str = "svhn"
     name: str = setting("svhn", "name of the dataset, first part of its shards' names", group=_DATA)
-    max_length: int | None = setting(
-        None, f"largest number of characters in a number, 1..32; {_ANY_LENGTH}", group=_DATA
-    )
+    max_length: int | None = setting(5, f"largest number of characters in a number, 1..32; {_ANY_LENGTH}", group=_DATA)
     alphabet: str = setting(DIGITS, "characters of numbers; a number with others is rejected", group=_DATA)
     crop: CropSpec = field(default_factory=CropSpec)
     channels: int = setting(3, "channels of the images: 3 for colours, 1 for grey", group=_PICTURES)
@@ -177,7 +175,7 @@ def config_from_flags(values: Mapping[str, Any]) -> PrepareConfig:
     name = values.get("source", "svhn")
     source = load_source(name)
     drawn = {"validation_fraction": 0.0} if values.get("test_fraction") == 1 else {}
-    of_source = {"name": name.replace("-", "_"), **source.defaults}
+    of_source = {"name": name.replace("-", "_"), "max_length": None, **source.defaults}
     config: PrepareConfig = from_flags(PrepareConfig, {**of_source, **drawn, **values})
     unused = [each for each in settings_of(SourceOptions) if each in values and each not in source.options]
     if unused:

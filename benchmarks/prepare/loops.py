@@ -20,9 +20,12 @@ from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
 from tfrecords.images.crop import boxes_in_windows, crop_box, window
 from tfrecords.record.codec import _Example
-from tfrecords.record.schema import FEATURES, DigitExample, pad_digits
+from tfrecords.record.labels import Labels
+from tfrecords.record.schema import KINDS, DigitExample
 
 ShardKey = tuple[str, int]
+
+LABELS = Labels()
 
 
 def loop(job: Job) -> None:
@@ -81,16 +84,16 @@ def _examples(annotation: Annotation, split: str, job: Job) -> Iterator[DigitExa
     except (OSError, UserError):
         return
     cropped = picture.crop((int(box.xmin), int(box.ymin), int(box.xmax), int(box.ymax)))
-    crop = np.asarray(cropped.resize((spec.crop_size, spec.crop_size), Image.Resampling.BILINEAR))
+    crop = np.asarray(cropped.resize(spec.crop_shape[::-1], Image.Resampling.BILINEAR))
     keys = [f"{annotation.key}#{jitter}" for jitter in range(config.jitters(split) or 1)]
     offsets = [spec.jitter(config.seed, key) if config.jitters(split) else spec.centre for key in keys]
-    boxes = boxes_in_windows(annotation.boxes, box, spec.crop_size, offsets)
+    boxes = boxes_in_windows(annotation.boxes, box, spec.crop_shape, offsets, LABELS.max_length)
     for key, offset, window_boxes in zip(keys, offsets, boxes, strict=True):
         yield DigitExample(
             key=key,
-            image=window(crop, offset, spec.record_size),
-            digits=pad_digits(annotation.digits),
-            length=len(annotation.digits),
+            image=window(crop, offset, spec.record_shape),
+            digits=LABELS.digits(annotation.text),
+            length=len(annotation.text),
             crop_box=np.array(box, np.int64),
             jitter_offset=np.array(offset, np.int64),
             source_size=np.array((picture.height, picture.width), np.int64),
@@ -112,8 +115,9 @@ def encode_with_protobuf(example: DigitExample) -> bytes:
         "jitter_offset": example.jitter_offset.tolist(),
         "source_size": example.source_size.tolist(),
         "boxes": example.boxes.ravel().tolist(),
+        "has_digit_boxes": [1],
     }
     record = _Example()
     for name, items in values.items():
-        getattr(record.features.feature[name], f"{FEATURES[name].kind}_list").value.extend(items)
+        getattr(record.features.feature[name], f"{KINDS[name]}_list").value.extend(items)
     return bytes(record.SerializeToString())

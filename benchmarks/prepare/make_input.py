@@ -64,7 +64,7 @@ def _usable(source: Path) -> Iterator[tuple[Path, Annotation]]:
     """Yields the pictures that have a digit, with their annotations."""
     for subset in SOURCE.find_subsets(Input(Place(source)), SourceOptions()):
         for annotation in SOURCE.read_annotations(subset, 0, subset.entries, "stored", SourceOptions()):
-            if annotation.digits:
+            if annotation.text:
                 yield Path(subset.path, annotation.name), annotation
 
 
@@ -77,8 +77,8 @@ def _link(path: Path, new: Path) -> None:
 
 def _boxes(annotation: Annotation) -> list[DigitBox]:
     return [
-        DigitBox(digit or 10, int(box.xmin), int(box.ymin), int(box.width), int(box.height))
-        for digit, box in zip(annotation.digits, annotation.boxes, strict=True)
+        DigitBox(int(digit) or 10, int(box.xmin), int(box.ymin), int(box.width), int(box.height))
+        for digit, box in zip(annotation.text, annotation.boxes, strict=True)
     ]
 
 

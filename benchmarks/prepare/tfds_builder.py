@@ -40,7 +40,9 @@ class StreetDigits(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         image = self._job.plan.config.image_info(list(self._job.plan.shards))
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict.from_json(json.loads(features_json(image)))
+            features=tfds.features.FeaturesDict.from_json(
+                json.loads(features_json(image, self._job.plan.config.labels))
+            )
         )
 
     def _split_generators(self, _: tfds.download.DownloadManager) -> dict[str, beam.PTransform[Any, Any]]:

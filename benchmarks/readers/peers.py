@@ -19,7 +19,7 @@ from benchmarks.readers.ours import shuffled_by_grain
 from tfrecords.files.index import index_path
 from tfrecords.progress import progress_of
 from tfrecords.record.codec import decode, decode_with_protobuf, encode
-from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES
+from tfrecords.record.schema import DYNAMIC_IMAGE
 from tfrecords.webdataset import labels_json, sample_name, write_tar
 
 
@@ -83,7 +83,7 @@ def _complete(features: dict[str, Any]) -> dict[str, Any]:
     raw = features.pop("image/format") == b"raw"
     pixels = np.frombuffer(data, np.uint8) if raw else np.asarray(Image.open(io.BytesIO(data)))
     features["image"] = pixels.reshape(shape)
-    features["boxes"] = features["boxes"].reshape(FEATURES["boxes"].shape)
+    features["boxes"] = features["boxes"].reshape(-1, 4)
     for name in ("key", "text"):
         features[name] = features[name].decode()
     return features

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from benchmarks.readers.job import BATCH, Job, Pass
-from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES
+from tfrecords.record.schema import DYNAMIC_IMAGE, KINDS, features_of
 
 _TYPES = {"int64": tf.int64, "bytes": tf.string, "float": tf.float32}
 
@@ -21,27 +21,28 @@ def tf_data(job: Job) -> Pass:
     return lambda: iter(dataset)
 
 
-def parser(job: Job, names: Collection[str] = tuple(FEATURES)) -> Any:
+def parser(job: Job, names: Collection[str] = tuple(KINDS)) -> Any:
     """Returns a function from serialized records (batch,) to a batch of the named features."""
     examples = job.open()
-    image = examples.manifest.image
+    manifest = examples.manifest
+    image, features = manifest.image, features_of(manifest.labels, manifest.schema_version)
     source = DYNAMIC_IMAGE if image.dynamic else "image"
     shape = examples[0].image.shape
     spec = {
         source if name == "image" else name: tf.io.FixedLenFeature(feature.shape, _TYPES[feature.kind])
-        for name, feature in FEATURES.items()
+        for name, feature in features.items()
         if name in names
     }
 
     def parse(records: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = tf.io.parse_example(records, spec)
-        encoded = features.pop(source)
+        values = tf.io.parse_example(records, spec)
+        encoded = values.pop(source)
         if image.encoding == "raw":
             pixels = tf.reshape(tf.io.decode_raw(encoded, tf.uint8), (-1, *shape))
         else:
             decode = lambda data: tf.ensure_shape(tf.io.decode_png(data, shape[2]), shape)  # noqa: E731
             pixels = tf.map_fn(decode, encoded, fn_output_signature=tf.uint8)
-        return {**features, "image": pixels}
+        return {**values, "image": pixels}
 
     return parse
 
