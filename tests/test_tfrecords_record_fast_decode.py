@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.examples import assert_equal_examples, make_example
+from tests.examples import LABELS, assert_equal_examples, make_example
 from tfrecords.errors import UserError
 from tfrecords.record.codec import decode, decode_with_protobuf, encode
 from tfrecords.record.fast_decode import UnknownLayoutError, decode_by_layout, split_values
@@ -81,9 +81,9 @@ def test_boxes_of_another_number_are_left_to_protobuf(count: int) -> None:
     record = tf.train.Example.FromString(encode(make_example()))
     record.features.feature["boxes"].float_list.value[:] = [0.0] * count
     with pytest.raises(UnknownLayoutError):
-        split_values(record.SerializeToString(deterministic=True))
+        split_values(record.SerializeToString(deterministic=True), LABELS)
     with pytest.raises(UserError, match=f"feature boxes must hold 20 float values.*Received: {count}"):
-        decode(record.SerializeToString(deterministic=True))
+        decode(record.SerializeToString(deterministic=True), labels=LABELS)
 
 
 def test_a_png_s_place_is_known_too() -> None:

@@ -184,6 +184,8 @@ def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = Non
         has_digit_boxes=bool(values(NEW_IN_2)[0]) if NEW_IN_2 in features else True,
         alphabet=labels.alphabet,
     )
+    if NEW_IN_2 in features and values(NEW_IN_2)[0] not in (0, 1):
+        raise UserError(f"{where} ({key}): {NEW_IN_2} must be 0 or 1.", values(NEW_IN_2)[0])
     used, text = example.digits[: example.length].tolist(), values("text")[0].decode(errors="replace")
     expected = labels.text(used) if all(0 <= digit < labels.pad for digit in used) else None
     if text != expected:

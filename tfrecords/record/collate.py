@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
-from tfrecords.record.fast_decode import VALUE_NAMES, UnknownLayoutError, parse_int64s, parse_label, split_values
+from tfrecords.record.fast_decode import (
+    VALUE_NAMES,
+    UnknownLayoutError,
+    parse_bool,
+    parse_int64s,
+    parse_label,
+    split_values,
+)
 from tfrecords.record.labels import Labels
 from tfrecords.record.schema import DigitExample
 
@@ -126,7 +133,7 @@ _ARRAYS: dict[str, Callable[[Columns, Labels], NDArray[Any]]] = {
     "boxes": lambda columns, labels: np.frombuffer(bytearray().join(columns["boxes"]), "<f4").reshape(
         -1, labels.max_length, 4
     ),
-    "has_digit_boxes": lambda columns, _: np.array([value == b"\x01" for value in columns["has_digit_boxes"]]),
+    "has_digit_boxes": lambda columns, _: np.array([parse_bool(value) for value in columns["has_digit_boxes"]]),
     "text": lambda columns, _: np.array([text.decode() for text in columns["text"]]),
 }
 

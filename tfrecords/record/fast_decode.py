@@ -80,7 +80,7 @@ def decode_by_layout(data: bytes, labels: Labels | None = None) -> DigitExample 
             parse_int64s(jitter_offset, 2),
             parse_int64s(source_size, 2),
             np.frombuffer(boxes, "<f4").reshape(-1, 4),
-            has_digit_boxes == _TRUE,
+            parse_bool(has_digit_boxes),
             alphabet,
         )
     except (UnknownLayoutError, ValueError):
@@ -165,6 +165,17 @@ def parse_int64s(data: bytes, count: int) -> NDArray[np.int64]:
     array = np.array(values, np.int64)
     array.flags.writeable = False
     return array
+
+
+def parse_bool(data: bytes) -> bool:
+    """Returns a serialized truth value.
+
+    Raises:
+      UnknownLayoutError: It is neither 0 nor 1.
+    """
+    if data not in (b"\x00", _TRUE):
+        raise UnknownLayoutError
+    return data == _TRUE
 
 
 def _learn_layout(data: bytes) -> Layout:
