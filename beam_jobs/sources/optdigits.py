@@ -31,7 +31,7 @@ _ORIGINAL = "optdigits-orig"
 class OptdigitsSource(Source):
     """Reader of the rows of optdigits."""
 
-    packages = ("pyarrow",)
+    packages = ()
     title = "UCI optdigits"
     expects = (
         "a folder with optdigits.tra (train) and optdigits.tes (test), or one such file, or .csv or .data with the "
@@ -147,7 +147,7 @@ def _read(path: str, sha256: str) -> Rows:
     """
     place = Place(path)
     head = read_head(place)
-    layout = layout_of(head, SIDE * SIDE)
+    layout = layout_of(head, SIDE * SIDE if head.columns == SIDE * SIDE + 1 else None)
     if layout.label is None or len(layout.pixels) != SIDE * SIDE:
         rule = f"{place} must have {SIDE * SIDE} pixels and a label in a row."
         if head.names is None and head.columns == 1:

@@ -14,6 +14,7 @@ from tfrecords.files.place import Place
 
 _CSV = (".csv", ".csv.gz")
 _NPZ = ".npz"
+_IDX = {"images": "idx3", "labels": "idx1"}
 _ALLOWED = (
     "idx files (train-images-idx3-ubyte and train-labels-idx1-ubyte, t10k-..., .gz or not), mnist.npz (x_train, "
     "y_train, x_test, y_test), or CSV (a label and the pixels of a square picture in a row)"
@@ -140,10 +141,11 @@ def _add_idx(found: dict[str, Part], folder: Place, names: list[str], given: str
     if wanted and given:
         pairs[wanted._replace(kind="")][wanted.kind] = given
     for parsed, pair in pairs.items():
-        for kind, other, number in (("images", "labels", 1), ("labels", "images", 3)):
+        for kind, other in (("images", "labels"), ("labels", "images")):
             if kind not in pair:
-                rule = f"{folder / pair[other]} must have its {kind} next to it, in a file named alike:"
-                raise UserError(f"{rule} {parsed.collection}{parsed.subset}-{kind}-idx{number}-ubyte.", "no such file")
+                example = pair[other].replace(f"{other}-{_IDX[other]}", f"{kind}-{_IDX[kind]}").replace(other, kind)
+                rule = f"{folder / pair[other]} must have its {kind} next to it, in a file named alike: {example}."
+                raise UserError(rule, "no such file")
         part = Part(folder / pair["labels"], folder / pair["images"])
         add_part(found, parsed.subset, part, str(part))
 

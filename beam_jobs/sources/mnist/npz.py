@@ -38,7 +38,8 @@ def read_npz(place: Place, subset: str) -> tuple[NDArray[np.uint8], NDArray[np.i
       UserError: The file cannot be read, or an array has another type or shape.
     """
     with _opened(place) as arrays:
-        images, labels = arrays[_IMAGES + subset], arrays[_LABELS + subset]
+        # A member of the archive that is no array comes as its bytes.
+        images, labels = (np.asarray(arrays[kind + subset]) for kind in (_IMAGES, _LABELS))
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
     if images.ndim != 3 or images.dtype != np.uint8 or not images.size:

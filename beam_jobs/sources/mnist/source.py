@@ -48,7 +48,7 @@ class Digits:
 class MnistSource(Source):
     """Reader of MNIST."""
 
-    packages = ("pyarrow",)
+    packages = ()
     title = "MNIST"
     expects = (
         "a folder, or one file, of idx files (train-images-idx3-ubyte and train-labels-idx1-ubyte, t10k-..., .gz or "
