@@ -386,6 +386,18 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no known file": (saved("digits.mat", b""), r"must hold idx files.*mnist\.npz.*CSV"),
     "cut npz": (saved("mnist.npz", npz(x_train=IMAGES, y_train=LABELS)[:-300]), "must be a complete .npz archive"),
     "damaged npz": (saved("mnist.npz", archive(b"x" * 99)), "must be a complete .npz archive|must be .images"),
+    "more than memory in npz": (
+        saved(
+            "mnist.npz", npz(x_train=IMAGES, y_train=LABELS).replace(b"(12, 6, 6), }      ", b"(9999999999, 99, 9)}", 1)
+        ),
+        "must be a complete .npz archive",
+    ),
+    "encrypted npz": (
+        saved("mnist.npz", npz(x_train=IMAGES, y_train=LABELS).replace(b"PK\1\2-\3-\0\0\0", b"PK\1\2-\3-\0\1\0")),
+        "must be a complete .npz archive.*encrypted",
+    ),
+    "names of line breaks": (saved("mnist.npz", npz(**{"x_a\nb": IMAGES})), r"pairs of arrays.*Received: x_a\\nb"),
+    "names that are no keys": (saved("mnist.npz", npz(**{"x_a/b": IMAGES, "y_a/b": LABELS})), "pairs of arrays.*x_a/b"),
     "objects": (saved("mnist.npz", npz(x_train=OBJECTS, y_train=LABELS)), "must be a complete .npz archive.*Object"),
     "one array": (saved("mnist.npz", (lambda s: (np.save(s, IMAGES), s.getvalue())[1])(io.BytesIO())), "one array"),
     "npz without labels": (saved("mnist.npz", npz(x_train=IMAGES)), "pairs of arrays: x_train and y_train.*: x_train"),

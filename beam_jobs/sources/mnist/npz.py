@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.errors import UserError, one_line
+from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files.place import Place
 
 _IMAGES, _LABELS = "x_", "y_"
+_DAMAGES = (ValueError, EOFError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+"""What NumPy and zipfile raise for damage: RuntimeError for a member that seems encrypted or packed in an unknown way,
+MemoryError for an array that seems larger than memory."""
 
 
 def subsets_of_npz(place: Place) -> list[str]:
@@ -25,9 +28,9 @@ def subsets_of_npz(place: Place) -> list[str]:
         names = list(arrays.files)
     images = [name.removeprefix(_IMAGES) for name in names if name.startswith(_IMAGES)]
     labels = [name.removeprefix(_LABELS) for name in names if name.startswith(_LABELS)]
-    if not images or set(images) != set(labels):
+    if not images or set(images) != set(labels) or not all(name.isidentifier() for name in images):
         rule = f"{place} must hold pairs of arrays: x_train and y_train, x_test and y_test."
-        raise UserError(rule, ", ".join(names) or "no array")
+        raise UserError(rule, printable(", ".join(names)) or "no array")
     return images
 
 
@@ -64,7 +67,7 @@ def _opened(place: Place) -> Iterator[Any]:
                 yield arrays
     except UserError:
         raise
-    except (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{place} must be a complete .npz archive of plain arrays.", one_line(error)) from error
+    except _DAMAGES as error:
+        raise UserError(f"{place} must be a complete .npz archive of plain arrays.", printable(str(error))) from error
     except OSError as error:
         raise UserError(f"{place} cannot be read.", one_line(error)) from error

@@ -102,7 +102,7 @@ def select(found: Mapping[str, T], wanted: tuple[str, ...], place: Place, is_one
     Raises:
       UserError: A wanted subset is missing, or its name cannot be the first part of keys.
     """
-    check_subset_names(wanted)
+    check_subset_names((*wanted, *found))
     if is_one and len(wanted) > 1:
         raise UserError(f"{place} is one subset: give it one name.", ",".join(wanted))
     if is_one and wanted:
