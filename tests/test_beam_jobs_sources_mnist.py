@@ -31,6 +31,11 @@ def find(path: Path, *wanted: str) -> tuple[Subset, ...]:
     return SOURCE.find_subsets(Input(Place(path), wanted), OPTIONS)
 
 
+def find_one(path: Path) -> Subset:
+    (subset,) = find(path)
+    return subset
+
+
 def read(subset: Subset, start: int = 0, stop: int | None = None) -> list[Annotation]:
     stop = subset.entries if stop is None else stop
     return list(SOURCE.read_annotations(subset, start, stop, "left", OPTIONS))
@@ -70,6 +75,28 @@ def save_csv(path: Path, label: bool = True, header: bool = True, images: NDArra
 def check(subset: Subset, labelled: bool = True) -> None:
     assert texts(subset) == (TEXTS if labelled else [""] * len(TEXTS))
     np.testing.assert_array_equal(pixels(subset)[..., 0], IMAGES)
+
+
+def saved(name: str, content: bytes) -> Callable[[Path], Path]:
+    """Makes a folder with one file."""
+
+    def make(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder
+
+    return make
+
+
+def npz(**arrays: NDArray) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=True, **arrays)
+    return stream.getvalue()
+
+
+def npy(array: NDArray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
 
 
 # --- genuine files -----------------------------------------------------------------------------
@@ -120,7 +147,7 @@ def test_an_annotation_is_the_digit_without_boxes(tmp_path: Path) -> None:
     assert read(subset, 11) == [Annotation("train", "00011", 11, "1")]
     picture = SOURCE.read_picture(subset, "00011")
     assert isinstance(picture, np.ndarray) and not isinstance(picture, np.memmap)
-    assert (picture.shape, picture.dtype) == ((6, 6, 1), np.uint8)
+    assert picture.shape == (6, 6, 1) and picture.dtype == np.uint8
     with pytest.raises(FileNotFoundError, match="no picture"):
         SOURCE.read_picture(subset, "00012")
 
@@ -157,11 +184,8 @@ SHAPES: dict[str, Callable[[Path], Path]] = {
     "idx": save_idx,
     "idx.gz": lambda path: save_idx(path, ending=".gz"),
     "torchvision": lambda path: save_idx(path / "raw").parent,
-    "npz": lambda path: (np.savez(path / "mnist.npz", x_train=IMAGES, y_train=LABELS), path)[1],
-    "npz of int64 labels": lambda path: (
-        np.savez(path / "m.npz", x_train=IMAGES[..., None], y_train=LABELS.astype(np.int64)),
-        path,
-    )[1],
+    "npz": saved("mnist.npz", npz(x_train=IMAGES, y_train=LABELS)),
+    "npz of int64 labels": saved("m.npz", npz(x_train=IMAGES[..., None], y_train=LABELS.astype(np.int64))),
     "Kaggle": lambda path: save_csv(path / "train.csv").parent,
     "headerless": lambda path: save_csv(path / "mnist_train.csv", header=False).parent,
     "csv.gz": lambda path: save_csv(path / "train.csv.gz").parent,
@@ -177,13 +201,25 @@ def test_every_shape_gives_the_same_pictures(shape: str, tmp_path: Path) -> None
 
 def test_a_plain_file_is_read_whatever_its_name_says_of_gzip(tmp_path: Path) -> None:
     (save_idx(tmp_path) / "train-images-idx3-ubyte").rename(tmp_path / "train-images-idx3-ubyte.gz")
-    check(*find(tmp_path))
+    check(find_one(tmp_path))
+
+
+def test_links_to_files_of_other_names_are_read_by_their_own(tmp_path: Path) -> None:
+    for at, path in enumerate(save_idx(tmp_path / "blobs", "emnist-digits-test-").iterdir()):
+        (tmp_path / path.name).symlink_to(path.rename(path.with_name(f"{at}")))
+    for given in (tmp_path, tmp_path / "emnist-digits-test-labels-idx1-ubyte"):
+        (subset,) = find(given)
+        assert subset.name == "test"
+        np.testing.assert_array_equal(pixels(subset)[..., 0], IMAGES.transpose(0, 2, 1))
+    save_csv(tmp_path / "3")
+    (tmp_path / "test.csv").symlink_to("3")
+    assert find(tmp_path / "test.csv")[0].name == "test"
 
 
 def test_pictures_need_not_be_square_in_idx(tmp_path: Path) -> None:
     save_idx(tmp_path)
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(IMAGES.reshape(12, 4, 9)))
-    np.testing.assert_array_equal(pixels(*find(tmp_path))[..., 0], IMAGES.reshape(12, 4, 9))
+    np.testing.assert_array_equal(pixels(find_one(tmp_path))[..., 0], IMAGES.reshape(12, 4, 9))
 
 
 def test_emnist_is_turned_upright(tmp_path: Path) -> None:
@@ -197,7 +233,7 @@ def test_qmnist_has_the_class_in_the_first_of_its_columns(tmp_path: Path) -> Non
     (tmp_path / "qmnist-test-labels-idx1-ubyte").unlink()
     columns = np.column_stack([LABELS, *[np.arange(12) + 1000] * 7]).astype(">i4")
     (tmp_path / "qmnist-test-labels-idx2-int").write_bytes(idx(columns, 0x0C))
-    check(*find(tmp_path))
+    check(find_one(tmp_path))
 
 
 def test_pictures_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
@@ -214,7 +250,7 @@ def test_pictures_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("\n".join(f"{at or 'id'},{row}" for at, row in enumerate(rows)))
     check(find(tmp_path)[1], labelled=False)
     save_csv(tmp_path / "headerless_test.csv", label=False, header=False)
-    check(*find(tmp_path / "headerless_test.csv"), labelled=False)
+    check(find_one(tmp_path / "headerless_test.csv"), labelled=False)
     with pytest.raises(UserError, match="predict is in several"):
         find(tmp_path)
 
@@ -241,7 +277,7 @@ def test_subsets_are_found_selected_and_renamed(tmp_path: Path) -> None:
     assert SOURCE.unread(Input(Place(tmp_path)), found, OPTIONS) == (str(tmp_path / "more/val-labels-idx1-ubyte"),)
     assert [subset.name for subset in find(tmp_path, "Test", "train")] == ["train", "test"]
     for name in ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", "train-images-idx3-ubyte.gz"):
-        check(*find(tmp_path / name))
+        check(find_one(tmp_path / name))
         assert [subset.name for subset in find(tmp_path / name, "mine")] == ["mine"]
     np.savez(tmp_path / "mnist.npz", x_train=IMAGES, y_train=LABELS, x_test=IMAGES, y_test=LABELS)
     assert [subset.name for subset in find(tmp_path / "mnist.npz")] == ["train", "test"]
@@ -275,7 +311,7 @@ def test_labels_that_are_no_digits_become_dead_letters(tmp_path: Path) -> None:
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(labels))
     np.savez(tmp_path / "mnist.npz", x_train=IMAGES, y_train=np.where(labels == 10, -1, labels.astype(np.int64)))
     for name, wrong in (("train-images-idx3-ubyte", "10"), ("mnist.npz", "-1")):
-        annotations = read(*find(tmp_path / name))
+        annotations = read(find_one(tmp_path / name))
         dead = {each.name: each.dead for each in annotations if each.dead}
         assert list(dead) == ["00003", "00007"] and {each.reason for each in dead.values()} == {"bad_label"}
         assert dead["00003"].detail.startswith("train/00003: picture 3 of ")
@@ -292,7 +328,7 @@ def test_bad_rows_of_csv_become_dead_letters(tmp_path: Path) -> None:
     rows[7] = rows[7].rpartition(",")[0] + ",0.5"
     rows[8] = rows[8].rpartition(",")[0]
     (tmp_path / "train.csv").write_text("\n".join(rows))
-    dead = {each.index: each.dead for each in read(*find(tmp_path)) if each.dead}
+    dead = {each.index: each.dead for each in read(find_one(tmp_path)) if each.dead}
     assert {index: letter.reason for index, letter in dead.items()} == {
         0: "bad_label",
         2: "bad_label",
@@ -318,16 +354,6 @@ def replaced(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], Pa
     return make
 
 
-def saved(name: str, content: bytes) -> Callable[[Path], Path]:
-    """Makes a folder with one file."""
-
-    def make(folder: Path) -> Path:
-        (folder / name).write_bytes(content)
-        return folder
-
-    return make
-
-
 def without(name: str) -> Callable[[Path], Path]:
     """Makes a folder of idx files without one."""
 
@@ -336,12 +362,6 @@ def without(name: str) -> Callable[[Path], Path]:
         return folder
 
     return make
-
-
-def npz(**arrays: NDArray) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)
-    return stream.getvalue()
 
 
 def archive(content: bytes) -> bytes:
@@ -399,7 +419,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "names of line breaks": (saved("mnist.npz", npz(**{"x_a\nb": IMAGES})), r"pairs of arrays.*Received: x_a\\nb"),
     "names that are no keys": (saved("mnist.npz", npz(**{"x_a/b": IMAGES, "y_a/b": LABELS})), "pairs of arrays.*x_a/b"),
     "objects": (saved("mnist.npz", npz(x_train=OBJECTS, y_train=LABELS)), "must be a complete .npz archive.*Object"),
-    "one array": (saved("mnist.npz", (lambda s: (np.save(s, IMAGES), s.getvalue())[1])(io.BytesIO())), "one array"),
+    "one array": (saved("mnist.npz", npy(IMAGES)), "one array"),
     "npz without labels": (saved("mnist.npz", npz(x_train=IMAGES)), "pairs of arrays: x_train and y_train.*: x_train"),
     "npz of other arrays": (saved("mnist.npz", npz(a=IMAGES)), "pairs of arrays.*Received: a"),
     "npz of floats": (saved("mnist.npz", npz(x_train=IMAGES / 255, y_train=LABELS)), r"uint8.*\(12, 6, 6\) float64"),

@@ -74,7 +74,7 @@ def test_an_annotation_is_the_digit_without_boxes(tmp_path: Path) -> None:
     assert read(subset, 11) == [Annotation("test", "00011", 11, "1")]
     picture = SOURCE.read_picture(subset, "00011")
     assert isinstance(picture, np.ndarray)
-    assert (picture.shape, picture.dtype) == ((8, 8, 1), np.uint8)
+    assert picture.shape == (8, 8, 1) and picture.dtype == np.uint8
     for name in ("00012", "11", "x", "-0001"):
         with pytest.raises(FileNotFoundError, match="no picture"):
             SOURCE.read_picture(subset, name)
