@@ -95,8 +95,9 @@ class OptdigitsSource(Source):
           OSError: There is no such picture.
           UserError: The file cannot be read.
         """
-        pixels = _read(subset.path, subset.annotations_sha256).pixels[index_of(subset, name)]
-        return STORED[pixels].reshape(SIDE, SIDE, 1)
+        rows = _read(subset.path, subset.annotations_sha256)
+        pixels: NDArray[np.uint8] = STORED[rows.pixels[index_of(subset, name)]]
+        return pixels.reshape(SIDE, SIDE, 1)
 
 
 SOURCE = OptdigitsSource()

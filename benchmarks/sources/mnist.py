@@ -1,4 +1,4 @@
-"""MNIST as Kaggle's CSV: `pandas.read_csv` with its conversion to uint8 images, and ours.
+"""MNIST as Kaggle's CSV: `pandas.read_csv` with its conversion to uint8 images and texts, and ours.
 
 The pixels are a fifth strokes, as in MNIST, so that a row is as long as a genuine one.
 """
@@ -32,7 +32,7 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
 
         table = pd.read_csv(path)
         table.drop(columns="label").to_numpy(np.uint8).reshape(-1, 28, 28)
-        return len(table["label"].to_list())
+        return len(table["label"].astype(str).to_list())
 
     def ours() -> int:
         source._read.cache_clear()

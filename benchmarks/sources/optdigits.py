@@ -1,4 +1,4 @@
-"""optdigits.tra: `pandas.read_csv` with its conversion to uint8 images, and ours."""
+"""optdigits.tra: `pandas.read_csv` with its conversion to uint8 images and texts, and ours."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
 
         table = pd.read_csv(path, header=None)
         table.iloc[:, :_PIXELS].to_numpy(np.uint8).reshape(-1, 8, 8)
-        return len(table[_PIXELS].to_list())
+        return len(table[_PIXELS].astype(str).to_list())
 
     def ours() -> int:
         optdigits._read.cache_clear()

@@ -60,7 +60,7 @@ def read_images(place: Place) -> NDArray[np.uint8]:
     images = _read(place, ((UBYTE, 3),), "images: unsigned bytes (0x08) in 3 dimensions")
     if not images.size:
         raise UserError(f"{place} must hold at least one image, each of at least one pixel.", images.shape)
-    return images
+    return images.view(np.uint8)
 
 
 def read_labels(place: Place) -> NDArray[np.integer]:

@@ -204,24 +204,20 @@ def _convert(block: bytes, layout: Layout, most: int) -> _Values | None:
     codes = np.frombuffer(block, np.uint8)
     # Other characters than digits wrap to 10 and more.
     digits = codes - np.uint8(ord("0"))
-    ends = np.flatnonzero(digits > _LAST)
-    if len(ends) % layout.columns:
+    found = np.flatnonzero(digits > _LAST)
+    if len(found) % layout.columns:
         return None
-    ends = ends.reshape(-1, layout.columns)
+    ends = found.reshape(-1, layout.columns)
     marks = codes[ends]
     if (marks[:, :-1] != ord(",")).any() or (marks[:, -1] != ord("\n")).any():
         return None
-    labels = np.zeros(len(ends), np.uint8)
-    if layout.label is not None:
-        found = _integers(digits, ends[:, layout.label], CLASSES - 1)
-        if found is None:
-            return None
-        labels = found
+    is_labelled = layout.label is not None
+    labels = _integers(digits, ends[:, layout.label], CLASSES - 1) if is_labelled else np.zeros(len(ends), np.uint8)
     first, last = layout.pixels[0], layout.pixels[-1] + 1
     # A slice is several times as fast as columns one by one.
     used = slice(first, last) if last - first == len(layout.pixels) else list(layout.pixels)
     pixels = _integers(digits, ends[:, used].ravel(), most)
-    return None if pixels is None else _Values(pixels.reshape(len(ends), -1), labels)
+    return None if labels is None or pixels is None else _Values(pixels.reshape(len(ends), -1), labels)
 
 
 def _integers(digits: NDArray[np.uint8], ends: NDArray[np.intp], most: int) -> NDArray[np.uint8] | None:
@@ -247,9 +243,9 @@ def _integers(digits: NDArray[np.uint8], ends: NDArray[np.intp], most: int) -> N
 
 def _read_lines(block: bytes, first: int, layout: Layout, most: int) -> tuple[_Values, dict[int, Fault]]:
     """Returns the values of a block, zeros in bad rows, and the faults by row."""
-    rows = []
-    labels = []
-    faults = {}
+    rows: list[bytes] = []
+    labels: list[int] = []
+    faults: dict[int, Fault] = {}
     for number, line in _lines(block, first):
         fields = line.split(b",")
         if fault := _fault(fields, layout, most):
