@@ -251,6 +251,8 @@ def test_pictures_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
     check(find(tmp_path)[1], labelled=False)
     save_csv(tmp_path / "headerless_test.csv", label=False, header=False)
     check(find_one(tmp_path / "headerless_test.csv"), labelled=False)
+    with pytest.raises(UserError, match=r"has no labels, so that its subset must be predict\. Received: test"):
+        find(tmp_path / "test.csv", "test")
     with pytest.raises(UserError, match="predict is in several"):
         find(tmp_path)
 

@@ -19,7 +19,7 @@ from beam_jobs.sources.mnist.files import Part, annotated_files, find_parts
 from beam_jobs.sources.mnist.idx import read_images, read_labels
 from beam_jobs.sources.mnist.npz import read_npz
 from beam_jobs.sources.mnist.table import layout
-from beam_jobs.sources.pixels.parts import Fault, annotations, digest, file_name, index_of, select
+from beam_jobs.sources.pixels.parts import PREDICT, Fault, annotations, digest, file_name, index_of, select
 from beam_jobs.sources.pixels.rows import read_head, read_rows
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -111,11 +111,17 @@ SOURCE = MnistSource()
 
 
 def _describe(name: str, part: Part) -> Subset:
-    """Returns the subset of a part."""
+    """Returns the subset of a part.
+
+    Raises:
+      UserError: The files cannot be read, or the subset has another name than `predict` and no labels.
+    """
     labels, images = str(part.labels), str(part.images or "")
     sha256 = digest(part.places)
-    entries = len(_read(labels, images, part.array, sha256).pixels)
-    return Subset(name, labels, entries, sha256, images)
+    digits = _read(labels, images, part.array, sha256)
+    if digits.labels is None and name != PREDICT:
+        raise UserError(f"{part} has no labels, so that its subset must be {PREDICT}.", name)
+    return Subset(name, labels, len(digits.pixels), sha256, images)
 
 
 def _digits(subset: Subset) -> Digits:
