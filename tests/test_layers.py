@@ -44,9 +44,11 @@ ROOMS = {
     "beam_jobs.file_lock": "",
     "beam_jobs.sources.base": "annotation filesystem tfrecords.images tfrecords.files",
     "beam_jobs.sources.hdf5": "",
-    # Each source is a room: sources never import each other. hdf5 is a file format, not a source.
+    "beam_jobs.sources.pixels": "annotation sources.base tfrecords.files",
+    # Each source is a room: sources never import each other. hdf5 and pixels (files of pixels) are no sources.
     "beam_jobs.sources.*": (
-        "annotation filesystem sources.base sources.hdf5 tfrecords.record tfrecords.images tfrecords.files"
+        "annotation filesystem sources.base sources.hdf5 sources.pixels "
+        "tfrecords.record tfrecords.images tfrecords.files"
     ),
     "beam_jobs.sources": "sources.base sources.*",
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
@@ -84,6 +86,7 @@ ROOMS = {
     "benchmarks.common": "",
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
+    "benchmarks.sources": "common beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",

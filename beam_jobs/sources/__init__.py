@@ -9,6 +9,8 @@ __all__ = ["SOURCES", "load_source"]
 
 SOURCES = {
     "svhn": "beam_jobs.sources.svhn.source",
+    "mnist": "beam_jobs.sources.mnist.source",
+    "optdigits": "beam_jobs.sources.optdigits",
 }
 """Module of each source by name; its `SOURCE` is the reader."""
 

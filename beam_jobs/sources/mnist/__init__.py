@@ -1,0 +1,1 @@
+"""MNIST and data sets like it: idx files, mnist.npz, or CSV."""

@@ -1,0 +1,50 @@
+"""optdigits.tra: `pandas.read_csv` with its conversion to uint8 images and texts, and ours."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from beam_jobs.sources import optdigits
+from beam_jobs.sources.base import Input, SourceOptions
+from tfrecords.files.place import Place
+
+_PIXELS = 64
+_RANGE = 4000
+
+
+def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
+    """Writes a file of rows and returns the ways to read it, each of which returns the number of labels.
+
+    Args:
+      folder: Folder to write into.
+      entries: Number of pictures.
+    """
+    path = folder / "optdigits.tra"
+    random = np.random.default_rng(0)
+    rows = np.hstack([random.integers(0, 17, (1000, _PIXELS)), random.integers(0, 10, (1000, 1))])
+    lines = [",".join(map(str, row)) + "\n" for row in rows.tolist()]
+    with path.open("w") as file:
+        for start in range(0, entries, len(lines)):
+            file.writelines(lines[: entries - start])
+
+    def by_pandas() -> int:
+        import pandas as pd
+
+        table = pd.read_csv(path, header=None)
+        table.iloc[:, :_PIXELS].to_numpy(np.uint8).reshape(-1, 8, 8)
+        return len(table[_PIXELS].astype(str).to_list())
+
+    def ours() -> int:
+        optdigits._read.cache_clear()
+        options = SourceOptions()
+        return sum(
+            1
+            for subset in optdigits.SOURCE.find_subsets(Input(Place(path)), options)
+            for start in range(0, subset.entries, _RANGE)
+            for _ in optdigits.SOURCE.read_annotations(
+                subset, start, min(start + _RANGE, subset.entries), "left", options
+            )
+        )
+
+    return {"pandas.read_csv": by_pandas, "ours": ours}
