@@ -46,6 +46,9 @@ ROOMS = {
     # What sources of characters with boxes have in common.
     "beam_jobs.sources.grouping": "tfrecords.images",
     "beam_jobs.sources.hdf5": "",
+    "beam_jobs.sources.marks": "annotation sources.grouping tfrecords.images",
+    "beam_jobs.sources.layout": "sources.base tfrecords.files",
+    "beam_jobs.sources.markup": "tfrecords.files",
     # Each source is a room: sources never import each other. hdf5 is a file format, not a source.
     "beam_jobs.sources.*": (
         "annotation filesystem sources.base sources.grouping sources.hdf5 "

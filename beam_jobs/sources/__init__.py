@@ -9,6 +9,9 @@ __all__ = ["SOURCES", "load_source"]
 
 SOURCES = {
     "svhn": "beam_jobs.sources.svhn.source",
+    "cvat": "beam_jobs.sources.cvat",
+    "label-studio": "beam_jobs.sources.label_studio.source",
+    "voc": "beam_jobs.sources.voc",
 }
 """Module of each source by name; its `SOURCE` is the reader."""
 
