@@ -11,7 +11,7 @@ SOURCES = {
     "svhn": "beam_jobs.sources.svhn.source",
     "cvat": "beam_jobs.sources.cvat",
     "label-studio": "beam_jobs.sources.label_studio.source",
-    "voc": "beam_jobs.sources.voc",
+    "voc": "beam_jobs.sources.voc.source",
 }
 """Module of each source by name; its `SOURCE` is the reader."""
 

@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources import markup
-from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, check_subset_names
+from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, check_subset_names, subset_of
 from beam_jobs.sources.layout import SUBSETS, choose, digest, no_garbage, read_first, relative_name
 from beam_jobs.sources.marks import TEXT_NAMES, Fault, Mark, annotations_of, character, make_box, rejected
 from tfrecords.errors import UserError
@@ -21,8 +21,6 @@ from tfrecords.files.place import Place
 
 FILE_NAME = "annotations.xml"
 _SHAPES = frozenset(("polygon", "polyline", "points", "ellipse", "cuboid", "mask", "skeleton"))
-_NO_SUBSET = "train"
-"""Subset of images that name none."""
 
 
 class CvatSource(Source):
@@ -31,8 +29,9 @@ class CvatSource(Source):
     packages = ()
     title = "CVAT for images 1.1"
     expects = (
-        "annotations.xml, its folder, or a folder with such folders (train, val, test): boxes with the number in an "
-        "attribute (text, transcription, ocr, number, value, plate), or boxes whose labels are characters"
+        "annotations.xml, a folder with it or with train.xml and test.xml, or folders train, val and test with it: "
+        "boxes with the number in an attribute (text, transcription, ocr, number, value, plate), or boxes whose labels "
+        "are characters"
     )
     options = ("text_attribute",)
     defaults: Mapping[str, Any] = {}
@@ -45,11 +44,13 @@ class CvatSource(Source):
         """
         pictures = given.media_root.text if given.media_root else ""
         found: dict[str, Subset] = {}
-        for named, place in _exports(given.place).items():
-            file = _file(place)
+        for file in _exports(given.place):
             sha256 = digest(file.parent, (file.name,))
-            for name, annotations in _parse(file, sha256, options.text_attribute, "left", named).items():
-                found[name] = Subset(name, place.text, len(annotations), sha256, pictures)
+            for name, annotations in _parse(file, sha256, options.text_attribute, "left", "").items():
+                if name in found:
+                    rule = f"The images of the subset {name} must be in one file."
+                    raise UserError(rule, f"{found[name].path}, {file}")
+                found[name] = Subset(name, file.text, len(annotations), sha256, pictures)
         check_subset_names(tuple(found))
         chosen = choose(found, given.wanted, given.place)
         return tuple(replace(subset, name=name) for name, subset in chosen.items())
@@ -57,7 +58,7 @@ class CvatSource(Source):
     def unread(self, given: Input, subsets: tuple[Subset, ...], options: SourceOptions) -> tuple[str, ...]:
         """Returns the exports of an input of which no subset is read, sorted."""
         read = {subset.path for subset in subsets}
-        return tuple(sorted(place.text for place in _exports(given.place).values() if place.text not in read))
+        return tuple(sorted(file.text for file in _exports(given.place) if file.text not in read))
 
     def read_annotations(
         self, subset: Subset, start: int, stop: int, digit_order: str, options: SourceOptions
@@ -67,11 +68,10 @@ class CvatSource(Source):
         Raises:
           UserError: The export is damaged.
         """
-        place = Place(subset.path)
-        file, named = _file(place), "" if place.suffix == ".xml" else subset.name
-        parsed = _parse(file, subset.annotations_sha256, options.text_attribute, digit_order, named)
+        file, sha256 = Place(subset.path), subset.annotations_sha256
+        parsed = _parse(file, sha256, options.text_attribute, digit_order, "")
         if subset.name not in parsed:  # the only subset, under the name that was wanted
-            parsed = _parse(file, subset.annotations_sha256, options.text_attribute, digit_order, subset.name)
+            parsed = _parse(file, sha256, options.text_attribute, digit_order, subset.name)
         yield from parsed[subset.name][start:stop]
 
     def read_picture(self, subset: Subset, name: str) -> bytes:
@@ -83,39 +83,39 @@ class CvatSource(Source):
         names = [name, *(f"{folder}/{name}" for folder in (subset.name, subset.name.title(), subset.name.upper()))]
         if subset.pictures:
             return read_first(Place(subset.pictures), [*names, name.rpartition("/")[2]])
-        folder = _file(Place(subset.path)).parent
+        folder = Place(subset.path).parent
         return read_first(folder, [*(f"images/{each}" for each in names), *names])
 
 
 SOURCE = CvatSource()
 
 
-def _file(place: Place) -> Place:
-    """Returns the annotation file of an export: the export itself, or that in its folder."""
-    return place if place.suffix == ".xml" else place / FILE_NAME
-
-
-def _exports(place: Place) -> dict[str, Place]:
-    """Returns the exports of an input: one file under an empty name; or folders by the names of their subsets.
+def _exports(place: Place) -> list[Place]:
+    """Returns the annotation files of an input: itself, those in it, or else those in its folders.
 
     Raises:
       UserError: There is none.
     """
     if place.suffix == ".xml" and place.is_file():
-        return {"": place}
+        return [place]
     if place.is_dir():
-        if (place / FILE_NAME).is_file():
-            return {"": place / FILE_NAME}
-        folders = [each.name for each in place.entries() if each.is_folder and each.name.lower() in SUBSETS]
-        found = {name.lower(): place / name for name in folders if (place / name / FILE_NAME).is_file()}
-        if found:
-            return found
+        entries = place.entries()
+        files = [place / each.name for each in entries if not each.is_folder and each.name.lower().endswith(".xml")]
+        folders = [place / each.name for each in entries if each.is_folder and each.name.lower() in SUBSETS]
+        if files := files or [folder / FILE_NAME for folder in folders if (folder / FILE_NAME).is_file()]:
+            return files
     raise UserError(f"The input must be {FILE_NAME}, or a folder that holds it or has such folders.", place)
+
+
+def _subset_without_name(file: Place) -> str:
+    """Returns the subset of the images that name none: by the name of their file, or by that of its folder."""
+    folder = file.parent.name.lower()
+    return folder if file.name == FILE_NAME and folder in SUBSETS else subset_of(file.name)
 
 
 @lru_cache(maxsize=4)
 def _parse(
-    file: Place, sha256: str, attribute: str | None, digit_order: str, named: str
+    file: Place, sha256: str, attribute: str | None, digit_order: str, renamed: str
 ) -> dict[str, list[Annotation]]:
     """Returns the annotations of each subset. The digest of the file is there for the cache.
 
@@ -124,20 +124,20 @@ def _parse(
       sha256: Digest of the file.
       attribute: Name of the attribute that holds the numbers; None for the usual ones.
       digit_order: Reading order.
-      named: Name of the subset that all images are; empty if each says its own.
+      renamed: Name of the subset that all images are; empty if each says its own.
 
     Raises:
       UserError: The file is damaged, or of another kind.
     """
     found: dict[str, list[Annotation]] = {}
     names: set[tuple[str, str]] = set()
-    images = 0
+    images, default = 0, _subset_without_name(file)
     with no_garbage(), file.open() as stream:
         try:
             for _, element in chain.from_iterable(markup.ends(stream)):
                 if element.tag == "image":
                     images += 1
-                    subset = named or (element.get("subset") or _NO_SUBSET).strip().lower()
+                    subset = renamed or (element.get("subset") or default).strip().lower()
                     entries = found.setdefault(subset, [])
                     entries += _annotations(element, subset, len(entries), names, attribute, digit_order)
                     element.clear()

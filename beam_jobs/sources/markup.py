@@ -6,7 +6,7 @@ one, so it is refused (https://docs.python.org/3/library/xml.html#xml-security).
 
 import re
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -45,7 +45,7 @@ def parse(data: bytes) -> Element:
         raise UserError("The XML must be well formed.", str(error)[:100]) from error
 
 
-def ends(stream: IO[bytes]) -> Iterator[Iterator[tuple[str, Element]]]:
+def ends(stream: IO[bytes]) -> Iterator[list[tuple[str, Element]]]:
     """Yields, piece by piece, the elements of a large XML document in UTF-8, each with the word `end`.
 
     Elements come when they are complete: children first, the root last. The reader clears the elements that it has
@@ -57,7 +57,7 @@ def ends(stream: IO[bytes]) -> Iterator[Iterator[tuple[str, Element]]]:
     Raises:
       UserError: The document is not well formed, not in UTF-8, or has a document type.
     """
-    parser = ElementTree.XMLPullParser(("end",))
+    parser: Any = ElementTree.XMLPullParser(("end",))
     head = stream.read(_CHUNK)
     declared = _DECLARED.match(head[:200].removeprefix(_MARKS[0][0]))
     if head[:2] in (b"\xff\xfe", b"\xfe\xff") or (declared and declared[1].decode().lower() not in _PLAIN):
@@ -69,9 +69,9 @@ def ends(stream: IO[bytes]) -> Iterator[Iterator[tuple[str, Element]]]:
                 raise UserError(_NO_TYPE, "<!DOCTYPE")
             tail = chunk[-len(b"<!DOCTYPE") :]
             parser.feed(chunk)
-            yield parser.read_events()
+            yield list(parser.read_events())
             chunk = stream.read(_CHUNK)
         parser.close()
-        yield parser.read_events()
+        yield list(parser.read_events())
     except ElementTree.ParseError as error:
         raise UserError("The XML must be well formed.", str(error)[:100]) from error

@@ -91,7 +91,7 @@ SOURCE = LabelStudioSource()
 
 def _files(place: Place) -> tuple[Place, dict[str, list[str]]]:
     """Returns the folder of an export, and the names of the files of each subset, by the subset's name."""
-    if place.suffix == ".json" and not place.is_dir():
+    if place.suffix == ".json" and place.is_file():
         return place.parent, {subset_of(place.name): [place.name]}
     if not place.is_dir():
         raise UserError("The input must be a .json file or a folder that exists.", place)
@@ -163,13 +163,12 @@ def _annotations(
         return [rejected(subset, name, index, fault)]
     names.add(name)
     readings = [readings_of(task, attribute) for task in tasks]
-    answers = [
-        annotations_of(subset, name, index, marks, digit_order) for found, _ in readings for marks in found if marks
-    ]
+    drawn = [marks for found, _ in readings for marks in found]
+    answers = [annotations_of(subset, name, index, marks, digit_order) for marks in drawn if marks]
     if not answers:
         return [unannotated(subset, name, index, readings[0][1])]
     empty = not all(drawn)
-    texts = {tuple(sorted(each.text or f"({each.dead.reason})" for each in answer if each)) for answer in answers}
+    texts = {tuple(sorted(each.dead.reason if each.dead else each.text for each in answer)) for answer in answers}
     if len(texts) > 1 or empty:
         received = " / ".join(sorted(" ".join(each) for each in texts) + ["nothing"] * empty)
         rule = "The annotators of a task must agree, or one must be marked as the ground truth."

@@ -218,11 +218,12 @@ def _box_of(item: Json, value: Json) -> tuple[Any, Fault | None]:
         turned = where.get(key) or 0
         if not isinstance(turned, int | float) or turned % 360:
             return None, Fault(reason, f"{key} must be 0: draw the box upright.", turned)
-    width, height = (item.get(key, value.get(key)) for key in ("original_width", "original_height"))
-    if not (_is_size(width) and _is_size(height)):
+    sizes: list[Any] = [item.get(key, value.get(key)) for key in ("original_width", "original_height")]
+    width, height = sizes
+    if not all(map(_is_size, sizes)):
         rule = "A box is in percent, so original_width and original_height must be the picture's size."
         return None, Fault("no_size", rule, f"{width}, {height}")
-    numbers = [value.get(key) for key in ("x", "y", "width", "height")]
+    numbers: list[Any] = [value.get(key) for key in ("x", "y", "width", "height")]
     if not all(isinstance(each, int | float) for each in numbers):
         rule = "x, y, width and height of a box must be numbers."
         return None, Fault("bad_box", rule, ", ".join(str(each)[:40] for each in numbers))
