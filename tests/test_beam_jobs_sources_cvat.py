@@ -195,7 +195,7 @@ def test_pictures_are_in_the_folder_of_images_or_where_the_user_says(tmp_path: P
     for place in ("c/a.png", "images/Train/c/a.png", "images/c/a.png"):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_text(place)
-        assert reader.read_picture(subset, "c/a.png").decode() == place
+        assert reader.read_picture(subset, "c/a.png") == place.encode()
     (tmp_path / "media").mkdir()
     (tmp_path / "media" / "a.png").write_text("media")
     (subset,) = find("cvat", path, media=tmp_path / "media")

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from beam_jobs.sources import load_source
+from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.label_studio import source as module
 from beam_jobs.sources.label_studio.tasks import name_of
 from tests.annotated import check_ranges, details, find, read, texts
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 
 WRITTEN = Path(__file__).parent / "written_by" / "label_studio"
 
@@ -210,8 +212,8 @@ def test_subsets_are_files_and_folders_by_name(tmp_path: Path) -> None:
     found = find("label-studio", tmp_path)
     assert [(each.name, each.entries) for each in found] == [("test", 1), ("train", 1), ("val", 1)]
     assert [each.name for each in find("label-studio", tmp_path, wanted=("VAL",))] == ["val"]
-    given = module.Input(module.Place(tmp_path))
-    unread = load_source("label-studio").unread(given, found[:2], module.SourceOptions())
+    given = Input(Place(tmp_path))
+    unread = load_source("label-studio").unread(given, found[:2], SourceOptions())
     assert unread == (str(tmp_path / "project-1-val.json"),)
     with pytest.raises(UserError, match=r"holds the subsets test, train, val\. Received: extra"):
         find("label-studio", tmp_path, wanted=("extra",))
@@ -254,7 +256,7 @@ def test_pictures_are_found_under_the_names_that_people_keep_them_by(tmp_path: P
     for place in ("a b.png", "a%20b.png", "ab12cd34-a%20b.png", "1/ab12cd34-a b.png", "1/ab12cd34-a%20b.png"):
         (media / place).write_text(place)
         (subset,) = find("label-studio", path, media=media)
-        assert reader.read_picture(subset, "1/ab12cd34-a%20b.png").decode() == place
+        assert reader.read_picture(subset, "1/ab12cd34-a%20b.png") == place.encode()
     (tmp_path / "ab12cd34-a%20b.png").write_text("next to the export")
     (subset,) = find("label-studio", path)
     assert reader.read_picture(subset, "1/ab12cd34-a%20b.png") == b"next to the export"

@@ -116,7 +116,7 @@ def test_the_picture_of_a_file_is_found(tmp_path: Path, pictures: str, file: str
     first, *others = read("voc", tmp_path)
     assert first.name == expected and {each.dead.reason for each in others if each.dead} <= {"no_annotation"}
     if expected in pictures.split():
-        assert load_source("voc").read_picture(subset, first.name).decode() == expected
+        assert load_source("voc").read_picture(subset, first.name) == expected.encode()
         assert len(others) == len(pictures.split()) - 1
     else:
         with pytest.raises(FileNotFoundError):

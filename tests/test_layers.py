@@ -51,7 +51,7 @@ ROOMS = {
     "beam_jobs.sources.markup": "tfrecords.files",
     # Each source is a room: sources never import each other. hdf5 is a file format, not a source.
     "beam_jobs.sources.*": (
-        "annotation filesystem sources.base sources.grouping sources.hdf5 "
+        "annotation filesystem sources.base sources.grouping sources.hdf5 sources.layout sources.marks sources.markup "
         "tfrecords.record tfrecords.images tfrecords.files"
     ),
     "beam_jobs.sources": "sources.base sources.*",
@@ -90,6 +90,7 @@ ROOMS = {
     "benchmarks.common": "",
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
+    "benchmarks.sources": "common beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",
