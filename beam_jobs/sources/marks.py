@@ -125,18 +125,18 @@ def annotations_of(subset: str, name: str, index: int, marks: list[Mark], digit_
         return [unannotated(subset, name, index)]
     if len(marks) == 1 and marks[0].text and not marks[0].fault:  # most pictures of numbers with texts
         return [Annotation(subset, name, index, marks[0].text, (), None, marks[0].box)]
-    numbers = sorted(_numbers(marks, digit_order), key=lambda number: number.position)
+    numbers = sorted(_numbers(marks, digit_order))
+    if len(numbers) == 1 and not (only := numbers[0]).fault:
+        return [Annotation(subset, name, index, only.text, only.boxes, None, only.box)]
     several = len(numbers) > 1
     found = []
     for part, number in enumerate(numbers, 1):
         at = index + part - 1
         if number.fault:
             found.append(rejected(subset, name, at, number.fault, part if several else 0))
-        elif several:
+        else:
             others = tuple(other.around for other in numbers if other is not number and other.around)
             found.append(Annotation(subset, name, at, number.text, number.boxes, None, number.box, part, others))
-        else:
-            found.append(Annotation(subset, name, at, number.text, number.boxes, None, number.box))
     return found
 
 
@@ -198,7 +198,8 @@ def _of_characters(marks: list[Mark], positions: list[int], is_group: bool, digi
     for part in parts:
         ordered = in_reading_order([placed[each] for each in part], digit_order)
         text, inside = "".join([label for label, _ in ordered]), tuple([box for _, box in ordered])
-        numbers.append(_Number(positions[min(part)], text, inside, None, union(inside)))
+        around = union(inside) if len(parts) > 1 or len(positions) < len(marks) else None
+        numbers.append(_Number(positions[min(part)], text, inside, None, around))
     return numbers
 
 

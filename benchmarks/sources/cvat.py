@@ -53,7 +53,8 @@ def _image(index: int) -> str:
     text, head = f"{index:04d}"[-4:], 'occluded="0" source="manual"'
     if index % 4:
         inside = f'\n      <attribute name="text">{text}</attribute>\n    '
-        boxes = f'    <box label="plate" {head} xtl="10.25" ytl="20.50" xbr="70.75" ybr="44.00" z_order="0">{inside}</box>\n'
+        edges = 'xtl="10.25" ytl="20.50" xbr="70.75" ybr="44.00"'
+        boxes = f'    <box label="plate" {head} {edges} z_order="0">{inside}</box>\n'
     else:
         boxes = "".join(
             f'    <box label="{each}" {head} xtl="{10 + at * 15}.25" ytl="20.50" xbr="{24 + at * 15}.75" ybr="44.00" '

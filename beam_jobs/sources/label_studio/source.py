@@ -6,6 +6,7 @@ of the numbers in it; the annotations of the last subset stay in memory, so that
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import groupby
@@ -21,6 +22,7 @@ from tfrecords.files.place import Place
 
 _CHUNK = 1 << 24
 """Characters that are read at a time."""
+_GAP = re.compile(r"[ \t\r\n,]*")
 
 
 class LabelStudioSource(Source):
@@ -165,6 +167,8 @@ def _annotations(
     readings = [readings_of(task, attribute) for task in tasks]
     drawn = [marks for found, _ in readings for marks in found]
     answers = [annotations_of(subset, name, index, marks, digit_order) for marks in drawn if marks]
+    if len(drawn) == 1 and answers:
+        return answers[0]
     if not answers:
         return [unannotated(subset, name, index, readings[0][1])]
     empty = not all(drawn)
@@ -195,7 +199,7 @@ def _tasks(place: Place) -> Iterator[Any]:
             while True:
                 while len(text) - at < _CHUNK >> 8 and (more := stream.read(_CHUNK)):
                     text, at = text[at:] + more, 0
-                at = _skip(text, at, " \t\r\n,")
+                at = _GAP.match(text, at).end()  # type: ignore[union-attr]  (it matches nothing, too)
                 if text[at : at + 1] == "]":
                     return
                 try:
@@ -212,13 +216,6 @@ def _tasks(place: Place) -> Iterator[Any]:
             raise UserError(
                 f"{place} must be a JSON list of tasks in UTF-8, and complete.", str(error)[:200]
             ) from error
-
-
-def _skip(text: str, at: int, characters: str) -> int:
-    """Returns the index of the first character from `at` on that is none of these."""
-    while at < len(text) and text[at] in characters:
-        at += 1
-    return at
 
 
 def _one_task(task: Json, place: Place) -> Json:

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from beam_jobs.sources.base import PICTURE_SUFFIXES
 from beam_jobs.sources.layout import relative_name
 from beam_jobs.sources.marks import TEXT_NAMES, Fault, Mark, character, make_box
+from tfrecords.images.crop import BoundingBox
 
 Json = dict[str, Any]
 STORES = ("s3", "gs", "gcs", "hdfs", "http", "https", "az", "abfs", "azure-blob")
@@ -25,6 +26,9 @@ _OF_EXPORT = frozenset(
 )
 """Keys of a record of JSON-MIN that are neither the task's data nor an annotator's answer."""
 _TEXT_TYPES = ("textarea", "choices")
+_NOT_BOXES = frozenset(("points", "rle", "radiusX"))
+_LARGEST = 1 << 31
+"""Size of a picture, pixels, that is damage."""
 
 
 def picture_of(data: Mapping[str, Any]) -> tuple[str, Fault | None]:
@@ -55,6 +59,8 @@ def name_of(address: str) -> str | None:
     An upload, `/data/upload/1/ab12cd34-7.png`, is `1/ab12cd34-7.png`, on any host; a local file,
     `/data/local-files/?d=meters/7.png`, is `meters/7.png`; an address of a store is itself.
     """
+    if address.startswith(_UPLOADS) and "?" not in address and "#" not in address:
+        return relative_name(address[len(_UPLOADS) :])
     split = urlsplit(address)
     if split.path.startswith(_UPLOADS):
         return relative_name(split.path.removeprefix(_UPLOADS))
@@ -107,6 +113,8 @@ def is_full(task: Json) -> bool:
 
 
 def _is_picture(value: str) -> bool:
+    if value.startswith("/data/"):
+        return True
     split = urlsplit(value.strip())
     path = (split.path or "") + split.query
     return path.startswith("/data/") or path[path.rfind(".") :].lower() in PICTURE_SUFFIXES or split.scheme == "data"
@@ -162,6 +170,8 @@ def _text_of(item: Json) -> tuple[str, str, list[str]]:
 
 def _one_text(texts: list[tuple[str, str, list[str]]], attribute: str | None) -> tuple[str, Fault | None]:
     """Returns the text of a region or picture; empty if it has none; or why it is not one text."""
+    if attribute is None and len(texts) == 1 and len(texts[0][2]) == 1 and texts[0][0] == "textarea":
+        return texts[0][2][0], None
     if attribute is None:
         chosen = [(name, values) for kind, name, values in texts if kind == "textarea" and values]
     else:
@@ -177,13 +187,16 @@ def _one_text(texts: list[tuple[str, str, list[str]]], attribute: str | None) ->
 
 def _mark_of_region(items: list[Json], attribute: str | None) -> Mark:
     """Returns the box that the items of one region are."""
-    text, fault = _one_text([_text_of(item) for item in items if item.get("type") in _TEXT_TYPES], attribute)
+    texts: list[tuple[str, str, list[str]]] = []
     labels: list[str] = []
     for item in items:
-        kind = str(item.get("type"))
-        if kind not in _TEXT_TYPES:
-            labels += _labels_of(item["value"], kind)
-    return _mark(items, list(dict.fromkeys(labels)), text, fault)
+        kind = item.get("type")
+        if kind in _TEXT_TYPES:
+            texts.append(_text_of(item))
+        else:
+            labels += _labels_of(item["value"], str(kind))
+    text, fault = _one_text(texts, attribute)
+    return _mark(items, list(dict.fromkeys(labels)) if len(labels) > 1 else labels, text, fault)
 
 
 def _labels_of(value: Json, kind: str) -> list[str]:
@@ -205,34 +218,41 @@ def _mark(items: list[Json], labels: list[str], text: str, fault: Fault | None) 
         fault = fault or Fault("several_labels", "A box must have one class.", ", ".join(labels)[:200])
     for item in items:
         value = item.get("value", item)
-        if "width" in value and "height" in value and not ({"points", "rle", "radiusX"} & value.keys()):
+        if "width" in value and "height" in value and _NOT_BOXES.isdisjoint(value):
             box, wrong = _box_of(item, value)
             return Mark(label, text, box, fault=fault or wrong)
     rule = "A region must be a rectangle, not a polygon, a brush, an ellipse or a point."
     return Mark(label, text, None, fault=Fault("not_a_box", rule, ", ".join(str(each.get("type")) for each in items)))
 
 
-def _box_of(item: Json, value: Json) -> tuple[Any, Fault | None]:
+def _box_of(item: Json, value: Json) -> tuple[BoundingBox | None, Fault | None]:
     """Returns the box of a rectangle in pixels, or why it is none."""
+    if (value.get("rotation") or item.get("image_rotation")) and (turned := _turned(item, value)):
+        return None, turned
+    across = item.get("original_width") or value.get("original_width")
+    down = item.get("original_height") or value.get("original_height")
+    try:
+        if not (0 < across < _LARGEST and 0 < down < _LARGEST):
+            raise TypeError
+        across, down = across / 100, down / 100
+    except TypeError:
+        rule = "A box is in percent, so original_width and original_height must be the picture's size."
+        return None, Fault("no_size", rule, f"{across}, {down}"[:100])
+    x, y, width, height = (value.get("x"), value.get("y"), value.get("width"), value.get("height"))
+    try:
+        return make_box(x * across, y * down, (x + width) * across, (y + height) * down)
+    except TypeError:
+        rule = "x, y, width and height of a box must be numbers."
+        return None, Fault("bad_box", rule, ", ".join(str(each)[:40] for each in (x, y, width, height)))
+
+
+def _turned(item: Json, value: Json) -> Fault | None:
+    """Returns the fault of a box that is not upright, or whose picture was turned when it was drawn."""
     for where, key, reason in ((value, "rotation", "rotated_box"), (item, "image_rotation", "rotated_picture")):
         turned = where.get(key) or 0
         if not isinstance(turned, int | float) or turned % 360:
-            return None, Fault(reason, f"{key} must be 0: draw the box upright.", turned)
-    sizes: list[Any] = [item.get(key, value.get(key)) for key in ("original_width", "original_height")]
-    width, height = sizes
-    if not all(map(_is_size, sizes)):
-        rule = "A box is in percent, so original_width and original_height must be the picture's size."
-        return None, Fault("no_size", rule, f"{width}, {height}")
-    numbers: list[Any] = [value.get(key) for key in ("x", "y", "width", "height")]
-    if not all(isinstance(each, int | float) for each in numbers):
-        rule = "x, y, width and height of a box must be numbers."
-        return None, Fault("bad_box", rule, ", ".join(str(each)[:40] for each in numbers))
-    x, y, wide, high = numbers
-    return make_box(x * width / 100, y * height / 100, (x + wide) * width / 100, (y + high) * height / 100)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int | float) and 0 < value < 1 << 31
+            return Fault(reason, f"{key} must be 0: draw the box upright.", str(turned)[:100])
+    return None
 
 
 def _marks_of_record(record: Json, attribute: str | None) -> list[Mark]:

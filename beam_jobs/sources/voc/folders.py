@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from beam_jobs.sources.base import PICTURE_SUFFIXES
-from beam_jobs.sources.layout import SUBSETS
+from beam_jobs.sources.layout import SUBSETS, read_file
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
@@ -60,7 +60,7 @@ class Listing:
           OSError: The file cannot be read.
         """
         try:
-            return (self.root / self.files[index]).read_bytes()
+            return read_file(self.root, self.files[index])
         except FileNotFoundError:
             return None
 
@@ -108,8 +108,19 @@ def unlisted(places: Mapping[str, Place]) -> list[str]:
         return []
     folder = lists[0].parent.parent.parent / _ANNOTATIONS
     named = {file for place in lists for file in _listed(place)}
-    spare = sum(name.lower().endswith(".xml") and f"{_ANNOTATIONS}/{name}" not in named for name in folder.walk())
+    spare = sum(name.lower().endswith(".xml") and f"{_ANNOTATIONS}/{name}" not in named for name in _walk(folder))
     return [f"{folder} ({spare} files that no list in {_SETS} names)"] if spare else []
+
+
+def forget() -> None:
+    """Forgets the folders that were listed, since they may have changed."""
+    _walk.cache_clear()
+    list_files.cache_clear()
+
+
+@lru_cache(maxsize=4)
+def _walk(folder: Place) -> tuple[str, ...]:
+    return tuple(folder.walk())
 
 
 @lru_cache(maxsize=8)
@@ -127,9 +138,9 @@ def list_files(path: str, pictures: str, sha256: str) -> Listing:
     place, folder = Place(path), Place(pictures)
     is_listed = place.suffix == ".txt"
     root = place.parent.parent.parent if is_listed else place
-    names = tuple(root.walk()) if not is_listed or root == folder else ()
+    names = _walk(root) if not is_listed or root == folder else ()
     files = _listed(place) if is_listed else tuple(name for name in names if name.lower().endswith(".xml"))
-    names = names if root == folder else tuple(folder.walk())
+    names = names if root == folder else _walk(folder)
     found = tuple(name for name in names if _suffix(name) in PICTURE_SUFFIXES)
     by_name: dict[str, list[str]] = {}
     for name in found:
@@ -153,7 +164,8 @@ def _resolve(files: tuple[str, ...], by_name: Mapping[str, list[str]]) -> tuple[
     for file in files:
         stem = _stem(file.rpartition("/")[2].lower())
         candidates = by_name.get(stem, [])
-        near = [name for name in candidates if where(name) == where(file)]
+        place = where(file)
+        near = [name for name in candidates if where(name) == place]
         if not near and stems[stem] == 1:
             near = candidates
         resolved.append(near[0] if len(near) == 1 else "")
@@ -183,7 +195,7 @@ def _listed(place: Place) -> tuple[str, ...]:
 
 
 def _has_xml(folder: Place) -> bool:
-    return any(name.lower().endswith(".xml") for name in folder.walk())
+    return any(name.lower().endswith(".xml") for name in _walk(folder))
 
 
 @lru_cache(maxsize=1024)

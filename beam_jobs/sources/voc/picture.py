@@ -41,7 +41,7 @@ def read_file(
     given = (root.findtext("filename") or "").strip()
     if not picture:
         picture = listing.picture_named(given) or _missing_name(given, file)
-    marks = [_mark(each, attribute) for each in root if each.tag == "object"]
+    marks = [_mark(each, attribute) for each in root.findall("object")]
     return annotations_of(subset, picture, index, marks, digit_order)
 
 

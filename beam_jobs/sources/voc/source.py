@@ -20,7 +20,7 @@ from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
 from beam_jobs.sources.layout import choose, no_garbage
 from beam_jobs.sources.marks import Fault, rejected, unannotated
-from beam_jobs.sources.voc.folders import Listing, find_places, list_files, pictures_of, unlisted
+from beam_jobs.sources.voc.folders import Listing, find_places, forget, list_files, pictures_of, unlisted
 from beam_jobs.sources.voc.picture import read_file
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -49,7 +49,7 @@ class VocSource(Source):
         Raises:
           UserError: There are no XML files, none is Pascal VOC, or a wanted subset is missing.
         """
-        list_files.cache_clear()
+        forget()
         subsets = []
         for name, place in choose(find_places(given.place), given.wanted, given.place).items():
             pictures = (given.media_root or pictures_of(place)).text
