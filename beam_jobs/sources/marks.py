@@ -159,7 +159,6 @@ def _numbers(marks: list[Mark], digit_order: str) -> list[_Number]:
     numbers: list[_Number] = []
     groups: dict[str, list[int]] = {}
     seen: set[Mark] = set()
-    unknown = "unknown_class" if any(character(mark.label) and not mark.text for mark in marks) else "no_text"
     for position, mark in enumerate(marks):
         if mark in seen and not mark.fault:
             rule = "A box with the same class, text and edges must not be there twice."
@@ -172,12 +171,18 @@ def _numbers(marks: list[Mark], digit_order: str) -> list[_Number]:
         elif character(mark.label):
             groups.setdefault(mark.group, []).append(position)
         else:
-            rule = "A box must have a text, or a class of one character."
-            fault = mark.fault or Fault(unknown, rule, _described(mark))
+            fault = mark.fault or _unknown(mark, marks)
             numbers.append(_Number(position, around=mark.box, fault=fault))
     for group, positions in groups.items():
         numbers += _of_characters(marks, positions, bool(group), digit_order)
     return numbers
+
+
+def _unknown(mark: Mark, marks: list[Mark]) -> Fault:
+    """Returns the fault of a box that is no number, by whether the picture has characters."""
+    has_characters = any(character(each.label) and not each.text for each in marks)
+    rule = "A box must have a text, or a class of one character."
+    return Fault("unknown_class" if has_characters else "no_text", rule, _described(mark))
 
 
 def _described(mark: Mark) -> str:

@@ -29,10 +29,12 @@ def parse(data: bytes) -> Element:
       UserError: The document is not well formed, or has a document type.
     """
     text: bytes | str = data
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
-    declared = _DECLARED.match(data[:200])
-    if not encoding and declared and declared[1].decode().lower() not in _PLAIN:
-        encoding = declared[1].decode()
+    encoding = ""
+    if data[:1] != b"<" or b"encoding" in data[:200]:
+        encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+        declared = _DECLARED.match(data[:200])
+        if not encoding and declared and declared[1].decode().lower() not in _PLAIN:
+            encoding = declared[1].decode()
     try:
         if encoding:
             text = data.decode(encoding)

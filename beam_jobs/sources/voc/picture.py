@@ -1,5 +1,6 @@
 """One XML file of Pascal VOC to the annotations of its picture."""
 
+from collections.abc import Iterable
 from xml.etree.ElementTree import Element
 
 from beam_jobs.annotation import Annotation
@@ -10,7 +11,6 @@ from tfrecords.errors import UserError
 
 NAME = "name"
 """Value of `--text-attribute` with which the class of an object is its number."""
-_NO_EDGES: dict[str, str | None] = {}
 
 
 def read_file(
@@ -54,51 +54,45 @@ def _missing_name(given: str, file: str) -> str:
 
 def _mark(item: Element, attribute: str | None) -> Mark:
     """Returns the box of an object."""
-    label, edges, shape, texts = "", _NO_EDGES, "", {}
-    turned: str | None = None
-    for child in item:
-        tag = child.tag
-        if tag == "name":
-            label = (child.text or "").strip()
-        elif tag == "bndbox":
-            edges = {edge.tag: edge.text for edge in child}
-        elif tag in ("robndbox", "polygon"):
-            shape = tag
-        elif tag == "attributes":
-            pairs = [(each.findtext("name", "").strip(), each.findtext("value", "").strip()) for each in child]
-            turned = next((value for name, value in pairs if name == "rotation"), None)
-            texts.update({text: name for name, text in pairs if text and _holds_text(name, attribute)})
-        if tag == attribute and (text := (child.text or "").strip()):
-            texts[text] = tag
-    text, fault = next(iter(texts), ""), _fault_of(texts, shape if edges is _NO_EDGES else "", turned)
-    if edges is _NO_EDGES:
-        fault = fault or Fault("bad_box", "An object must have a bndbox.", f"class {label or 'none'}")
-        return Mark("" if text else label, text, None, fault=fault)
-    box, wrong = make_box(edges.get("xmin"), edges.get("ymin"), edges.get("xmax"), edges.get("ymax"))
-    return Mark(label, text, box, fault=fault or wrong)
+    label = (item.findtext("name") or "").strip()
+    edges, attributes = item.find("bndbox"), item.find("attributes")
+    text, fault = "", None
+    if attribute or attributes is not None:
+        text, fault = _text(item, attributes if attributes is not None else (), attribute)
+    if edges is None:
+        shape = next((each.tag for each in item if each.tag in ("robndbox", "polygon")), "")
+        reason = {"robndbox": "rotated_box", "polygon": "not_a_box", "": "bad_box"}[shape]
+        wrong = Fault(
+            reason, "An object must have an upright box, a bndbox.", f"<{shape or 'object'}> of class {label}"
+        )
+        return Mark(label, text, None, fault=fault or wrong)
+    find = edges.findtext
+    box, bad = make_box(find("xmin"), find("ymin"), find("xmax"), find("ymax"))
+    return Mark(label, text, box, "", fault or bad)
+
+
+def _text(item: Element, attributes: Iterable[Element], attribute: str | None) -> tuple[str, Fault | None]:
+    """Returns the number that an attribute or a child of an object holds, empty if none does; or what is wrong.
+
+    Args:
+      item: Object.
+      attributes: Its attributes, each with a name and a value, as CVAT writes them.
+      attribute: Name of the one that holds the number; None for the usual ones.
+    """
+    pairs = [(each.findtext("name", "").strip(), each.findtext("value", "").strip()) for each in attributes]
+    turned = next((value for name, value in pairs if name == "rotation"), "0")
+    try:
+        if float(turned) % 360:
+            return "", Fault("rotated_box", "The rotation of a box must be 0: draw the box upright.", turned)
+    except ValueError:
+        return "", Fault("bad_box", "The rotation of a box must be a number.", turned[:40])
+    pairs += [(attribute, (item.findtext(attribute) or "").strip())] if attribute and attribute.isidentifier() else []
+    texts = {text: name for name, text in pairs if text and _holds_text(name, attribute)}
+    if len(texts) > 1:
+        rule = f"A box must have one text; --text-attribute chooses one of {', '.join(texts.values())}."
+        return "", Fault("several_texts", rule, ", ".join(texts)[:200])
+    return next(iter(texts), ""), None
 
 
 def _holds_text(name: str, attribute: str | None) -> bool:
     return name == attribute if attribute else name.lower() in TEXT_NAMES
-
-
-def _fault_of(texts: dict[str, str], shape: str, turned: str | None) -> Fault | None:
-    """Returns what is wrong with an object, besides its edges.
-
-    Args:
-      texts: Names of the attributes that hold each of its texts.
-      shape: Tag of its shape, if it has no upright box.
-      turned: Its rotation, degrees.
-    """
-    if shape:
-        reason = "rotated_box" if shape == "robndbox" else "not_a_box"
-        return Fault(reason, "An object must have an upright box, a bndbox.", f"<{shape}>")
-    try:
-        if turned and float(turned) % 360:
-            return Fault("rotated_box", "The rotation of a box must be 0: draw the box upright.", turned)
-    except ValueError:
-        return Fault("bad_box", "The rotation of a box must be a number.", turned)
-    if len(texts) > 1:
-        rule = f"A box must have one text; --text-attribute chooses one of {', '.join(texts.values())}."
-        return Fault("several_texts", rule, ", ".join(texts)[:200])
-    return None
