@@ -14,7 +14,12 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
 HERE = Path(__file__).parent
-NUMBERS = {"a/1": [("0042", (3, 4, 30.5, 12)), ("7", (2, 25, 9, 11.25))], "b 2": [("12.5", (0, 1, 40, 20))], "c": []}
+Numbers = dict[str, list[tuple[str, tuple[float, float, float, float]]]]
+NUMBERS: Numbers = {
+    "a/1": [("0042", (3, 4, 30.5, 12)), ("7", (2, 25, 9, 11.25))],
+    "b 2": [("12.5", (0, 1, 40, 20))],
+    "c": [],
+}
 """Number and x, y, width, height of each box, by picture of 48x40."""
 
 

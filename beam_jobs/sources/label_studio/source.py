@@ -22,7 +22,8 @@ from tfrecords.files.place import Place
 
 _CHUNK = 1 << 24
 """Characters that are read at a time."""
-_GAP = re.compile(r"[ \t\r\n,]*")
+_TASK = re.compile(r"[^ \t\r\n,]|\Z")
+"""Where a task begins, the list ends, or the text does."""
 
 
 class LabelStudioSource(Source):
@@ -199,7 +200,7 @@ def _tasks(place: Place) -> Iterator[Any]:
             while True:
                 while len(text) - at < _CHUNK >> 8 and (more := stream.read(_CHUNK)):
                     text, at = text[at:] + more, 0
-                at = _GAP.match(text, at).end()  # type: ignore[union-attr]  (it matches nothing, too)
+                at = _TASK.search(text, at).start()  # type: ignore[union-attr]
                 if text[at : at + 1] == "]":
                     return
                 try:

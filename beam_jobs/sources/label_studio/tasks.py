@@ -229,8 +229,8 @@ def _box_of(item: Json, value: Json) -> tuple[BoundingBox | None, Fault | None]:
     """Returns the box of a rectangle in pixels, or why it is none."""
     if (value.get("rotation") or item.get("image_rotation")) and (turned := _turned(item, value)):
         return None, turned
-    across = item.get("original_width") or value.get("original_width")
-    down = item.get("original_height") or value.get("original_height")
+    across: Any = item.get("original_width") or value.get("original_width")
+    down: Any = item.get("original_height") or value.get("original_height")
     try:
         if not (0 < across < _LARGEST and 0 < down < _LARGEST):
             raise TypeError
@@ -238,12 +238,13 @@ def _box_of(item: Json, value: Json) -> tuple[BoundingBox | None, Fault | None]:
     except TypeError:
         rule = "A box is in percent, so original_width and original_height must be the picture's size."
         return None, Fault("no_size", rule, f"{across}, {down}"[:100])
-    x, y, width, height = (value.get("x"), value.get("y"), value.get("width"), value.get("height"))
+    numbers: tuple[Any, ...] = (value.get("x"), value.get("y"), value.get("width"), value.get("height"))
+    x, y, width, height = numbers
     try:
         return make_box(x * across, y * down, (x + width) * across, (y + height) * down)
     except TypeError:
         rule = "x, y, width and height of a box must be numbers."
-        return None, Fault("bad_box", rule, ", ".join(str(each)[:40] for each in (x, y, width, height)))
+        return None, Fault("bad_box", rule, ", ".join(str(each)[:40] for each in numbers))
 
 
 def _turned(item: Json, value: Json) -> Fault | None:
