@@ -138,6 +138,8 @@ BOX = {"original_width": 200, "original_height": 100}
         (task([item("r", "textarea", ["1"], width=0)]), "empty_box"),
         (task([item("r", "textarea", ["1"], x=float("nan"))]), "bad_box"),
         (task([item("r", "textarea", ["1"], x="left")]), "bad_box"),
+        (task([item("r", "textarea", ["1"], x=10**400)]), "bad_box"),
+        (task([item("r", "textarea", ["1"], size=(10**400, 5))]), "no_size"),
         (task([item("r", "rectanglelabels", ["Plate"])]), "no_text"),
         (task([item("r", "rectanglelabels", ["1"]), item("q", "rectanglelabels", ["Plate"], x=40)]), "unknown_class"),
         (task([item("r", "rectanglelabels", ["1", "2"])]), "several_labels"),
@@ -239,6 +241,8 @@ def test_subsets_are_files_and_folders_by_name(tmp_path: Path) -> None:
         ("meters\\7.png", "meters/7.png"),
         ("/data/local-files/?d=../7.png", None),
         ("ftp://host/a.png", None),
+        ("https://host/../a.png", None),
+        ("http://[host/a.png", None),
     ],
 )
 def test_addresses_become_names(address: str, name: str | None) -> None:

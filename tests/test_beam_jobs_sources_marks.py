@@ -59,6 +59,9 @@ def test_an_address_reads_as_a_folder_does(source: str, path: str) -> None:
         ("a/../b.png", None),
         ("..", None),
         (" ", None),
+        ("a\nb.png", None),
+        ("\ud800.png", None),
+        ("9.41\u202fAM.png", "9.41\u202fAM.png"),
     ],
 )
 def test_names_of_pictures_stay_in_their_folder(given: str, name: str | None) -> None:

@@ -19,6 +19,10 @@ _PLAIN = re.compile(r"(?:[\w-][^/\\]*/)*[\w-][^/\\]*")
 """Names that most pictures have, without a colon or a part that begins with a dot."""
 
 
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Characters that no name of a picture has: controls, and halves of characters."""
+
+
 def choose(found: Mapping[str, _T], wanted: tuple[str, ...], place: Place) -> dict[str, _T]:
     """Returns the subsets that are wanted, in the order in which they were found; all if none is.
 
@@ -60,12 +64,15 @@ def digest(root: Place, names: Iterable[str]) -> str:
 
 
 def relative_name(given: str) -> str | None:
-    """Returns a picture's path with `/`, without `./`; None if it is empty, absolute, or leaves its folder by `..`."""
+    """Returns a picture's path with `/`, without `./`; None if it has no place in a folder.
+
+    That is so if it is empty, absolute, leaves its folder by `..`, or has control characters.
+    """
     name = given.strip()
-    if ":" not in name and _PLAIN.fullmatch(name):
+    if ":" not in name and name.isprintable() and _PLAIN.fullmatch(name):
         return name
     name = name.replace("\\", "/")
-    if name.startswith("/") or _DRIVE.match(name):
+    if name.startswith("/") or _DRIVE.match(name) or _UNFIT.search(name):
         return None
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return "/".join(parts) if parts and ".." not in parts else None

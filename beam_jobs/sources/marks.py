@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from beam_jobs.annotation import NO_ANNOTATION, Annotation, DeadLetter, RejectedError
 from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, character_of, group_numbers, in_reading_order
+from tfrecords.errors import printable
 from tfrecords.images.crop import BoundingBox, union
 
 BOX_LIMIT = 1e9
@@ -147,7 +148,9 @@ def character(label: str) -> str:
 
 
 def _letter(subset: str, name: str, fault: Fault) -> DeadLetter:
-    return RejectedError("annotation", fault.reason, f"{subset}/{name}: {fault.rule}", fault.received).letter
+    rule = f"{subset}/{printable(name)}: {fault.rule}"
+    received = None if fault.received is None else printable(str(fault.received))
+    return RejectedError("annotation", fault.reason, rule, received).letter
 
 
 def _shown(edges: Iterable[object]) -> str:

@@ -9,7 +9,7 @@ texts for each control that takes them, in the same order, next to the task's da
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from beam_jobs.sources.base import PICTURE_SUFFIXES
 from beam_jobs.sources.layout import relative_name
@@ -61,13 +61,13 @@ def name_of(address: str) -> str | None:
     """
     if address.startswith(_UPLOADS) and "?" not in address and "#" not in address:
         return relative_name(address[len(_UPLOADS) :])
-    split = urlsplit(address)
+    split = _split(address)
     if split.path.startswith(_UPLOADS):
         return relative_name(split.path.removeprefix(_UPLOADS))
     if split.path.startswith(_LOCAL_FILES.rstrip("/")):
         return relative_name(parse_qs(split.query).get("d", [""])[0])
     if "://" in address:
-        return address if split.scheme.lower() in STORES else None
+        return address if split.scheme.lower() in STORES and relative_name(address) else None
     return None if split.scheme == "data" else relative_name(address)
 
 
@@ -77,7 +77,7 @@ def places_of(name: str) -> Iterator[str]:
     They are the name itself, its file name, and that without the eight hexadecimal digits that Label Studio puts before
     the name of an upload; each as it is and with `%20` and the like decoded.
     """
-    path = urlsplit(name).path.lstrip("/") if "://" in name else name
+    path = _split(name).path.lstrip("/") if "://" in name else name
     base = path.rpartition("/")[2]
     for each in (path, base, re.sub(r"^[0-9a-f]{8}-", "", base)):
         yield each
@@ -112,10 +112,18 @@ def is_full(task: Json) -> bool:
     return isinstance(task.get("data"), dict)
 
 
+def _split(address: str) -> SplitResult:
+    """Returns the parts of an address; one that breaks the rules of addresses is a path."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", address, "", "")
+
+
 def _is_picture(value: str) -> bool:
     if value.startswith("/data/"):
         return True
-    split = urlsplit(value.strip())
+    split = _split(value.strip())
     path = (split.path or "") + split.query
     return path.startswith("/data/") or path[path.rfind(".") :].lower() in PICTURE_SUFFIXES or split.scheme == "data"
 
@@ -235,14 +243,14 @@ def _box_of(item: Json, value: Json) -> tuple[BoundingBox | None, Fault | None]:
         if not (0 < across < _LARGEST and 0 < down < _LARGEST):
             raise TypeError
         across, down = across / 100, down / 100
-    except TypeError:
+    except (TypeError, OverflowError):
         rule = "A box is in percent, so original_width and original_height must be the picture's size."
         return None, Fault("no_size", rule, f"{across}, {down}"[:100])
     numbers: tuple[Any, ...] = (value.get("x"), value.get("y"), value.get("width"), value.get("height"))
     x, y, width, height = numbers
     try:
         return make_box(x * across, y * down, (x + width) * across, (y + height) * down)
-    except TypeError:
+    except (TypeError, OverflowError):
         rule = "x, y, width and height of a box must be numbers."
         return None, Fault("bad_box", rule, ", ".join(str(each)[:40] for each in numbers))
 
