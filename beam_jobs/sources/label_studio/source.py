@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from itertools import groupby
 from typing import Any
 
 from beam_jobs.annotation import Annotation
@@ -131,14 +130,20 @@ def _parse(
 
 def _same_task(tasks: Iterator[Any]) -> Iterator[list[Any]]:
     """Yields the records of JSON-MIN that are one task, one for each annotator; any other task alone."""
-    for _, records in groupby(enumerate(tasks), key=lambda pair: _task_id(*pair)):
-        yield [record for _, record in records]
-
-
-def _task_id(at: int, task: Any) -> tuple[str, object]:
-    if isinstance(task, dict) and not is_full(task) and "annotation_id" in task and "id" in task:
-        return "id", task["id"]
-    return "at", at
+    held: list[Any] = []
+    for task in tasks:
+        if isinstance(task, dict) and "annotation_id" in task and "id" in task and not is_full(task):
+            if held and held[0]["id"] != task["id"]:
+                yield held
+                held = []
+            held.append(task)
+        else:
+            if held:
+                yield held
+                held = []
+            yield [task]
+    if held:
+        yield held
 
 
 def _annotations(
@@ -158,7 +163,8 @@ def _annotations(
         fault = Fault("damaged", "A task must be a JSON object.", str(tasks[0])[:100])
         return [rejected(subset, f"#{index + 1}", index, fault)]
     first: Json = tasks[0]
-    name, wrong = picture_of(first["data"] if is_full(first) else first)
+    data = first.get("data")
+    name, wrong = picture_of(data if isinstance(data, dict) else first)
     if wrong:
         return [rejected(subset, f"#{index + 1}", index, wrong)]
     if name in names:

@@ -37,6 +37,8 @@ def picture_of(data: Mapping[str, Any]) -> tuple[str, Fault | None]:
     Args:
       data: Data of the task, or a record of JSON-MIN.
     """
+    if len(data) == 1 and isinstance(only := next(iter(data.values())), str) and (name := _upload(only)):
+        return name, None  # most exports
     texts = {key: value for key, value in data.items() if isinstance(value, str) and value.strip()}
     likely = [key for key, value in texts.items() if _is_picture(value)]
     if not likely:
@@ -59,8 +61,6 @@ def name_of(address: str) -> str | None:
     An upload, `/data/upload/1/ab12cd34-7.png`, is `1/ab12cd34-7.png`, on any host; a local file,
     `/data/local-files/?d=meters/7.png`, is `meters/7.png`; an address of a store is itself.
     """
-    if address.startswith(_UPLOADS) and "?" not in address and "#" not in address:
-        return relative_name(address[len(_UPLOADS) :])
     split = _split(address)
     if split.path.startswith(_UPLOADS):
         return relative_name(split.path.removeprefix(_UPLOADS))
@@ -112,6 +112,12 @@ def is_full(task: Json) -> bool:
     return isinstance(task.get("data"), dict)
 
 
+def _upload(address: str) -> str | None:
+    """Returns the name of an upload of this host; None if the address is another, or no plain one."""
+    is_plain = address.startswith(_UPLOADS) and "?" not in address and "#" not in address
+    return relative_name(address[len(_UPLOADS) :]) if is_plain else None
+
+
 def _split(address: str) -> SplitResult:
     """Returns the parts of an address; one that breaks the rules of addresses is a path."""
     try:
@@ -149,14 +155,13 @@ def _marks_of_result(result: Any, attribute: str | None) -> list[Mark]:
         else:
             regions.setdefault(str(item.get("id", at)), []).append(item)
     # A text of its own that has lost its coordinates still belongs to the region of its id.
-    lone = [item for item in whole if str(item.get("id")) not in regions]
     for item in whole:
-        if str(item.get("id")) in regions:
-            regions[str(item["id"])].append(item)
+        if (region := str(item.get("id"))) in regions:
+            regions[region].append(item)
     marks = [_mark_of_region(items, attribute) for items in regions.values()]
     if marks:
         return marks
-    return _whole_picture([_text_of(item) for item in lone], attribute)
+    return _whole_picture([_text_of(item) for item in whole], attribute)
 
 
 def _whole_picture(texts: list[tuple[str, str, list[str]]], attribute: str | None) -> list[Mark]:
