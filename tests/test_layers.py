@@ -45,9 +45,15 @@ ROOMS = {
     "beam_jobs.sources.base": "annotation filesystem tfrecords.images tfrecords.files",
     "beam_jobs.sources.hdf5": "",
     "beam_jobs.sources.pixels": "annotation sources.base tfrecords.files",
-    # Each source is a room: sources never import each other. hdf5 and pixels (files of pixels) are no sources.
+    # What sources of characters with boxes have in common.
+    "beam_jobs.sources.grouping": "tfrecords.images",
+    "beam_jobs.sources.marks": "annotation sources.grouping tfrecords.images",
+    "beam_jobs.sources.layout": "sources.base tfrecords.files",
+    "beam_jobs.sources.markup": "tfrecords.files",
+    # Each source is a room: sources never import each other. The rooms above are no sources.
     "beam_jobs.sources.*": (
-        "annotation filesystem sources.base sources.hdf5 sources.pixels "
+        "annotation filesystem sources.base sources.grouping sources.hdf5 sources.layout sources.marks sources.markup "
+        "sources.pixels "
         "tfrecords.record tfrecords.images tfrecords.files"
     ),
     "beam_jobs.sources": "sources.base sources.*",

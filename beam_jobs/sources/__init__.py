@@ -9,8 +9,15 @@ __all__ = ["SOURCES", "load_source"]
 
 SOURCES = {
     "svhn": "beam_jobs.sources.svhn.source",
+    "coco": "beam_jobs.sources.coco.source",
+    "cvat": "beam_jobs.sources.cvat",
+    "image-folder": "beam_jobs.sources.image_folder",
+    "label-studio": "beam_jobs.sources.label_studio.source",
     "mnist": "beam_jobs.sources.mnist.source",
     "optdigits": "beam_jobs.sources.optdigits",
+    "table": "beam_jobs.sources.table.source",
+    "voc": "beam_jobs.sources.voc.source",
+    "yolo": "beam_jobs.sources.yolo.source",
 }
 """Module of each source by name; its `SOURCE` is the reader."""
 

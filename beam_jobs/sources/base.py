@@ -103,7 +103,7 @@ class SourceOptions:
     )
     split_column: str | None = setting(None, "table: column of the subset's name", group=_OF_SOURCES)
     text_attribute: str | None = setting(
-        None, "coco, cvat, label-studio: attribute or field that holds the number of a box", group=_OF_SOURCES
+        None, "coco, cvat, label-studio, voc: attribute or field that holds the number of a box", group=_OF_SOURCES
     )
     pattern: str | None = setting(
         None,

@@ -1,0 +1,1 @@
+"""Label Studio: exported tasks and their annotations."""
