@@ -4,7 +4,6 @@ Preparation and prediction decode and cut pictures here, so that a model's input
 training data. A SavedModel does it again in TensorFlow, and `export` compares the two (`trainer.export`).
 """
 
-import io
 import re
 import struct
 import warnings
@@ -19,7 +18,8 @@ from PIL import Image, UnidentifiedImageError
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window
-from tfrecords.images.orientation import read_orientation, turn_upright
+from tfrecords.images.formats import NAMES, NoDecoderError, jpeg2000_depth, open_picture
+from tfrecords.images.orientation import INVERSE, TAG_NUMBER, orientation_in, read_orientation, turn_upright
 from tfrecords.images.transparency import compose, with_key_colour
 from tfrecords.record.codec import PNG_START
 
@@ -29,12 +29,10 @@ MAX_PIXELS = 64_000_000
 _WHOLE = "The file must be a whole picture."
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 """Tags of TIFF files."""
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Accepted formats, of those that Pillow reads. EPS would start Ghostscript on untrusted data, and TGA has no
-signature, so any data can be TGA."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _DEEP_MODES = ("I;16", "I;16B")
-"""Grey of 16 bits, in PNG and TIFF. Pillow also reads TIFF files of 12 bits so, without scaling them."""
+"""Grey of 16 bits, in HEIC, JPEG 2000, PNG and TIFF. Pillow also reads TIFF files of 12 bits so, without scaling
+them."""
 _ONE_OF_MODES = f"A picture's mode must be one of {(*_MODES, *_DEEP_MODES)}."
 _PLAIN_RGB = bytes([8, 2, 0, 0, 0])
 """The end of a PNG header (PNG specification, 11.2.2): 8 bits, RGB, not interlaced."""
@@ -71,27 +69,29 @@ class PictureError(UserError):
         self.reason = reason
 
 
-def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode_picture(data: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]:
     """Returns the picture in RGB, as viewers show it: (height, width, 3) uint8, which may be read-only.
 
     It is turned as its file says, transparent parts are on a background (`tfrecords.images.transparency`), and 16-bit
     samples are their high bytes.
 
     Args:
-      data: Content of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file. The first of several pictures is decoded.
+      data: Content of a file of one of `tfrecords.images.formats.NAMES`. The first of several pictures is decoded.
       name: Name of the file in error messages.
+      upright: Whether to turn the picture as its file says. HEIC and JPEG XL are turned in any case, since their
+        decoders return nothing else.
 
     Raises:
-      PictureError: The reason is `not_a_picture`, `unreadable_picture` (damaged), `too_large`, or `bad_mode` (neither
-        colours nor grey of 1 to 16 bits).
+      PictureError: The reason is `not_a_picture`, `no_decoder` (of a format whose package is not installed),
+        `unreadable_picture` (damaged), `too_large`, or `bad_mode` (neither colours nor grey of 1 to 16 bits).
     """
     if data[:16] != PNG_START:
-        return _decode_any(data, name)
+        return _decode_any(data, name, upright)
     # Checked before Pillow, which refuses the largest pictures itself without their size.
     width, height = struct.unpack_from(">II", data.ljust(24, b"\0"), 16)
     _check_size(width, height, name)
     pixels = _decode_plain_png(data, width, height)
-    return _decode_any(data, name) if pixels is None else pixels
+    return _decode_any(data, name, upright) if pixels is None else pixels
 
 
 def _check_size(width: int, height: int, name: str) -> None:
@@ -129,34 +129,35 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         offset = stop + 4
 
 
-def _decode_any(data: bytes, name: str) -> NDArray[np.uint8]:
+def _decode_any(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
     try:
         # Pillow warns about defects that it repairs and about sizes that are refused here. The filter covers Pillow
         # only, because threads that run here at the same time may leave it in place.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            return _read(data, name)
+            return _read(data, name, upright)
     except PictureError:
         raise
+    except NoDecoderError as error:
+        raise PictureError("no_decoder", f"{name}: {error}.", f"{len(data)} bytes") from error
     except Image.DecompressionBombError as error:
         size = re.search(r"\d+ pixels", str(error))
         raise _too_large(name, size[0] if size else str(error)) from error
     except UnidentifiedImageError as error:
         # Pillow's message holds a memory address, but equal inputs must give equal dead letters.
-        rule = f"{name}: The file must be a picture ({', '.join(_FORMATS)})."
+        rule = f"{name}: The file must be a picture ({', '.join(NAMES)})."
         raise PictureError("not_a_picture", rule, f"{len(data)} bytes") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error) as error:
         received = str(error) or type(error).__name__
-        pixels = _without_end(data, name) if "truncated" in received else None
+        pixels = _without_end(data, name, upright) if "truncated" in received else None
         if pixels is None:
             raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", received) from error
         return pixels
 
 
-def _read(data: bytes, name: str) -> NDArray[np.uint8]:
+def _read(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
     """Returns the pixels as `decode_picture` does; raises what Pillow raises, and PictureError."""
-    picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    _check_size(*picture.size, name)
+    picture = open_picture(data, lambda width, height: _check_size(width, height, name))
     is_png = picture.format == "PNG"
     # Pillow reads grey of 16 bits in PPM files as 32 bits, scaled to 16.
     is_deep = picture.mode in _DEEP_MODES or (picture.mode == "I" and picture.format == "PPM")
@@ -164,14 +165,74 @@ def _read(data: bytes, name: str) -> NDArray[np.uint8]:
         raise PictureError("bad_mode", f"{name}: {_ONE_OF_MODES}", picture.mode)
     if is_png and not _has_every_row(data):
         raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", "fewer rows than its header claims")
-    picture.load()
+    turn = _turn(picture, data, upright)
+    if not is_deep and picture.format in _ROUNDED:
+        picture = _ROUNDED[picture.format](picture, data)
+    _load(picture, name)
     if is_deep:
         picture = _high_bytes(picture)
     elif picture.mode in ("1", "L", "RGB") and "transparency" in picture.info:
         picture = with_key_colour(picture, picture.info["transparency"], data[24] if is_png else 8)
     is_transparent = picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info
     pixels = np.asarray(compose(picture.convert("RGBA")) if is_transparent else picture.convert("RGB"))
-    return turn_upright(pixels, read_orientation(data)) if "exif" in picture.info else pixels
+    for orientation in turn:
+        pixels = turn_upright(pixels, orientation)
+    return pixels
+
+
+def _load(picture: Image.Image, name: str) -> None:
+    try:
+        picture.load()
+    except RuntimeError as error:  # of libheif
+        raise OSError(str(error)) from error
+    _check_size(*picture.size, name)  # HEIC files state two sizes
+
+
+def _turn(picture: Image.Image, data: bytes, upright: bool) -> tuple[int, ...]:
+    """Returns the orientations to apply to the pixels of a picture that is not loaded yet, one after the other."""
+    if picture.format == "TIFF":
+        # Pillow turns TIFF files when it loads them, by the tag or by XMP, which does not count.
+        turned = picture.getexif().get(TAG_NUMBER, 1)
+        stated = getattr(picture, "tag_v2", {}).get(TAG_NUMBER, 1)
+        wanted = stated if upright and stated in INVERSE else 1
+        return () if turned == wanted else (INVERSE.get(turned, 1), wanted)
+    if not upright or "exif" not in picture.info or picture.format == "HEIF":
+        return ()  # libheif turns HEIC as the file's properties say, and its EXIF data do not count
+    if picture.format == "AVIF":
+        return (orientation_in(picture.info["exif"]),)  # in which Pillow puts what the file's properties say
+    if picture.format == "JXL":
+        # Turned by the decoder, unless the file holds a JPEG, which is decoded as such.
+        return (orientation_in(picture.info["exif"]),) if getattr(picture, "jpeg", False) else ()
+    return (read_orientation(data),)
+
+
+def _deep_ppm(picture: Image.Image, data: bytes) -> Image.Image:
+    """Returns a PPM of 16-bit RGB by its high bytes. Pillow rounds."""
+    decoder, _, offset, arguments = picture.tile[0]
+    largest = arguments[1] if decoder == "ppm" and isinstance(arguments, tuple) else 0
+    size = picture.height * picture.width * 3
+    if largest <= 255 or len(data) < offset + 2 * size:
+        return picture
+    samples = np.frombuffer(data, ">u2", size, offset).astype(np.uint32) * 65535 // largest
+    high = np.minimum(samples, 65535) >> 8
+    return Image.fromarray(high.astype(np.uint8).reshape(picture.height, picture.width, 3))
+
+
+def _deep_jpeg2000(picture: Image.Image, data: bytes) -> Image.Image:
+    """Returns a JPEG 2000 file of other than 8 bits in 8 bits. Pillow (12.3) makes black of 16-bit white."""
+    depth = jpeg2000_depth(data)
+    if depth == 8 or picture.mode == "P":
+        return picture
+    try:
+        samples = imagecodecs.jpeg2k_decode(data).astype(np.uint32)
+    except imagecodecs.Jpeg2kError as error:
+        raise OSError(str(error)) from error
+    scaled = samples >> (depth - 8) if depth > 8 else samples * 255 // ((1 << depth) - 1)
+    return Image.fromarray(scaled.astype(np.uint8))
+
+
+_ROUNDED = {"PPM": _deep_ppm, "JPEG2000": _deep_jpeg2000}
+"""Functions for the formats whose samples of other than 8 bits Pillow does not cut to their high bytes."""
 
 
 def _high_bytes(picture: Image.Image) -> Image.Image:
@@ -187,7 +248,7 @@ def _high_bytes(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.dstack([grey, grey, grey, opacity]))
 
 
-def _without_end(data: bytes, name: str) -> NDArray[np.uint8] | None:
+def _without_end(data: bytes, name: str, upright: bool) -> NDArray[np.uint8] | None:
     """Returns the pixels of a JPEG that lacks only its end, as some cameras and downloads leave it; else None.
 
     Pillow does not say whether pixels are missing. Where one is, it depends on what takes the place of the missing
@@ -201,7 +262,7 @@ def _without_end(data: bytes, name: str) -> NDArray[np.uint8] | None:
     restart = _RESTART_MARKERS[(restarts[-1][1] + 1) % 8 if restarts else 0]  # 0xD0 is 0 modulo 8
     fillers = (b"", *(filler + restart + filler for filler in _FILLERS))
     try:
-        first, *others = (_read(start + filler + _END_OF_JPEG, name) for filler in fillers)
+        first, *others = (_read(start + filler + _END_OF_JPEG, name, upright) for filler in fillers)
     except (OSError, SyntaxError, ValueError, EOFError):
         return None
     return first if all(np.array_equal(first, other) for other in others) else None
@@ -230,13 +291,13 @@ def _has_every_row(data: bytes) -> bool:
 
 
 def cut(picture: NDArray[np.uint8], box: BoundingBox, size: int) -> NDArray[np.uint8]:
-    """Returns the part of a picture inside `box`, resized to (size, size, 3) uint8.
+    """Returns the part of a picture inside `box`, resized to (size, size, channels) uint8.
 
     The filter is bilinear with antialiasing: it widens with the scale, as in `tf.image.resize(antialias=True)`. The
     aspect ratio is not kept. Pixels outside the box have no effect, unlike in Pillow's `resize(box=)`.
 
     Args:
-      picture: RGB pixels: (height, width, 3) uint8.
+      picture: Grey or RGB pixels: (height, width, 1 or 3) uint8.
       box: Box on whole pixels, inside the picture.
       size: Height and width of the result, pixels.
     """
@@ -244,8 +305,10 @@ def cut(picture: NDArray[np.uint8], box: BoundingBox, size: int) -> NDArray[np.u
     if max(part.shape[:2]) <= size:
         # Without downscaling, plain bilinear is the same filter in a quarter of the time. OpenCV guarantees that the
         # exact variant gives the same bits on every machine.
-        return np.asarray(cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
-    return np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR))
+        resized = np.asarray(cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
+        return resized.reshape(size, size, -1)  # OpenCV leaves out a single channel
+    image = Image.fromarray(part if part.shape[2] > 1 else part[..., 0])
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR)).reshape(size, size, -1)
 
 
 def evaluation_view(picture: NDArray[np.uint8], boxes: Sequence[BoundingBox], spec: CropSpec) -> NDArray[np.uint8]:
