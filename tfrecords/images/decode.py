@@ -148,7 +148,7 @@ def _decode_any(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
         rule = f"{name}: The file must be a picture ({', '.join(NAMES)})."
         raise PictureError("not_a_picture", rule, f"{len(data)} bytes") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error) as error:
-        received = str(error) or type(error).__name__
+        received = " ".join(str(error).split()) or type(error).__name__  # libheif's messages end in a line feed
         pixels = _without_end(data, name, upright) if "truncated" in received else None
         if pixels is None:
             raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", received) from error

@@ -5,6 +5,7 @@ Light enough for those that only list files: decoders are imported where a file 
 
 import importlib.util
 import io
+import re
 import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -30,6 +31,10 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 """Brands of ISO base media files that hold pictures (ISO/IEC 23008-12, annex B; AV1 Image File Format, 6)."""
 _MAX_BRANDS = 64
+_HEIF_SIZES = re.compile(rb"\0\0\0\x14ispe\0{4}(.{8})", re.DOTALL)
+"""Width and height of a picture or of a tile (ISO/IEC 23008-12, 6.5.3)."""
+_CheckSize = Callable[[int, int], None]
+"""Function of width and height that raises if a picture is too large to decode."""
 _JXL_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
@@ -42,7 +47,7 @@ class NoDecoderError(Exception):
         self.format = name
 
 
-def open_picture(data: bytes, check_size: Callable[[int, int], None]) -> "Image.Image":
+def open_picture(data: bytes, check_size: _CheckSize) -> "Image.Image":
     """Returns a picture whose pixels are not decoded yet.
 
     Args:
@@ -53,23 +58,16 @@ def open_picture(data: bytes, check_size: Callable[[int, int], None]) -> "Image.
       NoDecoderError: The decoder of the format is not installed.
       Exception: What Pillow raises for a file that is no picture or damaged.
     """
-    from PIL import Image, features
+    from PIL import Image
 
-    kind = _kind(data)
-    if kind == "HEIC":
-        picture = _open_heif(data)
-    elif kind == "JPEG XL":
-        picture = _open_jxl(data, check_size)
-    elif kind == "AVIF":
-        if importlib.util.find_spec("PIL._avif") is None:
-            raise NoDecoderError(kind, "pip install 'pillow>=11.3'")
-        picture = Image.open(io.BytesIO(data), formats=("AVIF",))
-    elif kind == "JPEG 2000":
-        if not features.check_codec("jpg_2000"):
-            raise NoDecoderError(kind, "pip install --force-reinstall pillow")
-        picture = Image.open(io.BytesIO(data), formats=("JPEG2000",))
-    else:
+    opener = _OPENERS.get(_kind(data))
+    if opener is None:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
+    else:
+        try:
+            picture = opener(data, check_size)
+        except (RuntimeError, NotImplementedError) as error:  # of the libraries below Pillow, for damaged files
+            raise OSError(str(error)) from error
     check_size(*picture.size)
     return picture
 
@@ -96,20 +94,36 @@ def _kind(data: bytes) -> str | None:
     return "HEIC" if brands & _HEIF_BRANDS else None
 
 
-def _open_heif(data: bytes) -> "Image.Image":
+def _open_avif(data: bytes, check_size: _CheckSize) -> "Image.Image":
+    from PIL import Image
+
+    if importlib.util.find_spec("PIL._avif") is None:
+        raise NoDecoderError("AVIF", "pip install 'pillow>=11.3'")
+    return Image.open(io.BytesIO(data), formats=("AVIF",))
+
+
+def _open_heif(data: bytes, check_size: _CheckSize) -> "Image.Image":
     try:
         from pillow_heif import HeifImageFile
     except ImportError as error:
         raise NoDecoderError("HEIC", "pip install 'streetdigits[heif]'") from error
+    # A picture may be a small part of the one that is decoded for it.
+    for size in _HEIF_SIZES.findall(data):
+        check_size(*struct.unpack(">II", size))
     # Not as a plugin: that would change what Pillow opens for everyone in this process.
-    try:
-        picture: Image.Image = HeifImageFile(io.BytesIO(data))
-    except RuntimeError as error:
-        raise OSError(str(error)) from error
+    picture: Image.Image = HeifImageFile(io.BytesIO(data))
     return picture
 
 
-def _open_jxl(data: bytes, check_size: Callable[[int, int], None]) -> "Image.Image":
+def _open_jpeg2000(data: bytes, check_size: _CheckSize) -> "Image.Image":
+    from PIL import Image, features
+
+    if not features.check_codec("jpg_2000"):
+        raise NoDecoderError("JPEG 2000", "pip install --force-reinstall pillow")
+    return Image.open(io.BytesIO(data), formats=("JPEG2000",))
+
+
+def _open_jxl(data: bytes, check_size: _CheckSize) -> "Image.Image":
     try:
         # Importing it is what lets Pillow open the format.
         import pillow_jxl  # noqa: F401
@@ -118,10 +132,15 @@ def _open_jxl(data: bytes, check_size: Callable[[int, int], None]) -> "Image.Ima
     from PIL import Image
 
     check_size(*_jxl_size(data))  # opening decodes
-    try:
-        return Image.open(io.BytesIO(data), formats=("JXL",))
-    except (RuntimeError, NotImplementedError) as error:
-        raise OSError("a damaged JPEG XL file") from error  # the decoder's message is about how it was built
+    return Image.open(io.BytesIO(data), formats=("JXL",))
+
+
+_OPENERS: dict[str | None, Callable[[bytes, _CheckSize], "Image.Image"]] = {
+    "AVIF": _open_avif,
+    "HEIC": _open_heif,
+    "JPEG 2000": _open_jpeg2000,
+    "JPEG XL": _open_jxl,
+}
 
 
 def _jxl_size(data: bytes) -> tuple[int, int]:
