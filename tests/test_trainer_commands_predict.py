@@ -154,7 +154,7 @@ def test_bad_pictures_are_counted_and_lose_no_other(
     assert [error.startswith("error: ") for error in errors] == [True] * 4
     for name, error in zip(names[1:5], errors, strict=True):
         assert str(name) in error
-    assert f"{album / 'empty'}: The folder must hold pictures (.bmp " in errors[1]
+    assert f"{album / 'empty'}: The folder must hold pictures (.avif .bmp " in errors[1]
     assert last == "Read 3 of 7 pictures; 4 could not be read."
 
 

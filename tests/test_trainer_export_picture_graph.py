@@ -132,18 +132,14 @@ def test_what_serving_does_not_read_alike_is_as_documented() -> None:
     np.testing.assert_allclose(
         _graph(saved(CMYK, "JPEG", "CMYK")).astype(int), decode_picture(saved(CMYK, "JPEG", "CMYK"), "x"), atol=1
     )
-    for data in (PLAIN[:-12], saved(SMOOTH, "JPEG")[:-2]):
+    for data in (PLAIN[:-12], saved(SMOOTH, "JPEG")[:-2], b""):
         with pytest.raises(tf.errors.InvalidArgumentError):
             _graph(data)
 
 
 def test_a_file_of_another_format_is_an_error_that_names_the_formats() -> None:
-    files = [saved(NOISE, form) for form in ("TIFF", "PPM", "JPEG2000")] + [
-        b"",
-        b"text",
-        b"\0\0\0\x18ftypheic" + bytes(50),
-    ]
-    for data in files:
+    files = [saved(NOISE, form) for form in ("TIFF", "PPM", "JPEG2000")]
+    for data in (*files, b"\0\0\0\x18ftypheic" + bytes(50), b"text"):
         with pytest.raises(tf.errors.InvalidArgumentError, match=r"One of JPEG, .*PNG, GIF, BMP, WebP required"):
             _graph(data)
 

@@ -213,4 +213,4 @@ def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
 
     table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
     for line in (*few_validation_pictures(manifest.splits), *shared_pictures(table)):
-        _warn(line)
+        _warn(str(line))

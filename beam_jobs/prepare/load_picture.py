@@ -65,7 +65,7 @@ class PictureRow:
 Picture = bytes | NDArray[np.uint8]
 """Content of a picture's file; or its pixels, (height, width, 1 or 3) uint8, where the source holds no files."""
 Read = Callable[[str], Picture]
-"""Function that returns the picture of a key; raises OSError if it cannot."""
+"""Function that returns the picture of a subset and a name, as `train/5.png`; raises OSError if it cannot."""
 Loaded = tuple[PictureRow, NDArray[np.uint8] | None]
 """Row of a picture and its pixels, (height, width, 3) uint8, or as the source gave them; None if the row has a dead
 letter."""
@@ -76,7 +76,7 @@ def load(rows: Iterable[PictureRow], read: Read, upright: bool = True) -> Iterat
 
     Args:
       rows: Rows of the pictures.
-      read: Function that returns the picture of a key.
+      read: Function that returns the picture of a subset and a name.
       upright: Whether pictures are turned as their files say.
 
     Raises:
@@ -95,7 +95,7 @@ def _picture(row: PictureRow, read: Read, upright: bool) -> NDArray[np.uint8]:
     annotation = row.annotation
     if annotation.dead:
         raise RejectedError(annotation.dead.stage, annotation.dead.reason, annotation.dead.detail)
-    data = read_picture(annotation.key, read)
+    data = read_picture(annotation.picture, annotation.key, read)
     if isinstance(data, np.ndarray):
         row.file = PictureFile(data.nbytes, google_crc32c.value(data.tobytes()), *data.shape[:2])
         return data
@@ -111,8 +111,13 @@ def _picture(row: PictureRow, read: Read, upright: bool) -> NDArray[np.uint8]:
     return picture
 
 
-def read_picture(key: str, read: Read) -> Picture:
-    """Returns the picture of a key.
+def read_picture(name: str, key: str, read: Read) -> Picture:
+    """Returns a picture.
+
+    Args:
+      name: Subset and name of the picture: `train/5.png`.
+      key: Key of the annotation, for messages.
+      read: Function that returns the picture of a name.
 
     Raises:
       RejectedError: It is missing or cannot be read.
@@ -120,7 +125,7 @@ def read_picture(key: str, read: Read) -> Picture:
       AssertionError: The source returned pixels of another shape or type.
     """
     try:
-        picture = read(key)
+        picture = read(name)
     except OSError as error:
         # Without the path, which is different on every machine: the same input must give the same bytes.
         received = error.strerror or type(error).__name__
