@@ -1,5 +1,6 @@
 """The same picture in several splits: named, refused or left out, and left out again by a rerun."""
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
+from PIL import Image
 
+from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation, DeadLetter, pack
 from beam_jobs.prepare import leaks
 from beam_jobs.prepare.config import PrepareConfig
@@ -18,6 +21,9 @@ from beam_jobs.prepare.load_picture import Picture, Read
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.runner import _DEFAULT_RUNNER
 from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
+from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
+from tfrecords import Manifest
+from tfrecords.cli import main
 from tfrecords.errors import UserError
 
 PICTURES: dict[str, Picture] = {
@@ -137,6 +143,74 @@ def test_a_machine_that_lacks_files_ends_the_job_instead_of_hiding_a_leak() -> N
     element = (("train", 0), pack([Annotation("train", "1", 0, "1")]))
     with pytest.raises(UserError, match="the machine lacks a resource"):
         list(leaks._digests(element, PLAN, lambda plan: read))
+
+
+def _make(folder: Path, *shades: int) -> None:
+    folder.mkdir(parents=True)
+    names = [f"{number}.png" for number in range(1, len(shades) + 1)]
+    for name, shade in zip(names, shades, strict=True):
+        Image.new("RGB", (30, 30), (shade, 0, 0)).save(folder / name)
+    write_digit_struct(folder / "digitStruct.mat", names, [(DigitBox(1, 5, 5, 10, 20),)] * len(names))
+
+
+def _prepare(source: Path, output: Path, *options: str) -> int:
+    sizes = ("--record-size", "16", "--crop-size", "20", "--validation-fraction", "0", "--jitters", "0")
+    arguments = ["--source", "svhn", "--input", str(source), "--output", str(output), *sizes, *options]
+    return main("beam_jobs", "", COMMANDS, ["prepare", *arguments])
+
+
+@pytest.fixture(scope="module")
+def svhn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures for training, one of which is a validation picture too, and two of which are in test."""
+    folder = tmp_path_factory.mktemp("source") / "svhn"
+    _make(folder / "train", 10, 20, 30, 40)
+    _make(folder / "val", 20, 50)
+    _make(folder / "test", 30, 50, 10)
+    return folder
+
+
+def test_a_dataset_is_made_without_the_pictures_that_are_in_another_split(svhn: Path, tmp_path: Path) -> None:
+    assert _prepare(svhn, tmp_path / "records", "--on-leak", "drop") == 0
+    manifest = Manifest.load(tmp_path / "records")
+    assert {split: info.pictures for split, info in manifest.splits.items()} == {"train": 1, "validation": 1, "test": 3}
+    assert manifest.dead_letters == {"leak": 4} and manifest.config["on_leak"] == "drop"
+    letters = (tmp_path / "records" / "dead_letters.jsonl").read_text().splitlines()
+    assert [json.loads(line)["key"] for line in letters] == ["train/1.png", "train/2.png", "train/3.png", "val/2.png"]
+
+
+def test_a_rerun_keeps_the_shards_that_leave_out_the_same(
+    svhn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "records"
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="pulled"):
+        patch.setattr("beam_jobs.prepare.publish_dataset.dead_letters_jsonl", _pull_the_plug)
+        _prepare(svhn, output, "--on-leak", "drop")
+    assert not (output / "manifest.json").exists()
+    capsys.readouterr()
+    assert _prepare(svhn, output, "--on-leak", "drop") == 0
+    assert "3 shards were already complete, 0 were written" in capsys.readouterr().out
+    assert Manifest.load(output).dead_letters == {"leak": 4}
+
+
+def _pull_the_plug(table: pa.Table) -> bytes:
+    raise RuntimeError("pulled")
+
+
+def test_nothing_is_published_of_splits_that_share_pictures(
+    svhn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _prepare(svhn, tmp_path / "records", "--on-leak", "fail") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert line == (
+        "error: test shares 2 of its 3 pictures with train, byte for byte "
+        "(test/1.png = train/3.png, test/3.png = train/1.png); "
+        "test shares 1 of its 3 pictures with validation, byte for byte (test/2.png = val/2.png); "
+        "validation shares 1 of its 2 pictures with train, byte for byte (val/1.png = train/2.png). "
+        "Nothing was published (--on-leak fail); --on-leak drop leaves such pictures out."
+    )
+    assert not (tmp_path / "records" / "manifest.json").exists()
+    assert (tmp_path / "records" / "manifest.rejected.json").exists()
+    assert _prepare(svhn / "val", tmp_path / "alone", "--on-leak", "fail") == 0
 
 
 def _table(*rows: tuple[str, str, int, int, str | None]) -> pa.Table:

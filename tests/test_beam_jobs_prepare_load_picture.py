@@ -1,12 +1,18 @@
 """Pictures of a shard: files that are decoded, pixels that are not, and what is known of either."""
 
+from pathlib import Path
+
 import google_crc32c
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
+from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation
 from beam_jobs.prepare.load_picture import Picture, PictureFile, PictureRow, load
+from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tests.pictures import NOISE, exif, saved
+from tfrecords.cli import main
 
 
 def _loaded(picture: Picture, upright: bool = True, part: int = 0) -> tuple[PictureRow, np.ndarray | None, list[str]]:
@@ -62,3 +68,17 @@ def test_a_picture_that_needs_a_decoder_is_a_dead_letter() -> None:
     row, pixels, _ = _loaded(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(20))
     assert pixels is None and row.dead is not None
     assert (row.dead.stage, row.dead.reason) in {("picture", "no_decoder"), ("picture", "unreadable_picture")}
+
+
+@pytest.mark.parametrize(("orientation", "size"), [("upright", (64, 20)), ("stored", (20, 64))])
+def test_prepare_turns_pictures_unless_it_is_told_not_to(
+    orientation: str, size: tuple[int, int], tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_bytes(saved(NOISE[:20], "JPEG", exif=b"Exif\0\0" + exif(6)))
+    write_digit_struct(tmp_path / "photos" / "digitStruct.mat", ["1.jpg"], [(DigitBox(1, 2, 2, 10, 12),)])
+    options = ["--source", "svhn", "--input", str(tmp_path / "photos"), "--output", str(tmp_path / "records")]
+    options += ["--orientation", orientation, "--split", "test"]
+    assert main("beam_jobs", "", COMMANDS, ["prepare", *options]) == 0
+    table = pq.read_table(tmp_path / "records" / "annotations.parquet").to_pylist()
+    assert [(row["source_height"], row["source_width"]) for row in table] == [size]

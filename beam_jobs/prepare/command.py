@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
 
+    from beam_jobs.prepare.split_warnings import SharedPictures
+
 EPILOG = """\
 examples:
   SVHN as its archives unpack, with the folders train, test and extra:
@@ -187,6 +189,9 @@ def _print_dataset(plan: Plan) -> Manifest:
     dead = sum(manifest.dead_letters.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.dead_letters.items())
     letters = plan.path(DEAD_LETTERS)
+    if failed and plan.config.on_leak == "fail" and (shared := _shared_pictures(plan)):
+        lines = "; ".join(map(str, shared))
+        raise UserError(f"{lines}. Nothing was published (--on-leak fail); --on-leak drop leaves such pictures out.")
     if failed:
         raise UserError(
             f"{dead:,} of {plan.pictures:,} pictures were rejected ({reasons}); at most "
@@ -206,11 +211,19 @@ def _print_dataset(plan: Plan) -> Manifest:
 
 def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
     """Prints what is unusual about the splits of a dataset that was just made."""
+    from beam_jobs.prepare.split_warnings import few_validation_pictures
+
+    for line in (*few_validation_pictures(manifest.splits), *map(str, _shared_pictures(plan))):
+        _warn(line)
+
+
+def _shared_pictures(plan: Plan) -> list[SharedPictures]:
+    """Returns the pictures that splits of a dataset that was just made share."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from beam_jobs.prepare.split_warnings import COLUMNS, few_validation_pictures, shared_pictures
+    from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
+    from beam_jobs.prepare.transforms import picture_reader
 
     table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
-    for line in (*few_validation_pictures(manifest.splits), *shared_pictures(table)):
-        _warn(str(line))
+    return shared_pictures(table, picture_reader(plan))

@@ -13,8 +13,9 @@ from tfrecords.flags import from_flags, setting
 from tfrecords.images.crop import CropSpec
 from tfrecords.record.codec import ENCODINGS
 
+ORIENTATIONS, ON_LEAK = ("upright", "stored"), ("warn", "fail", "drop")
 _DATA, _SPLITS, _PICTURES = "data", "splits and shards", "pictures"
-_UNSET = {"split": None, "backgrounds": 0.0}
+_UNSET = {"split": None, "backgrounds": 0.0, "orientation": "upright", "on_leak": "warn"}
 """Values that add nothing, of settings that the first version did not have."""
 
 
@@ -64,6 +65,20 @@ class PrepareConfig:
     shards: int | None = setting(
         None, "number of shards of the largest split, instead of --examples-per-shard", group=_SPLITS
     )
+    orientation: str = setting(
+        "upright",
+        "whether pictures are turned as their EXIF data say, which is how viewers and annotation tools show them, or "
+        "read as they are stored",
+        choices=ORIENTATIONS,
+        group=_PICTURES,
+    )
+    on_leak: str = setting(
+        "warn",
+        "what to do if the same picture, byte for byte, is in several splits: name some, publish nothing, or leave it "
+        "out of train and validation",
+        choices=ON_LEAK,
+        group=_SPLITS,
+    )
     max_dead_fraction: float = setting(
         0.01, "largest share of rejected pictures, 0..1; the job fails if there are more", group=_PICTURES
     )
@@ -89,6 +104,8 @@ class PrepareConfig:
         check(not (self.split and self.test_fraction), "split leaves no test_fraction to draw.", self.test_fraction)
         check(self.encoding in ENCODINGS, f"encoding must be one of {ENCODINGS}.", self.encoding)
         check(self.digit_order in DIGIT_ORDERS, f"digit_order must be one of {DIGIT_ORDERS}.", self.digit_order)
+        check(self.orientation in ORIENTATIONS, f"orientation must be one of {ORIENTATIONS}.", self.orientation)
+        check(self.on_leak in ON_LEAK, f"on_leak must be one of {ON_LEAK}.", self.on_leak)
         check(self.examples_per_shard >= 1, "examples_per_shard must be at least 1.", self.examples_per_shard)
         check(not (self.whole_crops and self.crop.jitters), "whole_crops needs jitters 0.", self.crop.jitters)
         check(self.shards is None or 1 <= self.shards < 100_000, "shards must be 1..99999.", self.shards)

@@ -7,10 +7,13 @@ import pyarrow.compute as pc
 
 from beam_jobs import filesystem
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
+from beam_jobs.prepare.leaks import LEAK
+from beam_jobs.prepare.load_picture import Read
 from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, versions
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult
+from beam_jobs.prepare.split_warnings import shared_pictures
 from beam_jobs.sources.base import Subset
 from tfrecords.dataset.manifest import (
     ANNOTATIONS,
@@ -27,10 +30,14 @@ _BATCH_ROWS = 10_000
 _COUNTED = ["key", "subset", "split", "source_bytes", "source_crc32c", "reason"]
 
 
-def publish_dataset(plan: Plan) -> None:
+def publish_dataset(plan: Plan, read: Read) -> None:
     """Writes the files next to the shards, once all shards are written.
 
     The manifest comes last, when everything else is on the disk, so that it alone makes the directory a dataset.
+
+    Args:
+      plan: Plan of the job.
+      read: Function that returns the picture of a subset and a name.
 
     Raises:
       UserError: A file cannot be written.
@@ -45,8 +52,10 @@ def publish_dataset(plan: Plan) -> None:
     for name, data in files.items():
         filesystem.publish(plan.path(name), [data], plan.scratch)
         manifest.files[name] = hashlib.sha256(data).hexdigest()
-    rejected = sum(manifest.dead_letters.values()) > plan.config.max_dead_fraction * plan.pictures
-    name = REJECTED_MANIFEST if rejected else MANIFEST
+    faults = sum(count for reason, count in manifest.dead_letters.items() if reason != LEAK)
+    rejected = faults > plan.config.max_dead_fraction * plan.pictures
+    leaks = plan.config.on_leak == "fail" and shared_pictures(table, read)
+    name = REJECTED_MANIFEST if rejected or leaks else MANIFEST
     filesystem.sync_names(plan.output)
     filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
     filesystem.sync_names(plan.output)
