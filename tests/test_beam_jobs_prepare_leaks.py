@@ -220,7 +220,8 @@ def _table(*rows: tuple[str, str, int, int, str | None]) -> pa.Table:
 
 def test_the_first_pictures_that_splits_share_are_named() -> None:
     rows = [("train", str(number), 10, number, None) for number in range(1, 6)]
-    table = _table(*rows, *(("test", *rest) for _, *rest in reversed(rows)), ("test", "x", 11, 1, None))
+    copies = [("test", name, size, checksum, reason) for _, name, size, checksum, reason in reversed(rows)]
+    table = _table(*rows, *copies, ("test", "x", 11, 1, None))
     (shared,) = shared_pictures(table)
     pairs = ", ".join(f"test/{number} = train/{number}" for number in (1, 2, 3))
     assert str(shared) == f"test shares 5 of its 6 pictures with train, byte for byte ({pairs}, ...)"

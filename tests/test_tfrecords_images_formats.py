@@ -43,15 +43,12 @@ def _avif(pixels: Any, **options: Any) -> bytes:
 
 
 def _jpeg2000(samples: Any, depth: int, form: str = "jp2") -> bytes:
-    data: bytes = imagecodecs.jpeg2k_encode(
-        samples, level=0, reversible=True, bitspersample=depth, codecformat=form, mct=False
-    )
-    return data
+    options = {"level": 0, "reversible": True, "mct": False}
+    return bytes(imagecodecs.jpeg2k_encode(samples, bitspersample=depth, codecformat=form, **options))
 
 
 def _jxl(pixels: Any) -> bytes:
-    data: bytes = imagecodecs.jpegxl_encode(pixels, lossless=True, effort=1)
-    return data
+    return bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=1))
 
 
 needs_avif = pytest.mark.skipif(not HAS_AVIF, reason="this Pillow has no AVIF")
@@ -105,7 +102,8 @@ def test_jpeg_2000_of_any_depth_is_read_by_its_high_byte(form: str, depth: int, 
     samples[0, 0] = (1 << depth) - 1  # white, of which a rounding of 16 bits makes black
     data = _jpeg2000(samples.squeeze(), depth, form)
     assert formats.jpeg2000_depth(data) == depth
-    expected = samples >> (depth - 8) if depth > 8 else samples.astype(int) * 255 // ((1 << depth) - 1)
+    wide = samples.astype(int)
+    expected = wide >> (depth - 8) if depth > 8 else wide * 255 // ((1 << depth) - 1)
     expected = np.broadcast_to(expected, (*samples.shape[:2], 3))
     np.testing.assert_array_equal(decode_picture(data, "x"), expected)
 

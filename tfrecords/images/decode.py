@@ -14,7 +14,7 @@ import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window
@@ -208,6 +208,8 @@ def _turn(picture: Image.Image, data: bytes, upright: bool) -> tuple[int, ...]:
 
 def _deep_ppm(picture: Image.Image, data: bytes) -> Image.Image:
     """Returns a PPM of 16-bit RGB by its high bytes. Pillow rounds."""
+    if not isinstance(picture, ImageFile.ImageFile):
+        return picture
     decoder, _, offset, arguments = picture.tile[0]
     largest = arguments[1] if decoder == "ppm" and isinstance(arguments, tuple) else 0
     size = picture.height * picture.width * 3

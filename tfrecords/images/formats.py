@@ -61,6 +61,7 @@ def open_picture(data: bytes, check_size: _CheckSize) -> "Image.Image":
     from PIL import Image
 
     opener = _OPENERS.get(_kind(data))
+    picture: Image.Image
     if opener is None:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
     else:
@@ -111,7 +112,7 @@ def _open_heif(data: bytes, check_size: _CheckSize) -> "Image.Image":
     for size in _HEIF_SIZES.findall(data):
         check_size(*struct.unpack(">II", size))
     # Not as a plugin: that would change what Pillow opens for everyone in this process.
-    picture: Image.Image = HeifImageFile(io.BytesIO(data))
+    picture: Image.Image = HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
     return picture
 
 
