@@ -43,8 +43,10 @@ def _avif(pixels: Any, **options: Any) -> bytes:
 
 
 def _jpeg2000(samples: Any, depth: int, form: str = "jp2") -> bytes:
-    options = {"level": 0, "reversible": True, "mct": False}
-    return bytes(imagecodecs.jpeg2k_encode(samples, bitspersample=depth, codecformat=form, **options))
+    encoded = imagecodecs.jpeg2k_encode(
+        samples, level=0, reversible=True, bitspersample=depth, codecformat=form, mct=False
+    )
+    return bytes(encoded)
 
 
 def _jxl(pixels: Any) -> bytes:
@@ -151,7 +153,7 @@ def _without_jxl(monkeypatch: pytest.MonkeyPatch) -> bytes:
 MISSING = {
     "HEIC": (_without_heif, "pip install 'streetdigits[heif]'"),
     "AVIF": (_without_avif, "pip install 'pillow>=11.3'"),
-    "JPEG 2000": (_without_jpeg2000, "pip install --force-reinstall pillow"),
+    "JPEG 2000": (_without_jpeg2000, "Pillow with OpenJPEG, as in its wheels"),
     "JPEG XL": (_without_jxl, "pip install pillow-jxl-plugin"),
 }
 

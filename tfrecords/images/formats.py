@@ -42,7 +42,7 @@ class NoDecoderError(Exception):
     """The package that reads a format is not installed."""
 
     def __init__(self, name: str, remedy: str) -> None:
-        """Takes the name of the format, and the command that installs its decoder."""
+        """Takes the name of the format, and what installs or is its decoder."""
         super().__init__(f"{name} needs a decoder that is not installed: {remedy}")
         self.format = name
 
@@ -120,7 +120,7 @@ def _open_jpeg2000(data: bytes, check_size: _CheckSize) -> "Image.Image":
     from PIL import Image, features
 
     if not features.check_codec("jpg_2000"):
-        raise NoDecoderError("JPEG 2000", "pip install --force-reinstall pillow")
+        raise NoDecoderError("JPEG 2000", "Pillow with OpenJPEG, as in its wheels")
     return Image.open(io.BytesIO(data), formats=("JPEG2000",))
 
 
