@@ -15,6 +15,7 @@ from PIL import Image
 from tests.pictures import ALPHA, DEEP, GREY, NOISE, SMOOTH, composed, grey, saved
 from tfrecords.images import formats
 from tfrecords.images.decode import PictureError, decode_picture
+from tfrecords.images.depth import jpeg2000_depth
 from tfrecords.images.orientation import turn_upright
 
 HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None
@@ -103,11 +104,18 @@ def test_jpeg_2000_of_any_depth_is_read_by_its_high_byte(form: str, depth: int, 
     samples = (DEEP >> (16 - depth)).astype(np.uint8 if depth <= 8 else np.uint16)[..., :channels]
     samples[0, 0] = (1 << depth) - 1  # white, of which a rounding of 16 bits makes black
     data = _jpeg2000(samples.squeeze(), depth, form)
-    assert formats.jpeg2000_depth(data) == depth
+    assert jpeg2000_depth(data) == depth
     wide = samples.astype(int)
     expected = wide >> (depth - 8) if depth > 8 else wide * 255 // ((1 << depth) - 1)
     expected = np.broadcast_to(expected, (*samples.shape[:2], 3))
     np.testing.assert_array_equal(decode_picture(data, "x"), expected)
+
+
+def test_jpeg_2000_of_channels_of_different_depths_is_refused() -> None:
+    data = bytearray(_jpeg2000(DEEP.astype(np.uint16), 16, "j2k"))
+    data[45] = 7  # ITU-T T.800, A.5.1: the second channel has eight bits
+    with pytest.raises(PictureError, match=r"^x: The file must be a whole picture\."):
+        decode_picture(bytes(data), "x")
 
 
 def test_deep_heic_is_read_in_eight_bits() -> None:

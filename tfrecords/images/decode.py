@@ -14,11 +14,12 @@ import cv2
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window
-from tfrecords.images.formats import NAMES, NoDecoderError, jpeg2000_depth, open_picture
+from tfrecords.images.depth import ROUNDED, high_bytes
+from tfrecords.images.formats import NAMES, NoDecoderError, open_picture
 from tfrecords.images.orientation import INVERSE, TAG_NUMBER, orientation_in, read_orientation, turn_upright
 from tfrecords.images.transparency import compose, with_key_colour
 from tfrecords.record.codec import PNG_START
@@ -27,8 +28,6 @@ MAX_PIXELS = 64_000_000
 """Limit of a picture's size, checked before decoding: a few bytes can claim any size, and 64 megapixels already take
 192 MB. SVHN's largest picture is below 1 megapixel."""
 _WHOLE = "The file must be a whole picture."
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
-"""Tags of TIFF files."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _DEEP_MODES = ("I;16", "I;16B")
 """Grey of 16 bits, in HEIC, JPEG 2000, PNG and TIFF. Pillow also reads TIFF files of 12 bits so, without scaling
@@ -166,11 +165,11 @@ def _read(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
     if is_png and not _has_every_row(data):
         raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", "fewer rows than its header claims")
     turn = _turn(picture, data, upright)
-    if not is_deep and picture.format in _ROUNDED:
-        picture = _ROUNDED[picture.format](picture, data)
+    if not is_deep and picture.format in ROUNDED:
+        picture = ROUNDED[picture.format](picture, data)
     _load(picture, name)
     if is_deep:
-        picture = _high_bytes(picture)
+        picture = high_bytes(picture)
     elif picture.mode in ("1", "L", "RGB") and "transparency" in picture.info:
         picture = with_key_colour(picture, picture.info["transparency"], data[24] if is_png else 8)
     is_transparent = picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info
@@ -204,50 +203,6 @@ def _turn(picture: Image.Image, data: bytes, upright: bool) -> tuple[int, ...]:
         # Turned by the decoder, unless the file holds a JPEG, which is decoded as such.
         return (orientation_in(picture.info["exif"]),) if getattr(picture, "jpeg", False) else ()
     return (read_orientation(data),)
-
-
-def _deep_ppm(picture: Image.Image, data: bytes) -> Image.Image:
-    """Returns a PPM of 16-bit RGB by its high bytes. Pillow rounds."""
-    if not isinstance(picture, ImageFile.ImageFile):
-        return picture
-    decoder, _, offset, arguments = picture.tile[0]
-    largest = arguments[1] if decoder == "ppm" and isinstance(arguments, tuple) else 0
-    size = picture.height * picture.width * 3
-    if largest <= 255 or len(data) < offset + 2 * size:
-        return picture
-    samples = np.frombuffer(data, ">u2", size, offset).astype(np.uint32) * 65535 // largest
-    high = np.minimum(samples, 65535) >> 8
-    return Image.fromarray(high.astype(np.uint8).reshape(picture.height, picture.width, 3))
-
-
-def _deep_jpeg2000(picture: Image.Image, data: bytes) -> Image.Image:
-    """Returns a JPEG 2000 file of other than 8 bits in 8 bits. Pillow (12.3) makes black of 16-bit white."""
-    depth = jpeg2000_depth(data)
-    if depth == 8 or picture.mode == "P":
-        return picture
-    try:
-        samples = imagecodecs.jpeg2k_decode(data).astype(np.uint32)
-    except imagecodecs.Jpeg2kError as error:
-        raise OSError(str(error)) from error
-    scaled = samples >> (depth - 8) if depth > 8 else samples * 255 // ((1 << depth) - 1)
-    return Image.fromarray(scaled.astype(np.uint8))
-
-
-_ROUNDED = {"PPM": _deep_ppm, "JPEG2000": _deep_jpeg2000}
-"""Functions for the formats whose samples of other than 8 bits Pillow does not cut to their high bytes."""
-
-
-def _high_bytes(picture: Image.Image) -> Image.Image:
-    """Returns a picture of 16-bit grey as 8-bit grey, or as RGBA if a grey value is transparent."""
-    samples = np.asarray(picture)
-    tags = getattr(picture, "tag_v2", {})
-    grey = (samples >> (tags.get(_BITS_PER_SAMPLE, (16,))[0] - 8)).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC) == 0:
-        grey = 255 - grey  # white is zero, which Pillow heeds for 8 bits only
-    if "transparency" not in picture.info:
-        return Image.fromarray(grey)
-    opacity = np.where(samples == picture.info["transparency"], 0, 255).astype(np.uint8)
-    return Image.fromarray(np.dstack([grey, grey, grey, opacity]))
 
 
 def _without_end(data: bytes, name: str, upright: bool) -> NDArray[np.uint8] | None:

@@ -23,7 +23,7 @@ has no signature, so any data can be TGA."""
 NAMES = (*FORMATS, "AVIF", "HEIC", "JPEG 2000", "JPEG XL")
 """Names of all formats."""
 
-_JP2, _CODESTREAM = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
+_JP2, CODESTREAM = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 """First bytes of JPEG 2000: of a file (ITU-T T.800, I.5.1), and of a codestream (A.4.1, A.5.1)."""
 _JXL, _JXL_CODESTREAM = b"\0\0\0\x0cJXL \r\n\x87\n", b"\xff\x0a"
 """First bytes of JPEG XL: of a file (ISO/IEC 18181-2, 9.1), and of a codestream (18181-1, D.1)."""
@@ -73,15 +73,9 @@ def open_picture(data: bytes, check_size: _CheckSize) -> "Image.Image":
     return picture
 
 
-def jpeg2000_depth(data: bytes) -> int:
-    """Returns the bits per sample of the first channel of a JPEG 2000 file (ITU-T T.800, A.5.1); 8 if unknown."""
-    start = data.find(_CODESTREAM) + 42
-    return (data[start] & 0x7F) + 1 if 42 <= start < len(data) else 8
-
-
 def _kind(data: bytes) -> str | None:
     """Returns the name of a format whose decoder may be missing; None for all others."""
-    if data.startswith((_JP2, _CODESTREAM)):
+    if data.startswith((_JP2, CODESTREAM)):
         return "JPEG 2000"
     if data.startswith((_JXL, _JXL_CODESTREAM)):
         return "JPEG XL"
