@@ -13,7 +13,7 @@ from beam_jobs.__main__ import COMMANDS
 from beam_jobs.prepare.assign import Fractions, split_of
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.plan import make_plan
-from beam_jobs.prepare.split_warnings import few_validation_pictures, shared_pictures
+from beam_jobs.prepare.split_warnings import COLUMNS, few_validation_pictures, shared_pictures
 from beam_jobs.sources.base import Input, SourceOptions, Subset, published_split
 from beam_jobs.sources.svhn.source import SOURCE
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
@@ -214,7 +214,8 @@ def test_a_validation_folder_is_a_split_and_what_is_left_out_or_twice_there_is_n
         "(--subsets chooses, or give one as --input)",
         "warning: the split validation is a subset of the input, so --validation-fraction draws nothing",
         "warning: the split validation has only 2 pictures, too few to compare epochs by (see --validation-fraction)",
-        "warning: test shares 2 of its 2 pictures with train, byte for byte",
+        "warning: test shares 2 of its 2 pictures with train, byte for byte "
+        "(test/1.png = train/1.png, test/2.png = train/2.png)",
     ]
     (output / "annotations.parquet").unlink()
     assert prepare(source, output, "--validation-fraction", "0.5") == 0, "nothing is read but the manifest"
@@ -251,7 +252,7 @@ def test_few_pictures_for_validation_are_worth_a_line(counts: dict[str, int], li
 
 
 def test_pictures_that_two_splits_share_are_counted() -> None:
-    rows = [
+    files = [
         ("train", 10, 1, None),
         ("train", 10, 1, None),
         ("train", 11, 1, None),
@@ -263,11 +264,11 @@ def test_pictures_that_two_splits_share_are_counted() -> None:
         ("test", 11, 1, "box_outside"),
         ("test", None, None, "missing_picture"),
     ]
-    names = ("split", "source_bytes", "source_crc32c", "reason")
-    table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
-    assert list(shared_pictures(table)) == [
-        "test shares 2 of its 4 pictures with train, byte for byte",
-        "test shares 2 of its 4 pictures with validation, byte for byte",
-        "validation shares 1 of its 1 pictures with train, byte for byte",
+    rows = [(f"{split}/{index}", split, str(index), split, *rest) for index, (split, *rest) in enumerate(files)]
+    table = pa.table(dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)))
+    assert list(map(str, shared_pictures(table))) == [
+        "test shares 2 of its 4 pictures with train, byte for byte (test/4 = train/0, test/5 = train/0)",
+        "test shares 2 of its 4 pictures with validation, byte for byte (test/4 = validation/3, test/5 = validation/3)",
+        "validation shares 1 of its 1 pictures with train, byte for byte (validation/3 = train/0)",
     ]
     assert not list(shared_pictures(table.slice(0, 3))) and not list(shared_pictures(table.slice(0, 0)))

@@ -68,7 +68,7 @@ ROOMS = {
     #
     "trainer.distribute": "",
     "trainer.run": "tfrecords.images tfrecords.files tfrecords.dataset",
-    "trainer.input": "run tfrecords.record tfrecords.dataset",
+    "trainer.input": "run tfrecords.record tfrecords.images tfrecords.dataset",
     # Test-time jitter cuts its windows as the input does.
     "trainer.scoring": "input tfrecords.record tfrecords.files",
     # The number of classes of the heads is that of the losses.

@@ -131,7 +131,7 @@ def test_pictures_of_the_usual_formats_are_what_pillow_reads(data: bytes) -> Non
 def test_a_file_of_another_format_is_refused_with_the_formats_accepted(data: bytes) -> None:
     with pytest.raises(PictureError) as caught:
         decode_picture(data, "x")
-    rule = "x: The file must be a picture (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP)."
+    rule = "x: The file must be a picture (BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP, AVIF, HEIC, JPEG 2000, JPEG XL)."
     assert (caught.value.reason, str(caught.value)) == ("not_a_picture", f"{rule} Received: {len(data)} bytes")
 
 
@@ -206,6 +206,14 @@ def test_nothing_outside_the_box_has_a_part_in_the_cut() -> None:
     pixels[10:30, 10:30] = 7
     for size in (9, 50):
         assert (cut(pixels, BoundingBox(10, 10, 30, 30), (size, size)) == 7).all()
+
+
+@pytest.mark.parametrize("size", [9, 50])
+def test_grey_is_cut_as_each_channel_of_a_colour_picture(size: int) -> None:
+    picture, box = noise(40, 40), BoundingBox(3, 2, 33, 31)
+    one = cut(np.ascontiguousarray(picture[..., :1]), box, size)
+    assert one.shape == (size, size, 1)
+    np.testing.assert_array_equal(one[..., 0], cut(picture, box, size)[..., 0])
 
 
 def test_enlarged_pixels_are_the_same_on_every_machine() -> None:

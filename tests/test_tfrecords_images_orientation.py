@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from tests.examples import noise
 from tests.pictures import RGB_KIND, SMOOTH, chunk, exif, png, saved
 from tfrecords.images.decode import decode_picture
-from tfrecords.images.orientation import MAX_STEPS, read_orientation
+from tfrecords.images.orientation import MAX_STEPS, read_orientation, turn_upright
 
 PIXELS = noise(20, 32)
 JPEG = saved(SMOOTH[:20], "JPEG")
@@ -38,6 +38,32 @@ def test_a_picture_is_turned_as_pillow_turns_it(form: str, orientation: int) -> 
     decoded = decode_picture(data, "x")
     assert decoded.shape == ((32, 20, 3) if orientation > 4 else (20, 32, 3)) and decoded.flags.c_contiguous
     np.testing.assert_array_equal(decoded, expected)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_can_be_read_as_it_is_stored(form: str, orientation: int) -> None:
+    data = _stored(form, orientation)
+    expected = PIXELS if form != "JPEG" else decode_picture(_stored(form, 1), "x")
+    np.testing.assert_array_equal(decode_picture(data, "x", upright=False), expected)
+
+
+def test_grey_of_16_bits_in_a_tiff_is_turned_too() -> None:
+    samples = (PIXELS[..., 0].astype(np.uint16) << 8) + 200
+    for orientation in range(1, 9):
+        tags = Image.Exif()
+        tags[0x112] = orientation
+        data = saved(samples, "TIFF", exif=tags)
+        for upright in (True, False):
+            expected = turn_upright(PIXELS[..., :1].repeat(3, 2), orientation if upright else 1)
+            np.testing.assert_array_equal(decode_picture(data, "x", upright), expected)
+
+
+def test_xmp_does_not_turn_a_tiff() -> None:
+    data = saved(PIXELS, "TIFF", tiffinfo={700: b'<x:xmpmeta tiff:Orientation="6"/>'})
+    with Image.open(io.BytesIO(data)) as picture:
+        assert ImageOps.exif_transpose(picture).size == (20, 32)  # by Pillow it does
+    np.testing.assert_array_equal(decode_picture(data, "x"), PIXELS)
 
 
 def test_the_eight_orientations_are_those_of_the_standard() -> None:

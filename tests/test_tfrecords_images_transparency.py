@@ -127,6 +127,23 @@ def test_grey_of_16_bits_is_read_by_its_high_byte(data: bytes, expected: np.ndar
     np.testing.assert_array_equal(decode_picture(data, "x"), grey(expected))
 
 
+def test_colours_of_16_bits_in_a_ppm_are_read_by_their_high_bytes() -> None:
+    for largest in (65535, 4095):
+        samples = (DEEP.astype(int) % (largest + 1)).astype(">u2")
+        data = b"P6 64 64 %d\n" % largest + samples.tobytes()
+        np.testing.assert_array_equal(decode_picture(data, "x"), samples.astype(int) * 65535 // largest >> 8)
+        with pytest.raises(PictureError, match=r"^x: The file must be a whole picture\."):
+            decode_picture(data[:-1], "x")
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_tiffs_of_16_bit_colours_are_read_by_their_high_bytes(channels: int) -> None:
+    samples = np.dstack([DEEP, np.full((64, 64), 65535)]).astype(np.uint16)[..., :channels]
+    written, data = cv2.imencode(".tiff", samples[..., [2, 1, 0, 3][:channels]])
+    assert written
+    np.testing.assert_array_equal(decode_picture(data.tobytes(), "x"), DEEP >> 8)
+
+
 def test_other_samples_are_refused_with_what_is_allowed() -> None:
     for samples, mode in ((GREY.astype(np.int32), "I"), (GREY.astype(np.float32), "F")):
         with pytest.raises(PictureError, match=rf"^x: A picture's mode must be one of .*'I;16'.* Received: {mode}$"):

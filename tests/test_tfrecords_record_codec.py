@@ -200,7 +200,7 @@ def test_labels_that_are_not_the_dataset_s_are_refused() -> None:
         decode(encode(meter_example()), labels=Labels(9, "0123456789x"))
     with pytest.raises(UserError, match="the alphabet must be '0123456789'"):
         check_example(meter_example(), Labels(9))
-    with pytest.raises(UserError, match="digits must be 9 values, 0..10 for the first 3 and 11 for the rest"):
+    with pytest.raises(UserError, match=r"digits must be 9 values, 0\.\.10 for the first 3 and 11 for the rest"):
         check_example(dataclasses.replace(meter_example(), length=3))
     with pytest.raises(UserError, match="boxes must be zeros, since has_digit_boxes is 0"):
         check_example(dataclasses.replace(make_example(), has_digit_boxes=False))

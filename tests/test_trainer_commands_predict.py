@@ -7,11 +7,13 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -152,7 +154,7 @@ def test_bad_pictures_are_counted_and_lose_no_other(
     assert [error.startswith("error: ") for error in errors] == [True] * 4
     for name, error in zip(names[1:5], errors, strict=True):
         assert str(name) in error
-    assert f"{album / 'empty'}: The folder must hold pictures (.bmp " in errors[1]
+    assert f"{album / 'empty'}: The folder must hold pictures (.avif .bmp " in errors[1]
     assert last == "Read 3 of 7 pictures; 4 could not be read."
 
 
@@ -287,7 +289,7 @@ def test_files_that_are_left_out_are_counted_by_suffix_and_linked_folders_are_re
     (tmp_path / "album" / "sub").mkdir(parents=True)
     shutil.copy(album / "c" / "f.png", tmp_path / "album" / "a.png")
     shutil.copytree(album / "c", tmp_path / "more")
-    for name in ("IMG_0001.HEIC", "IMG_0002.heic", "b.avif", "sub/c.jp2", "sub/.d.heic"):
+    for name in ("film.MOV", "film.mov", "b.txt", "sub/c.svg", "sub/.d.svg"):
         (tmp_path / "album" / name).touch()
     (tmp_path / "album" / "linked").symlink_to(tmp_path / "more")
     (tmp_path / "album" / "sub" / "again").symlink_to(tmp_path / "more")
@@ -298,8 +300,23 @@ def test_files_that_are_left_out_are_counted_by_suffix_and_linked_folders_are_re
         Path(json.loads(line)["photo"]).relative_to(tmp_path / "album").as_posix() for line in printed.out.splitlines()
     ]
     assert read == ["a.png", "linked/f.png", "linked/d/e.tiff"]
-    left_out = "4 files have no suffix of a picture that can be read (.heic 2, .avif 1, .jp2 1).\n"
+    left_out = "4 files have no suffix of a picture that can be read (.mov 2, .svg 1, .txt 1).\n"
     assert _without_notes(printed.err) == f"{left_out}Read 3 of 3 pictures.\n"
+
+
+def test_pictures_of_newer_formats_in_a_folder_are_read_or_named_with_what_they_need(
+    album: Path, predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Image.open(album / "c" / "f.png") as picture:
+        pillow_heif.from_pillow(picture.convert("RGB")).save(tmp_path / "IMG_0001.HEIC", quality=90)
+        picture.convert("RGB").save(tmp_path / "b.jp2")
+    assert predict(tmp_path, "--json-lines") == 0
+    assert [Path(row["photo"]).name for row in _lines(capsys)] == ["IMG_0001.HEIC", "b.jp2"]
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert predict(tmp_path, "--json-lines") == 1
+    error = capsys.readouterr().err
+    assert "IMG_0001.HEIC: HEIC needs a decoder that is not installed: pip install 'streetdigits[heif]'." in error
+    assert "Read 1 of 2 pictures; 1 could not be read." in error
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_of_its_own(

@@ -1,12 +1,12 @@
 """The SavedModel's decoding: the same pixels as `decode_picture` of `tfrecords`, in TensorFlow."""
 
-import io
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 from tests.pictures import (
     ALPHA,
@@ -60,7 +60,24 @@ JPEGS = {
     "JPEG of low quality": saved(SMOOTH, "JPEG", quality=20),
     "grey JPEG": saved(GREY, "JPEG"),
 }
+
+
+def _bmp(pixels: Any, *masks: int, header: int = 108) -> bytes:
+    """A BMP of 32 bits with masks: BITMAPINFOHEADER (40), which they follow, BITMAPV4HEADER (108) or V5 (124)."""
+    height, width = pixels.shape[:2]
+    head = struct.pack("<IiiHHIIiiII", header, width, -height, 1, 32, 3, pixels.nbytes, 0, 0, 0, 0)
+    head = (head + struct.pack("<IIII", *masks))[: max(header, 52)].ljust(header, b"\0")
+    start = 14 + len(head)
+    return b"BM" + struct.pack("<IHHI", start + pixels.nbytes, 0, 0, start) + head + pixels.tobytes()
+
+
+MASKS = (0xFF0000, 0xFF00, 0xFF)
 OTHERS = {
+    "BMP of transparency": _bmp(RGBA, *MASKS, 0xFF000000),
+    "BMP of transparency, version 5": _bmp(RGBA, *MASKS, 0xFF000000, header=124),
+    "BMP of masks without transparency": _bmp(RGBA, *MASKS, 0),
+    "BMP of masks after its header": _bmp(RGBA, *MASKS, 0, header=40),
+    "GIF with a transparent colour that no pixel has": saved(GREY | 1, "GIF", transparency=0),
     "BMP": saved(NOISE, "BMP"),
     "grey BMP": saved(GREY, "BMP"),
     "BMP of a palette": saved(GREY, "BMP", "P"),
@@ -115,13 +132,29 @@ def test_what_serving_does_not_read_alike_is_as_documented() -> None:
     np.testing.assert_allclose(
         _graph(saved(CMYK, "JPEG", "CMYK")).astype(int), decode_picture(saved(CMYK, "JPEG", "CMYK"), "x"), atol=1
     )
-    stream = io.BytesIO()
-    Image.fromarray(GREY).convert("P").save(stream, "GIF", transparency=int(GREY[0, 0]))
-    hidden = GREY[0, 0] == GREY
-    assert (_graph(stream.getvalue())[hidden] == 0).all()
-    for data in (PLAIN[:-12], saved(SMOOTH, "JPEG")[:-2], saved(NOISE, "TIFF"), saved(NOISE, "PPM"), b"", b"text"):
+    for data in (PLAIN[:-12], saved(SMOOTH, "JPEG")[:-2], b""):
         with pytest.raises(tf.errors.InvalidArgumentError):
             _graph(data)
+
+
+def test_a_file_of_another_format_is_an_error_that_names_the_formats() -> None:
+    files = [saved(NOISE, form) for form in ("TIFF", "PPM", "JPEG2000")]
+    for data in (*files, b"\0\0\0\x18ftypheic" + bytes(50), b"text"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"One of JPEG, .*PNG, GIF, BMP, WebP required"):
+            _graph(data)
+
+
+def test_what_would_be_read_as_another_picture_is_an_error_with_what_to_do() -> None:
+    gif = saved(GREY, "GIF", "P", transparency=int(GREY[0, 0]))
+    swapped = _bmp(RGBA, 0xFF, 0xFF00, 0xFF0000, 0xFF000000)
+    rules = {
+        "A GIF with transparent pixels must be sent as PNG": gif,
+        "The bytes of a BMP.*s pixels must be blue, green, red and opacity": swapped,
+    }
+    for rule, data in rules.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rule):
+            _graph(data)
+        assert decode_picture(data, "x").shape == (64, 64, 3)
 
 
 def test_predict_cuts_a_turned_picture_by_the_box_that_viewers_show(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox, CropSpec
+from tfrecords.images.formats import SUFFIXES
 from trainer.distribute.startup import start_tensorflow
-from trainer.input.photos import ENDINGS, is_folder
+from trainer.input.photos import is_folder
 from trainer.pretrained import run_directory
 from trainer.run.directory import Run
 from trainer.scoring.decode import Predictions, decode_predictions
@@ -133,7 +134,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
     if is_folder(path):
         os.scandir(path).close()  # raises where the folder cannot be read
-        raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(ENDINGS))}).")
+        raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(SUFFIXES))}).")
     return decode_picture(path.read_bytes(), str(path))
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
 
+    from beam_jobs.prepare.split_warnings import SharedPictures
+
 EPILOG = """\
 examples:
   SVHN as its archives unpack, with the folders train, test and extra:
@@ -46,6 +48,7 @@ with any number of workers. After an interruption, run the same command again:
 it keeps the complete shards.
 """
 _DATA = "data"
+_LEAKS = ("left out", "that another split has too")
 
 
 @dataclass(frozen=True)
@@ -191,14 +194,18 @@ def _print_dataset(plan: Plan) -> Manifest:
     Raises:
       UserError: Too many pictures were rejected, so there is no dataset.
     """
+    from beam_jobs.prepare.leaks import LEAK
     from beam_jobs.prepare.publish_dataset import count_faults
 
     failed = not filesystem.exists(plan.path(MANIFEST))
     manifest = Manifest.parse(filesystem.read_bytes(plan.path(REJECTED_MANIFEST if failed else MANIFEST)), plan.output)
-    dead, unlabelled = count_faults(manifest), manifest.dead_letters.get(NO_ANNOTATION, 0)
-    counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason != NO_ANNOTATION)
+    dead, others = count_faults(manifest), {NO_ANNOTATION: ("no label", "without an annotation"), LEAK: _LEAKS}
+    counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in others)
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     letters = plan.path(DEAD_LETTERS)
+    if failed and plan.config.on_leak == "fail" and (shared := _shared_pictures(plan)):
+        lines = "; ".join(map(str, shared))
+        raise UserError(f"{lines}. Nothing was published (--on-leak fail); --on-leak drop leaves such pictures out.")
     if failed:
         raise UserError(
             f"{dead:,} of {plan.pictures:,} pictures were rejected ({reasons}); at most "
@@ -213,18 +220,27 @@ def _print_dataset(plan: Plan) -> Manifest:
         )
     if dead:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
-    if unlabelled:
-        print(f"{'no label':<11}{unlabelled:>9,} pictures without an annotation: see {letters}")
+    for reason, (title, what) in others.items():
+        if count := manifest.dead_letters.get(reason, 0):
+            print(f"{title:<11}{count:>9,} pictures {what}: see {letters}")
     return manifest
 
 
 def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
     """Prints what is unusual about the splits of a dataset that was just made."""
+    from beam_jobs.prepare.split_warnings import few_validation_pictures
+
+    for line in (*few_validation_pictures(manifest.splits), *map(str, _shared_pictures(plan))):
+        _warn(line)
+
+
+def _shared_pictures(plan: Plan) -> list[SharedPictures]:
+    """Returns the pictures that splits of a dataset that was just made share."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from beam_jobs.prepare.split_warnings import COLUMNS, few_validation_pictures, shared_pictures
+    from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
+    from beam_jobs.prepare.transforms import picture_reader
 
     table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
-    for line in (*few_validation_pictures(manifest.splits), *shared_pictures(table)):
-        _warn(line)
+    return shared_pictures(table, picture_reader(plan))

@@ -15,6 +15,7 @@ from tfrecords.images.crop import CropSpec, Shape
 from tfrecords.record.codec import ENCODINGS
 from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels
 
+ORIENTATIONS, ON_LEAK = ("upright", "stored"), ("warn", "fail", "drop")
 _DATA, _SPLITS, _PICTURES = "data", "splits and shards", "pictures"
 _UNSET: dict[str, Any] = {
     "split": None,
@@ -25,7 +26,6 @@ _UNSET: dict[str, Any] = {
     "on_leak": "warn",
 }
 """Values that add nothing, of settings that the first version did not have."""
-ORIENTATIONS, ON_LEAK = ("upright", "stored"), ("warn", "fail", "drop")
 _ANY_LENGTH = "of other sources than svhn 1 for mnist and optdigits, else that of the longest number found"
 
 
@@ -47,12 +47,6 @@ class PrepareConfig:
     alphabet: str = setting(DIGITS, "characters of numbers; a number with others is rejected", group=_DATA)
     crop: CropSpec = field(default_factory=CropSpec)
     channels: int = setting(3, "channels of the images: 3 for colours, 1 for grey", group=_PICTURES)
-    orientation: str = setting(
-        "upright",
-        "pictures as viewers show them, turned as their EXIF data say, or as they are stored",
-        choices=ORIENTATIONS,
-        group=_PICTURES,
-    )
     whole_crops: bool = setting(
         False,
         "with --jitters 0: store the complete crop of evaluation pictures too, for trainer evaluate --crops 10",
@@ -85,17 +79,25 @@ class PrepareConfig:
     shards: int | None = setting(
         None, "number of shards of the largest split, instead of --examples-per-shard", group=_SPLITS
     )
+    orientation: str = setting(
+        "upright",
+        "whether pictures are turned as their EXIF data say, which is how viewers and annotation tools show them, or "
+        "read as they are stored",
+        choices=ORIENTATIONS,
+        group=_PICTURES,
+    )
+    on_leak: str = setting(
+        "warn",
+        "what to do if the same picture, byte for byte, is in several splits: name some, publish nothing, or leave it "
+        "out of train and validation",
+        choices=ON_LEAK,
+        group=_SPLITS,
+    )
     max_dead_fraction: float = setting(
         0.01, "largest share of rejected pictures, 0..1; the job fails if there are more", group=_PICTURES
     )
     limit: int | None = setting(
         None, "number of pictures to take, a random sample; a larger limit takes the same ones and more", group=_DATA
-    )
-    on_leak: str = setting(
-        "warn",
-        "action where splits share pictures, byte for byte: warn, fail, or drop them from the split that trains",
-        choices=ON_LEAK,
-        group=_SPLITS,
     )
     options: SourceOptions = field(default_factory=SourceOptions)
 

@@ -24,11 +24,11 @@ _ERRORS_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 @dataclass(frozen=True)
 class PictureFile:
-    """What is known of a picture's file.
+    """What is known of a picture's file, or of its pixels where the source holds no files.
 
     Attributes:
-      bytes: Size of the file, bytes.
-      crc32c: CRC-32C of the file.
+      bytes: Size of the file or of the pixels, bytes.
+      crc32c: CRC-32C of the file, or of the pixels row by row.
       height: Height of the picture, pixels; None if it cannot be decoded.
       width: Width of the picture, pixels; None if it cannot be decoded.
     """
@@ -62,35 +62,47 @@ class PictureRow:
     decode_us: int | None = None
 
 
-Read = Callable[[str], bytes]
-"""Function that returns the bytes of the picture of a key; raises OSError if it cannot."""
+Picture = bytes | NDArray[np.uint8]
+"""Content of a picture's file; or its pixels, (height, width, 1 or 3) uint8, where the source holds no files."""
+Read = Callable[[str], Picture]
+"""Function that returns the picture of a subset and a name, as `train/5.png`; raises OSError if it cannot."""
 Loaded = tuple[PictureRow, NDArray[np.uint8] | None]
-"""Row of a picture and its pixels, (height, width, 3) uint8; None if the row has a dead letter."""
+"""Row of a picture and its pixels, (height, width, 3) uint8, or as the source gave them; None if the row has a dead
+letter."""
 
 
-def load(rows: Iterable[PictureRow], read: Read) -> Iterator[Loaded]:
+def load(rows: Iterable[PictureRow], read: Read, upright: bool = True) -> Iterator[Loaded]:
     """Yields each row, completed by what is learned of the picture's file, with the picture.
+
+    Args:
+      rows: Rows of the pictures.
+      read: Function that returns the picture of a subset and a name.
+      upright: Whether pictures are turned as their files say.
 
     Raises:
       UserError: The machine lacks a resource that every picture needs.
+      AssertionError: The source returned pixels of another shape or type.
     """
     for row in rows:
         try:
-            yield row, _picture(row, read)
+            yield row, _picture(row, read, upright)
         except RejectedError as error:
             row.dead = error.letter
             yield row, None
 
 
-def _picture(row: PictureRow, read: Read) -> NDArray[np.uint8]:
+def _picture(row: PictureRow, read: Read, upright: bool) -> NDArray[np.uint8]:
     annotation = row.annotation
     if annotation.dead:
         raise RejectedError(annotation.dead.stage, annotation.dead.reason, annotation.dead.detail)
-    data = _read(annotation.key, read)
+    data = read_picture(annotation.picture, annotation.key, read)
+    if isinstance(data, np.ndarray):
+        row.file = PictureFile(data.nbytes, google_crc32c.value(data.tobytes()), *data.shape[:2])
+        return data
     checksum = google_crc32c.value(data)
     start = time.perf_counter_ns()
     try:
-        picture = decode_picture(data, annotation.key)
+        picture = decode_picture(data, annotation.key, upright)
     except PictureError as error:
         row.file = PictureFile(len(data), checksum)
         raise RejectedError("picture", error.reason, str(error)) from error
@@ -99,9 +111,21 @@ def _picture(row: PictureRow, read: Read) -> NDArray[np.uint8]:
     return picture
 
 
-def _read(key: str, read: Read) -> bytes:
+def read_picture(name: str, key: str, read: Read) -> Picture:
+    """Returns a picture.
+
+    Args:
+      name: Subset and name of the picture: `train/5.png`.
+      key: Key of the annotation, for messages.
+      read: Function that returns the picture of a name.
+
+    Raises:
+      RejectedError: It is missing or cannot be read.
+      UserError: The machine lacks a resource that every picture needs.
+      AssertionError: The source returned pixels of another shape or type.
+    """
     try:
-        return read(key)
+        picture = read(name)
     except OSError as error:
         # Without the path, which is different on every machine: the same input must give the same bytes.
         received = error.strerror or type(error).__name__
@@ -111,3 +135,9 @@ def _read(key: str, read: Read) -> bytes:
         if isinstance(error, FileNotFoundError):
             raise RejectedError("picture", "missing_picture", f"{key}: there is no such picture.", received) from error
         raise RejectedError("picture", "unreadable_picture", f"{key}: cannot be read.", received) from error
+    if isinstance(picture, np.ndarray) and not (
+        picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] in (1, 3) and picture.size
+    ):
+        rule = f"{key}: A source must return bytes or pixels, (height, width, 1 or 3) uint8."
+        raise AssertionError(f"{rule} Received: {picture.shape} {picture.dtype}")
+    return picture

@@ -1,6 +1,6 @@
 """The annotations of one shard to its records: crop, jitter, encode, order. Plain Python, no Beam."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from beam_jobs.annotation import Annotation, RejectedError
 from beam_jobs.prepare.assign import order_of
 from beam_jobs.prepare.backgrounds import background_box, has_background
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.load_picture import PictureRow, load
+from beam_jobs.prepare.load_picture import PictureRow, Read, load
 from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
 from tfrecords.images.channels import to_channels
@@ -25,7 +25,7 @@ def make_shard(
     shard: int,
     dynamic_shape: bool,
     config: PrepareConfig,
-    read: Callable[[str], bytes],
+    read: Read,
 ) -> tuple[list[bytes], list[PictureRow]]:
     """Returns a shard's framed records, in their final order, and a row per picture, in the source's order.
 
@@ -35,14 +35,15 @@ def make_shard(
       shard: Index of the shard, for the rows.
       dynamic_shape: Whether images of the dataset differ in size; see `tfrecords.record.codec.encode`.
       config: How the dataset is made.
-      read: Function that returns the bytes of the picture of a key; raises OSError if it cannot.
+      read: Function that returns the picture of a subset and a name; raises OSError if it cannot.
 
     Raises:
       UserError: The machine lacks a resource that every picture needs.
     """
     placed: list[tuple[tuple[int, str], bytes, PictureRow]] = []
     rows = []
-    for row, picture in load((PictureRow(annotation, split, shard) for annotation in annotations), read):
+    new_rows = (PictureRow(annotation, split, shard) for annotation in annotations)
+    for row, picture in load(new_rows, read, config.orientation == "upright"):
         try:
             for example in picture_examples(row, picture, config):
                 record = frame(*encode_in_parts(example, config.encoding, dynamic_shape))

@@ -8,10 +8,13 @@ import pyarrow.compute as pc
 from beam_jobs import filesystem
 from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
+from beam_jobs.prepare.leaks import LEAK
+from beam_jobs.prepare.load_picture import Read
 from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, versions
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult
+from beam_jobs.prepare.split_warnings import shared_pictures
 from beam_jobs.sources.base import Subset
 from tfrecords.dataset.manifest import (
     ANNOTATIONS,
@@ -28,10 +31,14 @@ _BATCH_ROWS = 10_000
 _COUNTED = ["key", "subset", "split", "source_bytes", "source_crc32c", "reason"]
 
 
-def publish_dataset(plan: Plan) -> None:
+def publish_dataset(plan: Plan, read: Read) -> None:
     """Writes the files next to the shards, once all shards are written.
 
     The manifest comes last, when everything else is on the disk, so that it alone makes the directory a dataset.
+
+    Args:
+      plan: Plan of the job.
+      read: Function that returns the picture of a subset and a name.
 
     Raises:
       UserError: A file cannot be written.
@@ -47,7 +54,8 @@ def publish_dataset(plan: Plan) -> None:
         filesystem.publish(plan.path(name), [data], plan.scratch)
         manifest.files[name] = hashlib.sha256(data).hexdigest()
     rejected = count_faults(manifest) > plan.config.max_dead_fraction * plan.pictures
-    name = REJECTED_MANIFEST if rejected else MANIFEST
+    leaks = plan.config.on_leak == "fail" and shared_pictures(table, read)
+    name = REJECTED_MANIFEST if rejected or leaks else MANIFEST
     filesystem.sync_names(plan.output)
     filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
     filesystem.sync_names(plan.output)
@@ -84,8 +92,8 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
 
 
 def count_faults(manifest: Manifest) -> int:
-    """Returns the number of rejected pictures, without those that have no annotation: these are no fault."""
-    return sum(count for reason, count in manifest.dead_letters.items() if reason != NO_ANNOTATION)
+    """Returns the number of rejected pictures, without those that are left out on purpose or have no annotation."""
+    return sum(count for reason, count in manifest.dead_letters.items() if reason not in (NO_ANNOTATION, LEAK))
 
 
 def _source_info(subset: Subset, entries: int, rows: pa.Table) -> SourceInfo:

@@ -1,18 +1,48 @@
-"""What is unusual about the splits of a dataset, as lines to print: nothing of it is an error."""
+"""What is unusual about the splits of a dataset, as lines to print: nothing of it is an error by itself."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_jobs.prepare.leaks import content_digest
+from beam_jobs.prepare.load_picture import Read
 from tfrecords.dataset.manifest import SPLITS, SplitInfo
 
-COLUMNS = ["split", "source_bytes", "source_crc32c", "reason"]
+COLUMNS = ["key", "subset", "name", "split", "source_bytes", "source_crc32c", "reason"]
 """Columns of annotations.parquet that `shared_pictures` reads."""
 _FEW_PICTURES = 20
+_NAMED = 3
 _FILE = ["source_bytes", "source_crc32c"]
+
+
+@dataclass(frozen=True)
+class SharedPictures:
+    """Pictures of one split that are in another one too, byte for byte.
+
+    Attributes:
+      split: Split of the pictures.
+      other: Split that has them too.
+      pictures: Number of them.
+      total: Number of all pictures of the split.
+      named: Keys of the first ones, each with that of an equal picture in the other split.
+    """
+
+    split: str
+    other: str
+    pictures: int
+    total: int
+    named: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(f"{key} = {twin}" for key, twin in self.named)
+        more = ", ..." if self.pictures > len(self.named) else ""
+        count = f"{self.pictures:,} of its {self.total:,} pictures"
+        return f"{self.split} shares {count} with {self.other}, byte for byte ({names}{more})"
 
 
 def few_validation_pictures(splits: dict[str, SplitInfo]) -> Iterator[str]:
@@ -28,21 +58,40 @@ def few_validation_pictures(splits: dict[str, SplitInfo]) -> Iterator[str]:
         yield f"the split validation has {count}, too few to compare epochs by (see --validation-fraction)"
 
 
-def shared_pictures(table: pa.Table) -> Iterator[str]:
-    """Yields a line for each pair of splits that have picture files in common, byte for byte.
+def shared_pictures(table: pa.Table, read: Read | None = None) -> list[SharedPictures]:
+    """Returns, for each pair of splits, the pictures that they have in common, byte for byte.
 
     Args:
-      table: Rows of all pictures, with `COLUMNS`. Files of the same size and CRC-32C count as the same.
+      table: Rows of all pictures, with `COLUMNS`.
+      read: Function that returns a picture. Those of the same size and CRC-32C, which small pictures of one size can
+        have by chance, are read again and compared; without it, they count as the same.
     """
-    read = table.filter(pc.field("reason").is_null())
-    files = read.group_by([*_FILE, "split"]).aggregate([([], "count_all")])
-    copies = files.group_by(_FILE).aggregate([("split", "list"), ("count_all", "list")])
-    copies = copies.filter(pc.greater(pc.list_value_length(copies["split_list"]), 1))
-    shared: Counter[tuple[str, str]] = Counter()
-    for splits, counts in zip(copies["split_list"].to_pylist(), copies["count_all_list"].to_pylist(), strict=True):
-        count = dict(zip(splits, counts, strict=True))
-        for first, second in combinations(sorted(splits, key=SPLITS.index), 2):
-            shared[second, first] += count[second]
-    for (split, other), pictures in sorted(shared.items()):
-        total = pc.sum(pc.equal(read["split"], split)).as_py()
-        yield f"{split} shares {pictures:,} of its {total:,} pictures with {other}, byte for byte"
+    accepted = table.filter(pc.field("reason").is_null())
+    totals = {row["values"]: row["counts"] for row in pc.value_counts(accepted["split"]).to_pylist()}
+    shared: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for keys in _copies(accepted, read):
+        for first, second in combinations(sorted(keys, key=SPLITS.index), 2):
+            shared[second, first] += [(key, keys[first][0]) for key in keys[second]]
+    return [
+        SharedPictures(split, other, len(pairs), totals[split], tuple(sorted(pairs)[:_NAMED]))
+        for (split, other), pairs in sorted(shared.items())
+    ]
+
+
+def _copies(accepted: pa.Table, read: Read | None) -> Iterator[dict[str, list[str]]]:
+    """Yields the sorted keys by split of each picture that several splits have."""
+    files = accepted.group_by(_FILE).aggregate([("split", "count_distinct")])
+    files = files.filter(pc.field("split_count_distinct") > 1).select(_FILE)
+    rows = accepted.select(COLUMNS[:-1]).join(files, _FILE, join_type="inner").to_pylist()
+    copies: defaultdict[tuple[Any, ...], defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in sorted(rows, key=lambda row: str(row["key"])):
+        same = (row["source_bytes"], row["source_crc32c"], read and _digest(f"{row['subset']}/{row['name']}", read))
+        copies[same][row["split"]].append(row["key"])
+    yield from (keys for keys in copies.values() if len(keys) > 1)
+
+
+def _digest(picture: str, read: Read) -> bytes | None:
+    try:
+        return content_digest(read(picture))
+    except OSError:
+        return None  # as much alike as before

@@ -1,7 +1,7 @@
 """The pipeline's wiring. An element is a shard: only annotations are shuffled, never pixels."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -13,6 +13,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_jobs.annotation import Annotation, pack, unpack
 from beam_jobs.prepare.assign import shard_of, split_of
 from beam_jobs.prepare.check_label import check_label
+from beam_jobs.prepare.leaks import FindLeaks, Leaks, leaves_out, without_leaks
+from beam_jobs.prepare.load_picture import Picture, Read
 from beam_jobs.prepare.make_shard import make_shard
 from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.monitoring import ShardProgress, count_decoding, count_kept_shard, count_shard
@@ -56,11 +58,14 @@ class WriteShards(beam.PTransform):
         """Applies the transform to lists of annotations by shard."""
         # An empty list per shard: a shard without pictures must be written too.
         every = assigned.pipeline | "Shards" >> beam.Create([(key, pack([])) for key in self._plan.shard_keys])
+        leaks = None
+        if self._plan.config.on_leak == "drop":
+            leaks = beam.pvalue.AsDict(assigned | "FindLeaks" >> FindLeaks(self._plan, picture_reader))
         return (
             (every, assigned)
             | "Merge" >> beam.Flatten()
             | "GatherShards" >> beam.GroupByKey()
-            | "WriteShard" >> beam.ParDo(WriteShard(self._plan))
+            | "WriteShard" >> beam.ParDo(WriteShard(self._plan), leaks)
         )
 
 
@@ -84,19 +89,22 @@ class WriteShard(beam.DoFn):
         self._written: Future[ShardResult] | None = None
         self._key: ShardKey | None = None
 
-    def process(self, element: tuple[ShardKey, Iterable[bytes]]) -> Iterator[ShardKey]:
-        """Makes and writes the shard of a key; yields the keys of the shards that are written by now."""
+    def process(self, element: tuple[ShardKey, Iterable[bytes]], leaks: Leaks | None = None) -> Iterator[ShardKey]:
+        """Makes and writes the shard of a key, without leaks; yields the keys of the shards that are written by now."""
         key, lists = element
         name = str(self._plan.shard_name(*key))
         with ShardProgress(self._plan, name) as progress:
-            if complete := find_complete_shard(self._plan, name):
+            complete = find_complete_shard(self._plan, name)
+            if complete and (leaks is None or leaves_out(complete.table, key[0], leaks)):
                 progress.add(complete.table.num_rows)
                 count_kept_shard()
                 yield key
                 return
-            annotations = progress.count(chain.from_iterable(map(unpack, lists)))
+            annotations = without_leaks(chain.from_iterable(map(unpack, lists)), key[0], leaks or {})
             dynamic = self._plan.config.image_info(list(self._plan.shards)).dynamic
-            records, rows = make_shard(annotations, *key, dynamic, self._plan.config, _picture_reader(self._plan))
+            records, rows = make_shard(
+                progress.count(annotations), *key, dynamic, self._plan.config, picture_reader(self._plan)
+            )
         count_decoding([row.decode_us for row in rows if row.decode_us is not None])
         work = partial(publish_shard, self._plan, name, records, rows)
         # One at a time: no more than two shards are in memory.
@@ -136,7 +144,7 @@ class PublishDataset(beam.PTransform):
             shards
             | "OneKey" >> beam.WithKeys("dataset")
             | "GatherShards" >> beam.GroupByKey()
-            | "WriteManifest" >> beam.Map(lambda _, plan: publish_dataset(plan), self._plan)
+            | "WriteManifest" >> beam.Map(lambda _, plan: publish_dataset(plan, picture_reader(plan)), self._plan)
         )
 
 
@@ -159,13 +167,13 @@ def _parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, by
         yield key, pack(annotations)
 
 
-def _picture_reader(plan: Plan) -> Callable[[str], bytes]:
-    """Returns the function that reads the picture of a key."""
+def picture_reader(plan: Plan) -> Read:
+    """Returns the function that reads the picture of a subset and a name."""
     source = load_source(plan.config.source)
     subsets = {subset.name: subset for subset in plan.subsets}
 
-    def read(key: str) -> bytes:
-        subset, name = key.split("/", 1)
+    def read(picture: str) -> Picture:
+        subset, name = picture.split("/", 1)
         return source.read_picture(subsets[subset], name)
 
     return read

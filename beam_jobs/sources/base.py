@@ -17,6 +17,7 @@ from beam_jobs.annotation import Annotation
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.flags import setting
+from tfrecords.images.formats import SUFFIXES
 
 DIGIT_ORDERS = ("left", "stored")
 """Reading orders of a picture's characters: by the left edges of their boxes, ties as stored; or as the source has
@@ -25,13 +26,7 @@ FOR_VALIDATION = ("val", "valid", "validation", "dev")
 """Names that a subset for validation usually has."""
 BOX_FORMATS = ("ltwh", "ltrb")
 """Meanings of a box's four numbers: left, top, width, height; or left, top, right, bottom."""
-PICTURE_SUFFIXES = frozenset(
-    f".{ending}"
-    for ending in (
-        *("png", "jpg", "jpeg", "jpe", "jfif", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm", "pbm"),
-        *("heic", "heif", "avif", "jp2", "j2k"),
-    )
-)
+PICTURE_SUFFIXES = SUFFIXES
 """Endings, in lower case, of the names of files that are taken for pictures."""
 _SPLITS = {"test": "test", "predict": "predict", **dict.fromkeys(FOR_VALIDATION, "validation")}
 _SUBSET_NAME = re.compile(r"[\w-]+")

@@ -4,7 +4,6 @@ Preparation and prediction decode and cut pictures here, so that a model's input
 training data. A SavedModel does it again in TensorFlow, and `export` compares the two (`trainer.export`).
 """
 
-import io
 import re
 import struct
 import warnings
@@ -19,7 +18,9 @@ from PIL import Image, UnidentifiedImageError
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox, CropSpec, Shape, crop_box, window
-from tfrecords.images.orientation import read_orientation, turn_upright
+from tfrecords.images.depth import ROUNDED, high_bytes
+from tfrecords.images.formats import NAMES, NoDecoderError, open_picture
+from tfrecords.images.orientation import INVERSE, TAG_NUMBER, orientation_in, read_orientation, turn_upright
 from tfrecords.images.transparency import compose, with_key_colour
 from tfrecords.record.codec import PNG_START
 
@@ -27,14 +28,10 @@ MAX_PIXELS = 64_000_000
 """Limit of a picture's size, checked before decoding: a few bytes can claim any size, and 64 megapixels already take
 192 MB. SVHN's largest picture is below 1 megapixel."""
 _WHOLE = "The file must be a whole picture."
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
-"""Tags of TIFF files."""
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Accepted formats, of those that Pillow reads. EPS would start Ghostscript on untrusted data, and TGA has no
-signature, so any data can be TGA."""
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _DEEP_MODES = ("I;16", "I;16B")
-"""Grey of 16 bits, in PNG and TIFF. Pillow also reads TIFF files of 12 bits so, without scaling them."""
+"""Grey of 16 bits, in HEIC, JPEG 2000, PNG and TIFF. Pillow also reads TIFF files of 12 bits so, without scaling
+them."""
 _ONE_OF_MODES = f"A picture's mode must be one of {(*_MODES, *_DEEP_MODES)}."
 _PLAIN_RGB = bytes([8, 2, 0, 0, 0])
 """The end of a PNG header (PNG specification, 11.2.2): 8 bits, RGB, not interlaced."""
@@ -71,27 +68,29 @@ class PictureError(UserError):
         self.reason = reason
 
 
-def decode_picture(data: bytes, name: str) -> NDArray[np.uint8]:
+def decode_picture(data: bytes, name: str, upright: bool = True) -> NDArray[np.uint8]:
     """Returns the picture in RGB, as viewers show it: (height, width, 3) uint8, which may be read-only.
 
     It is turned as its file says, transparent parts are on a background (`tfrecords.images.transparency`), and 16-bit
     samples are their high bytes.
 
     Args:
-      data: Content of a BMP, GIF, JPEG, PNG, PPM, TIFF or WebP file. The first of several pictures is decoded.
+      data: Content of a file of one of `tfrecords.images.formats.NAMES`. The first of several pictures is decoded.
       name: Name of the file in error messages.
+      upright: Whether to turn the picture as its file says. HEIC and JPEG XL are turned in any case, since their
+        decoders return nothing else.
 
     Raises:
-      PictureError: The reason is `not_a_picture`, `unreadable_picture` (damaged), `too_large`, or `bad_mode` (neither
-        colours nor grey of 1 to 16 bits).
+      PictureError: The reason is `not_a_picture`, `no_decoder` (of a format whose package is not installed),
+        `unreadable_picture` (damaged), `too_large`, or `bad_mode` (neither colours nor grey of 1 to 16 bits).
     """
     if data[:16] != PNG_START:
-        return _decode_any(data, name)
+        return _decode_any(data, name, upright)
     # Checked before Pillow, which refuses the largest pictures itself without their size.
     width, height = struct.unpack_from(">II", data.ljust(24, b"\0"), 16)
     _check_size(width, height, name)
     pixels = _decode_plain_png(data, width, height)
-    return _decode_any(data, name) if pixels is None else pixels
+    return _decode_any(data, name, upright) if pixels is None else pixels
 
 
 def _check_size(width: int, height: int, name: str) -> None:
@@ -129,34 +128,35 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         offset = stop + 4
 
 
-def _decode_any(data: bytes, name: str) -> NDArray[np.uint8]:
+def _decode_any(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
     try:
         # Pillow warns about defects that it repairs and about sizes that are refused here. The filter covers Pillow
         # only, because threads that run here at the same time may leave it in place.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            return _read(data, name)
+            return _read(data, name, upright)
     except PictureError:
         raise
+    except NoDecoderError as error:
+        raise PictureError("no_decoder", f"{name}: {error}.", f"{len(data)} bytes") from error
     except Image.DecompressionBombError as error:
         size = re.search(r"\d+ pixels", str(error))
         raise _too_large(name, size[0] if size else str(error)) from error
     except UnidentifiedImageError as error:
         # Pillow's message holds a memory address, but equal inputs must give equal dead letters.
-        rule = f"{name}: The file must be a picture ({', '.join(_FORMATS)})."
+        rule = f"{name}: The file must be a picture ({', '.join(NAMES)})."
         raise PictureError("not_a_picture", rule, f"{len(data)} bytes") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error) as error:
-        received = str(error) or type(error).__name__
-        pixels = _without_end(data, name) if "truncated" in received else None
+        received = " ".join(str(error).split()) or type(error).__name__  # libheif's messages end in a line feed
+        pixels = _without_end(data, name, upright) if "truncated" in received else None
         if pixels is None:
             raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", received) from error
         return pixels
 
 
-def _read(data: bytes, name: str) -> NDArray[np.uint8]:
+def _read(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
     """Returns the pixels as `decode_picture` does; raises what Pillow raises, and PictureError."""
-    picture: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    _check_size(*picture.size, name)
+    picture = open_picture(data, lambda width, height: _check_size(width, height, name))
     is_png = picture.format == "PNG"
     # Pillow reads grey of 16 bits in PPM files as 32 bits, scaled to 16.
     is_deep = picture.mode in _DEEP_MODES or (picture.mode == "I" and picture.format == "PPM")
@@ -164,30 +164,48 @@ def _read(data: bytes, name: str) -> NDArray[np.uint8]:
         raise PictureError("bad_mode", f"{name}: {_ONE_OF_MODES}", picture.mode)
     if is_png and not _has_every_row(data):
         raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", "fewer rows than its header claims")
-    picture.load()
+    turn = _turn(picture, data, upright)
+    if not is_deep and picture.format in ROUNDED:
+        picture = ROUNDED[picture.format](picture, data)
+    _load(picture, name)
     if is_deep:
-        picture = _high_bytes(picture)
+        picture = high_bytes(picture)
     elif picture.mode in ("1", "L", "RGB") and "transparency" in picture.info:
         picture = with_key_colour(picture, picture.info["transparency"], data[24] if is_png else 8)
     is_transparent = picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info
     pixels = np.asarray(compose(picture.convert("RGBA")) if is_transparent else picture.convert("RGB"))
-    return turn_upright(pixels, read_orientation(data)) if "exif" in picture.info else pixels
+    for orientation in turn:
+        pixels = turn_upright(pixels, orientation)
+    return pixels
 
 
-def _high_bytes(picture: Image.Image) -> Image.Image:
-    """Returns a picture of 16-bit grey as 8-bit grey, or as RGBA if a grey value is transparent."""
-    samples = np.asarray(picture)
-    tags = getattr(picture, "tag_v2", {})
-    grey = (samples >> (tags.get(_BITS_PER_SAMPLE, (16,))[0] - 8)).astype(np.uint8)
-    if tags.get(_PHOTOMETRIC) == 0:
-        grey = 255 - grey  # white is zero, which Pillow heeds for 8 bits only
-    if "transparency" not in picture.info:
-        return Image.fromarray(grey)
-    opacity = np.where(samples == picture.info["transparency"], 0, 255).astype(np.uint8)
-    return Image.fromarray(np.dstack([grey, grey, grey, opacity]))
+def _load(picture: Image.Image, name: str) -> None:
+    try:
+        picture.load()
+    except RuntimeError as error:  # of libheif
+        raise OSError(str(error)) from error
+    _check_size(*picture.size, name)  # HEIC files state two sizes
 
 
-def _without_end(data: bytes, name: str) -> NDArray[np.uint8] | None:
+def _turn(picture: Image.Image, data: bytes, upright: bool) -> tuple[int, ...]:
+    """Returns the orientations to apply to the pixels of a picture that is not loaded yet, one after the other."""
+    if picture.format == "TIFF":
+        # Pillow turns TIFF files when it loads them, by the tag or by XMP, which does not count.
+        turned = picture.getexif().get(TAG_NUMBER, 1)
+        stated = getattr(picture, "tag_v2", {}).get(TAG_NUMBER, 1)
+        wanted = stated if upright and stated in INVERSE else 1
+        return () if turned == wanted else (INVERSE.get(turned, 1), wanted)
+    if not upright or "exif" not in picture.info or picture.format == "HEIF":
+        return ()  # libheif turns HEIC as the file's properties say, and its EXIF data do not count
+    if picture.format == "AVIF":
+        return (orientation_in(picture.info["exif"]),)  # in which Pillow puts what the file's properties say
+    if picture.format == "JXL":
+        # Turned by the decoder, unless the file holds a JPEG, which is decoded as such.
+        return (orientation_in(picture.info["exif"]),) if getattr(picture, "jpeg", False) else ()
+    return (read_orientation(data),)
+
+
+def _without_end(data: bytes, name: str, upright: bool) -> NDArray[np.uint8] | None:
     """Returns the pixels of a JPEG that lacks only its end, as some cameras and downloads leave it; else None.
 
     Pillow does not say whether pixels are missing. Where one is, it depends on what takes the place of the missing
@@ -201,7 +219,7 @@ def _without_end(data: bytes, name: str) -> NDArray[np.uint8] | None:
     restart = _RESTART_MARKERS[(restarts[-1][1] + 1) % 8 if restarts else 0]  # 0xD0 is 0 modulo 8
     fillers = (b"", *(filler + restart + filler for filler in _FILLERS))
     try:
-        first, *others = (_read(start + filler + _END_OF_JPEG, name) for filler in fillers)
+        first, *others = (_read(start + filler + _END_OF_JPEG, name, upright) for filler in fillers)
     except (OSError, SyntaxError, ValueError, EOFError):
         return None
     return first if all(np.array_equal(first, other) for other in others) else None

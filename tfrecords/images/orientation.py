@@ -20,6 +20,9 @@ EXIF_MARK = b"Exif\0\0"
 TAG = {b"II*\0": b"\x12\x01\x03\0\x01\0\0\0", b"MM\0*": b"\x01\x12\0\x03\0\0\0\x01"}
 """The first bytes of the tag's entry (orientation, SHORT, one value), by the first bytes of EXIF data: little-endian or
 big-endian (TIFF 6.0, section 2)."""
+TAG_NUMBER = 0x112
+INVERSE = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
+"""Orientation that undoes each orientation."""
 TRANSPOSED, ROWS_REVERSED, COLUMNS_REVERSED = (5, 6, 7, 8), (3, 4, 7, 8), (2, 3, 6, 7)
 """Orientations whose rows and columns are exchanged, and those whose rows or columns are reversed after that."""
 
@@ -42,6 +45,15 @@ def read_orientation(data: bytes) -> int:
         exif = _find(data, 12, _webp_step)
     else:
         return 1
+    return orientation_in(exif)
+
+
+def orientation_in(exif: bytes) -> int:
+    """Returns the orientation that EXIF data state; 1 where they are damaged or state none.
+
+    Args:
+      exif: EXIF data, with or without the mark that precedes them in JPEG.
+    """
     return _orientation(exif.removeprefix(EXIF_MARK))
 
 

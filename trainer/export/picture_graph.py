@@ -25,6 +25,11 @@ _Step = tuple[tf.Tensor, tf.Tensor]
 """Bytes to the next segment or chunk and to its EXIF data, as in `tfrecords.images.orientation`."""
 _0, _1, _4, _8 = map(np.int64, (0, 1, 4, 8))
 _WEIGHTS = (1, 1 << 8, 1 << 16, 1 << 24)
+_BMP_MASKS, _BMP_OPACITY = b"\0\0\xff\0\0\xff\0\0\xff\0\0\0", b"\0\0\0\xff"
+"""Masks of red, green and blue, and of opacity, for the order of bytes that TensorFlow reads in a BMP: blue, green,
+red, opacity (BITMAPV4HEADER)."""
+_GIF_CONTROL = b"\x21\xf9\x04"
+"""First bytes of the block that states whether the next frame has a transparent colour (GIF89a, section 23)."""
 
 
 def _decode(data: tf.Tensor) -> tf.Tensor:
@@ -33,7 +38,8 @@ def _decode(data: tf.Tensor) -> tf.Tensor:
     JPEG needs the accurate inverse DCT, which Pillow uses: by TensorFlow's default, grey values differ by up to 15.
 
     Args:
-      data: Scalar string, the content of a JPEG, PNG, WebP, GIF or BMP file.
+      data: Scalar string, the content of a JPEG, PNG, WebP, GIF or BMP file. TensorFlow names these formats in its
+        error for any other.
     """
     content = tf.io.decode_raw(data, tf.uint8)
 
@@ -49,7 +55,13 @@ def _decode(data: tf.Tensor) -> tf.Tensor:
         pixels = _compose(tf.io.decode_image(data, channels=0, expand_animations=False))
         return _turn(pixels, _read_orientation(content, 12, _webp_step))
 
-    kinds = ((b"\xff\xd8", jpeg), (b"\x89PNG", png), (b"RIFF", webp), (b"BM", lambda: _decode_bmp(data, content)))
+    kinds = (
+        (b"\xff\xd8", jpeg),
+        (b"\x89PNG", png),
+        (b"RIFF", webp),
+        (b"BM", lambda: _decode_bmp(data, content)),
+        (b"GIF8", lambda: _decode_gif(data, content)),
+    )
     cases = [(tf.equal(tf.strings.substr(data, 0, len(start)), start), decode) for start, decode in kinds]
     pixels = tf.case(cases, lambda: tf.io.decode_image(data, channels=3, expand_animations=False))
     return tf.ensure_shape(pixels, (None, None, 3))
@@ -78,16 +90,43 @@ def _decode_png(data: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_bmp(data: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """Returns the pixels of a BMP. TensorFlow takes the indices of a palette for grey values."""
+    """Returns the pixels of a BMP. TensorFlow takes the indices of a palette for grey values, and no heed of masks."""
     colours_end, header = _number(content, 10, 4), _number(content, 14, 4)
     bits, compression = _number(content, 28, 2), _number(content, 30, 4)
-    plain = tf.debugging.Assert((compression == 0) | (compression == 3), ["A BMP must not be run-length coded."])
-    with tf.control_dependencies([plain]):
+    has_masks = compression == 3
+    has_opacity = has_masks & (header >= 56) & _equal(content[66:70], _BMP_OPACITY)
+    is_usual = has_opacity | (header < 56) | _equal(content[66:70], bytes(4))
+    checks = [
+        tf.debugging.Assert((compression == 0) | has_masks, ["A BMP must not be compressed."]),
+        tf.debugging.Assert(
+            ~has_masks | (_equal(content[54:66], _BMP_MASKS) & is_usual),
+            ["The bytes of a BMP's pixels must be blue, green, red and opacity."],
+        ),
+    ]
+    with tf.control_dependencies(checks):
         palette = content[14 + header : colours_end]
     palette = tf.reshape(palette[: tf.size(palette) // 4 * 4], (-1, 4))  # blue, green, red, nothing
     palette = tf.gather(palette, (2, 1, 0), axis=1)
     pixels = tf.io.decode_bmp(data)
-    return tf.cond(bits == 8, lambda: tf.gather(palette, tf.cast(pixels[..., 0], tf.int32)), lambda: pixels[..., :3])
+    return tf.cond(
+        bits == 8,
+        lambda: tf.gather(palette, tf.cast(pixels[..., 0], tf.int32)),
+        lambda: tf.cond(has_opacity, lambda: _compose(pixels), lambda: pixels[..., :3]),
+    )
+
+
+def _decode_gif(data: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
+    """Returns the first frame of a GIF. TensorFlow makes transparent pixels black, so black ones may be either."""
+    starts = tf.where(
+        tf.reduce_all([content[i : tf.size(content) - 7 + i] == b for i, b in enumerate(_GIF_CONTROL)], 0)
+    )
+    flags = tf.gather(content, starts[:1, 0] + 3)
+    pixels = tf.io.decode_image(data, channels=3, expand_animations=False)
+    may_be_transparent = tf.reduce_any(flags % 2 == 1) & tf.reduce_any(tf.reduce_all(pixels == 0, -1))
+    with tf.control_dependencies(
+        [tf.debugging.Assert(~may_be_transparent, ["A GIF with transparent pixels must be sent as PNG."])]
+    ):
+        return tf.identity(pixels)
 
 
 def _compose(picture: tf.Tensor) -> tf.Tensor:

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tfrecords.errors import UserError
+from tfrecords.images.formats import SUFFIXES
 
-ENDINGS = frozenset(
-    (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
-)
-"""Suffixes of the formats that `decode_picture` reads."""
 _LONGEST_PATH = 1 << 16
 """Bytes. Linux allows 4,096; a picture piped in by mistake has longer lines, or lines with a NUL."""
 
@@ -31,7 +28,7 @@ def find_photos(
       names: Files, folders, and "-" for `stdin`.
       stdin: Stream of paths of files and folders.
       separator: Byte after each path in `stdin`. After a line feed, paths may be in a list as Windows writes it.
-      left_out: Counter to which the suffix of each file in a folder is added that is none of `ENDINGS`.
+      left_out: Counter to which the suffix of each file in a folder is added that is none of `SUFFIXES`.
 
     Raises:
       UserError: The content of `stdin` is not a list of paths.
@@ -90,7 +87,7 @@ def _below(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
             if name.startswith("."):
                 continue
             ending = Path(name).suffix.lower()
-            if ending in ENDINGS:
+            if ending in SUFFIXES:
                 found = True
                 yield Path(where, name)
             else:

@@ -1,0 +1,109 @@
+"""Pictures that are in several splits: found by their content before the shards are written, and left out.
+
+A picture stays in the split by which models are compared: test, then validation, then train. What is found depends on
+the pictures and their splits alone, so a rerun leaves out the same ones, and complete shards stay valid.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from beam_jobs.annotation import Annotation, RejectedError, unpack
+from beam_jobs.prepare.load_picture import Picture, Read, read_picture
+from beam_jobs.prepare.plan import Plan
+from tfrecords.dataset.manifest import SPLITS
+
+LEAK = "leak"
+"""Reason of a picture that is left out because it is in another split. It was asked for, so it is no fault."""
+_DIGEST_BYTES = 16
+
+SplitPicture = tuple[str, str]
+"""Split of a picture, and the picture: its subset and name, as `train/5.png`."""
+Leaks = Mapping[SplitPicture, str]
+"""Pictures to leave out, each with the equal one that stays."""
+
+
+class FindLeaks(beam.PTransform):
+    """Reads the pictures of all annotations; yields those to leave out, each with the equal one that stays."""
+
+    def __init__(self, plan: Plan, reader: Callable[[Plan], Read]) -> None:
+        """Takes the plan of the job, and the function that returns the reader of its pictures."""
+        super().__init__()
+        self._plan, self._reader = plan, reader
+
+    def expand(
+        self, assigned: beam.PCollection[tuple[tuple[str, int], bytes]]
+    ) -> beam.PCollection[tuple[SplitPicture, str]]:
+        """Applies the transform to packed lists of annotations by split and shard."""
+        return (
+            assigned
+            | "DigestPictures" >> beam.FlatMap(_digests, self._plan, self._reader)
+            | "GatherCopies" >> beam.GroupByKey()
+            | "ChooseOne" >> beam.FlatMap(lambda copies: leaks_among(copies[1]))
+        )
+
+
+def content_digest(picture: Picture) -> bytes:
+    """Returns the digest of a picture's file, or of its pixels and their shape."""
+    if isinstance(picture, np.ndarray):
+        return hashlib.blake2b(picture.tobytes(), digest_size=_DIGEST_BYTES, key=repr(picture.shape).encode()).digest()
+    return hashlib.blake2b(picture, digest_size=_DIGEST_BYTES).digest()
+
+
+def leaks_among(copies: Iterable[SplitPicture]) -> Iterator[tuple[SplitPicture, str]]:
+    """Yields those of several equal pictures that are to be left out, each with the one that stays, in order.
+
+    Args:
+      copies: Splits and names of pictures of the same content, in any order.
+    """
+    found = sorted(set(copies), key=lambda copy: (-SPLITS.index(copy[0]), copy[1]))
+    kept_in, kept = found[0]
+    for copy in found:
+        if copy[0] != kept_in:
+            yield copy, kept
+
+
+def without_leaks(annotations: Iterable[Annotation], split: str, leaks: Leaks) -> Iterator[Annotation]:
+    """Yields the annotations of a split, those of pictures to leave out as rejected ones."""
+    for annotation in annotations:
+        kept = leaks.get((split, annotation.picture))
+        if kept is None or annotation.dead:
+            yield annotation
+        else:
+            rule = f"{annotation.key}: With --on-leak drop, a picture must be in one split."
+            letter = RejectedError("annotation", LEAK, rule, f"the content of {kept}").letter
+            yield replace(annotation, dead=letter)
+
+
+def leaves_out(table: pa.Table, split: str, leaks: Leaks) -> bool:
+    """Returns whether a shard that an earlier run wrote leaves out what is to be left out, and nothing else of it.
+
+    Args:
+      table: Rows of the shard's pictures, a table of `annotations_table.SCHEMA`.
+      split: Split of the shard.
+      leaks: Pictures to leave out.
+    """
+    columns = (table[name].to_pylist() for name in ("subset", "name", "stage", "reason"))
+    for subset, name, stage, reason in zip(*columns, strict=True):
+        is_leak = (split, f"{subset}/{name}") in leaks
+        # Annotations that are rejected for a reason of their own keep it.
+        if is_leak != (reason == LEAK) and not (is_leak and stage == "annotation"):
+            return False
+    return True
+
+
+def _digests(
+    element: tuple[tuple[str, int], bytes], plan: Plan, reader: Callable[[Plan], Read]
+) -> Iterator[tuple[bytes, SplitPicture]]:
+    """Yields the digest of each picture in a packed list of annotations; none of those that cannot be read."""
+    (split, _), packed = element
+    read = reader(plan)
+    for picture in sorted({annotation.picture for annotation in unpack(packed) if not annotation.dead}):
+        try:
+            yield content_digest(read_picture(picture, picture, read)), (split, picture)
+        except RejectedError:
+            continue  # rejected again, with its reason, when its shard is made
