@@ -43,10 +43,13 @@ ROOMS = {
     "beam_jobs.filesystem": "tfrecords.files",
     "beam_jobs.file_lock": "",
     "beam_jobs.sources.base": "annotation filesystem tfrecords.images",
+    # What sources of characters with boxes have in common.
+    "beam_jobs.sources.grouping": "tfrecords.images",
     "beam_jobs.sources.hdf5": "",
     # Each source is a room: sources never import each other. hdf5 is a file format, not a source.
     "beam_jobs.sources.*": (
-        "annotation filesystem sources.base sources.hdf5 tfrecords.record tfrecords.images tfrecords.files"
+        "annotation filesystem sources.base sources.grouping sources.hdf5 "
+        "tfrecords.record tfrecords.images tfrecords.files"
     ),
     "beam_jobs.sources": "sources.base sources.*",
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
