@@ -1,0 +1,195 @@
+"""Annotations of a COCO file as columns: what each one says, and which of them can be read in bulk.
+
+Most annotations of most files are plain: a box of four numbers and a known category. Their checks are NumPy's; only
+the others cost Python a look at each.
+"""
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beam_jobs.annotation import RejectedError
+from beam_jobs.sources.coco.document import Document, attribute
+from tfrecords.errors import printable
+from tfrecords.images.crop import BoundingBox
+
+BOX_LIMIT = 1e9
+"""Bound of a box's numbers, pixels."""
+_GROUPS = ("group", "group_id")
+_KEYS_OF_SPECIAL = ("attributes", *_GROUPS)
+
+
+@dataclass
+class Fault:
+    """What is wrong with an annotation.
+
+    Attributes:
+      reason: One word to count by.
+      rule: Sentence that says what an annotation must be.
+      received: Offending value.
+    """
+
+    reason: str
+    rule: str
+    received: object
+
+    def error(self, where: str) -> RejectedError:
+        """Returns the error of the picture, `subset/name`, that has the annotation."""
+        return RejectedError("annotation", self.reason, f"{where}: {self.rule}", printable(str(self.received)[:200]))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Annotations of a file, one row each.
+
+    Attributes:
+      texts: Character or number; empty with a fault.
+      boxes: Box; None if it is faulty or there is none.
+      groups: Group of the number that a character is in, or None.
+      faults: What is wrong, by row.
+      special: (rows,) bool: whether a row has a fault, a group or no box.
+    """
+
+    texts: list[str]
+    boxes: list[BoundingBox | None]
+    groups: dict[int, Hashable]
+    faults: dict[int, Fault]
+    special: NDArray[np.bool_]
+
+
+def columns_of(document: Document) -> Columns:
+    """Returns the annotations of a file as columns."""
+    rows = document.annotations
+    faults: dict[int, Fault] = {}
+    groups: dict[int, Hashable] = {}
+    if not set(map(type, rows)) <= {dict}:
+        for index, row in enumerate(rows):
+            if not isinstance(row, dict):
+                faults[index] = Fault("damaged", "An annotation must be an object.", row)
+        rows = [row if isinstance(row, dict) else {} for row in rows]
+    texts = _texts(document, rows, faults)
+    boxes = _boxes(document, rows, faults)
+    for index, row in enumerate(rows):
+        if row.get("iscrowd"):
+            faults.setdefault(index, Fault("crowd", "A box must be of one object, not of a crowd.", "iscrowd 1"))
+        if "attributes" in row or "group_id" in row or "group" in row:
+            _read_special(index, row, groups, faults)
+    special = np.array([box is None for box in boxes], bool)
+    special[[*faults, *groups]] = True
+    return Columns(texts, boxes, groups, faults, special)
+
+
+def _texts(document: Document, rows: list[dict[str, Any]], faults: dict[int, Fault]) -> list[str]:
+    """Returns the rows' characters or numbers."""
+    if document.text_name is not None:
+        return [_text(attribute(row, document.text_name), index, faults) for index, row in enumerate(rows)]
+    characters = document.characters
+    try:
+        found = [characters.get(row.get("category_id")) for row in rows]  # type: ignore[arg-type]
+    except TypeError:  # a list or an object as an id
+        ids = [row.get("category_id") for row in rows]
+        found = [characters.get(each) if isinstance(each, int | str) else None for each in ids]
+    for index, character in enumerate(found):
+        if character is None:
+            faults.setdefault(index, _unknown_class(document, rows[index].get("category_id")))
+    return [character or "" for character in found]
+
+
+def _unknown_class(document: Document, category: Any) -> Fault:
+    name = document.classes.get(category) if isinstance(category, int | str) else None
+    rule = "The category of an annotation must be a character that `categories` lists."
+    return Fault("unknown_class", rule, f"category_id {category}" if name is None else f"category {name}")
+
+
+def _text(value: Any, index: int, faults: dict[int, Fault]) -> str:
+    """Returns the number that an attribute holds; an integer is its digits, as they were written."""
+    if isinstance(value, bool) or not isinstance(value, str | int | None):
+        rule = "The number must be a string: JSON's 12.50 is the same as 12.5."
+        faults.setdefault(index, Fault("not_text", rule, value))
+        return ""
+    text = "" if value is None else str(value).strip()
+    if not text:
+        faults.setdefault(index, Fault("no_text", "An annotation must have the number as its text.", repr(value)))
+    return text
+
+
+def _boxes(document: Document, rows: list[dict[str, Any]], faults: dict[int, Fault]) -> list[BoundingBox | None]:
+    """Returns the rows' boxes."""
+    stored = [row.get("bbox") for row in rows]
+    values = _four_numbers(stored)
+    if values is None:
+        return [_box(document, row, index, faults) for index, row in enumerate(rows)]
+    edges = np.concatenate([values[:, 1::-1], values[:, 1::-1] + values[:, :1:-1]], axis=1)
+    boxes: list[BoundingBox | None] = list(map(BoundingBox._make, edges.tolist()))
+    good = (np.abs(values) < BOX_LIMIT).all(axis=1) & (values[:, 2] > 0) & (values[:, 3] > 0)
+    for index in np.flatnonzero(~good).tolist():
+        boxes[index] = _box(document, rows[index], index, faults)
+    return boxes
+
+
+def _four_numbers(stored: list[Any]) -> NDArray[np.float64] | None:
+    """Returns boxes, (rows, 4) float64; None if some are anything else than four numbers."""
+    if not stored or set(map(type, stored)) != {list} or set(map(len, stored)) != {4}:
+        return None
+    flat = list(chain.from_iterable(stored))
+    if not set(map(type, flat)) <= {int, float}:
+        return None
+    try:
+        return np.array(flat, np.float64).reshape(-1, 4)
+    except OverflowError:
+        return None
+
+
+def _box(document: Document, row: dict[str, Any], index: int, faults: dict[int, Fault]) -> BoundingBox | None:
+    """Returns the box of a row: its `bbox`, or what its polygons span; None with a fault, or for a text without one."""
+    stored = row.get("bbox")
+    if stored in (None, []):
+        stored = _span(row.get("segmentation"))
+        if stored is None:
+            # The text of the complete picture, if it is alone there.
+            if document.text_name is None or row.get("segmentation"):
+                rule = "An annotation must have a bbox, or polygons as its segmentation."
+                faults.setdefault(index, Fault("no_box", rule, "none"))
+            return None
+    if not isinstance(stored, list) or len(stored) != 4 or not all(map(_is_number, stored)):
+        rule = f"A bbox must be four finite numbers below {BOX_LIMIT:g}: left, top, width and height."
+        faults.setdefault(index, Fault("bad_box", rule, stored))
+        return None
+    left, top, width, height = map(float, stored)
+    if width <= 0 or height <= 0:
+        faults.setdefault(index, Fault("empty_box", "A bbox must have width and height above 0.", stored))
+        return None
+    return BoundingBox(top, left, top + height, left + width)
+
+
+def _span(segmentation: Any) -> list[float] | None:
+    """Returns left, top, width and height of what polygons span; None if it is none of polygons."""
+    if not isinstance(segmentation, list) or not segmentation:
+        return None
+    if not all(isinstance(each, list) and len(each) >= 6 and len(each) % 2 == 0 for each in segmentation):
+        return None
+    flat = [list(map(float, each)) for each in segmentation if all(map(_is_number, each))]
+    if len(flat) < len(segmentation):
+        return None
+    x, y = [each for polygon in flat for each in polygon[::2]], [each for polygon in flat for each in polygon[1::2]]
+    return [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and abs(value) < BOX_LIMIT
+
+
+def _read_special(index: int, row: dict[str, Any], groups: dict[int, Hashable], faults: dict[int, Fault]) -> None:
+    """Reads the group and the rotation of an annotation. CVAT and Datumaro write 0 for no group and no rotation."""
+    rotation = attribute(row, "rotation")
+    if type(rotation) in (int, float) and rotation % 360 != 0:
+        rule = "A box must be upright: a bbox does not say where a rotated one is."
+        faults.setdefault(index, Fault("rotated_box", rule, f"rotation {rotation}"))
+    group = next((each for name in _GROUPS if (each := attribute(row, name)) not in (None, "", 0, "0")), None)
+    if isinstance(group, str | int | float):
+        groups[index] = group

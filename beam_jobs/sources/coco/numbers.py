@@ -1,0 +1,275 @@
+"""Numbers of a COCO file: its annotations by picture, characters joined, in the order of the images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from beam_jobs.annotation import NO_ANNOTATION, Annotation, DeadLetter
+from beam_jobs.sources.coco.columns import Columns, Fault, columns_of
+from beam_jobs.sources.coco.document import Document
+from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, group_by
+from tfrecords.images.crop import BoundingBox, union
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a picture, or what stands for one that cannot be used.
+
+    Attributes:
+      first: Row of its first annotation.
+      text: Number, characters as stored; empty with a fault.
+      boxes: Boxes of its characters, or the number's own; empty if it is the complete picture.
+      fault: What is wrong with it, or None.
+    """
+
+    first: int
+    text: str
+    boxes: tuple[BoundingBox, ...]
+    fault: Fault | None = None
+
+
+def numbers_of(document: Document, subset: str) -> list[Annotation]:
+    """Returns the entries of a file, characters in the order in which they are stored.
+
+    Args:
+      document: The file.
+      subset: Name of its subset.
+    """
+    columns = columns_of(document)
+    names, faults, place_of = _images(document.images)
+    positions = _positions(document.annotations, place_of)
+    rows = np.argsort(positions, kind="stable")
+    bounds = np.searchsorted(positions[rows], np.arange(-1, len(names) + 1)).tolist()
+    plain = _plain_pictures(document, columns, positions, len(names))
+    ordered = rows.tolist()
+    texts, boxes = columns.texts, columns.boxes
+    entries: list[Annotation] = []
+    for position, name in enumerate(names):
+        start, stop = bounds[position + 1], bounds[position + 2]
+        if plain[position] and name is not None:
+            own = ordered[start:stop]
+            text = "".join([texts[row] for row in own])
+            entries.append(Annotation(subset, name, len(entries), text, tuple([boxes[row] for row in own])))  # type: ignore[misc]
+        else:
+            found = _picture(document, columns, ordered[start:stop], faults.get(position))
+            entries.extend(_entries(subset, name, len(entries), found, document.text_name is None))
+    for row in ordered[: bounds[1]]:
+        entries.append(_without_image(document, subset, len(entries), row))
+    return entries
+
+
+def _images(images: list[Any]) -> tuple[list[str | None], dict[int, Fault], dict[int | str, int]]:
+    """Returns the images' names (None if unknown), what is wrong with them by position, and their positions by id."""
+    names: list[str | None] = []
+    faults: dict[int, Fault] = {}
+    place_of: dict[int | str, int] = {}
+    seen: dict[str, int] = {}
+    for position, image in enumerate(images):
+        known = isinstance(image, dict)
+        key, stored = (image.get("id"), image.get("file_name")) if known else (None, None)
+        name = stored.replace("\\", "/").removeprefix("./") if isinstance(stored, str) and stored.strip() else None
+        if not known or not isinstance(key, int | str) or name is None:
+            faults[position] = Fault("bad_image", "An image must be an object with an id and a file_name.", image)
+        elif fault := _bad_path(name):
+            faults[position], name = fault, None
+        elif name in seen:
+            rule = "A picture must be listed once; its first image is the one that is read."
+            faults[position] = Fault("duplicate_picture", rule, f"the images {images[seen[name]]['id']} and {key}")
+            name = None
+        else:
+            seen[name] = position
+        if isinstance(key, int | str) and place_of.setdefault(key, position) != position:
+            rule = "An image must have its own id: its annotations could be those of another."
+            for at in (place_of[key], position):
+                faults[at] = Fault("duplicate_image", rule, f"id {key}")
+        names.append(name)
+    return names, faults, place_of
+
+
+def _bad_path(name: str) -> Fault | None:
+    """Returns what is wrong with the path of a picture, or None."""
+    if name.startswith("/") or ":/" in name or ".." in name.split("/"):
+        rule = "The path of a picture must be relative, and lead to no other folder than that of the pictures."
+        return Fault("bad_path", rule, name)
+    if "\0" in name or not name.isprintable():
+        return Fault("bad_path", "The path of a picture must be of printable characters.", repr(name))
+    return None
+
+
+def _positions(annotations: list[Any], place_of: dict[int | str, int]) -> NDArray[np.int64]:
+    """Returns (annotations,) int64: position of the image of each annotation; -1 if there is none."""
+    try:
+        return np.array([place_of.get(row["image_id"], -1) for row in annotations], np.int64)
+    except (TypeError, KeyError):
+        keys = [row.get("image_id") if isinstance(row, dict) else None for row in annotations]
+        found = [place_of.get(key, -1) if isinstance(key, int | str) else -1 for key in keys]
+        return np.array(found, np.int64)
+
+
+def _plain_pictures(
+    document: Document, columns: Columns, positions: NDArray[np.int64], pictures: int
+) -> NDArray[np.bool_]:
+    """Returns (pictures,) bool: which pictures have one number of characters that need no closer look.
+
+    Neighbours in the order of their left edges are then neighbours by the rule of `group_numbers`, which makes them one
+    number; and no two characters begin in the same column, so that none is there twice.
+    """
+    plain = np.zeros(pictures, bool)
+    if document.text_name is not None or not len(positions):
+        return plain
+    plain[positions[positions >= 0]] = True
+    plain[positions[columns.special & (positions >= 0)]] = False
+    nothing = BoundingBox(0, 0, 0, 0)
+    ymin, xmin, ymax, xmax = np.array([box or nothing for box in columns.boxes], np.float64).T
+    order = np.lexsort((xmin, positions))
+    left, right = order[:-1], order[1:]
+    same = (positions[left] == positions[right]) & (positions[left] >= 0)
+    left, right = left[same], right[same]
+    height, width = ymax - ymin, xmax - xmin
+    overlap = np.minimum(ymax[left], ymax[right]) - np.maximum(ymin[left], ymin[right])
+    chained = overlap >= LEAST_OVERLAP * np.minimum(height[left], height[right])
+    chained &= xmin[right] - xmax[left] <= MOST_GAP * np.maximum(width[left], width[right])
+    chained &= xmin[right] > xmin[left]
+    plain[positions[left[~chained]]] = False
+    ids = [row.get("id") if isinstance(row, dict) else None for row in document.annotations]
+    if _any_twice(ids):
+        _mark_repeated(ids, positions, plain)
+    return plain
+
+
+def _any_twice(ids: list[Any]) -> bool:
+    try:
+        return len(set(ids)) < len(ids)
+    except TypeError:
+        return True
+
+
+def _mark_repeated(ids: list[Any], positions: NDArray[np.int64], plain: NDArray[np.bool_]) -> None:
+    """Marks the pictures with two annotations of one id as not plain."""
+    seen = set()
+    for position, key in zip(positions.tolist(), ids, strict=True):
+        pair = (position, str(key))
+        if key is not None and position >= 0 and pair in seen:
+            plain[position] = False
+        seen.add(pair)
+
+
+def _picture(document: Document, columns: Columns, rows: list[int], fault: Fault | None) -> list[Number]:
+    """Returns the numbers of a picture, in the order of their first annotations."""
+    if fault:
+        return [Number(rows[0] if rows else -1, "", (), fault)]
+    if not rows:
+        rule = "A picture must have an annotation to become an example."
+        return [Number(-1, "", (), Fault(NO_ANNOTATION, rule, "no annotation of the image"))]
+    found, faults = [], {row: columns.faults[row] for row in rows if row in columns.faults}
+    seen: set[tuple[object, ...]] = set()
+    ids: set[str] = set()
+    left: list[int] = []
+    for row in rows:
+        stored = document.annotations[row]
+        copy = (columns.texts[row], columns.boxes[row])
+        if columns.boxes[row] and row not in faults and copy in seen:
+            rule = "A box must be annotated once; its first annotation is the one that is read."
+            twice = Fault("duplicate_annotation", rule, f"annotation {_id(stored)}: {copy[0]!r} again")
+            found.append(Number(row, "", (), twice))
+            continue
+        key = _id(stored)
+        if key in ids:
+            rule = "The annotations of a picture must have their own ids."
+            faults.setdefault(row, Fault("duplicate_id", rule, f"annotation {key}"))
+        if key != "None":
+            ids.add(key)
+        seen.add(copy)
+        left.append(row)
+    join = _separate if document.text_name is not None else _join
+    return sorted([*found, *join(columns, left, faults)], key=lambda number: number.first)
+
+
+def _id(stored: Any) -> str:
+    return str(stored.get("id")) if isinstance(stored, dict) else "None"
+
+
+def _separate(columns: Columns, rows: list[int], faults: dict[int, Fault]) -> Iterator[Number]:
+    """Yields the numbers of a picture whose annotations are a number each."""
+    for row in rows:
+        box, fault = columns.boxes[row], faults.get(row)
+        if fault is None and box is None and len(rows) > 1:
+            rule = "A number without a box must be the only one of its picture."
+            fault = Fault("no_box", rule, f"{len(rows)} annotations")
+        yield Number(row, "", (), fault) if fault else Number(row, columns.texts[row], (box,) if box else ())
+
+
+def _join(columns: Columns, rows: list[int], faults: dict[int, Fault]) -> Iterator[Number]:
+    """Yields the numbers of a picture whose annotations are characters.
+
+    A character that cannot be read would leave a gap in its number, so it takes the number with it. It is found by its
+    group or its box; without either, all characters of the picture that have no group are rejected. A box of another
+    class that covers the centre of a character is no character, but what they stand on, and is rejected alone.
+    """
+    good = [row for row in rows if row not in faults]
+    placed = []
+    for row in rows:
+        box = columns.boxes[row]
+        is_other = row in faults and faults[row].reason == "unknown_class" and row not in columns.groups
+        if is_other and box and any(_covers(box, columns.boxes[each]) for each in good):
+            yield Number(row, "", (), faults[row])
+        else:
+            placed.append(row)
+    lost = next((row for row in placed if columns.boxes[row] is None and row not in columns.groups), None)
+    if lost is not None:
+        alone = [row for row in placed if row not in columns.groups]
+        yield Number(alone[0], "", (), faults[lost])
+        placed = [row for row in placed if row in columns.groups]
+    nowhere = BoundingBox(0, 0, 0, 0)
+    boxes = [columns.boxes[row] or nowhere for row in placed]
+    for number in group_by([columns.groups.get(row) for row in placed], boxes):
+        own = [placed[index] for index in number]
+        fault = next((faults[row] for row in own if row in faults), None)
+        if fault:
+            yield Number(own[0], "", (), fault)
+        else:
+            text = "".join(columns.texts[row] for row in own)
+            yield Number(own[0], text, tuple(boxes[index] for index in number))
+
+
+def _covers(box: BoundingBox, other: BoundingBox | None) -> bool:
+    """Returns whether a box holds the centre of another."""
+    if other is None:
+        return False
+    y, x = (other.ymin + other.ymax) / 2, (other.xmin + other.xmax) / 2
+    return box.ymin <= y <= box.ymax and box.xmin <= x <= box.xmax
+
+
+def _entries(
+    subset: str, name: str | None, index: int, numbers: list[Number], are_characters: bool
+) -> Iterator[Annotation]:
+    """Yields the entries of a picture, from the index of the first."""
+    placed = [union(number.boxes) if number.boxes else None for number in numbers]
+    for part, number in enumerate(numbers, 1):
+        known = name if name is not None else f"#{index + 1}"
+        letter: DeadLetter | None = number.fault.error(f"{subset}/{known}").letter if number.fault else None
+        others = () if letter else tuple(box for at, box in enumerate(placed, 1) if box and at != part)
+        yield Annotation(
+            subset,
+            known,
+            index,
+            number.text,
+            number.boxes if are_characters else (),
+            letter,
+            number.boxes[0] if number.boxes and not are_characters else None,
+            part if len(numbers) > 1 else 0,
+            others,
+        )
+        index += 1
+
+
+def _without_image(document: Document, subset: str, index: int, row: int) -> Annotation:
+    """Returns the entry of an annotation that belongs to no image."""
+    stored = document.annotations[row]
+    image = stored.get("image_id") if isinstance(stored, dict) else stored
+    rule = f"Annotation {_id(stored)} must have the id of an image as its image_id."
+    name = f"#{index + 1}"
+    return Annotation(subset, name, index, "", (), Fault("no_image", rule, image).error(f"{subset}/{name}").letter)
