@@ -44,7 +44,7 @@ ROOMS = {
     "beam_jobs.file_lock": "",
     "beam_jobs.sources.base": "annotation filesystem tfrecords.images",
     # What sources of characters with boxes have in common.
-    "beam_jobs.sources.grouping": "tfrecords.images",
+    "beam_jobs.sources.grouping": "annotation tfrecords.images",
     "beam_jobs.sources.hdf5": "",
     # Each source is a room: sources never import each other. hdf5 is a file format, not a source.
     "beam_jobs.sources.*": (
