@@ -10,7 +10,7 @@ __all__ = ["SOURCES", "load_source"]
 SOURCES = {
     "svhn": "beam_jobs.sources.svhn.source",
     "coco": "beam_jobs.sources.coco.source",
-    "yolo": "beam_jobs.sources.yolo",
+    "yolo": "beam_jobs.sources.yolo.source",
 }
 """Module of each source by name; its `SOURCE` is the reader."""
 

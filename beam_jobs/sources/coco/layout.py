@@ -8,8 +8,8 @@ from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
 _OF_DETECTION = re.compile(r"(?i)instances_.*\.json|.*\.coco\.json")
-"""Names that COCO, CVAT and Datumaro (instances_NAME.json) and Roboflow (_annotations.coco.json) give to files of boxes,
-next to those of captions and key points."""
+"""Names of files of boxes, as COCO, CVAT and Datumaro (instances_NAME.json) and Roboflow (_annotations.coco.json) have
+them next to those of captions and key points."""
 _ANNOTATIONS = ("annotations", "labels")
 """Folders of annotations whose names are no subsets."""
 _SPLITS = ("train", "test", *FOR_VALIDATION)

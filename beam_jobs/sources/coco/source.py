@@ -1,6 +1,5 @@
 """COCO detection JSON as a `Source`: categories are characters, or boxes have their number as an attribute."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -19,8 +18,8 @@ class CocoSource(Source):
     packages = ()
     title = "COCO detection JSON"
     expects = (
-        "a JSON file, or a folder with one in `annotations` or in a folder per subset: categories are characters (0, 7, "
-        "A, seven), or boxes have the number as an attribute (text, transcription, ocr, number, value)"
+        "a JSON file, or a folder with one in `annotations` or in a folder per subset: categories are characters "
+        "(0, 7, A, seven), or boxes have the number as an attribute (text, transcription, ocr, number, value)"
     )
     options = ("text_attribute",)
     defaults: Mapping[str, Any] = {}
