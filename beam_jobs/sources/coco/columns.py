@@ -4,7 +4,6 @@ Most annotations of most files are plain: a box of four numbers and a known cate
 the others cost Python a look at each.
 """
 
-import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -167,7 +166,7 @@ def _span(segmentation: Any) -> list[float] | None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and abs(value) < BOX_LIMIT
+    return type(value) in (int, float) and abs(value) < BOX_LIMIT
 
 
 def _read_special(index: int, row: dict[str, Any], groups: dict[int, Hashable], faults: dict[int, Fault]) -> None:

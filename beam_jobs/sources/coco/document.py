@@ -98,9 +98,7 @@ def _load(place: Place, data: bytes) -> dict[str, Any]:
         raise UserError(rule, printable(str(error)) if data.strip() else "an empty file") from None
     if isinstance(stored, list):
         if stored and isinstance(stored[0], dict) and "image_id" in stored[0]:
-            rule = (
-                f"{place}: A list of detections is a model's results: give the file that describes its images."
-            )
+            rule = f"{place}: A list of detections is a model's results: give the file that describes its images."
         raise UserError(rule, f"a list of {len(stored)}")
     if not isinstance(stored, dict):
         raise UserError(rule, printable(str(stored)[:80]))

@@ -1,7 +1,7 @@
 """Where the files of a COCO data set are: annotations by subset, and the folder of the pictures that they name."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from beam_jobs.sources.base import FOR_VALIDATION, Input, check_subset_names, subset_of
 from tfrecords.errors import UserError
@@ -60,7 +60,7 @@ def all_files(place: Place) -> list[str]:
     return sorted(str(folder / name) for folder in _folders(place) for name in _json_names(folder))
 
 
-def find_pictures(file: Place, names: Iterable[str], media_root: Place | None) -> Place:
+def find_pictures(file: Place, names: Sequence[str], media_root: Place | None) -> Place:
     """Returns the folder that the names of pictures are relative to: the first of some in which one of them is.
 
     The folders are that of the file, `images` in it, those two with the subset's folder in them, and the same around a
@@ -89,7 +89,7 @@ def find_pictures(file: Place, names: Iterable[str], media_root: Place | None) -
             if (folder / name).is_file():
                 return folder
     rule = f"{file}: The pictures must be next to it, or --media-root must name their folder; none of them was found in"
-    raise UserError(f"{rule} {', '.join(map(str, present))}.", next(iter(names), "no picture"))
+    raise UserError(f"{rule} {', '.join(map(str, present))}.", names[0] if names else "no picture")
 
 
 def _name_of_single(file: Place) -> str:

@@ -48,6 +48,7 @@ def numbers_of(document: Document, subset: str) -> list[Annotation]:
     rows = np.argsort(positions, kind="stable")
     bounds = np.searchsorted(positions[rows], np.arange(-1, len(names) + 1)).tolist()
     plain = _plain_pictures(document, columns, positions, len(names))
+    plain[list(faults)] = False
     ordered = rows.tolist()
     texts, boxes = columns.texts, columns.boxes
     entries: list[Annotation] = []

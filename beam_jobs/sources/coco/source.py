@@ -67,7 +67,7 @@ def _describe(name: str, file: Place, media_root: Place | None, options: SourceO
     """Returns the subset of a file."""
     digest = file.sha256()
     entries = _entries(str(file), digest, name, options.text_attribute)
-    named = (entry.name for entry in entries if not entry.name.startswith("#"))
+    named = [entry.name for entry in entries if not entry.name.startswith("#")]
     pictures = layout.find_pictures(file, named, media_root)
     return Subset(name, str(file), len(entries), digest, str(pictures))
 
