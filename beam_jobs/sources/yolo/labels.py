@@ -6,6 +6,7 @@ The rows are `class x_centre y_centre width height`, relative to the picture's s
 
 import math
 import struct
+import warnings
 
 from beam_jobs.sources.grouping import UNKNOWN_CLASS, Fault, Mark
 from tfrecords.errors import printable
@@ -19,6 +20,8 @@ _MARGIN = 0.01
 """How far a relative number may lie outside 0..1, as rounding makes it: as in Ultralytics' `verify_image_label`."""
 _HEAD_BYTES = 1 << 18
 """Bytes read of a file in search of its orientation; EXIF data, of at most 64 KiB, precede the pixels."""
+_DAMAGE = (ValueError, SyntaxError, EOFError, TypeError, KeyError, OverflowError, struct.error)
+"""What Pillow raises for damaged headers, besides OSError."""
 _RULE = "A row must be a class, and a box's centre, width and height relative to the picture"
 _ROW = f"{_RULE}: five numbers."
 
@@ -97,8 +100,11 @@ def read_size(picture: Place) -> tuple[int, int]:
             head += stream.read()
         stream.seek(0)
         try:
-            with Image.open(stream) as image:
-                width, height = image.size
-        except (ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
+            # Pillow warns of damage, and of sizes, that `decode_picture` judges later.
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with Image.open(stream) as image:
+                    width, height = image.size
+        except (*_DAMAGE, Image.DecompressionBombError) as error:
             raise OSError(f"{type(error).__name__}: {error}") from None
     return (width, height) if read_orientation(head) in TRANSPOSED else (height, width)
