@@ -103,13 +103,14 @@ def _boxes(
 ) -> tuple[list[BoundingBox | None], NDArray[np.float64]]:
     """Returns the rows' boxes, and their edges as in `Columns`."""
     values = _four_numbers([row.get("bbox") for row in rows])
+    boxes: list[BoundingBox | None]
     if values is None:
         boxes = [_box(document, row, index, faults) for index, row in enumerate(rows)]
         return boxes, np.array([box or (0, 0, 0, 0) for box in boxes], np.float64).reshape(-1, 4).T
     left, top, width, height = values
     edges = np.stack([top, left, top + height, left + width])
     # BoundingBox._make takes three times as long, to count what zip has counted.
-    boxes: list[BoundingBox | None] = list(map(tuple.__new__, repeat(BoundingBox), zip(*edges.tolist(), strict=True)))
+    boxes = list(map(tuple.__new__, repeat(BoundingBox), zip(*edges.tolist(), strict=True)))
     good = (np.abs(values) < BOX_LIMIT).all(axis=0) & (width > 0) & (height > 0)
     for index in np.flatnonzero(~good).tolist():
         boxes[index] = _box(document, rows[index], index, faults)

@@ -47,7 +47,7 @@ class CocoSource(Source):
         Raises:
           UserError: The file as a whole cannot be read.
         """
-        entries = _entries(subset.path, subset.annotations_sha256, subset.name, options.text_attribute)
+        entries = read_entries(subset.path, subset.annotations_sha256, subset.name, options.text_attribute)
         for entry in entries[start:stop]:
             yield _ordered(entry, digit_order)
 
@@ -66,14 +66,14 @@ SOURCE = CocoSource()
 def _describe(name: str, file: Place, media_root: Place | None, options: SourceOptions) -> Subset:
     """Returns the subset of a file."""
     digest = file.sha256()
-    entries = _entries(str(file), digest, name, options.text_attribute)
+    entries = read_entries(str(file), digest, name, options.text_attribute)
     named = [entry.name for entry in entries if not entry.name.startswith("#")]
     pictures = layout.find_pictures(file, named, media_root)
     return Subset(name, str(file), len(entries), digest, str(pictures))
 
 
 @lru_cache(maxsize=2)
-def _entries(path: str, digest: str, subset: str, text_attribute: str | None) -> list[Annotation]:
+def read_entries(path: str, digest: str, subset: str, text_attribute: str | None) -> list[Annotation]:
     """Returns the entries of a file, parsed once per process and content."""
     place = Place(path)
     with document.no_garbage_collection():

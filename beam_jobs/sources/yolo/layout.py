@@ -8,7 +8,7 @@ next to the picture. Darknet's layout (obj.names, pictures and labels in one fol
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -48,19 +48,20 @@ class Layout:
     Attributes:
       root: Folder that all paths are relative to.
       classes: Names of the classes, by the number that label files have.
+      characters: Characters of the classes that are one, by the number that label files have.
       entries: Pictures by subset, in sorted order.
       unread: Folders of the data set that hold label files and are in no subset.
     """
 
     root: Place
     classes: dict[str, str]
-    entries: dict[str, tuple[Entry, ...]] = field(default_factory=dict)
-    unread: tuple[str, ...] = ()
+    characters: dict[str, str]
+    entries: dict[str, tuple[Entry, ...]]
+    unread: tuple[str, ...]
 
-    @property
-    def characters(self) -> dict[str, str]:
-        """Characters of the classes that are one, by the number that label files have."""
-        return {key: each for key, name in self.classes.items() if (each := character_of(name)) is not None}
+    def at(self, name: str) -> Place:
+        """Returns the place of a path; without `pathlib`, which takes as long as opening the file."""
+        return Place(f"{self.root}/{name}")
 
 
 @lru_cache(maxsize=2)
@@ -80,7 +81,8 @@ def find_layout(place: Place) -> Layout:
     stored = _read_yaml(config) if config else {}
     root = _root(folder, stored.get("path"))
     classes = _classes(config, stored) if config and "names" in stored else _classes_of_text(folder, config)
-    if not any(character_of(name) is not None for name in classes.values()):
+    characters = {key: each for key, name in classes.items() if (each := character_of(name)) is not None}
+    if not characters:
         rule = f"{config or folder}: The classes must be characters (0, 7, A, seven)."
         raise UserError(rule, ", ".join(printable(name) for name in list(classes.values())[:12]) or "no class")
     files = tuple(root.walk())
@@ -93,7 +95,7 @@ def find_layout(place: Place) -> Layout:
     entries = {name: tuple(_entries(names, labels, stems, labelled)) for name, names in found.items()}
     read = {entry.label for each in entries.values() for entry in each}
     unread = sorted({str(root / posixpath.dirname(name)) for name in labels - read})
-    return Layout(root, classes, entries, tuple(unread))
+    return Layout(root, classes, characters, entries, tuple(unread))
 
 
 def label_of(name: str) -> str:

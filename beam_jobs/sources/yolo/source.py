@@ -131,7 +131,7 @@ def _describe(layout: Layout, path: str, key: str, name: str) -> YoloSubset:
     reasons: Counter[str] = Counter()
     example: Fault | None = None
     for entry in layout.entries[key]:
-        data = (layout.root / entry.label).read_bytes() if entry.label else b""
+        data = layout.at(entry.label).read_bytes() if entry.label else b""
         digest.update(f"{entry.name}\n{entry.label}\n{len(data)}\n".encode("utf-8", "surrogateescape") + data)
         marks = parse_labels(data, layout.characters, layout.classes)
         counts.append(1 if entry.fault else max(1, len(_numbers(marks))))
@@ -162,7 +162,7 @@ def _annotations(layout: Layout, subset: str, entry: Entry, index: int, digit_or
         fault = _FAULTS[entry.fault]
         name, received = (f"#{index + 1}", entry.name) if is_unnamed else (entry.name, fault.received)
         return [_rejected(subset, name, index, Fault(fault.reason, fault.rule, received))]
-    data = (layout.root / entry.label).read_bytes() if entry.label else b""
+    data = layout.at(entry.label).read_bytes() if entry.label else b""
     marks = parse_labels(data, layout.characters, layout.classes)
     if not marks:
         rule = "A picture must have an annotation to become an example."
@@ -170,7 +170,7 @@ def _annotations(layout: Layout, subset: str, entry: Entry, index: int, digit_or
         return [_rejected(subset, entry.name, index, fault)]
     numbers = _numbers(marks)
     parts = range(1, len(numbers) + 1) if len(numbers) > 1 else (0,)
-    size = _size(layout.root / entry.name)
+    size = _size(layout.at(entry.name))
     if isinstance(size, Fault):
         return [_rejected(subset, entry.name, index + at, size, part) for at, part in enumerate(parts)]
     placed = [[(marks[at].text, _scaled(marks[at].box, *size)) for at in own] for own, _ in numbers]
