@@ -3,6 +3,7 @@
 import io
 import pickle
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import globox
@@ -32,7 +33,7 @@ def draw(path: Path, width: int = 100, height: int = 40, **more: object) -> None
     Image.new("L", (width, height), 200).save(path, **more)  # type: ignore[arg-type]
 
 
-def write(folder: Path, files: dict[str, str | bytes], pictures: tuple[str, ...] = ()) -> Path:
+def write(folder: Path, files: Mapping[str, str | bytes], pictures: tuple[str, ...] = ()) -> Path:
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,7 @@ def test_what_datumaro_has_written_is_read(layout: str, train: str, val: str) ->
 def test_boxes_are_those_that_globox_reads(tmp_path: Path) -> None:
     """Genuine numbers of SVHN, written and read by globox."""
     rows = read_real_rows("test", 60)
-    boxes = []
+    boxes: list[globox.Annotation] = []
     for name, characters in rows.items():
         size = (400 + len(boxes), 300 + 2 * len(boxes))
         draw(tmp_path / "images" / name, *size)
@@ -141,7 +142,7 @@ def test_rows_far_apart_are_several_numbers(tmp_path: Path) -> None:
     assert first.others == second.boxes and len(second.others) == 1
 
 
-BAD_ROWS = {
+BAD_ROWS: dict[str, tuple[str | bytes, str, str]] = {
     "word": ("one 0.25 0.5 0.1 x\n", "damaged", "five numbers. Received: line 1: one 0.25 0.5 0.1 x"),
     "four": ("1 0.25 0.5 0.1\n", "damaged", "five numbers"),
     "bytes": (b"\xff\xfe1 0.25", "damaged", "must be UTF-8"),

@@ -7,7 +7,7 @@ the others cost Python a look at each.
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import chain, repeat
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,18 +45,16 @@ class Columns:
 def columns_of(document: Document) -> Columns:
     """Returns the annotations of a file as columns."""
     rows = document.annotations
-    faults: dict[int, Fault] = {}
     groups: dict[int, Hashable] = {}
-    if not set(map(type, rows)) <= {dict}:
-        for index, row in enumerate(rows):
-            if not isinstance(row, dict):
-                faults[index] = Fault("damaged", "An annotation must be an object.", row)
-        rows = [row if isinstance(row, dict) else {} for row in rows]
-    texts = _texts(document, rows, faults)
-    boxes, edges = _boxes(document, rows, faults)
-    for index in [index for index, row in enumerate(rows) if row.get("iscrowd")]:
+    faults = {
+        index: Fault("damaged", "An annotation must be an object.", row) for index, row in document.damaged.items()
+    }
+    texts = _texts(document, faults)
+    boxes, edges = _boxes(document, faults)
+    crowds = document.column("iscrowd") if "iscrowd" in document.keys else []
+    for index in [index for index, crowd in enumerate(crowds) if crowd]:
         faults.setdefault(index, Fault("crowd", "A box must be of one object, not of a crowd.", "iscrowd 1"))
-    if any("attributes" in row or "group_id" in row or "group" in row for row in rows):
+    if document.keys & {"attributes", "rotation", *_GROUPS}:
         for index, row in enumerate(rows):
             _read_special(index, row, groups, faults)
     special = edges[2] <= edges[0]
@@ -64,19 +62,21 @@ def columns_of(document: Document) -> Columns:
     return Columns(texts, boxes, groups, faults, special, edges)
 
 
-def _texts(document: Document, rows: list[dict[str, Any]], faults: dict[int, Fault]) -> list[str]:
+def _texts(document: Document, faults: dict[int, Fault]) -> list[str]:
     """Returns the rows' characters or numbers."""
+    rows = document.annotations
     if document.text_name is not None:
         return [_text(attribute(row, document.text_name), index, faults) for index, row in enumerate(rows)]
-    characters = document.characters
+    characters, ids = document.characters, document.column("category_id")
     try:
-        found = [characters.get(row.get("category_id")) for row in rows]  # type: ignore[arg-type]
+        found = list(map(characters.get, ids))
     except TypeError:  # a list or an object as an id
-        ids = [row.get("category_id") for row in rows]
         found = [characters.get(each) if isinstance(each, int | str) else None for each in ids]
+    if None not in found:
+        return cast(list[str], found)
     for index, character in enumerate(found):
         if character is None:
-            faults.setdefault(index, _unknown_class(document, rows[index].get("category_id")))
+            faults.setdefault(index, _unknown_class(document, ids[index]))
     return [character or "" for character in found]
 
 
@@ -98,11 +98,10 @@ def _text(value: Any, index: int, faults: dict[int, Fault]) -> str:
     return text
 
 
-def _boxes(
-    document: Document, rows: list[dict[str, Any]], faults: dict[int, Fault]
-) -> tuple[list[BoundingBox | None], NDArray[np.float64]]:
+def _boxes(document: Document, faults: dict[int, Fault]) -> tuple[list[BoundingBox | None], NDArray[np.float64]]:
     """Returns the rows' boxes, and their edges as in `Columns`."""
-    values = _four_numbers([row.get("bbox") for row in rows])
+    rows = document.annotations
+    values = _four_numbers(document.column("bbox"))
     boxes: list[BoundingBox | None]
     if values is None:
         boxes = [_box(document, row, index, faults) for index, row in enumerate(rows)]

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from beam_jobs.sources.grouping import character_of
@@ -29,7 +30,9 @@ class Document:
     Attributes:
       place: Path or address of the file.
       images: Images as stored; not checked.
-      annotations: Annotations as stored; not checked.
+      annotations: Annotations as stored, an empty one for each that is no object; not checked.
+      damaged: What is stored in place of an object, by index.
+      keys: Keys that some annotation has.
       classes: Names of the categories by id.
       characters: Characters of the categories that are one, by id.
       text_name: Name of the annotations' text; None if their categories are the characters.
@@ -37,10 +40,16 @@ class Document:
 
     place: str
     images: list[Any]
-    annotations: list[Any]
+    annotations: list[dict[str, Any]]
+    damaged: dict[int, Any]
+    keys: frozenset[str]
     classes: dict[Id, str]
     characters: dict[Id, str]
     text_name: str | None
+
+    def column(self, key: str) -> list[Any]:
+        """Returns every annotation's value of a key, None where there is none."""
+        return column(self.annotations, key)
 
 
 @contextmanager
@@ -71,15 +80,26 @@ def parse(place: Place, data: bytes, text_attribute: str | None) -> Document:
         if not isinstance(stored.get(key), list):
             rule = f"{place}: A COCO detection file must have a list `{key}`."
             raise UserError(rule, f"the keys {_listed(stored)}" if key not in stored else type(stored[key]).__name__)
-    images, annotations = stored["images"], stored["annotations"]
-    if any(isinstance(each, dict) and "segments_info" in each for each in annotations[:1]):
+    if any(isinstance(each, dict) and "segments_info" in each for each in stored["annotations"][:1]):
         rule = f"{place}: Annotations must have boxes; this is a panoptic file, whose objects are areas of a picture."
         raise UserError(rule, "segments_info")
-    _check_boxes(place, annotations)
+    rows, damaged = _objects(stored["annotations"])
+    # Nearly all annotations have the same few lists of keys.
+    keys = frozenset(key for shape in set(map(tuple, rows)) for key in shape)
+    if "keypoints" in keys and not keys & {"bbox", "segmentation"}:
+        raise UserError(f"{place}: Annotations must have boxes; this file has key points only.", "keypoints")
     classes = _classes(place, stored.get("categories", []))
     characters = {key: character for key, name in classes.items() if (character := character_of(name)) is not None}
-    text_name = _text_name(place, annotations, classes, characters, text_attribute)
-    return Document(str(place), images, annotations, classes, characters, text_name)
+    text_name = _text_name(place, rows, keys, classes, characters, text_attribute)
+    return Document(str(place), stored["images"], rows, damaged, keys, classes, characters, text_name)
+
+
+def column(rows: list[dict[str, Any]], key: str) -> list[Any]:
+    """Returns the value of a key of every object, None where there is none."""
+    try:
+        return list(map(itemgetter(key), rows))
+    except KeyError:
+        return [row.get(key) for row in rows]
 
 
 def attribute(annotation: dict[str, Any], name: str) -> Any:
@@ -107,11 +127,12 @@ def _load(place: Place, data: bytes) -> dict[str, Any]:
     return stored
 
 
-def _check_boxes(place: Place, annotations: list[Any]) -> None:
-    """Checks that a file that has keypoints has boxes too."""
-    rows = [each for each in annotations if isinstance(each, dict)]
-    if any("keypoints" in each for each in rows) and not any("bbox" in each or "segmentation" in each for each in rows):
-        raise UserError(f"{place}: Annotations must have boxes; this file has key points only.", "keypoints")
+def _objects(rows: list[Any]) -> tuple[list[dict[str, Any]], dict[int, Any]]:
+    """Returns rows, empty ones in place of what is no object, and what that is by index."""
+    if set(map(type, rows)) <= {dict}:
+        return rows, {}
+    damaged = {index: row for index, row in enumerate(rows) if not isinstance(row, dict)}
+    return [{} if index in damaged else row for index, row in enumerate(rows)], damaged
 
 
 def _classes(place: Place, categories: Any) -> dict[Id, str]:
@@ -130,7 +151,8 @@ def _classes(place: Place, categories: Any) -> dict[Id, str]:
 
 def _text_name(
     place: Place,
-    annotations: list[Any],
+    rows: list[dict[str, Any]],
+    keys: frozenset[str],
     classes: dict[Id, str],
     characters: dict[Id, str],
     text_attribute: str | None,
@@ -140,14 +162,18 @@ def _text_name(
     Raises:
       UserError: There is neither a text nor a category that is a character.
     """
-    rows = [each for each in annotations if isinstance(each, dict)]
-    used = {each for row in rows if isinstance(each := row.get("category_id"), int | str)}
-    if text_attribute is None and len(used & set(characters)) > 1:
+    stored = column(rows, "category_id")
+    try:
+        used = set(stored) & set(characters)
+    except TypeError:  # a list or an object as an id
+        used = {each for each in stored if isinstance(each, int | str)} & set(characters)
+    if text_attribute is None and len(used) > 1:
         return None
     names = TEXT_NAMES if text_attribute is None else (text_attribute,)
-    if found := next((name for name in names if any(attribute(row, name) not in (None, "") for row in rows)), None):
-        return found
-    if not rows or (text_attribute is None and used & set(characters)):
+    for name in names:
+        if ("attributes" in keys or name in keys) and any(attribute(row, name) not in (None, "") for row in rows):
+            return name
+    if not rows or (text_attribute is None and used):
         return None
     attributes = {name for row in rows if isinstance(row.get("attributes"), dict) for name in row["attributes"]}
     if text_attribute is not None:

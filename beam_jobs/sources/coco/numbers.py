@@ -44,7 +44,7 @@ def numbers_of(document: Document, subset: str) -> list[Annotation]:
     """
     columns = columns_of(document)
     names, faults, place_of = _images(document.images)
-    positions = _positions(document.annotations, place_of)
+    positions = _positions(document.column("image_id"), place_of)
     rows = np.argsort(positions, kind="stable")
     bounds = np.searchsorted(positions[rows], np.arange(-1, len(names) + 1)).tolist()
     plain = _plain_pictures(document, columns, positions, len(names))
@@ -57,7 +57,7 @@ def numbers_of(document: Document, subset: str) -> list[Annotation]:
         if plain[position] and name is not None:
             own = ordered[start:stop]
             text = "".join([texts[row] for row in own])
-            entries.append(Annotation(subset, name, len(entries), text, tuple([boxes[row] for row in own])))  # type: ignore[misc]
+            entries.append(Annotation(subset, name, len(entries), text, tuple([boxes[row] for row in own])))
         else:
             found = _picture(document, columns, ordered[start:stop], faults.get(position))
             entries.extend(_entries(subset, name, len(entries), found, document.text_name is None))
@@ -123,14 +123,13 @@ def _bad_path(name: str) -> Fault | None:
     return None
 
 
-def _positions(annotations: list[Any], place_of: dict[int | str, int]) -> NDArray[np.int64]:
+def _positions(keys: list[Any], place_of: dict[int | str, int]) -> NDArray[np.int64]:
     """Returns (annotations,) int64: position of the image of each annotation; -1 if there is none."""
     try:
-        return np.array([place_of.get(row["image_id"], -1) for row in annotations], np.int64)
-    except (TypeError, KeyError):
-        keys = [row.get("image_id") if isinstance(row, dict) else None for row in annotations]
+        found = [place_of.get(key, -1) for key in keys]
+    except TypeError:  # a list or an object as an id
         found = [place_of.get(key, -1) if isinstance(key, int | str) else -1 for key in keys]
-        return np.array(found, np.int64)
+    return np.array(found, np.int64)
 
 
 def _plain_pictures(
@@ -158,7 +157,7 @@ def _plain_pictures(
     chained &= xmin[right] > xmin[left]
     bad = positions[left[~chained]]
     plain[bad[bad >= 0]] = False
-    ids = [row.get("id") if isinstance(row, dict) else None for row in document.annotations]
+    ids = document.column("id")
     if _any_twice(ids):
         _mark_repeated(ids, positions, plain)
     return plain
@@ -212,8 +211,8 @@ def _picture(document: Document, columns: Columns, rows: list[int], fault: Fault
     return sorted([*found, *made(columns, left, faults)], key=lambda number: number.first)
 
 
-def _id(stored: Any) -> str:
-    return str(stored.get("id")) if isinstance(stored, dict) else "None"
+def _id(stored: dict[str, Any]) -> str:
+    return str(stored.get("id"))
 
 
 def _separate(columns: Columns, rows: list[int], faults: dict[int, Fault]) -> Iterator[Number]:
@@ -264,7 +263,7 @@ def _entries(
 def _without_image(document: Document, subset: str, index: int, row: int) -> Annotation:
     """Returns the entry of an annotation that belongs to no image."""
     stored = document.annotations[row]
-    image = stored.get("image_id") if isinstance(stored, dict) else stored
+    image = document.damaged.get(row, stored.get("image_id"))
     rule = f"Annotation {_id(stored)} must have the id of an image as its image_id."
     name = f"#{index + 1}"
     return Annotation(subset, name, index, "", (), Fault("no_image", rule, image).error(f"{subset}/{name}").letter)
