@@ -121,11 +121,10 @@ def _four_numbers(stored: list[Any]) -> NDArray[np.float64] | None:
     """Returns boxes, (4, rows) float64; None if some are anything else than four numbers."""
     if not stored or set(map(type, stored)) != {list} or set(map(len, stored)) != {4}:
         return None
-    flat = list(chain.from_iterable(stored))
-    if not set(map(type, flat)) <= {int, float}:
+    if not set(map(type, chain.from_iterable(stored))) <= {int, float}:
         return None
     try:
-        return np.array(flat, np.float64).reshape(-1, 4).T
+        return np.fromiter(chain.from_iterable(stored), np.float64, 4 * len(stored)).reshape(-1, 4).T
     except OverflowError:
         return None
 

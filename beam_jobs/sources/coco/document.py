@@ -84,8 +84,7 @@ def parse(place: Place, data: bytes, text_attribute: str | None) -> Document:
         rule = f"{place}: Annotations must have boxes; this is a panoptic file, whose objects are areas of a picture."
         raise UserError(rule, "segments_info")
     rows, damaged = _objects(stored["annotations"])
-    # Nearly all annotations have the same few lists of keys.
-    keys = frozenset(key for shape in set(map(tuple, rows)) for key in shape)
+    keys = frozenset().union(*rows)
     if "keypoints" in keys and not keys & {"bbox", "segmentation"}:
         raise UserError(f"{place}: Annotations must have boxes; this file has key points only.", "keypoints")
     classes = _classes(place, stored.get("categories", []))

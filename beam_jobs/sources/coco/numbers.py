@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import count, pairwise
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from beam_jobs.annotation import NO_ANNOTATION, Annotation, DeadLetter
 from beam_jobs.sources.coco.columns import Columns, columns_of
 from beam_jobs.sources.coco.document import Document
-from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, Fault, Mark, join
+from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, Fault, Mark, in_reading_order, join
 from tfrecords.images.crop import BoundingBox, union
 
 _PLAIN_NAMES = re.compile(r"\w[\w ()+,@=#%-]*(?:[/.\n]\w[\w ()+,@=#%-]*)*")
@@ -35,33 +36,36 @@ class Number:
     fault: Fault | None = None
 
 
-def numbers_of(document: Document, subset: str) -> list[Annotation]:
-    """Returns the entries of a file, characters in the order in which they are stored.
+def numbers_of(document: Document, subset: str, digit_order: str) -> list[Annotation]:
+    """Returns the entries of a file.
 
     Args:
       document: The file.
       subset: Name of its subset.
+      digit_order: One of `beam_jobs.sources.base.DIGIT_ORDERS`.
     """
     columns = columns_of(document)
     names, faults, place_of = _images(document.images)
     positions = _positions(document.column("image_id"), place_of)
-    rows = np.argsort(positions, kind="stable")
-    bounds = np.searchsorted(positions[rows], np.arange(-1, len(names) + 1)).tolist()
-    plain = _plain_pictures(document, columns, positions, len(names))
+    by_left = np.lexsort((columns.edges[1], positions))
+    plain = _plain_pictures(document, columns, positions, by_left, len(names))
     plain[list(faults)] = False
-    ordered = rows.tolist()
-    texts, boxes = columns.texts, columns.boxes
+    rows = np.argsort(positions, kind="stable")
+    stored = rows.tolist()
+    ordered = by_left.tolist() if digit_order == "left" else stored
+    texts, boxes = [columns.texts[row] for row in ordered], [columns.boxes[row] for row in ordered]
+    stops = np.searchsorted(positions[rows], np.arange(-1, len(names)), "right").tolist()
     entries: list[Annotation] = []
-    for position, name in enumerate(names):
-        start, stop = bounds[position + 1], bounds[position + 2]
-        if plain[position] and name is not None:
-            own = ordered[start:stop]
-            text = "".join([texts[row] for row in own])
-            entries.append(Annotation(subset, name, len(entries), text, tuple([boxes[row] for row in own])))
+    for name, is_plain, position, (start, stop) in zip(names, plain.tolist(), count(), pairwise(stops)):
+        if is_plain:
+            # A name and boxes are there, or it would not be plain.
+            placed = cast(tuple[BoundingBox, ...], tuple(boxes[start:stop]))
+            entries.append(Annotation(subset, str(name), len(entries), "".join(texts[start:stop]), placed))
         else:
-            found = _picture(document, columns, ordered[start:stop], faults.get(position))
-            entries.extend(_entries(subset, name, len(entries), found, document.text_name is None))
-    for row in ordered[: bounds[1]]:
+            found = _picture(document, columns, stored[start:stop], faults.get(position))
+            is_whole = document.text_name is not None
+            entries.extend(_entries(subset, name, len(entries), found, is_whole, digit_order))
+    for row in stored[: stops[0]]:
         entries.append(_without_image(document, subset, len(entries), row))
     return entries
 
@@ -133,7 +137,11 @@ def _positions(keys: list[Any], place_of: dict[int | str, int]) -> NDArray[np.in
 
 
 def _plain_pictures(
-    document: Document, columns: Columns, positions: NDArray[np.int64], pictures: int
+    document: Document,
+    columns: Columns,
+    positions: NDArray[np.int64],
+    by_left: NDArray[np.int64],
+    pictures: int,
 ) -> NDArray[np.bool_]:
     """Returns (pictures,) bool: which pictures have one number of characters that need no closer look.
 
@@ -147,9 +155,8 @@ def _plain_pictures(
     plain[positions[placed]] = True
     plain[positions[columns.special & placed]] = False
     ymin, xmin, ymax, xmax = columns.edges
-    order = np.lexsort((xmin, positions))
-    same = positions[order[:-1]] == positions[order[1:]]
-    left, right = order[:-1][same], order[1:][same]
+    same = positions[by_left[:-1]] == positions[by_left[1:]]
+    left, right = by_left[:-1][same], by_left[1:][same]
     height, width = ymax - ymin, xmax - xmin
     overlap = np.minimum(ymax[left], ymax[right]) - np.maximum(ymin[left], ymin[right])
     chained = overlap >= LEAST_OVERLAP * np.minimum(height[left], height[right])
@@ -238,25 +245,22 @@ def _join(columns: Columns, rows: list[int], faults: dict[int, Fault]) -> Iterat
 
 
 def _entries(
-    subset: str, name: str | None, index: int, numbers: list[Number], are_characters: bool
+    subset: str, name: str | None, index: int, numbers: list[Number], is_whole: bool, digit_order: str
 ) -> Iterator[Annotation]:
-    """Yields the entries of a picture, from the index of the first."""
+    """Yields the entries of a picture, from the index of the first; boxes are of numbers if `is_whole`."""
     placed = [union(number.boxes) if number.boxes else None for number in numbers]
     for part, number in enumerate(numbers, 1):
         known = name if name is not None else f"#{index + 1}"
         letter: DeadLetter | None = number.fault.error(f"{subset}/{known}").letter if number.fault else None
         others = () if letter else tuple(box for at, box in enumerate(placed, 1) if box and at != part)
-        yield Annotation(
-            subset,
-            known,
-            index,
-            number.text,
-            number.boxes if are_characters else (),
-            letter,
-            number.boxes[0] if number.boxes and not are_characters else None,
-            part if len(numbers) > 1 else 0,
-            others,
-        )
+        text, boxes, box = number.text, number.boxes, None
+        if is_whole:
+            box, boxes = (boxes[0] if boxes else None), ()
+        else:
+            characters = in_reading_order(list(zip(text, boxes, strict=True)), digit_order)
+            text, boxes = "".join(each for each, _ in characters), tuple(each for _, each in characters)
+        shown = part if len(numbers) > 1 else 0
+        yield Annotation(subset, known, index, text, boxes, letter, box, shown, others)
         index += 1
 
 

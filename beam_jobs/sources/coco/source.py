@@ -1,14 +1,12 @@
 """COCO detection JSON as a `Source`: categories are characters, or boxes have their number as an attribute."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
 from beam_jobs.sources.coco import document, layout, numbers
-from beam_jobs.sources.grouping import in_reading_order
 from tfrecords.files.place import Place
 
 
@@ -42,14 +40,13 @@ class CocoSource(Source):
     def read_annotations(
         self, subset: Subset, start: int, stop: int, digit_order: str, options: SourceOptions
     ) -> Iterator[Annotation]:
-        """Yields the annotations of a range of entries; see `Source`.
+        """Returns the annotations of a range of entries; see `Source`.
 
         Raises:
           UserError: The file as a whole cannot be read.
         """
-        entries = read_entries(subset.path, subset.annotations_sha256, subset.name, options.text_attribute)
-        for entry in entries[start:stop]:
-            yield _ordered(entry, digit_order)
+        entries = read_entries(subset.path, subset.annotations_sha256, subset.name, options.text_attribute, digit_order)
+        return iter(entries[start:stop])
 
     def read_picture(self, subset: Subset, name: str) -> bytes:
         """Returns the bytes of a picture's file.
@@ -66,24 +63,15 @@ SOURCE = CocoSource()
 def _describe(name: str, file: Place, media_root: Place | None, options: SourceOptions) -> Subset:
     """Returns the subset of a file."""
     digest = file.sha256()
-    entries = read_entries(str(file), digest, name, options.text_attribute)
+    entries = read_entries(str(file), digest, name, options.text_attribute, "left")
     named = [entry.name for entry in entries if not entry.name.startswith("#")]
     pictures = layout.find_pictures(file, named, media_root)
     return Subset(name, str(file), len(entries), digest, str(pictures))
 
 
 @lru_cache(maxsize=2)
-def read_entries(path: str, digest: str, subset: str, text_attribute: str | None) -> list[Annotation]:
+def read_entries(path: str, digest: str, subset: str, text_attribute: str | None, digit_order: str) -> list[Annotation]:
     """Returns the entries of a file, parsed once per process and content."""
     place = Place(path)
     with document.no_garbage_collection():
-        return numbers.numbers_of(document.parse(place, place.read_bytes(), text_attribute), subset)
-
-
-def _ordered(entry: Annotation, digit_order: str) -> Annotation:
-    """Returns an entry with its characters in reading order."""
-    edges = [box.xmin for box in entry.boxes]
-    if digit_order != "left" or edges == sorted(edges):
-        return entry
-    characters = in_reading_order(list(zip(entry.text, entry.boxes, strict=True)), digit_order)
-    return replace(entry, text="".join(each for each, _ in characters), boxes=tuple(box for _, box in characters))
+        return numbers.numbers_of(document.parse(place, place.read_bytes(), text_attribute), subset, digit_order)
