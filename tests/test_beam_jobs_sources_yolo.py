@@ -255,7 +255,7 @@ LAYOUTS: dict[str, tuple[dict[str, str], tuple[str, ...], list[str]]] = {
     "a list of pictures": (
         {
             "data.yaml": YAML.replace("images/train", "lists/t.txt"),
-            "lists/t.txt": "../images/train/a.png\nimages/gone.png\n",
+            "lists/t.txt": "../images/train/a.png\nimages/gone.png\nimages/train/a.png\n/else/b.png\n",
         },
         (),
         ["train", "val"],
@@ -273,7 +273,11 @@ def test_layouts_of_one_folder(tmp_path: Path, name: str) -> None:
     assert list(found) == subsets
     assert said(found["train"])["train/images/train/a.png"] == "12"
     if name == "a list of pictures":
-        assert said(found["train"])["train/images/gone.png"] == "no_annotation"
+        assert said(found["train"])["train/images/gone.png"] == "missing_picture"
+        left = ["#1", "#4", "images/gone.png", "images/train/a.png"]
+        assert sorted(each.name for each in found["train"]) == left
+        reasons = [each.dead.reason for each in found["train"] if each.dead]
+        assert sorted(reasons) == ["bad_path", "duplicate_picture", "missing_picture"]
     if name == "a list of folders":
         assert said(found["train"])["train/images/val/c.png"] == "no_annotation"
 

@@ -53,7 +53,9 @@ def numbers_of(document: Document, subset: str, digit_order: str) -> list[Annota
     rows = np.argsort(positions, kind="stable")
     stored = rows.tolist()
     ordered = by_left.tolist() if digit_order == "left" else stored
-    texts, boxes = [columns.texts[row] for row in ordered], [columns.boxes[row] for row in ordered]
+    texts, boxes = columns.texts, columns.boxes
+    if ordered != list(range(len(ordered))):
+        texts, boxes = [texts[row] for row in ordered], [boxes[row] for row in ordered]
     stops = np.searchsorted(positions[rows], np.arange(-1, len(names)), "right").tolist()
     entries: list[Annotation] = []
     for name, is_plain, position, (start, stop) in zip(names, plain.tolist(), count(), pairwise(stops)):
@@ -84,13 +86,14 @@ def _images(images: list[Any]) -> tuple[list[str | None], dict[int, Fault], dict
         name = stored.replace("\\", "/").removeprefix("./") if isinstance(stored, str) and stored.strip() else None
         if not known or not isinstance(key, int | str) or name is None:
             faults[position] = Fault("bad_image", "An image must be an object with an id and a file_name.", image)
-        elif fault := _bad_path(name):
+        if name is not None and (fault := _bad_path(name)):
             faults[position], name = fault, None
-        elif name in seen:
+        elif name is not None and name in seen:
             rule = "A picture must be listed once; its first image is the one that is read."
-            faults[position] = Fault("duplicate_picture", rule, f"the images {images[seen[name]]['id']} and {key}")
+            twice = Fault("duplicate_picture", rule, f"{name} at {seen[name] + 1} and {position + 1}")
             name = None
-        else:
+            faults.setdefault(position, twice)
+        elif name is not None:
             seen[name] = position
         if isinstance(key, int | str) and place_of.setdefault(key, position) != position:
             rule = "An image must have its own id: its annotations could be those of another."
@@ -130,8 +133,8 @@ def _bad_path(name: str) -> Fault | None:
 def _positions(keys: list[Any], place_of: dict[int | str, int]) -> NDArray[np.int64]:
     """Returns (annotations,) int64: position of the image of each annotation; -1 if there is none."""
     try:
-        found = [place_of.get(key, -1) for key in keys]
-    except TypeError:  # a list or an object as an id
+        return np.fromiter(map(place_of.__getitem__, keys), np.int64, len(keys))
+    except (KeyError, TypeError):  # an unknown id; a list or an object as one
         found = [place_of.get(key, -1) if isinstance(key, int | str) else -1 for key in keys]
     return np.array(found, np.int64)
 

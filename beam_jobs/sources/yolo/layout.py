@@ -86,13 +86,14 @@ def find_layout(place: Place) -> Layout:
         rule = f"{config or folder}: The classes must be characters (0, 7, A, seven)."
         raise UserError(rule, ", ".join(printable(name) for name in list(classes.values())[:12]) or "no class")
     files = tuple(root.walk())
-    given = {key: stored[key] for key in stored if key in _SPLITS and stored[key] not in ("", [], "null", "~")}
+    given = {key: stored[key] for key in _SPLITS if key in stored and stored[key] not in ("", [], "null", "~")}
     found = {key: _named(config, root, value, files) for key, value in given.items()} if config and given else {}
     found = found or _folders(files)
+    present = set(files)
     labels = set(filter(_is_label, files))
     stems = Counter(label_of(name) for name in files if _is_picture(name))
     labelled: set[str] = set()
-    entries = {name: tuple(_entries(names, labels, stems, labelled)) for name, names in found.items()}
+    entries = {name: tuple(_entries(names, labels, stems, labelled, present)) for name, names in found.items()}
     read = {entry.label for each in entries.values() for entry in each}
     unread = sorted({str(root / posixpath.dirname(name)) for name in labels - read})
     return Layout(root, classes, characters, entries, tuple(unread))
@@ -225,14 +226,17 @@ def _folders(files: tuple[str, ...]) -> dict[str, list[str]]:
     return {key: names for key, names in sorted(found.items()) if any(map(_is_picture, names))}
 
 
-def _entries(names: list[str], labels: set[str], stems: Counter[str], labelled: set[str]) -> Iterator[Entry]:
+def _entries(
+    names: list[str], labels: set[str], stems: Counter[str], labelled: set[str], present: set[str]
+) -> Iterator[Entry]:
     """Yields the entries of a subset, sorted by name.
 
     Args:
       names: Paths that the subset has, among them its pictures'.
       labels: Paths of all label files.
       stems: Number of pictures in the data set by the path of their label file.
-      labelled: Paths of the label files that a subset has had.
+      labelled: Paths of label files without picture that a subset has had.
+      present: Paths of all files.
     """
     pictures = sorted(name for name in names if _is_picture(name))
     folders = {posixpath.dirname(label_of(name)) for name in pictures}
@@ -247,6 +251,8 @@ def _entries(names: list[str], labels: set[str], stems: Counter[str], labelled: 
             yield Entry(name, label_or_none, "bad_path")
         elif name in labels:
             yield Entry(name, label, "no_image")
+        elif name not in present:
+            yield Entry(name, label_or_none, "missing_picture")
         elif name in seen or stems[label] > 1:
             yield Entry(name, label_or_none, "duplicate_picture")
         else:

@@ -20,6 +20,7 @@ from tfrecords.images.crop import BoundingBox, union
 
 _FAULTS = {
     "no_image": Fault("no_image", "A label file must have a picture of its name.", "no picture"),
+    "missing_picture": Fault("missing_picture", "A picture that a list names must be there.", "no such picture"),
     "bad_path": Fault(
         "bad_path", "The path of a picture must be relative, in the data set's folder.", "another folder"
     ),
