@@ -198,6 +198,8 @@ def test_files_without_partners_and_files_there_twice(tmp_path: Path) -> None:
     assert found[4].dead and found[4].dead.detail.endswith("Received: images/train/two.jpg")
 
 
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{at + 1}: &a{at + 1} [{f'*a{at}, ' * 10}]\n" for at in range(20)) + "names: *a20\n"
+"""Lists of lists whose text would fill any memory."""
 WRONG_SETS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "no yaml": ({}, "must hold a data.yaml with `names`, or a classes.txt"),
     "no names": ({"data.yaml": "train: images"}, "must have `names`"),
@@ -206,7 +208,7 @@ WRONG_SETS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "empty": ({"data.yaml": ""}, "must be a YAML mapping .* Received: "),
     "bytes": ({"data.yaml": b"\xff\xfe\xff"}, "must be a YAML mapping .* Received: "),
     "object": ({"data.yaml": "names: !!python/object/apply:os.system ['true']"}, "Received: true"),
-    "names": ({"data.yaml": "names: 7"}, "`names` must be a list .* Received: 7"),
+    "names": ({"data.yaml": "names: 7"}, "`names` must be a list .* Received: '7'"),
     "numbers": ({"data.yaml": "names: {a: '1'}"}, "`names` must be a list .* Received: "),
     "nc": ({"data.yaml": "nc: 3\nnames: [1, 2]"}, "`nc` must be the number of names, 2. Received: 3"),
     "classes": ({"data.yaml": "names: [cat, dog]"}, "classes must be characters .* Received: cat, dog"),
@@ -214,8 +216,9 @@ WRONG_SETS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "mapping": ({"data.yaml": "train: {a: b}\nnames: [1, 2]"}, "must be a folder in .* Received: {'a': 'b'}"),
     "above": ({"data.yaml": "train: ../..\nnames: [1, 2]"}, "must be a folder in .* Received: "),
     "two yamls": ({"a.yaml": "", "b.yaml": ""}, "several YAML files: give one as --input. Received: a.yaml, b.yaml"),
+    "bomb": ({"data.yaml": BOMB}, "`names` must be a list .* Received: "),
     "no pictures": ({"classes.txt": "1\n2", "labels/a.txt": TWELVE}, "must hold pictures"),
-    "deep": ({"data.yaml": "[" * 5000}, "must be a YAML mapping"),
+    "deep": ({"data.yaml": "[" * 1000}, "must be a YAML mapping"),
 }
 
 

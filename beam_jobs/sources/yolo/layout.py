@@ -6,6 +6,7 @@ next to the picture. Darknet's layout (obj.names, pictures and labels in one fol
 """
 
 import posixpath
+import reprlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -150,12 +151,14 @@ def _classes(config: Place, stored: dict[str, Any]) -> dict[str, str]:
     rule = f"{config}: `names` must be a list of names, or map the numbers of classes, from 0, to names."
     rows = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(rows, dict) or not all(isinstance(name, str) for name in rows.values()):
-        raise UserError(rule, printable(str(names)[:80]))
+        raise UserError(rule, printable(reprlib.repr(names)))
     classes = {str(key).strip(): name for key, name in rows.items()}
     if not classes or not all(key.isascii() and key.isdigit() for key in classes):
-        raise UserError(rule, printable(str(names)[:80]))
-    if str(stored.get("nc", len(classes))) != str(len(classes)):
-        raise UserError(f"{config}: `nc` must be the number of names, {len(classes)}.", stored["nc"])
+        raise UserError(rule, printable(reprlib.repr(names)))
+    count = stored.get("nc", str(len(classes)))
+    if count != str(len(classes)):
+        received = printable(count) if isinstance(count, str) else reprlib.repr(count)
+        raise UserError(f"{config}: `nc` must be the number of names, {len(classes)}.", received)
     return {str(int(key)): name for key, name in classes.items()}
 
 
@@ -179,7 +182,7 @@ def _named(config: Place, root: Place, value: Any, files: tuple[str, ...]) -> li
     for each in value if isinstance(value, list) else [value]:
         rule = f"{config}: A subset must be a folder in {root}, a list (.txt) of pictures there, or several of these."
         if not isinstance(each, str):
-            raise UserError(rule, printable(str(each)[:80]))
+            raise UserError(rule, printable(reprlib.repr(each)))
         path = _inside(root, each)
         if path in present and path.lower().endswith(".txt"):
             found += _listed(root, path, present)
