@@ -46,15 +46,14 @@ ROOMS = {
     "beam_jobs.sources.hdf5": "",
     "beam_jobs.sources.pixels": "annotation sources.base tfrecords.files",
     # What sources of characters with boxes have in common.
-    "beam_jobs.sources.grouping": "tfrecords.images",
+    "beam_jobs.sources.grouping": "annotation tfrecords.images",
     "beam_jobs.sources.marks": "annotation sources.grouping tfrecords.images",
     "beam_jobs.sources.layout": "sources.base tfrecords.files",
     "beam_jobs.sources.markup": "tfrecords.files",
     # Each source is a room: sources never import each other. The rooms above are no sources.
     "beam_jobs.sources.*": (
         "annotation filesystem sources.base sources.grouping sources.hdf5 sources.layout sources.marks sources.markup "
-        "sources.pixels "
-        "tfrecords.record tfrecords.images tfrecords.files"
+        "sources.pixels tfrecords.record tfrecords.images tfrecords.files"
     ),
     "beam_jobs.sources": "sources.base sources.*",
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
@@ -91,6 +90,7 @@ ROOMS = {
     #
     "benchmarks.common": "",
     "benchmarks.digit_struct": "common beam_jobs.*",
+    "benchmarks.sources": "common beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.sources": "common beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",

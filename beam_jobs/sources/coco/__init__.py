@@ -1,0 +1,1 @@
+"""COCO detection JSON as a source; `source` holds it."""

@@ -1,0 +1,1 @@
+"""YOLO folders as a source; `source` holds it."""
