@@ -9,6 +9,8 @@ __all__ = ["SOURCES", "load_source"]
 
 SOURCES = {
     "svhn": "beam_jobs.sources.svhn.source",
+    "image-folder": "beam_jobs.sources.image_folder",
+    "table": "beam_jobs.sources.table.source",
 }
 """Module of each source by name; its `SOURCE` is the reader."""
 
