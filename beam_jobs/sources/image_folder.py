@@ -164,8 +164,8 @@ def _is_picture(name: str) -> bool:
 
 
 def _kind(name: str) -> str:
-    """Returns a file's ending as a pattern, `*.xml`; its name if it has none, or is a picture's."""
-    return f"*.{name.rpartition('.')[2]}" if "." in name and not _is_picture(name) else name
+    """Returns a file's ending as a pattern, `*.xml`; its name if it has none."""
+    return f"*.{name.rpartition('.')[2]}" if "." in name else name
 
 
 def _describe(name: str, path: str) -> Subset:

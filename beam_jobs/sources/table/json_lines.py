@@ -30,7 +30,7 @@ def read_json_lines(table: str, data: bytes, choose: Choose) -> Rows:
     is_list = text.lstrip()[:1] == "["
     records, lines, faults = _listed(table, text) if is_list else _lines(text)
     if len(faults) == len(records):
-        _, rule, received = next(iter(faults.values()), ("", "there is none.", None))
+        _, rule, received = next(iter(faults.values()), ("", "there is none.", "no object"))
         raise UserError(f"{table} must hold a JSON object a line; the first: {rule}", received)
     names: dict[str, None] = {}
     seen: Any = None

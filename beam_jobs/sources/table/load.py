@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.sources.base import PICTURE_SUFFIXES, SourceOptions, check_subset_names
@@ -100,7 +101,7 @@ def _partition(path: str, rows: Rows, published: bool) -> dict[str, Rows]:
     """Returns the rows of each subset, by name in sorted order.
 
     Subsets are the values of the split column. Without one, those of a metadata file are the first folders of its
-    pictures, if all of these are known names: this is how Hugging Face reads them.
+    pictures, if all of these are names of subsets: `train/1.png`. (`datasets` 5.2 does not read such a file.)
     """
     names = _split_names(rows) or (_first_folders(rows) if published else None)
     if names is None:
@@ -113,8 +114,8 @@ def _partition(path: str, rows: Rows, published: bool) -> dict[str, Rows]:
         check_subset_names(tuple(indices))
     except UserError as error:
         raise UserError(f"{path}, split column: {error}") from error
-    # Rows that name no subset are rejected, in the first one.
-    first = next(iter(indices), "")
+    # Rows that name no subset are rejected, in train.
+    first = "train" if "train" in indices else next(iter(indices), "")
     faults = {**{i: _no_split(rows) for i, name in enumerate(names) if not name}, **rows.faults}
     for index, name in enumerate(names):
         indices.setdefault(name or first, []).append(index)
@@ -142,7 +143,7 @@ def _first_folders(rows: Rows) -> list[str] | None:
 
 def _select(rows: Rows, indices: Sequence[int], faults: dict[int, Fault]) -> Rows:
     """Returns some of the rows."""
-    values = [[column[index] for index in indices] for column in rows.values]
+    values: list[Sequence[Any]] = [[column[index] for index in indices] for column in rows.values]
     lines = [rows.lines[index] for index in indices]
     kept = {new: faults[old] for new, old in enumerate(indices) if old in faults}
     return replace(rows, values=values, lines=lines, faults=kept)

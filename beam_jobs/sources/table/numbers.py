@@ -7,6 +7,7 @@ same text again is a duplicate, and another text means that none of them can be 
 import math
 import re
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from beam_jobs.annotation import Annotation, RejectedError
@@ -58,10 +59,14 @@ def make_numbers(rows: Rows) -> list[Number]:
     """Returns one entry for each row of a subset, in their order."""
     pictures, texts, *boxes = rows.values[: 2 + len(rows.columns.boxes)]
     names = [clean_name(value) for value in pictures]
-    placed = _boxes(boxes, rows.columns.box_format)
+    placed = _boxes(boxes, rows.columns.box_format, len(names))
     numbers = [
-        Number(name, text.strip(), box)
-        if name.__class__ is str and box.__class__ is not tuple and text and text.__class__ is str and text.isascii()
+        Number(name, stripped, box)
+        if name.__class__ is str
+        and box.__class__ is not tuple
+        and text.__class__ is str
+        and (stripped := text.strip())
+        and stripped.isascii()
         else _checked(name, text, box)
         for name, text, box in zip(names, texts, placed, strict=True)
     ]
@@ -136,11 +141,13 @@ def _box_only(box: "BoundingBox | Fault | None") -> BoundingBox | None:
     return box if isinstance(box, BoundingBox) else None
 
 
-def _boxes(columns: Sequence[Sequence[Any]], box_format: str | None) -> "Iterator[BoundingBox | Fault | None]":
-    """Yields the box of each row, what is wrong with it, or None where its cells are empty."""
+def _boxes(
+    columns: Sequence[Sequence[Any]], box_format: str | None, count: int
+) -> "Iterator[BoundingBox | Fault | None]":
+    """Yields the box of each of `count` rows, what is wrong with it, or None where its cells are empty."""
     if not columns:
-        while True:
-            yield None
+        yield from repeat(None, count)
+        return
     for cells in zip(*columns, strict=True):
         yield make_box(_numbers_of(cells[0]) if len(cells) == 1 else cells, box_format)
 
