@@ -128,7 +128,7 @@ def _folders(given: Input) -> dict[str, Place]:
         if entry.is_folder and name in names:
             if name in found:
                 rule = f"The names of the subsets in {given.place} must differ in more than their case."
-                raise UserError(rule, f"{name}, {entry.name}")
+                raise UserError(rule, f"{found[name].text.rpartition('/')[2]}, {entry.name}")
             found[name] = given.place / entry.name
     return found
 
