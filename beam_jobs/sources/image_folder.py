@@ -56,7 +56,7 @@ class ImageFolderSource(Source):
           UserError: There is no picture, the pattern is none, or a wanted subset is missing.
         """
         _compile(options.pattern)
-        _list.cache_clear()
+        forget()
         found = _wanted(given, _folders(given))
         subsets = tuple(_describe(name, str(place)) for name, place in found.items())
         if not any(subset.entries for subset in subsets):
@@ -92,7 +92,7 @@ class ImageFolderSource(Source):
         """
         names = _list(subset.path)[0]
         if _digest(names) != subset.annotations_sha256:
-            _list.cache_clear()
+            forget()
             names = _list(subset.path)[0]
             if _digest(names) != subset.annotations_sha256:
                 raise UserError(f"The pictures in {subset.path} changed while the job ran.", f"{len(names)} pictures")
@@ -144,6 +144,11 @@ def _wanted(given: Input, folders: dict[str, Place]) -> dict[str, Place]:
     if missing := [name for name in names if name not in folders]:
         raise UserError(f"{given.place} holds the subsets {', '.join(folders)}.", ",".join(missing))
     return {name: place for name, place in folders.items() if not names or name in names}
+
+
+def forget() -> None:
+    """Forgets the listings of folders, which may have changed."""
+    _list.cache_clear()
 
 
 @lru_cache(maxsize=_KEPT_LISTINGS)

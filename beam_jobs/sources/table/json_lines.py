@@ -6,6 +6,7 @@ are never parsed. (https://jsonlines.org)
 
 import json
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from beam_jobs.sources.table.columns import Fault, Rows
@@ -40,21 +41,25 @@ def read_json_lines(table: str, data: bytes, choose: Choose) -> Rows:
             seen = keys
     found = list(names)
     columns = choose(found)
-    values: list[Sequence[Any]] = [[record.get(found[index]) for record in records] for index in columns.read]
+    read = [found[index] for index in columns.read]
+    try:
+        values: list[Sequence[Any]] = list(zip(*map(itemgetter(*read), records), strict=True))
+    except KeyError:
+        values = [[record.get(name) for record in records] for name in read]
     return Rows(columns, values, lines, "record" if is_list else "line", faults)
 
 
 def _lines(text: str) -> tuple[list[dict[str, Any]], list[int], dict[int, Fault]]:
     """Returns the object of each line, empty for a damaged one; the lines' numbers; and the faults."""
+    numbered = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line and not line.isspace()]
+    lines = [number for number, _ in numbered]
+    if (parsed := _at_once([line for _, line in numbered])) is not None:
+        return parsed, lines, {}
     records: list[dict[str, Any]] = []
-    lines: list[int] = []
     faults: dict[int, Fault] = {}
-    decode_line = _AS_TEXT.decode
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line or line.isspace():
-            continue
+    for _, line in numbered:
         try:
-            record = decode_line(line)
+            record = _AS_TEXT.decode(line)
         except (json.JSONDecodeError, RecursionError) as error:
             faults[len(records)] = ("damaged", f"a line must be JSON ({error}).", repr(line[:80]))
             record = {}
@@ -62,8 +67,18 @@ def _lines(text: str) -> tuple[list[dict[str, Any]], list[int], dict[int, Fault]
             faults[len(records)] = ("damaged", "a line must be a JSON object.", repr(line[:80]))
             record = {}
         records.append(record)
-        lines.append(number)
     return records, lines, faults
+
+
+def _at_once(lines: list[str]) -> list[dict[str, Any]] | None:
+    """Returns the objects of lines that are all good, in half the time; None if one is damaged, or no object."""
+    if not all(line[0] == "{" and line.rstrip()[-1] == "}" for line in lines):
+        return None
+    try:
+        records: list[dict[str, Any]] = _AS_TEXT.decode(f"[{','.join(lines)}]")
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    return records if len(records) == len(lines) and all(type(each) is dict for each in records) else None
 
 
 def _listed(table: str, text: str) -> tuple[list[dict[str, Any]], Sequence[int], dict[int, Fault]]:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.sources.base import PICTURE_SUFFIXES, SourceOptions, check_subset_names
 from beam_jobs.sources.table.columns import Chooser, Fault, Rows
 from beam_jobs.sources.table.delimited import read_delimited
 from beam_jobs.sources.table.files import DELIMITED, KNOWN, PARQUET, is_metadata, shards_of, suffix_of
 from beam_jobs.sources.table.json_lines import read_json_lines
-from beam_jobs.sources.table.numbers import Number, clean_name, make_numbers
+from beam_jobs.sources.table.numbers import Entries, clean_name, make_entries
 from beam_jobs.sources.table.parquet import read_parquet
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -36,10 +35,10 @@ class Table:
     """
 
     sha256: str
-    subsets: dict[str, list[Number]]
+    subsets: dict[str, Entries]
     embedded: str = ""
 
-    def entries(self, name: str) -> list[Number]:
+    def entries(self, name: str) -> Entries:
         """Returns the entries of a subset."""
         return self.subsets[name] if name in self.subsets else self.subsets[""]
 
@@ -72,13 +71,13 @@ def _load(path: str, pictures: str, options: SourceOptions) -> Table:
     rows, embedded = _read(place, Chooser(path, options), digest)
     published = is_metadata(place) and not embedded
     parts = _partition(path, rows, published)
-    subsets = {name: make_numbers(part) for name, part in parts.items()}
+    subsets = {name: make_entries(part) for name, part in parts.items()}
     if not embedded and (published or (folder != place.parent and not folder.is_remote)):
         missing = _pictures_without_row(folder, subsets)
         for name, added in _assigned(missing, subsets, rows, published).items():
-            subsets[name] += [Number(each, fault=(NO_ANNOTATION, "no row names the picture.", None)) for each in added]
+            subsets[name] = replace(subsets[name], unnamed=tuple(added))
         digest.update("\n".join(missing).encode("utf-8", "surrogateescape"))
-    if not any(subsets.values()):
+    if not any(map(len, subsets.values())):
         raise UserError(f"{path} must have a row below its header.", "no row")
     return Table(digest.hexdigest(), subsets, embedded)
 
@@ -149,9 +148,9 @@ def _select(rows: Rows, indices: Sequence[int], faults: dict[int, Fault]) -> Row
     return replace(rows, values=values, lines=lines, faults=kept)
 
 
-def _pictures_without_row(folder: Place, subsets: dict[str, list[Number]]) -> list[str]:
+def _pictures_without_row(folder: Place, subsets: dict[str, Entries]) -> list[str]:
     """Returns the names of the pictures in a folder that no row names, sorted."""
-    named = {number.name for numbers in subsets.values() for number in numbers}
+    named = {name for entries in subsets.values() for name in entries.names}
     return [name for name in folder.walk() if name not in named and _is_picture(name)]
 
 
@@ -159,9 +158,7 @@ def _is_picture(name: str) -> bool:
     return f".{name.rpartition('.')[2].lower()}" in PICTURE_SUFFIXES
 
 
-def _assigned(
-    missing: list[str], subsets: dict[str, list[Number]], rows: Rows, published: bool
-) -> dict[str, list[str]]:
+def _assigned(missing: list[str], subsets: dict[str, Entries], rows: Rows, published: bool) -> dict[str, list[str]]:
     """Returns the pictures that no row names by subset: that of their first folder, else the first."""
     by_folder = published and rows.columns.split is None
     found: dict[str, list[str]] = {name: [] for name in subsets}

@@ -6,11 +6,16 @@ same text again is a duplicate, and another text means that none of them can be 
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from beam_jobs.annotation import Annotation, RejectedError
+import numpy as np
+from numpy.typing import NDArray
+
+from beam_jobs.annotation import NO_ANNOTATION, Annotation, RejectedError
 from beam_jobs.sources.table.columns import Fault, Rows
 from beam_jobs.sources.table.delimited import is_text
 from tfrecords.errors import printable
@@ -20,10 +25,15 @@ SCHEMES = ("http", "https", "s3", "gs", "gcs", "hdfs", "abfs", "az")
 """Schemes of the addresses that a picture may have. Others of fsspec read this machine, or wrap each other."""
 _PLAIN = re.compile(r"[\w -]+(?:[./][\w -]+)*")
 """Most names: nothing in them needs a change or a second look."""
+_UNUSUAL = ("\\", ":", "//", "/.", "\n.", "\n/", "\n ", " \n", "\n\n")
+"""What one of many names, with a line break around each, may have that needs a second look."""
 _ADDRESS = re.compile(r"(\w+)://[^/]")
 _DRIVE = re.compile(r"[A-Za-z]:/")
+_MAKE_BOX = partial(tuple.__new__, BoundingBox)
+"""`BoundingBox(*edges)` without its layer of Python, which takes three times as long."""
 _BETWEEN_NUMBERS = re.compile(r"[\s,;]+")
 _MOST_SHOWN = 80
+_UNNAMED: Fault = (NO_ANNOTATION, "no row names the picture.", None)
 
 
 class Number(NamedTuple):
@@ -55,32 +65,101 @@ class Number(NamedTuple):
         return Annotation(subset, name, index, "", dead=letter, part=self.part)
 
 
-def make_numbers(rows: Rows) -> list[Number]:
+@dataclass(frozen=True)
+class Entries:
+    """Entries of a subset, column by column: an object for each of 200,000 rows costs more time than parsing them.
+
+    Attributes:
+      names: Name of the picture of each row; what is wrong with it, for some special ones.
+      texts: Number of each row.
+      boxes: Box of each row: (rows, 4) float64, or a list; None without boxes.
+      special: Entries of rejected rows and of pictures with several rows, by index.
+      unnamed: Names of pictures that no row names; they follow the rows.
+    """
+
+    names: "Sequence[str | Fault]"
+    texts: Sequence[str]
+    boxes: "NDArray[np.float64] | list[BoundingBox | Fault | None] | None"
+    special: dict[int, Number]
+    unnamed: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names) + len(self.unnamed)
+
+    def box(self, index: int) -> "BoundingBox | Fault | None":
+        """Returns the box of a row, or what is wrong with it."""
+        if self.boxes is None or isinstance(self.boxes, list):
+            return self.boxes[index] if self.boxes else None
+        return BoundingBox(*self.boxes[index].tolist())
+
+    def annotate(self, subset: str, start: int, stop: int) -> Iterator[Annotation]:
+        """Yields the annotations of a range of entries."""
+        names, texts, special = self.names[start:stop], self.texts[start:stop], self.special
+        boxes: Iterable[Any] = repeat(None)
+        if self.boxes is not None:
+            part = self.boxes[start:stop]
+            boxes = part if isinstance(part, list) else map(_MAKE_BOX, part.tolist())
+        # Rows and boxes are as many; repeat is endless.
+        for index, (name, text, box) in enumerate(zip(names, texts, boxes, strict=False), start):
+            if index in special:
+                yield special[index].annotate(subset, index)
+            else:
+                yield Annotation(subset, name, index, text, (), None, box)  # type: ignore[arg-type]
+        for index in range(max(start, len(self.names)), min(stop, len(self))):
+            missing = Number(self.unnamed[index - len(self.names)], fault=_UNNAMED)
+            yield missing.annotate(subset, index)
+
+
+def make_entries(rows: Rows) -> Entries:
     """Returns one entry for each row of a subset, in their order."""
-    pictures, texts, *boxes = rows.values[: 2 + len(rows.columns.boxes)]
-    names = [clean_name(value) for value in pictures]
-    placed = _boxes(boxes, rows.columns.box_format, len(names))
-    numbers = [
-        Number(name, stripped, box)
-        if name.__class__ is str
-        and box.__class__ is not tuple
-        and text.__class__ is str
-        and (stripped := text.strip())
-        and stripped.isascii()
-        else _checked(name, text, box)
-        for name, text, box in zip(names, texts, placed, strict=True)
-    ]
-    for index, fault in rows.faults.items():
-        numbers[index] = Number("", fault=fault)
-    for several in _repeated(numbers):
-        _join(numbers, several)
+    pictures, given, *boxes = rows.values[: 2 + len(rows.columns.boxes)]
+    plain = _are_plain(pictures)
+    names = pictures if plain else [clean_name(value) for value in pictures]
+    texts, irregular = _strip(given)
+    placed = _boxes(boxes, rows.columns.box_format)
+    if not plain:
+        irregular.update(index for index, name in enumerate(names) if name.__class__ is not str)
+    if isinstance(placed, list):
+        irregular.update(index for index, box in enumerate(placed) if box.__class__ is tuple)
+    entries = Entries(names, texts, placed, {})
+    special = entries.special
+    for index in sorted(irregular):
+        special[index] = _checked(names[index], given[index], entries.box(index))
+    special.update((index, Number("", fault=fault)) for index, fault in rows.faults.items())
+    if len(set(names)) < len(names):
+        for several in _repeated(names, special):
+            _join(entries, several)
     # Each message begins with the place in the file, which a name that occurs twice does not give.
-    for index, number in enumerate(numbers):
+    for index, number in special.items():
         if number.fault:
             reason, rule, received = number.fault
             place = f"{rows.unit} {rows.lines[index]}: {rule}"
-            numbers[index] = number._replace(fault=(reason, place, received))
-    return numbers
+            special[index] = number._replace(fault=(reason, place, received))
+    return entries
+
+
+def _strip(texts: Sequence[Any]) -> tuple[list[str], set[int]]:
+    """Returns numbers without white space around them, and the indices of those that are none."""
+    try:
+        stripped = [text.strip() for text in texts]
+        if all(stripped) and is_text("".join(stripped)):
+            return stripped, set()
+    except (AttributeError, TypeError):
+        pass
+    stripped = [text.strip() if isinstance(text, str) else "" for text in texts]
+    return stripped, {index for index, text in enumerate(stripped) if not text or not is_text(text)}
+
+
+def _are_plain(names: Sequence[Any]) -> bool:
+    """Returns whether all names stay as they are: one look at all of them, instead of one at each."""
+    try:
+        joined = "\n".join(names)
+    except TypeError:
+        return False
+    if joined.count("\n") != len(names) - 1 or not joined.replace("\n", "").isprintable():
+        return False
+    joined = f"\n{joined}\n"
+    return not any(unusual in joined for unusual in _UNUSUAL)
 
 
 def _shown(value: Any) -> str:
@@ -142,14 +221,27 @@ def _box_only(box: "BoundingBox | Fault | None") -> BoundingBox | None:
 
 
 def _boxes(
-    columns: Sequence[Sequence[Any]], box_format: str | None, count: int
-) -> "Iterator[BoundingBox | Fault | None]":
-    """Yields the box of each of `count` rows, what is wrong with it, or None where its cells are empty."""
+    columns: Sequence[Sequence[Any]], box_format: str | None
+) -> "NDArray[np.float64] | list[BoundingBox | Fault | None] | None":
+    """Returns the box of each row: None if there are none, an array if all are good, else a list with what is wrong."""
     if not columns:
-        yield from repeat(None, count)
-        return
-    for cells in zip(*columns, strict=True):
-        yield make_box(_numbers_of(cells[0]) if len(cells) == 1 else cells, box_format)
+        return None
+    if len(columns) == 1:
+        return [make_box(_numbers_of(cell), box_format) for cell in columns[0]]
+    usual = _usual_boxes(columns, box_format)
+    return [make_box(cells, box_format) for cells in zip(*columns, strict=True)] if usual is None else usual
+
+
+def _usual_boxes(columns: Sequence[Sequence[Any]], box_format: str | None) -> "NDArray[np.float64] | None":
+    """Returns the boxes of rows that all have a good one, column by column; None if a row has not."""
+    try:
+        xmin, ymin, third, fourth = (np.fromiter(map(float, column), np.float64, len(column)) for column in columns)
+    except (TypeError, ValueError):
+        return None
+    xmax, ymax = (xmin + third, ymin + fourth) if box_format == "ltwh" else (third, fourth)
+    edges = np.stack((ymin, xmin, ymax, xmax), 1)
+    good = np.isfinite(edges).all(1) & (xmin < xmax) & (ymin < ymax) & ((edges < 0) | (edges > 1)).any(1)
+    return edges if good.all() else None
 
 
 def _numbers_of(cell: Any) -> Sequence[Any]:
@@ -180,42 +272,47 @@ def make_box(cells: Sequence[Any], box_format: str | None) -> "BoundingBox | Fau
     return BoundingBox(ymin, xmin, ymax, xmax)
 
 
-def _repeated(numbers: list[Number]) -> list[list[int]]:
+def _repeated(names: "Sequence[str | Fault]", special: dict[int, Number]) -> list[list[int]]:
     """Returns the indices of the rows of each picture that has several."""
     first: dict[str, int] = {}
     several: dict[str, list[int]] = {}
-    for index, number in enumerate(numbers):
-        if number.name and (earlier := first.setdefault(number.name, index)) != index:
-            several.setdefault(number.name, [earlier]).append(index)
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or (index in special and not special[index].name):
+            continue
+        if (earlier := first.setdefault(name, index)) != index:
+            several.setdefault(name, [earlier]).append(index)
     return list(several.values())
 
 
-def _join(numbers: list[Number], rows: list[int]) -> None:
-    """Makes the rows of one picture its numbers, in place: parts, others' boxes, and what cannot be."""
-    _reject_repeated(numbers, rows)
-    distinct = [index for index in rows if not _is(numbers[index], "duplicate")]
-    repeated = [index for index in rows if _is(numbers[index], "duplicate")]
+def _join(entries: Entries, rows: list[int]) -> None:
+    """Makes the rows of one picture its numbers: special entries with parts, others' boxes, and what cannot be."""
+    numbers = {}
+    for index in rows:
+        usual = (str(entries.names[index]), entries.texts[index], _box_only(entries.box(index)))
+        numbers[index] = entries.special.get(index) or Number(*usual)
+    _reject_repeated(numbers)
+    distinct = [index for index in rows if not _is_duplicate(numbers[index])]
+    repeated = [index for index in rows if _is_duplicate(numbers[index])]
     boxed = [(index, box) for index in distinct if (box := numbers[index].box)]
     for part, index in enumerate([*distinct, *repeated], 1):
         others = tuple(box for other, box in boxed if other != index)
         only = len(distinct) == 1 and part == 1
         fault = numbers[index].fault
-        numbers[index] = numbers[index]._replace(part=0 if only else part, others=() if fault else others)
+        entries.special[index] = numbers[index]._replace(part=0 if only else part, others=() if fault else others)
 
 
-def _is(number: Number, reason: str) -> bool:
-    return number.fault is not None and number.fault[0] == reason
+def _is_duplicate(number: Number) -> bool:
+    return number.fault is not None and number.fault[0] == "duplicate"
 
 
-def _reject_repeated(numbers: list[Number], rows: list[int]) -> None:
+def _reject_repeated(numbers: dict[int, Number]) -> None:
     """Rejects the rows of one picture that say the same again, or contradict each other."""
     texts: dict[BoundingBox | None, set[str]] = {}
-    good = [index for index in rows if numbers[index].fault is None]
-    for index in good:
-        texts.setdefault(numbers[index].box, set()).add(numbers[index].text)
+    good = {index: number for index, number in numbers.items() if number.fault is None}
+    for number in good.values():
+        texts.setdefault(number.box, set()).add(number.text)
     seen: set[BoundingBox | None] = set()
-    for index in good:
-        number = numbers[index]
+    for index, number in good.items():
         found = texts[number.box]
         if len(found) > 1:
             where = "in the same box" if number.box else "and no box"

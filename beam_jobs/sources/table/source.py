@@ -70,8 +70,7 @@ class TableSource(Source):
         Raises:
           UserError: The table cannot be read, or has changed.
         """
-        numbers = _load_same(subset, options).entries(subset.name)
-        return (numbers[index].annotate(subset.name, index) for index in range(start, min(stop, len(numbers))))
+        return _load_same(subset, options).entries(subset.name).annotate(subset.name, start, stop)
 
     def read_picture(self, subset: Subset, name: str) -> bytes:
         """Returns the bytes of a picture: of a file, of an address, or of a row of a Parquet file.
