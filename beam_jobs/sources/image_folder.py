@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation, RejectedError
@@ -71,7 +71,7 @@ class ImageFolderSource(Source):
         file that is no picture, one pattern: `numbers/**/*.xml`.
         """
         read = {subset.path for subset in subsets}
-        found = {f"{path}/**/{kind}" for path in read for kind in _list(path)[1]}
+        found = {f"{path}/**/{kind}" for path in read for kind in _list(path).others}
         if str(given.place) in read:
             return tuple(sorted(found))
         for entry in given.place.entries():
@@ -90,12 +90,13 @@ class ImageFolderSource(Source):
         Raises:
           UserError: The folder's pictures are not those that were counted.
         """
-        names = _list(subset.path)[0]
-        if _digest(names) != subset.annotations_sha256:
+        listing = _list(subset.path)
+        if listing.sha256 != subset.annotations_sha256:
             forget()
-            names = _list(subset.path)[0]
-            if _digest(names) != subset.annotations_sha256:
-                raise UserError(f"The pictures in {subset.path} changed while the job ran.", f"{len(names)} pictures")
+            listing = _list(subset.path)
+        names = listing.pictures
+        if listing.sha256 != subset.annotations_sha256:
+            raise UserError(f"The pictures in {subset.path} changed while the job ran.", f"{len(names)} pictures")
         pattern = _compile(options.pattern)
         for index in range(start, min(stop, len(names))):
             yield _annotate(subset.name, names[index], index, pattern)
@@ -146,14 +147,28 @@ def _wanted(given: Input, folders: dict[str, Place]) -> dict[str, Place]:
     return {name: place for name, place in folders.items() if not names or name in names}
 
 
+class _Listing(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+      pictures: Relative paths of the pictures, sorted.
+      others: Endings of the other files as patterns, sorted.
+      sha256: SHA-256 of the pictures' paths, which are all that there is of annotations; hexadecimal.
+    """
+
+    pictures: list[str]
+    others: list[str]
+    sha256: str
+
+
 def forget() -> None:
     """Forgets the listings of folders, which may have changed."""
     _list.cache_clear()
 
 
 @lru_cache(maxsize=_KEPT_LISTINGS)
-def _list(path: str) -> tuple[list[str], list[str]]:
-    """Returns the paths of a folder's pictures, and the kinds of its other files: both relative and sorted."""
+def _list(path: str) -> _Listing:
+    """Returns what a folder and its folders hold."""
     pictures: list[str] = []
     kinds: set[str] = set()
     for name in Place(path).walk():
@@ -161,7 +176,8 @@ def _list(path: str) -> tuple[list[str], list[str]]:
             pictures.append(name)
         elif (last := name.rpartition("/")[2]).lower() not in _OF_SYSTEMS:
             kinds.add(_kind(last))
-    return pictures, sorted(kinds)
+    digest = hashlib.sha256("\0".join(pictures).encode("utf-8", "surrogateescape"))
+    return _Listing(pictures, sorted(kinds), digest.hexdigest())
 
 
 def _is_picture(name: str) -> bool:
@@ -174,13 +190,8 @@ def _kind(name: str) -> str:
 
 
 def _describe(name: str, path: str) -> Subset:
-    pictures = _list(path)[0]
-    return Subset(name, path, len(pictures), _digest(pictures), path)
-
-
-def _digest(names: list[str]) -> str:
-    """Returns the SHA-256 of pictures' paths, which are all that there is of annotations."""
-    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+    listing = _list(path)
+    return Subset(name, path, len(listing.pictures), listing.sha256, path)
 
 
 def _compile(pattern: str | None) -> "re.Pattern[str] | None":

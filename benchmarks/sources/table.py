@@ -32,9 +32,9 @@ def _write(folder: Path, entries: int) -> None:
     import pyarrow.parquet as pq
 
     rows = list(_rows(entries))
-    for name, quoting in (("plain.csv", csv.QUOTE_NONE), ("quoted.csv", csv.QUOTE_ALL)):
+    for name, dialect in (("plain.csv", csv.excel), ("quoted.csv", csv.unix_dialect)):
         with (folder / name).open("w", newline="") as stream:
-            csv.writer(stream, quoting=quoting).writerows([_COLUMNS, *rows])
+            csv.writer(stream, dialect).writerows([_COLUMNS, *rows])
     with (folder / "table.jsonl").open("w") as stream:
         stream.writelines(json.dumps(dict(zip(_COLUMNS, row, strict=True))) + "\n" for row in rows)
     columns = dict(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))

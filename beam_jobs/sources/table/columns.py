@@ -10,7 +10,7 @@ from tfrecords.errors import UserError, printable
 PICTURE_COLUMNS = ("file_name", "filename", "image", "path", "image_path", "url")
 TEXT_COLUMNS = ("text", "label", "number", "plate_text")
 SPLIT_COLUMNS = ("split", "subset", "set")
-_BOXES = {
+_BOXES: dict[tuple[str, ...], str] = {
     ("left", "top", "width", "height"): "ltwh",
     ("x", "y", "w", "h"): "ltwh",
     ("x", "y", "width", "height"): "ltwh",

@@ -111,14 +111,15 @@ def _parse(table: str, text: str, choose: Choose) -> Rows:
     if (values := _parse_usual(reader(), len(names), pick)) is not None:
         return Rows(columns, values, range(2, len(values[0]) + 2))
     blank = ("",) * len(columns.read)
-    picked, numbers = [], []
+    picked: list[tuple[Any, ...]] = []
+    numbers: list[int] = []
     faults: dict[int, Fault] = {}
     for number, cells in parsed:
         if cells is None:
             faults[len(picked)] = ("damaged", "text between a closing quote and the next separator.", f"line {number}")
         elif len(cells) != len(names):
             faults[len(picked)] = _ragged(len(cells), len(names))
-        picked.append(blank if len(picked) in faults else pick(cells))
+        picked.append(pick(cells) if cells is not None and len(picked) not in faults else blank)
         numbers.append(number)
     return Rows(columns, list(zip(*picked, strict=True)) or [()] * len(columns.read), numbers, "line", faults)
 
