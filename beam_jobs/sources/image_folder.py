@@ -181,7 +181,8 @@ def _list(path: str) -> _Listing:
 
 
 def _is_picture(name: str) -> bool:
-    return f".{name.rpartition('.')[2].lower()}" in PICTURE_SUFFIXES
+    suffix = name[name.rfind(".") :]
+    return suffix in PICTURE_SUFFIXES or suffix.lower() in PICTURE_SUFFIXES
 
 
 def _kind(name: str) -> str:
@@ -235,13 +236,10 @@ class _NoTextError(Exception):
 def _text(name: str, pattern: "re.Pattern[str] | None") -> str:
     """Returns the number in a picture's path."""
     if pattern is None:
-        folders = name.split("/")[:-1]
-        if len(folders) != 1:
-            where = (
-                "in a folder that is named for its number" if not folders else "directly in the folder of its number"
-            )
+        if (depth := name.count("/")) != 1:
+            where = "directly in the folder of its number" if depth else "in a folder that is named for its number"
             raise _NoTextError("no_match", f"a picture must be {where}, or --pattern find the number in its path.")
-        text = folders[0].strip()
+        text = name.partition("/")[0].strip()
     else:
         found = pattern.search(name)
         group = found["text" if "text" in pattern.groupindex else 1] if found else None

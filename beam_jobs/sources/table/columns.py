@@ -21,7 +21,9 @@ _BOXES: dict[tuple[str, ...], str] = {
 """Names of the four columns of a box, and what their numbers mean."""
 _LIST = "bbox"
 """Name of one column that holds a box's four numbers. It says nothing of their meaning."""
-_MOST_SHOWN = 20
+_MOST_NAMES = 20
+MOST_SHOWN = 80
+"""Characters of a value in a message."""
 
 Fault = tuple[str, str, Any]
 """Reason, rule and received value of a rejected row."""
@@ -171,13 +173,18 @@ class Chooser:
         meaning = self.options.box_format or meaning
         if meaning is None:
             # A wrong guess would cut other crops without a word.
-            shown = _listed([names[index] for index in boxes])
+            given = _listed([names[index] for index in boxes])
             rule = f"{self.table}: --box-format must say what the numbers of a box mean: {' or '.join(BOX_FORMATS)}."
-            raise UserError(rule, shown)
+            raise UserError(rule, given)
         return replace(columns, boxes=boxes, box_format=meaning)
+
+
+def shown(value: Any) -> str:
+    """Returns a value for a message: as Python writes it, and not all of a long one."""
+    return repr(value)[:MOST_SHOWN]
 
 
 def _listed(names: Sequence[str]) -> str:
     """Returns columns' names, the first ones of many."""
-    shown = ", ".join(printable(name) or "''" for name in names[:_MOST_SHOWN])
-    return f"{shown} and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else shown
+    first = ", ".join(printable(name) or "''" for name in names[:_MOST_NAMES])
+    return f"{first} and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else first

@@ -4,11 +4,9 @@ A row is a number in a picture. Several rows of one picture are its numbers, and
 same text again is a duplicate, and another text means that none of them can be believed.
 """
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -16,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.annotation import NO_ANNOTATION, Annotation, RejectedError
-from beam_jobs.sources.table.columns import Fault, Rows
+from beam_jobs.sources.table.boxes import MAKE_BOX, make_boxes
+from beam_jobs.sources.table.columns import MOST_SHOWN, Fault, Rows, shown
 from beam_jobs.sources.table.delimited import is_text
 from tfrecords.errors import printable
 from tfrecords.images.crop import BoundingBox
@@ -29,10 +28,6 @@ _UNUSUAL = ("\\", ":", "//", "/.", "\n.", "\n/", "\n ", " \n", "\n\n")
 """What one of many names, with a line break around each, may have that needs a second look."""
 _ADDRESS = re.compile(r"(\w+)://[^/]")
 _DRIVE = re.compile(r"[A-Za-z]:/")
-_MAKE_BOX = partial(tuple.__new__, BoundingBox)
-"""`BoundingBox(*edges)` without its layer of Python, which takes three times as long."""
-_BETWEEN_NUMBERS = re.compile(r"[\s,;]+")
-_MOST_SHOWN = 80
 _UNNAMED: Fault = (NO_ANNOTATION, "no row names the picture.", None)
 
 
@@ -98,7 +93,7 @@ class Entries:
         boxes: Iterable[Any] = repeat(None)
         if self.boxes is not None:
             part = self.boxes[start:stop]
-            boxes = part if isinstance(part, list) else map(_MAKE_BOX, part.tolist())
+            boxes = part if isinstance(part, list) else map(MAKE_BOX, part.tolist())
         # Rows and boxes are as many; repeat is endless.
         for index, (name, text, box) in enumerate(zip(names, texts, boxes, strict=False), start):
             if index in special:
@@ -116,7 +111,7 @@ def make_entries(rows: Rows) -> Entries:
     plain = _are_plain(pictures)
     names = pictures if plain else [clean_name(value) for value in pictures]
     texts, irregular = _strip(given)
-    placed = _boxes(boxes, rows.columns.box_format)
+    placed = make_boxes(boxes, rows.columns.box_format)
     if not plain:
         irregular.update(index for index, name in enumerate(names) if name.__class__ is not str)
     if isinstance(placed, list):
@@ -162,33 +157,28 @@ def _are_plain(names: Sequence[Any]) -> bool:
     return not any(unusual in joined for unusual in _UNUSUAL)
 
 
-def _shown(value: Any) -> str:
-    """Returns a value for a message: as Python writes it, and not all of a long one."""
-    return repr(value)[:_MOST_SHOWN]
-
-
 def clean_name(value: Any) -> "str | Fault":
     """Returns the name of the picture that a cell names: a relative path with `/`, or an address; or what is wrong."""
     if value.__class__ is not str:
         if value is None:
             return "no_picture", "a row must name its picture.", None
-        return "bad_path", "the path of a picture must be text.", _shown(value)
+        return "bad_path", "the path of a picture must be text.", shown(value)
     name: str = value.strip()
     if _PLAIN.fullmatch(name):
         return name
     if not name:
-        return "no_picture", "a row must name its picture.", _shown(value)
+        return "no_picture", "a row must name its picture.", shown(value)
     if not is_text(name):
-        return "not_utf8", "the path of a picture must be UTF-8.", _shown(name)
+        return "not_utf8", "the path of a picture must be UTF-8.", shown(name)
     if any(character < " " or character == "\x7f" for character in name):
-        return "bad_path", "the path of a picture must have no control characters.", _shown(name)
+        return "bad_path", "the path of a picture must have no control characters.", shown(name)
     if "://" in name:
         return _clean_address(name)
     name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if name.startswith("/") or _DRIVE.match(name) or ".." in parts or not parts:
         rule = "the path of a picture must be relative to the table's folder or --media-root, and stay inside."
-        return "bad_path", rule, _shown(value)
+        return "bad_path", rule, shown(value)
     return "/".join(parts)
 
 
@@ -196,7 +186,7 @@ def _clean_address(name: str) -> "str | Fault":
     """Returns an address as it is; or what is wrong with it."""
     found = _ADDRESS.match(name)
     if not found or found[1].lower() not in SCHEMES or "::" in name:
-        return "bad_path", f"the address of a picture must be one of {', '.join(SCHEMES)}.", _shown(name)
+        return "bad_path", f"the address of a picture must be one of {', '.join(SCHEMES)}.", shown(name)
     return name
 
 
@@ -205,12 +195,12 @@ def _checked(name: "str | Fault", text: Any, box: "BoundingBox | Fault | None") 
     if isinstance(name, tuple):
         return Number("", fault=name)
     if text is None or (isinstance(text, str) and not text.strip()):
-        return Number(name, box=_box_only(box), fault=("no_text", "a row must hold a number.", _shown(text)))
+        return Number(name, box=_box_only(box), fault=("no_text", "a row must hold a number.", shown(text)))
     if not isinstance(text, str):
-        fault = ("bad_text", "the number of a row must be text, or a number.", _shown(text))
+        fault = ("bad_text", "the number of a row must be text, or a number.", shown(text))
         return Number(name, box=_box_only(box), fault=fault)
     if not is_text(text):
-        return Number(name, box=_box_only(box), fault=("not_utf8", "the number of a row must be UTF-8.", _shown(text)))
+        return Number(name, box=_box_only(box), fault=("not_utf8", "the number of a row must be UTF-8.", shown(text)))
     if box is not None and not isinstance(box, BoundingBox):
         return Number(name, fault=box)
     return Number(name, text.strip(), box)
@@ -218,58 +208,6 @@ def _checked(name: "str | Fault", text: Any, box: "BoundingBox | Fault | None") 
 
 def _box_only(box: "BoundingBox | Fault | None") -> BoundingBox | None:
     return box if isinstance(box, BoundingBox) else None
-
-
-def _boxes(
-    columns: Sequence[Sequence[Any]], box_format: str | None
-) -> "NDArray[np.float64] | list[BoundingBox | Fault | None] | None":
-    """Returns the box of each row: None if there are none, an array if all are good, else a list with what is wrong."""
-    if not columns:
-        return None
-    if len(columns) == 1:
-        return [make_box(_numbers_of(cell), box_format) for cell in columns[0]]
-    usual = _usual_boxes(columns, box_format)
-    return [make_box(cells, box_format) for cells in zip(*columns, strict=True)] if usual is None else usual
-
-
-def _usual_boxes(columns: Sequence[Sequence[Any]], box_format: str | None) -> "NDArray[np.float64] | None":
-    """Returns the boxes of rows that all have a good one, column by column; None if a row has not."""
-    try:
-        xmin, ymin, third, fourth = (np.fromiter(map(float, column), np.float64, len(column)) for column in columns)
-    except (TypeError, ValueError):
-        return None
-    xmax, ymax = (xmin + third, ymin + fourth) if box_format == "ltwh" else (third, fourth)
-    edges = np.stack((ymin, xmin, ymax, xmax), 1)
-    good = np.isfinite(edges).all(1) & (xmin < xmax) & (ymin < ymax) & ((edges < 0) | (edges > 1)).any(1)
-    return edges if good.all() else None
-
-
-def _numbers_of(cell: Any) -> Sequence[Any]:
-    """Returns the numbers that one cell holds: a list, or text as `[1, 2, 3, 4]` or `1 2 3 4`."""
-    if isinstance(cell, str):
-        inner = cell.strip().strip("[](){} \t")
-        return _BETWEEN_NUMBERS.split(inner) if inner else ()
-    return () if cell is None else cell if isinstance(cell, list) else (cell,)
-
-
-def make_box(cells: Sequence[Any], box_format: str | None) -> "BoundingBox | Fault | None":
-    """Returns the box of four cells, what is wrong with it, or None if all of them are empty."""
-    try:
-        first, second, third, fourth = map(float, cells)
-    except (TypeError, ValueError):
-        if all(cell is None or (isinstance(cell, str) and not cell.strip()) for cell in cells):
-            return None
-        return "bad_box", "a box must be four numbers.", _shown(list(cells))
-    xmin, ymin = first, second
-    xmax, ymax = (first + third, second + fourth) if box_format == "ltwh" else (third, fourth)
-    if not math.isfinite(xmin + ymin + xmax + ymax):
-        return "bad_box", "a box must be four finite numbers.", _shown(list(cells))
-    if not (xmin < xmax and ymin < ymax):
-        rule = f"a box ({box_format}) must have a width and a height above 0."
-        return "empty_box", rule, _shown(list(cells))
-    if min(xmin, ymin) >= 0 and max(xmax, ymax) <= 1:
-        return "relative_box", "a box must be in pixels, not in fractions of the picture.", _shown(list(cells))
-    return BoundingBox(ymin, xmin, ymax, xmax)
 
 
 def _repeated(names: "Sequence[str | Fault]", special: dict[int, Number]) -> list[list[int]]:
@@ -317,11 +255,11 @@ def _reject_repeated(numbers: dict[int, Number]) -> None:
         if len(found) > 1:
             where = "in the same box" if number.box else "and no box"
             rule = f"the picture has several numbers {where}."
-            fault: Fault = ("conflicting", rule, ", ".join(map(repr, sorted(found)))[:_MOST_SHOWN])
+            fault: Fault = ("conflicting", rule, ", ".join(map(repr, sorted(found)))[:MOST_SHOWN])
         elif number.box is None and len(texts) > 1:
-            fault = ("conflicting", "a number without a box is in a picture with boxes.", _shown(number.text))
+            fault = ("conflicting", "a number without a box is in a picture with boxes.", shown(number.text))
         elif number.box in seen:
-            fault = ("duplicate", "the picture has this number already.", _shown(number.text))
+            fault = ("duplicate", "the picture has this number already.", shown(number.text))
         else:
             seen.add(number.box)
             continue
