@@ -324,7 +324,7 @@ def test_checkpoints(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "tiny", tiny.build)
     model = tiny.build((54, 54, 3))
-    monkeypatch.setitem(MODELS, "tiny", lambda _: model)
+    monkeypatch.setitem(MODELS, "tiny", lambda *_: model)
     path = tmp_path / WEIGHTS
     save_weights(model, path)
     run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, {})  # type: ignore[arg-type]

@@ -134,7 +134,7 @@ def test_a_format_answers_as_the_model_does_in_another_process(
 def saved(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SavedModel for images as they are in the records."""
     folder = tmp_path_factory.mktemp("saved") / "reader"
-    write_saved_model(load_model(run), CropSpec(growth=0.0, crop_size=54, record_size=54), folder)
+    write_saved_model(load_model(run), CropSpec(growth=0.0, crop_size=54, record_size=54), run.labels, folder)
     return folder
 
 
@@ -356,7 +356,7 @@ def test_an_export_that_tensorflow_cannot_write_is_one_line(
 
 OTHERWISE = {
     "decode_picture": lambda data: tf.io.decode_image(data, channels=3, expand_animations=False),  # the fast DCT
-    "resize": lambda picture, size: tf.round(tf.image.resize(picture, (size, size), "area")),
+    "resize": lambda picture, size: tf.round(tf.image.resize(picture, size, "area")),
 }
 
 

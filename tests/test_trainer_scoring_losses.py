@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 
 from tfrecords.record.schema import PAD, pad_digits
-from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
+from trainer.scoring.losses import number_loss
 
 
 def _logits(batch: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(batch)
-    length = generator.normal(0, scale, (batch, LENGTH_CLASSES)).astype(np.float32)
-    return length, generator.normal(0, scale, (batch, 5, DIGIT_CLASSES)).astype(np.float32)
+    length = generator.normal(0, scale, (batch, 7)).astype(np.float32)
+    return length, generator.normal(0, scale, (batch, 5, 10)).astype(np.float32)
 
 
 def _log_probabilities(logits: np.ndarray) -> np.ndarray:
