@@ -78,7 +78,7 @@ setup(
     package_data={
         "trainer.pretrained": ["README.md", "config.json", "best.weights.h5"],
         "trainer.report": ["*.html"],
-        "tfrecords": ["py.typed", "manifest.schema.json"],
+        "tfrecords": ["py.typed", "manifest.schema.json", "manifest.schema-1.json"],
         "beam_jobs": ["py.typed"],
         "trainer": ["py.typed"],
         "streetdigits": ["py.typed"],

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from tfrecords.files.shards import ShardName
     from tfrecords.images.crop import BoundingBox, CropSpec
     from tfrecords.record.codec import decode, encode
-    from tfrecords.record.schema import MAX_LENGTH, PAD, SCHEMA_VERSION, DigitExample
+    from tfrecords.record.labels import Labels
+    from tfrecords.record.schema import SCHEMA_VERSION, DigitExample
 
 __all__ = [
-    "MAX_LENGTH",
-    "PAD",
     "SCHEMA_VERSION",
     "Batches",
     "BoundingBox",
     "CropSpec",
     "DigitExample",
     "Examples",
+    "Labels",
     "Manifest",
     "RecordFile",
     "ShardName",
@@ -50,7 +50,8 @@ _MODULES = {
     "files.shards": ["ShardName"],
     "images.crop": ["BoundingBox", "CropSpec"],
     "record.codec": ["decode", "encode"],
-    "record.schema": ["MAX_LENGTH", "PAD", "SCHEMA_VERSION", "DigitExample"],
+    "record.labels": ["Labels"],
+    "record.schema": ["SCHEMA_VERSION", "DigitExample"],
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("jitter_offset", _INTEGERS),
         ("source_size", _INTEGERS),
         ("boxes", pa.list_(pa.list_(pa.float32()))),
+        ("has_digit_boxes", pa.bool_()),
     ],
     metadata={"huggingface": json.dumps(_HUGGING_FACE)},
 )

@@ -8,15 +8,15 @@ import shlex
 import sys
 import time
 from dataclasses import MISSING, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
+from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
 from beam_jobs.sources import SOURCES, load_source
-from beam_jobs.sources.base import Input, SourceOptions, Subset
+from beam_jobs.sources.base import Input, Subset
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -52,13 +52,19 @@ _DATA = "data"
 class PrepareJob:
     """What one call reads and writes; nothing of it is saved. The help line of each setting describes it."""
 
-    source: str = setting(MISSING, "format of the input", choices=tuple(SOURCES), group=_DATA)
-    input: Path = setting(MISSING, "folder of the source", group=_DATA)  # noqa: RUF009  (it makes a field)
+    source: str = setting(
+        MISSING, "format of the input; `python -m beam_jobs sources` explains each", choices=tuple(SOURCES), group=_DATA
+    )
+    input: str = setting(MISSING, "file or folder of the source, local or at an address, as s3://", group=_DATA)
     output: str = setting(MISSING, "dataset directory to create, on any file system that Beam knows", group=_DATA)
+    media_root: str | None = setting(
+        None, "folder of the pictures that the annotations name, where they are not next to them", group=_DATA
+    )
     subsets: str | None = setting(
         None,
-        "subsets to read, comma-separated, as train,extra; by default all that exist of train, val, valid, validation, "
-        "dev, test and extra. test is the split test, the four after train are the split validation, others are train",
+        "subsets to read, comma-separated, as train,extra; by default all that are known by their names, as train, "
+        "val, valid, validation, dev, test and extra. test is the split test, the four after train are the split "
+        "validation, others are train",
         group=_DATA,
     )
     overwrite: bool = setting(False, "replace an existing dataset in the output", group=_DATA)
@@ -93,7 +99,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         options = parse_beam_options(beam_options)
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
     with ending_at_once("the same command resumes") if is_of_this_process(options) else contextlib.nullcontext():
-        subsets = _find_subsets(job)
+        subsets = _find_subsets(job, config)
         plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
         if plan.config != config and "validation_fraction" in vars(args):
             _warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
@@ -121,17 +127,20 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
     if not complete:
         _warn_of_splits(plan, manifest)
     seconds = time.monotonic() - start
+    if plan.survey.largest_digest is not None:
+        print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
     done = "were already prepared" if complete else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(plan.output)}")
 
 
-def _find_subsets(job: PrepareJob) -> tuple[Subset, ...]:
+def _find_subsets(job: PrepareJob, config: PrepareConfig) -> tuple[Subset, ...]:
     """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
     source = load_source(job.source)
-    given, options = Input(Place(job.input), job.subset_names), SourceOptions()
-    subsets = source.find_subsets(given, options)
-    unread = () if job.subset_names else source.unread(given, subsets, options)
+    media_root = Place(job.media_root) if job.media_root is not None else None
+    given = Input(Place(job.input), job.subset_names, media_root)
+    subsets = source.find_subsets(given, config.options)
+    unread = () if job.subset_names else source.unread(given, subsets, config.options)
     if unread:
         names = ", ".join(unread)
         _warn(f"not read, although annotations are there: {names} (--subsets chooses, or give one as --input)")
@@ -177,15 +186,18 @@ def _print_metrics(counters: dict[str, int], distributions: dict[str, Any]) -> N
 
 
 def _print_dataset(plan: Plan) -> Manifest:
-    """Prints the splits of the dataset and the number of rejected pictures; returns the manifest.
+    """Prints the splits of the dataset and the numbers of pictures that are in none; returns the manifest.
 
     Raises:
       UserError: Too many pictures were rejected, so there is no dataset.
     """
+    from beam_jobs.prepare.publish_dataset import count_faults
+
     failed = not filesystem.exists(plan.path(MANIFEST))
     manifest = Manifest.parse(filesystem.read_bytes(plan.path(REJECTED_MANIFEST if failed else MANIFEST)), plan.output)
-    dead = sum(manifest.dead_letters.values())
-    reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.dead_letters.items())
+    dead, unlabelled = count_faults(manifest), manifest.dead_letters.get(NO_ANNOTATION, 0)
+    counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason != NO_ANNOTATION)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     letters = plan.path(DEAD_LETTERS)
     if failed:
         raise UserError(
@@ -201,6 +213,8 @@ def _print_dataset(plan: Plan) -> Manifest:
         )
     if dead:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
+    if unlabelled:
+        print(f"{'no label':<11}{unlabelled:>9,} pictures without an annotation: see {letters}")
     return manifest
 
 

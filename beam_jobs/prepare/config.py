@@ -6,16 +6,27 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from beam_jobs.prepare.assign import Fractions
-from beam_jobs.sources.base import DIGIT_ORDERS
+from beam_jobs.sources import load_source
+from beam_jobs.sources.base import DIGIT_ORDERS, SourceOptions
 from tfrecords.dataset.manifest import SPLITS, ImageInfo
 from tfrecords.errors import UserError
-from tfrecords.flags import from_flags, setting
-from tfrecords.images.crop import CropSpec
+from tfrecords.flags import from_flags, setting, settings_of
+from tfrecords.images.crop import CropSpec, Shape
 from tfrecords.record.codec import ENCODINGS
+from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels
 
 _DATA, _SPLITS, _PICTURES = "data", "splits and shards", "pictures"
-_UNSET = {"split": None, "backgrounds": 0.0}
+_UNSET: dict[str, Any] = {
+    "split": None,
+    "backgrounds": 0.0,
+    "options": {},
+    "limit": None,
+    "orientation": "upright",
+    "on_leak": "warn",
+}
 """Values that add nothing, of settings that the first version did not have."""
+ORIENTATIONS, ON_LEAK = ("upright", "stored"), ("warn", "fail", "drop")
+_ANY_LENGTH = "by default 5 for svhn, 1 for mnist and optdigits, for other sources that of the longest number found"
 
 
 @dataclass(frozen=True)
@@ -27,11 +38,23 @@ class PrepareConfig:
     Attributes:
       source: Name of the input's format, one of `beam_jobs.sources.SOURCES`.
       crop: How pictures are cut.
+      options: How the source's labels are read.
     """
 
     source: str = "svhn"
     name: str = setting("svhn", "name of the dataset, first part of its shards' names", group=_DATA)
+    max_length: int | None = setting(
+        None, f"largest number of characters in a number, 1..32; {_ANY_LENGTH}", group=_DATA
+    )
+    alphabet: str = setting(DIGITS, "characters of numbers; a number with others is rejected", group=_DATA)
     crop: CropSpec = field(default_factory=CropSpec)
+    channels: int = setting(3, "channels of the images: 3 for colours, 1 for grey", group=_PICTURES)
+    orientation: str = setting(
+        "upright",
+        "pictures as viewers show them, turned as their EXIF data say, or as they are stored",
+        choices=ORIENTATIONS,
+        group=_PICTURES,
+    )
     whole_crops: bool = setting(
         False,
         "with --jitters 0: store the complete crop of evaluation pictures too, for trainer evaluate --crops 10",
@@ -67,6 +90,16 @@ class PrepareConfig:
     max_dead_fraction: float = setting(
         0.01, "largest share of rejected pictures, 0..1; the job fails if there are more", group=_PICTURES
     )
+    limit: int | None = setting(
+        None, "number of pictures to take, a random sample; a larger limit takes the same ones and more", group=_DATA
+    )
+    on_leak: str = setting(
+        "warn",
+        "action where splits share pictures, byte for byte: warn, fail, or drop them from the split that trains",
+        choices=ON_LEAK,
+        group=_SPLITS,
+    )
+    options: SourceOptions = field(default_factory=SourceOptions)
 
     def __post_init__(self) -> None:
         """Checks every setting.
@@ -87,6 +120,13 @@ class PrepareConfig:
         check(drawn < 1 or (drawn == 1 and 1 in (self.validation_fraction, self.test_fraction)), rule, drawn)
         check(self.split in (None, *SPLITS), f"split must be one of {', '.join(SPLITS)}.", self.split)
         check(not (self.split and self.test_fraction), "split leaves no test_fraction to draw.", self.test_fraction)
+        if self.max_length is not None:
+            Labels(self.max_length)
+        Labels(alphabet=self.alphabet)
+        check(self.channels in (1, 3), "channels must be 1 or 3.", self.channels)
+        check(self.orientation in ORIENTATIONS, f"orientation must be one of {ORIENTATIONS}.", self.orientation)
+        check(self.on_leak in ON_LEAK, f"on_leak must be one of {ON_LEAK}.", self.on_leak)
+        check(self.limit is None or self.limit >= 1, "limit must be at least 1.", self.limit)
         check(self.encoding in ENCODINGS, f"encoding must be one of {ENCODINGS}.", self.encoding)
         check(self.digit_order in DIGIT_ORDERS, f"digit_order must be one of {DIGIT_ORDERS}.", self.digit_order)
         check(self.examples_per_shard >= 1, "examples_per_shard must be at least 1.", self.examples_per_shard)
@@ -98,33 +138,50 @@ class PrepareConfig:
         """Shares that are drawn from the training pictures."""
         return Fractions(self.validation_fraction, self.test_fraction, self.split)
 
+    @property
+    def labels(self) -> Labels:
+        """What the numbers may be; before a plan is made, the longest length may be open."""
+        return Labels(self.max_length or MOST_LENGTH, self.alphabet)
+
     def jitters(self, split: str) -> int:
         """Returns the number of random windows per picture of a split; 0 if it gets one fixed window."""
         return self.crop.jitters if split == "train" else 0
 
-    def image_size(self, split: str) -> int:
+    def image_shape(self, split: str) -> Shape:
         """Returns the height and width of a split's images, pixels."""
         is_whole_crop = self.whole_crops or (split == "train" and not self.crop.jitters)
-        return self.crop.crop_size if is_whole_crop else self.crop.record_size
+        return self.crop.crop_shape if is_whole_crop else self.crop.record_shape
 
     def image_info(self, splits: list[str]) -> ImageInfo:
         """Returns the shape and encoding of the images of a dataset with these splits."""
-        sizes = {self.image_size(split) for split in splits}
-        size = sizes.pop() if len(sizes) == 1 else None
-        return ImageInfo((size, size, 3), self.encoding)
+        shapes = {self.image_shape(split) for split in splits}
+        height, width = shapes.pop() if len(shapes) == 1 else (None, None)
+        return ImageInfo((height, width, self.channels), self.encoding)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings as the manifest holds them."""
         # Without settings that are not set: manifests of before they existed are those of the same dataset.
-        return {name: value for name, value in asdict(self).items() if (name, value) not in _UNSET.items()}
+        values = asdict(self)
+        values["options"] = {name: value for name, value in values["options"].items() if value is not None}
+        return {name: value for name, value in values.items() if name not in _UNSET or value != _UNSET[name]}
 
 
 def config_from_flags(values: Mapping[str, Any]) -> PrepareConfig:
-    """Returns the configuration of the flags that were given; --test-fraction 1 leaves no default for validation.
+    """Returns the configuration of the flags that were given, with the defaults of the source.
+
+    --test-fraction 1 leaves no default for validation.
 
     Raises:
-      UserError: A setting is not allowed.
+      UserError: A setting is not allowed, or belongs to other sources.
     """
+    name = values.get("source", "svhn")
+    source = load_source(name)
     drawn = {"validation_fraction": 0.0} if values.get("test_fraction") == 1 else {}
-    config: PrepareConfig = from_flags(PrepareConfig, {**drawn, **values})
+    of_source = {"name": name.replace("-", "_"), **source.defaults}
+    config: PrepareConfig = from_flags(PrepareConfig, {**of_source, **drawn, **values})
+    unused = [each for each in settings_of(SourceOptions) if each in values and each not in source.options]
+    if unused:
+        flags = ", ".join(f"--{each.replace('_', '-')}" for each in source.options) or "none"
+        rule = f"--source {name} heeds {flags} of the flags for labels."
+        raise UserError(rule, ", ".join(f"--{each.replace('_', '-')}" for each in unused))
     return config

@@ -12,10 +12,10 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.load_picture import PictureRow, load
 from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
-from tfrecords.images.crop import BoundingBox, Offset, boxes_in_windows, crop_box, window
+from tfrecords.images.channels import to_channels
+from tfrecords.images.crop import BoundingBox, Offset, Shape, boxes_in_windows, crop_box, window
 from tfrecords.images.decode import cut
 from tfrecords.record.codec import encode_in_parts
-from tfrecords.record.labels import Labels
 from tfrecords.record.schema import DigitExample
 
 
@@ -83,7 +83,7 @@ def picture_examples(
 
     Args:
       row: Row of the picture.
-      picture: Pixels, (height, width, 3) uint8; None if the picture was rejected before, which yields nothing.
+      picture: Pixels, (height, width, 3 or 1) uint8; None if the picture was rejected before, which yields nothing.
       config: How the dataset is made.
 
     Raises:
@@ -94,15 +94,14 @@ def picture_examples(
         return
     key, (height, width, _) = annotation.key, picture.shape
     try:
-        box = row.crop_box = crop_box(annotation.boxes, config.crop.growth, height, width)
+        box = row.crop_box = crop_box(annotation.placed, config.crop.growth, height, width)
     except UserError as error:
         raise RejectedError("crop", "box_outside", f"{key}: {error}") from error
-    sizes = config.crop.crop_size, config.image_size(row.split)
-    yield from _cut(picture, box, annotation.text, annotation.boxes, _windows(f"{key}#", row.split, config), sizes)
-    if config.backgrounds and has_background(key, config.seed, config.backgrounds):
-        beside = background_box(key, config.seed, annotation.boxes, height, width)
+    yield from _cut(picture, box, annotation.text, annotation.boxes, _windows(f"{key}#", row.split, config), config)
+    if config.backgrounds and annotation.placed and has_background(key, config.seed, config.backgrounds):
+        beside = background_box(key, config.seed, (*annotation.placed, *annotation.others), height, width)
         if beside:
-            yield from _cut(picture, beside, "", (), _windows(f"{key}#background", row.split, config), sizes)
+            yield from _cut(picture, beside, "", (), _windows(f"{key}#background", row.split, config), config)
 
 
 def _cut(
@@ -110,31 +109,33 @@ def _cut(
     box: BoundingBox,
     text: str,
     boxes: tuple[BoundingBox, ...],
-    windows: list[tuple[str, Offset]],
-    sizes: tuple[int, int],
+    windows: list[tuple[str, Offset, Shape]],
+    config: PrepareConfig,
 ) -> Iterator[DigitExample]:
-    """Yields an example per window of the crop at `box`; `sizes` are those of the resized crop and of a window."""
-    crop_size, size = sizes
-    crop = cut(picture, box, crop_size)
-    placed = boxes_in_windows(boxes, box, crop_size, [offset for _, offset in windows])
-    padded = Labels().digits(text)
+    """Yields an example per window of the crop at `box`."""
+    labels, crop_shape = config.labels, config.crop.crop_shape
+    crop = to_channels(cut(picture, box, crop_shape), config.channels)
+    placed = boxes_in_windows(boxes, box, crop_shape, [offset for _, offset, _ in windows], labels.max_length)
+    padded = labels.digits(text)
     crop_edges, source_size = np.array(box, np.int64), np.array(picture.shape[:2], np.int64)
-    for (key, offset), window_boxes in zip(windows, placed, strict=True):
+    for (key, offset, shape), window_boxes in zip(windows, placed, strict=True):
         yield DigitExample(
             key=key,
-            image=window(crop, offset, size),
+            image=window(crop, offset, shape),
             digits=padded,
             length=len(text),
             crop_box=crop_edges,
             jitter_offset=np.array(offset, np.int64),
             source_size=source_size,
             boxes=window_boxes,
+            has_digit_boxes=len(boxes) == len(text),
+            alphabet=labels.alphabet,
         )
 
 
-def _windows(start: str, split: str, config: PrepareConfig) -> list[tuple[str, Offset]]:
-    """Returns the key, which begins with `start`, and the window's offset of each example of a crop."""
-    jitters = config.jitters(split)
+def _windows(start: str, split: str, config: PrepareConfig) -> list[tuple[str, Offset, Shape]]:
+    """Returns the key, which begins with `start`, and the window's offset and shape of each example of a crop."""
+    jitters, shape = config.jitters(split), config.image_shape(split)
     if jitters:
-        return [(k := f"{start}{jitter}", config.crop.jitter(config.seed, k)) for jitter in range(jitters)]
-    return [(f"{start}0", (0, 0) if config.image_size(split) == config.crop.crop_size else config.crop.centre)]
+        return [(k := f"{start}{jitter}", config.crop.jitter(config.seed, k), shape) for jitter in range(jitters)]
+    return [(f"{start}0", (0, 0) if shape == config.crop.crop_shape else config.crop.centre, shape)]

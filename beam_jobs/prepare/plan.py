@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from beam_jobs import filesystem
 from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.sources.base import Subset, published_split
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.errors import UserError
@@ -33,6 +34,7 @@ class Plan:
       shards: Number of shards per split, in the order of `SPLITS`.
       output: Path of the dataset directory.
       run_id: Unique name of this run, for its scratch folder.
+      survey: What was found in the annotations.
       writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
     """
 
@@ -41,12 +43,13 @@ class Plan:
     shards: dict[str, int]
     output: str
     run_id: str
+    survey: Survey
     writes_in_background: bool = False
 
     @property
     def pictures(self) -> int:
-        """Number of pictures that the annotations name."""
-        return sum(subset.entries for subset in self.subsets)
+        """Number of entries to read: numbers, and pictures without one."""
+        return sum(self.survey.kept.values())
 
     @property
     def ranges(self) -> list[Range]:
@@ -104,9 +107,11 @@ def make_plan(
     """
     if any(subset.entries and published_split(subset.name) == "validation" for subset in subsets):
         config = replace(config, validation_fraction=0.0)
+    found = survey(config, subsets)
+    config = replace(config, max_length=found.longest)
     examples = {
         split: pictures * max(1, config.jitters(split))
-        for split, pictures in _expected_pictures(config, subsets).items()
+        for split, pictures in _expected_pictures(config, found.kept).items()
         if pictures
     }
     if not examples:
@@ -118,16 +123,16 @@ def make_plan(
     if config.shards:
         # Rounding must not change the number that was asked for.
         shards[max(examples, key=lambda split: examples[split])] = config.shards
-    return Plan(config, subsets, shards, output, uuid.uuid4().hex, writes_in_background)
+    return Plan(config, subsets, shards, output, uuid.uuid4().hex, found, writes_in_background)
 
 
-def _expected_pictures(config: PrepareConfig, subsets: tuple[Subset, ...]) -> dict[str, float]:
-    """Returns the number of pictures that each split can expect."""
+def _expected_pictures(config: PrepareConfig, entries: dict[str, int]) -> dict[str, float]:
+    """Returns the number of pictures that each split can expect of the entries of each subset."""
     pictures = dict.fromkeys(SPLITS, 0.0)
-    for subset in subsets:
-        if fixed := config.fractions.fixed(subset.name):
-            pictures[fixed] += subset.entries
+    for subset, count in entries.items():
+        if fixed := config.fractions.fixed(subset):
+            pictures[fixed] += count
         else:
             for split, share in config.fractions.shares.items():
-                pictures[split] += share * subset.entries
+                pictures[split] += share * count
     return pictures

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_jobs import filesystem
+from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
 from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, versions
@@ -40,12 +41,12 @@ def publish_dataset(plan: Plan) -> None:
     shards, table = [result.info for result in results], pa.concat_tables([result.table for result in results])
     files = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}
     manifest = _manifest(shards, table.select(_COUNTED), plan)
-    files["features.json"] = features_json(manifest.image).encode()
+    files["features.json"] = features_json(manifest.image, manifest.labels).encode()
     files["dataset_info.json"] = dataset_info_json(manifest).encode()
     for name, data in files.items():
         filesystem.publish(plan.path(name), [data], plan.scratch)
         manifest.files[name] = hashlib.sha256(data).hexdigest()
-    rejected = sum(manifest.dead_letters.values()) > plan.config.max_dead_fraction * plan.pictures
+    rejected = count_faults(manifest) > plan.config.max_dead_fraction * plan.pictures
     name = REJECTED_MANIFEST if rejected else MANIFEST
     filesystem.sync_names(plan.output)
     filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
@@ -72,16 +73,25 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         config=plan.config.to_dict(),
         seed=plan.config.seed,
         versions=versions(plan.config.source),
-        sources=[_source_info(subset, table.filter(pc.field("subset") == subset.name)) for subset in plan.subsets],
+        sources=[
+            _source_info(subset, plan.survey.kept[subset.name], table.filter(pc.field("subset") == subset.name))
+            for subset in plan.subsets
+        ],
         splits=splits,
         dead_letters=_counts(table.filter(pc.field("reason").is_valid()), "reason"),
+        labels=plan.config.labels,
     )
 
 
-def _source_info(subset: Subset, rows: pa.Table) -> SourceInfo:
-    """Returns a subset's description, after a check that it has a row for each picture that it names."""
-    if rows.num_rows != subset.entries:
-        raise AssertionError(f"{subset.name}: {subset.entries} pictures named, {rows.num_rows} came out")
+def count_faults(manifest: Manifest) -> int:
+    """Returns the number of rejected pictures, without those that have no annotation: these are no fault."""
+    return sum(count for reason, count in manifest.dead_letters.items() if reason != NO_ANNOTATION)
+
+
+def _source_info(subset: Subset, entries: int, rows: pa.Table) -> SourceInfo:
+    """Returns a subset's description, after a check that it has a row for each of its entries."""
+    if rows.num_rows != entries:
+        raise AssertionError(f"{subset.name}: {entries} pictures named, {rows.num_rows} came out")
     digest = hashlib.sha256()
     read = rows.filter(pc.field("source_bytes").is_valid()).sort_by("key")
     for batch in read.select(["key", "source_bytes", "source_crc32c"]).to_batches(_BATCH_ROWS):

@@ -12,14 +12,15 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs.annotation import Annotation, pack, unpack
 from beam_jobs.prepare.assign import shard_of, split_of
+from beam_jobs.prepare.check_label import check_label
 from beam_jobs.prepare.make_shard import make_shard
 from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.monitoring import ShardProgress, count_decoding, count_kept_shard, count_shard
 from beam_jobs.prepare.plan import Plan, Range
 from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.publish_shard import ShardResult, find_complete_shard, publish_shard
+from beam_jobs.prepare.survey import limit_digest
 from beam_jobs.sources import load_source
-from beam_jobs.sources.base import SourceOptions
 
 ShardKey = tuple[str, int]
 """Split and index of a shard."""
@@ -144,11 +145,16 @@ def _parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, by
     config = plan.config
     shards: defaultdict[ShardKey, list[Annotation]] = defaultdict(list)
     source = load_source(config.source)
-    for annotation in source.read_annotations(
-        entries.subset, entries.start, entries.stop, config.digit_order, SourceOptions()
-    ):
-        split = split_of(annotation.subset, annotation.key, config.seed, config.fractions)
-        shards[split, shard_of(annotation.key, config.seed, plan.shards[split])].append(annotation)
+    ours = entries.subset, entries.start, entries.stop, config.digit_order, config.options
+    labels, largest = config.labels, plan.survey.largest_digest
+    for annotation in source.read_annotations(*ours):
+        if largest is not None and limit_digest(annotation, config.seed) > largest:
+            continue
+        # By picture: all its numbers are in one split.
+        picture = annotation.picture
+        split = split_of(annotation.subset, picture, config.seed, config.fractions)
+        shard = shard_of(picture, config.seed, plan.shards[split])
+        shards[split, shard].append(check_label(annotation, labels, split))
     for key, annotations in shards.items():
         yield key, pack(annotations)
 

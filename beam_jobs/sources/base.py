@@ -26,17 +26,23 @@ FOR_VALIDATION = ("val", "valid", "validation", "dev")
 BOX_FORMATS = ("ltwh", "ltrb")
 """Meanings of a box's four numbers: left, top, width, height; or left, top, right, bottom."""
 PICTURE_SUFFIXES = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-    + (".ppm", ".pgm", ".pbm", ".heic", ".heif", ".avif", ".jp2", ".j2k")
+    f".{ending}"
+    for ending in (
+        *("png", "jpg", "jpeg", "jpe", "jfif", "bmp", "gif", "tif", "tiff", "webp", "ppm", "pgm", "pbm"),
+        *("heic", "heif", "avif", "jp2", "j2k"),
+    )
 )
 """Endings, in lower case, of the names of files that are taken for pictures."""
-_SPLITS = {"test": "test", **dict.fromkeys(FOR_VALIDATION, "validation")}
+_SPLITS = {"test": "test", "predict": "predict", **dict.fromkeys(FOR_VALIDATION, "validation")}
 _SUBSET_NAME = re.compile(r"[\w-]+")
 _OF_SOURCES = "labels of some sources (see python -m beam_jobs sources)"
 
 
 def published_split(subset: str) -> str | None:
-    """Returns the split that a subset is published as, by its name in any case; None if it is for training."""
+    """Returns the split that a subset is published as, by its name in any case; None if it is for training.
+
+    Pictures whose numbers are not known, as those of a competition, are the subset and the split `predict`.
+    """
     return _SPLITS.get(subset.lower())
 
 

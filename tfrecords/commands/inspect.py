@@ -6,7 +6,7 @@ from pathlib import Path
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import printable
 from tfrecords.nested import flatten
-from tfrecords.record.schema import FEATURES
+from tfrecords.record.schema import features_of
 
 EPILOG = """\
 example:
@@ -38,6 +38,7 @@ def format_manifest(manifest: Manifest, directory: str | Path) -> str:
         f"{manifest.name}: {directory}",
         f"images of {shape} (height x width x channels), {manifest.image.encoding}; "
         f"schema version {manifest.schema_version}; seed {manifest.seed}",
+        f"numbers of up to {manifest.labels.max_length} characters of {manifest.labels.alphabet}",
         "",
         f"{'split':<12}{'pictures':>10}{'examples':>11}{'shards':>8}{'MB':>10}",
     ]
@@ -49,7 +50,8 @@ def format_manifest(manifest: Manifest, directory: str | Path) -> str:
         lines.append(f"{source.subset:<12}{source.pictures:>10,}{source.accepted:>11,}{source.rejected:>10,}")
     lines += [f"  rejected: {count:,} {reason}" for reason, count in manifest.dead_letters.items()]
     lines += ["", f"{'feature':<16}{'type':<7}{'shape':<8}meaning"]
-    for name, (kind, shape_, meaning) in FEATURES.items():
+    features = features_of(manifest.labels, manifest.schema_version)
+    for name, (kind, shape_, meaning) in features.items():
         lines.append(f"{name:<16}{kind:<7}{' x '.join(map(str, shape_)) or '-':<8}{meaning}")
     lines += ["", "made with"]
     # A configuration without values has no line.

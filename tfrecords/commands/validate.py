@@ -19,7 +19,7 @@ from tfrecords.files.shards import file_sha256
 from tfrecords.flags import add_renamed, local_path
 from tfrecords.progress import print_line, progress
 from tfrecords.record.codec import decode
-from tfrecords.record.schema import check_example
+from tfrecords.record.schema import SCHEMA_VERSION, check_example
 from tfrecords.typed_json import step_name
 
 EPILOG = """\
@@ -84,8 +84,10 @@ def find_manifest_errors(data: bytes, name: str) -> Iterator[str]:
     """
     from jsonschema import Draft202012Validator
 
-    schema = json.loads((resources.files("tfrecords") / "manifest.schema.json").read_bytes())
-    for error in Draft202012Validator(schema).iter_errors(parse_content(data, name)):
+    content = parse_content(data, name)
+    file = "manifest.schema.json" if content["schema_version"] == SCHEMA_VERSION else "manifest.schema-1.json"
+    schema = json.loads((resources.files("tfrecords") / file).read_bytes())
+    for error in Draft202012Validator(schema).iter_errors(content):
         position = "".join(map(step_name, error.absolute_path))
         yield f"{name}: {position.lstrip('.') or 'the object'}: {_shorten(error.message)}"
 
@@ -175,9 +177,9 @@ def _shard_errors(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[s
 
 def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:
     try:
-        example = decode(data, location)
+        example = decode(data, location, manifest.labels)
         keys.append(example.key)
-        check_example(example)
+        check_example(example, manifest.labels)
     except UserError as error:
         yield str(error)
         return

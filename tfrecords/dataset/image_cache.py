@@ -17,7 +17,8 @@ from tfrecords.files.record_file import RecordFile
 from tfrecords.record.codec import decode_with_protobuf, find_pixels, png_shape
 from tfrecords.record.collate import empty_images
 from tfrecords.record.fast_decode import UnknownLayoutError, parse_label, split_values
-from tfrecords.record.schema import MAX_LENGTH, DigitExample, check_example
+from tfrecords.record.labels import Labels
+from tfrecords.record.schema import DigitExample, check_example
 
 _RECENT_SHARDS = 8
 """Number of shards that are assumed to be in the system's memory still, or on their way there."""
@@ -29,8 +30,8 @@ class LabelledImages(NamedTuple):
 
     Attributes:
       images: (images, height, width, channels) uint8; for a dataset of PNG files (images,) object, the bytes of each.
-      length: Number of digits: (images,) int64.
-      digits: Digits, padded with `PAD`: (images, 5) int64.
+      length: Number of characters: (images,) int64.
+      digits: Indices in the alphabet, padded with its size: (images, max_length) int64.
       keys: Keys: (images,) object, UTF-8 bytes.
     """
 
@@ -68,7 +69,7 @@ class ImageCache:
         count = len(self._examples)
         if not count:
             raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)
-        image = self._examples.manifest.image
+        image, self.labels = self._examples.manifest.image, self._examples.manifest.labels
         self.shards = tuple(self._examples.manifest.split(split).shards)
         self.is_raw = image.encoding == "raw"
         # Images of different splits may differ in size; those of one split have one size.
@@ -76,7 +77,8 @@ class ImageCache:
         self._shard_starts = np.array([0, *accumulate(shard.examples for shard in self.shards)])
         # Memory that is never written to costs nothing: each of several hosts fills its part only.
         self._starts, self._sizes = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self._length, self._digits = np.zeros(count, np.uint8), np.zeros((count, MAX_LENGTH), np.uint8)
+        self._length = np.zeros(count, np.uint8)
+        self._digits = np.zeros((count, self.labels.max_length), np.uint8)
         # Version of the file, and keys, by shard.
         self._parsed: dict[int, tuple[tuple[int, ...], list[bytes]]] = {}
         self._recent: deque[int] = deque(maxlen=_RECENT_SHARDS)
@@ -149,14 +151,14 @@ class ImageCache:
     ) -> tuple[int, int, bytes, tuple[NDArray[np.int64], int]]:
         """Returns the offset and the size of a record's image in its file, the key, and digits and length."""
         try:
-            layout, (key, text, length, digits, *_) = split_values(data)
+            layout, (key, text, length, digits, *_) = split_values(data, self.labels)
             pixels, is_raw = layout.pixels, layout.is_raw
             shape: tuple[int, ...] | None = layout.shape
-            label = parse_label(digits, length, text)
+            label = parse_label(layout.max_length, self.labels.alphabet, digits, length, text)
             key.decode()
         except (UnknownLayoutError, UnicodeDecodeError):
-            example = decode_with_protobuf(data, file.location(index))
-            _check(example, file.location(index))
+            example = decode_with_protobuf(data, file.location(index), self.labels)
+            _check(example, file.location(index), self.labels)
             shape, key, label = example.image.shape, example.key.encode(), (example.digits, example.length)
             pixels, is_raw = find_pixels(data)
         if not is_raw:
@@ -169,9 +171,9 @@ class ImageCache:
         return file.data_start(index) + pixels.start, pixels.stop - pixels.start, key, label
 
 
-def _check(example: DigitExample, location: object) -> None:
+def _check(example: DigitExample, location: object, labels: Labels) -> None:
     try:
-        check_example(example)
+        check_example(example, labels)
     except UserError as error:
         raise UserError(f"{location}: {error}") from error
 

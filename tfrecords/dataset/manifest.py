@@ -15,13 +15,16 @@ from tfrecords.files.framing import FRAMING_BYTES, MAX_RECORD_BYTES
 from tfrecords.files.purpose import why_not
 from tfrecords.files.storage import join, read_bytes
 from tfrecords.record.codec import ENCODINGS
+from tfrecords.record.labels import Labels
 from tfrecords.record.schema import SCHEMA_VERSION
 from tfrecords.typed_json import Count, Rule, from_json, matching, one_of, parse_object, shorten
 
 MANIFEST = "manifest.json"
 ANNOTATIONS = "annotations.parquet"
 DEAD_LETTERS = "dead_letters.jsonl"
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test", "predict")
+"""Names of splits. The numbers of `predict` are not known: its examples have length 0."""
+_READ_VERSIONS = (1, SCHEMA_VERSION)
 _Pixels = Annotated[int, Rule("an integer of 1 or more, or null", lambda size: size >= 1)]
 _SHARD_FILE = rf"[a-z][a-z0-9_]*-({'|'.join(SPLITS)})\.tfrecord-[0-9]{{5}}-of-[0-9]{{5}}"
 _PLAIN_FILE = matching(r"[^./\\][^/\\]*", "the name of a file in the directory, which does not begin with a dot")
@@ -112,7 +115,8 @@ class Manifest:
       splits: Splits that were written, by name.
       dead_letters: Number of rejected pictures, by reason.
       files: SHA-256 of the other files of the directory, by name.
-      schema_version: Schema version of the records and of this file.
+      labels: What the dataset's numbers may be; of schema version 1, at most five digits.
+      schema_version: Schema version of the records and of this file: 1 or 2.
     """
 
     name: Annotated[str, matching("[a-z][a-z0-9_]*", "lower-case letters, digits and underscores, a letter first")]
@@ -124,6 +128,7 @@ class Manifest:
     splits: dict[Annotated[str, one_of(*SPLITS)], SplitInfo]
     dead_letters: dict[str, Count]
     files: dict[Annotated[str, _PLAIN_FILE], str] = field(default_factory=dict)
+    labels: Labels = field(default_factory=Labels)
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -161,7 +166,10 @@ class Manifest:
         Raises:
           UserError: The manifest is invalid, or of another schema version.
         """
-        manifest = from_json(cls, parse_content(data, name), name)
+        content = parse_content(data, name)
+        if content["schema_version"] == 1:
+            content = {**content, "labels": asdict(Labels())}
+        manifest = from_json(cls, content, name)
         if prod(size for size in manifest.image.shape if size is not None) > MAX_RECORD_BYTES:
             raise UserError(f"{name}: an image must fit a record, {MAX_RECORD_BYTES} bytes.", manifest.image.shape)
         for shard in (shard for split in manifest.splits.values() for shard in split.shards):
@@ -204,9 +212,10 @@ def parse_content(data: bytes, name: str) -> dict[str, Any]:
     version = content["schema_version"]
     if type(version) is not int:
         raise UserError(f"{name} must have an integer as its schema_version.", shorten(repr(version)))
-    if version != SCHEMA_VERSION:
+    if version not in _READ_VERSIONS:
         made = "an older streetdigits: read it with that version, or prepare the dataset again"
         if version > SCHEMA_VERSION:
             made = "a newer streetdigits: upgrade streetdigits"
-        raise UserError(f"{name} was made by {made}; this version reads schema version {SCHEMA_VERSION}.", version)
+        read = " and ".join(map(str, _READ_VERSIONS))
+        raise UserError(f"{name} was made by {made}; this version reads the schema versions {read}.", version)
     return content

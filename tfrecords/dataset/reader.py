@@ -115,14 +115,16 @@ class Examples(Sequence[DigitExample]):
         if not in_split:
             raise UserError("A batch must hold at least one example.", 0)
         try:
-            return stack_by_layout((self.record(index)[0] for index in in_split), len(in_split), names)
+            records = (self.record(index)[0] for index in in_split)
+            return stack_by_layout(records, len(in_split), names, self.manifest.labels)
         except UnknownLayoutError:
             return stack([self._read(index) for index in in_split], names)
 
     def _read(self, index: int) -> DigitExample:
         data, file, index_in_file = self.record(index)
         # As `decode` does, but the location for an error message is made only when it is needed.
-        return decode_by_layout(data) or decode_with_protobuf(data, file.location(index_in_file))
+        labels = self.manifest.labels
+        return decode_by_layout(data, labels) or decode_with_protobuf(data, file.location(index_in_file), labels)
 
     def record(self, index: int) -> tuple[bytes, RecordFile, int]:
         """Returns a record, its file, and its index in the file.

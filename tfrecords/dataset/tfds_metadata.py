@@ -9,18 +9,20 @@ import json
 from typing import Any, NamedTuple
 
 from tfrecords.dataset.manifest import ImageInfo, Manifest
-from tfrecords.record.schema import FEATURES
+from tfrecords.images.crop import CropSpec
+from tfrecords.record.labels import Labels
+from tfrecords.record.schema import NEW_IN_2, Feature, features_of
 
 _CORE = "tensorflow_datasets.core.features"
 
 
 class _Publication(NamedTuple):
-    """Publication of a source: its title, homepage, terms of use and paper."""
+    """Publication of a source: its title, homepage, terms of use and paper; empty where they are the user's own."""
 
     title: str
-    homepage: str
-    terms: str
-    citation: str
+    homepage: str = ""
+    terms: str = ""
+    citation: str = ""
 
 
 _PUBLICATIONS = {
@@ -35,15 +37,44 @@ _PUBLICATIONS = {
   booktitle={NIPS Workshop on Deep Learning and Unsupervised Feature Learning},
   year={2011}
 }""",
-    )
+    ),
+    "mnist": _Publication(
+        "MNIST handwritten digits",
+        "http://yann.lecun.com/exdb/mnist/",
+        "",
+        """\
+@article{lecun1998gradient,
+  title={Gradient-Based Learning Applied to Document Recognition},
+  author={LeCun, Yann and Bottou, L{\\'e}on and Bengio, Yoshua and Haffner, Patrick},
+  journal={Proceedings of the IEEE},
+  volume={86},
+  number={11},
+  pages={2278--2324},
+  year={1998}
+}""",
+    ),
+    "optdigits": _Publication(
+        "UCI Optical Recognition of Handwritten Digits",
+        "https://archive.ics.uci.edu/dataset/80",
+        "Creative Commons Attribution 4.0 International",
+        """\
+@misc{alpaydin1998optdigits,
+  title={Optical Recognition of Handwritten Digits},
+  author={Alpaydin, E. and Kaynak, C.},
+  howpublished={UCI Machine Learning Repository},
+  doi={10.24432/C50P49},
+  year={1998}
+}""",
+    ),
 }
-"""Publications by source, as named in the configuration of the manifest."""
+"""Publications by source, as named in the configuration of the manifest. Those of other sources are their owners'."""
 
 
-def features_json(image: ImageInfo) -> str:
-    """Returns the text of features.json for records with images of this shape and encoding."""
-    features = {name: _feature(name) for name in FEATURES if not name.startswith("image")}
-    features["image"] = _image_feature(image)
+def features_json(image: ImageInfo, labels: Labels) -> str:
+    """Returns the text of features.json for records with images of this shape and encoding, and of these labels."""
+    known = features_of(labels)
+    features = {name: _feature(name, known[name]) for name in known if not name.startswith("image")}
+    features["image"] = _image_feature(image, known["image"].meaning)
     content = {"pythonClassName": f"{_CORE}.features_dict.FeaturesDict", "featuresDict": {"features": features}}
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
@@ -61,15 +92,16 @@ def dataset_info_json(manifest: Manifest) -> str:
         # TensorFlow Datasets does not support splits without examples.
         if split.examples
     ]
-    publication = _PUBLICATIONS[manifest.config["source"]]
+    source = manifest.config["source"]
+    publication = _PUBLICATIONS.get(source) or _Publication(f"pictures labelled in the format {source}")
     version = f"{manifest.schema_version}.0.0"
     content = {
         "name": manifest.name,
         "version": version,
         "description": _description(manifest, publication),
         "citation": publication.citation,
-        "location": {"urls": [publication.homepage]},
-        "redistributionInfo": {"license": publication.terms},
+        "location": {"urls": [publication.homepage] if publication.homepage else []},
+        "redistributionInfo": {"license": publication.terms} if publication.terms else {},
         "releaseNotes": {version: f"Records of streetdigits' schema version {manifest.schema_version}."},
         "fileFormat": "tfrecord",
         "moduleName": "tfrecords",
@@ -80,9 +112,10 @@ def dataset_info_json(manifest: Manifest) -> str:
 
 def _description(manifest: Manifest, publication: _Publication) -> str:
     """Returns the description of the dataset, one paragraph per line."""
-    config, crop = manifest.config, manifest.config["crop"]
+    config, crop, labels = manifest.config, manifest.config["crop"], manifest.labels
     read = " and ".join(f"{source.subset} ({source.pictures:,} pictures)" for source in manifest.sources)
-    size, record = (f"{size}x{size} pixels" for size in (crop["crop_size"], crop["record_size"]))
+    spec = CropSpec(**crop)
+    size, record = (f"{width}x{height} pixels" for height, width in (spec.crop_shape, spec.record_shape))
     training = f"{crop['jitters']} windows of {record} at random places" if crop["jitters"] else "the whole crop"
     evaluation = "the whole crop" if config.get("whole_crops") else f"the window of {record} in the middle"
     lines = [
@@ -90,7 +123,8 @@ def _description(manifest: Manifest, publication: _Publication) -> str:
         f"same layout, {read}.",
         f"The union of the digits' boxes, grown by {crop['growth']:.0%}, is resized to {size}. A training picture is "
         f"stored as {training}, any other as {evaluation}.",
-        "`digits` are in reading order, 10 behind the last; boxes are ymin, xmin, ymax, xmax.",
+        f"`digits` are indices into {labels.alphabet!r}, in reading order, padded with {labels.pad}; boxes are ymin, "
+        "xmin, ymax, xmax.",
     ]
     for name, split in manifest.splits.items():
         drawn = config.get(f"{name}_fraction")
@@ -114,21 +148,24 @@ def _tensor(shape: tuple[int | None, ...], dtype: str, encoding: str = "none") -
     }
 
 
-def _feature(name: str) -> dict[str, Any]:
-    kind, shape, meaning = FEATURES[name]
-    if kind == "bytes":
-        content: dict[str, Any] = {"pythonClassName": f"{_CORE}.text_feature.Text", "text": {}}
+def _feature(name: str, feature: Feature) -> dict[str, Any]:
+    kind, shape, meaning = feature
+    if name == NEW_IN_2:
+        # TensorFlow Datasets stores truth values as int64.
+        content: dict[str, Any] = _tensor(shape, "bool")
+    elif kind == "bytes":
+        content = {"pythonClassName": f"{_CORE}.text_feature.Text", "text": {}}
     else:
         content = _tensor(shape, "float32" if kind == "float" else kind)
     return {**content, "description": meaning}
 
 
-def _image_feature(image: ImageInfo) -> dict[str, Any]:
+def _image_feature(image: ImageInfo, meaning: str) -> dict[str, Any]:
     if image.encoding == "raw":
-        return {**_tensor(image.shape, "uint8", "bytes"), "description": FEATURES["image"].meaning}
+        return {**_tensor(image.shape, "uint8", "bytes"), "description": meaning}
     content = _tensor(image.shape, "uint8")["tensor"]
     return {
         "pythonClassName": f"{_CORE}.image_feature.Image",
         "image": {"shape": content["shape"], "dtype": "uint8", "encodingFormat": "png"},
-        "description": FEATURES["image"].meaning,
+        "description": meaning,
     }

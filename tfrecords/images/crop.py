@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
 from tfrecords.flags import setting
-from tfrecords.record.schema import MAX_LENGTH
 
 
 class BoundingBox(NamedTuple):
@@ -60,6 +59,8 @@ def union(boxes: Iterable[BoundingBox]) -> BoundingBox:
 
 Offset = tuple[int, int]
 """y, x of a window in the resized crop, pixels."""
+Shape = tuple[int, int]
+"""Height and width, pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,24 @@ class CropSpec:
 
     Attributes:
       growth: Growth of the union of the digits' boxes, as a fraction of its height and width.
-      crop_size: Height and width of the resized crop, pixels. The aspect ratio is not kept.
-      record_size: Height and width of the window that is cut from the resized crop, pixels.
+      crop_size: Height of the resized crop, pixels; its width is `aspect` times as large. The picture's own aspect
+        ratio is not kept.
+      record_size: Height of the window that is cut from the resized crop, pixels; its width likewise.
       jitters: Number of windows at random offsets per training picture. 0 stores the complete resized crop once, for
         a trainer that jitters.
+      aspect: Width of the resized crop and of its windows over their height.
     """
 
     growth: float = setting(
         0.3, "margin around the union of the digits' boxes, as a fraction of its size", group="pictures"
     )
-    crop_size: int = setting(64, "height and width of the resized crop, pixels", group="pictures")
-    record_size: int = setting(54, "height and width of the stored window of the crop, pixels", group="pictures")
+    crop_size: int = setting(64, "height of the resized crop, pixels; its width, unless --aspect", group="pictures")
+    record_size: int = setting(54, "height of the stored window of the crop, pixels; its width too", group="pictures")
     jitters: int = setting(
         5, "random windows per training picture; 0 stores the complete resized crop once", group="pictures"
+    )
+    aspect: float = setting(
+        1.0, "width of crops and windows over their height; 3 suits numbers of eight digits", group="pictures"
     )
 
     def __post_init__(self) -> None:
@@ -93,17 +99,32 @@ class CropSpec:
             )
         if not 0 <= self.jitters <= 1000:
             raise UserError("jitters must be 0..1000.", self.jitters)
+        if not 1 / 16 <= self.aspect <= 16:
+            raise UserError("aspect must be 1/16..16.", self.aspect)
+
+    @property
+    def crop_shape(self) -> Shape:
+        """Height and width of the resized crop, pixels."""
+        return self.crop_size, self._width(self.crop_size)
+
+    @property
+    def record_shape(self) -> Shape:
+        """Height and width of the window that is cut from the resized crop, pixels."""
+        return self.record_size, self._width(self.record_size)
+
+    def _width(self, height: int) -> int:
+        return max(1, round(height * self.aspect))
 
     @property
     def centre(self) -> Offset:
         """Offset of the window in the middle of the crop, rounded down."""
-        margin = (self.crop_size - self.record_size) // 2
-        return margin, margin
+        y, x = ((crop - record) // 2 for crop, record in zip(self.crop_shape, self.record_shape, strict=True))
+        return y, x
 
     def jitter(self, seed: int, key: str) -> Offset:
         """Returns the offset of the window for an example's key: uniform, and the same on every machine."""
-        offsets = self.crop_size - self.record_size + 1
-        y, x = divmod(stable_digest(f"{seed}/jitter/{key}") % (offsets * offsets), offsets)
+        rows, columns = (crop - record + 1 for crop, record in zip(self.crop_shape, self.record_shape, strict=True))
+        y, x = divmod(stable_digest(f"{seed}/jitter/{key}") % (rows * columns), columns)
         return y, x
 
 
@@ -111,7 +132,7 @@ def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: in
     """Returns the union of boxes, grown around its centre, on whole pixels inside the picture.
 
     Args:
-      boxes: Boxes of the digits in the picture.
+      boxes: Boxes of the characters in the picture, or the box of the number; none for the complete picture.
       growth: Growth of the union, as a fraction of its height and width.
       height: Height of the picture, pixels.
       width: Width of the picture, pixels.
@@ -119,6 +140,8 @@ def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: in
     Raises:
       UserError: A box lies outside the picture, or the crop has no whole pixel.
     """
+    if not boxes:
+        return BoundingBox(0, 0, height, width)
     seen = all(ymin < height and xmin < width and ymax > 0 and xmax > 0 for ymin, xmin, ymax, xmax in boxes)
     # Grown by 30 % a box of 1e300 pixels stays finite, so one clip makes any finite box safe to round.
     box = union(boxes).grow(growth).clip(height, width).round()
@@ -127,26 +150,27 @@ def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: in
     return box
 
 
-def window(crop: NDArray[np.uint8], offset: Offset, size: int) -> NDArray[np.uint8]:
-    """Returns the part of a crop with its upper left corner at `offset`: (size, size, channels)."""
-    y, x = offset
-    return crop[y : y + size, x : x + size]
+def window(crop: NDArray[np.uint8], offset: Offset, shape: Shape) -> NDArray[np.uint8]:
+    """Returns the part of a crop with its upper left corner at `offset`: (height, width, channels)."""
+    (y, x), (height, width) = offset, shape
+    return crop[y : y + height, x : x + width]
 
 
 def boxes_in_windows(
-    boxes: Sequence[BoundingBox], box: BoundingBox, crop_size: int, offsets: Sequence[Offset]
+    boxes: Sequence[BoundingBox], box: BoundingBox, crop_shape: Shape, offsets: Sequence[Offset], rows: int
 ) -> NDArray[np.float32]:
-    """Returns the digits' boxes in the pixels of each window: (windows, 5, 4) float32, padded with zeros.
+    """Returns the characters' boxes in the pixels of each window: (windows, rows, 4) float32, padded with zeros.
 
     Args:
-      boxes: Boxes in pixels of the source picture, none to five.
+      boxes: Boxes in pixels of the source picture, none to `rows`.
       box: Crop in the source picture.
-      crop_size: Height and width of the resized crop, pixels.
+      crop_shape: Height and width of the resized crop, pixels.
       offsets: Offsets of the windows in the resized crop, pixels.
+      rows: Number of boxes with the padding.
     """
     # For so few values, plain Python takes a third of the time of NumPy's calls.
-    y, x = crop_size / box.height, crop_size / box.width
-    placed = np.zeros((len(offsets), MAX_LENGTH, 4), np.float32)
+    y, x = crop_shape[0] / box.height, crop_shape[1] / box.width
+    placed = np.zeros((len(offsets), rows, 4), np.float32)
     inside = [
         ((ymin - box.ymin) * y, (xmin - box.xmin) * x, (ymax - box.ymin) * y, (xmax - box.xmin) * x)
         for ymin, xmin, ymax, xmax in boxes

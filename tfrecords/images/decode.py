@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tfrecords.errors import UserError
-from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window
+from tfrecords.images.crop import BoundingBox, CropSpec, Shape, crop_box, window
 from tfrecords.images.orientation import read_orientation, turn_upright
 from tfrecords.images.transparency import compose, with_key_colour
 from tfrecords.record.codec import PNG_START
@@ -229,30 +229,37 @@ def _has_every_row(data: bytes) -> bool:
     return missing <= 0 or missing <= len(stream.flush())
 
 
-def cut(picture: NDArray[np.uint8], box: BoundingBox, size: int) -> NDArray[np.uint8]:
-    """Returns the part of a picture inside `box`, resized to (size, size, 3) uint8.
+def cut(picture: NDArray[np.uint8], box: BoundingBox, shape: Shape) -> NDArray[np.uint8]:
+    """Returns the part of a picture inside `box`, resized to (height, width, channels) uint8.
 
     The filter is bilinear with antialiasing: it widens with the scale, as in `tf.image.resize(antialias=True)`. The
     aspect ratio is not kept. Pixels outside the box have no effect, unlike in Pillow's `resize(box=)`.
 
     Args:
-      picture: RGB pixels: (height, width, 3) uint8.
+      picture: RGB or grey pixels: (height, width, 3 or 1) uint8.
       box: Box on whole pixels, inside the picture.
-      size: Height and width of the result, pixels.
+      shape: Height and width of the result, pixels.
     """
     part = picture[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)]
-    if max(part.shape[:2]) <= size:
+    if part.shape[:2] == shape:
+        return part
+    if part.shape[2] == 1:
+        part = part[:, :, 0]
+    height, width = shape
+    if part.shape[0] <= height and part.shape[1] <= width:
         # Without downscaling, plain bilinear is the same filter in a quarter of the time. OpenCV guarantees that the
         # exact variant gives the same bits on every machine.
-        return np.asarray(cv2.resize(part, (size, size), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
-    return np.asarray(Image.fromarray(part).resize((size, size), Image.Resampling.BILINEAR))
+        resized = np.asarray(cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
+    else:
+        resized = np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BILINEAR))
+    return resized.reshape(height, width, picture.shape[2])
 
 
 def evaluation_view(picture: NDArray[np.uint8], boxes: Sequence[BoundingBox], spec: CropSpec) -> NDArray[np.uint8]:
-    """Returns the image of a number as in an evaluation split: (record_size, record_size, 3) uint8.
+    """Returns the image of a number as in an evaluation split: (height, width, channels) uint8.
 
     Args:
-      picture: RGB pixels: (height, width, 3) uint8.
+      picture: RGB or grey pixels: (height, width, 3 or 1) uint8.
       boxes: Boxes of the number or of its digits. Without boxes, the complete picture is resized.
       spec: Geometry of the crops of the model's training data.
 
@@ -260,6 +267,6 @@ def evaluation_view(picture: NDArray[np.uint8], boxes: Sequence[BoundingBox], sp
       UserError: The boxes lie outside the picture.
     """
     if not boxes:
-        return cut(picture, BoundingBox(0, 0, *picture.shape[:2]), spec.record_size)
+        return cut(picture, BoundingBox(0, 0, *picture.shape[:2]), spec.record_shape)
     box = crop_box(boxes, spec.growth, *picture.shape[:2])
-    return window(cut(picture, box, spec.crop_size), spec.centre, spec.record_size)
+    return window(cut(picture, box, spec.crop_shape), spec.centre, spec.record_shape)

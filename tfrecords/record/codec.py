@@ -17,7 +17,8 @@ from PIL import Image
 from tfrecords.errors import UserError
 from tfrecords.record import wire
 from tfrecords.record.fast_decode import decode_by_layout
-from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES, DigitExample
+from tfrecords.record.labels import MOST_LENGTH, Labels
+from tfrecords.record.schema import DYNAMIC_IMAGE, NEW_IN_2, DigitExample, features_of
 
 PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 """Signature of a PNG file, and length and name of its first chunk (PNG specification, 5.2 and 11.2.2)."""
@@ -93,7 +94,7 @@ def encode_in_parts(
     key, offset = example.key.encode(), tuple(example.jitter_offset.tolist())
     boxes = example.boxes.astype("<f4", copy=False).tobytes()
     placed = (tuple(example.crop_box.tolist()), tuple(example.source_size.tolist()))
-    number = (tuple(example.digits.tolist()), example.length)
+    number = (tuple(example.digits.tolist()), example.length, example.alphabet, example.has_digit_boxes)
     before, after, end = _shared_features(*placed, *number, encoding, example.image.shape)
     head = wire.head(DYNAMIC_IMAGE if dynamic_shape else "image", "bytes", len(pixels))
     start = (wire.head("boxes", "float", len(boxes)), boxes, before, *((after, head) if dynamic_shape else (head,)))
@@ -108,37 +109,42 @@ def _shared_features(
     source_size: tuple[int, ...],
     digits: tuple[int, ...],
     length: int,
+    alphabet: str,
+    has_digit_boxes: bool,
     encoding: str,
     shape: tuple[int, ...],
 ) -> tuple[bytes, bytes, bytes]:
     """Returns the features before and after the pixels and at the end, which all jitters of a picture share."""
-    text = "".join(map(str, digits[:length])).encode()
+    text = "".join(alphabet[digit] for digit in digits[:length]).encode()
     before = wire.int64_feature("crop_box", crop_box) + wire.int64_feature("digits", digits)
+    before += wire.int64_feature(NEW_IN_2, (int(has_digit_boxes),))
     after = wire.head("image/format", "bytes", len(encoding)) + encoding.encode()
     after += wire.int64_feature("image/shape", shape)
     end = wire.int64_feature("length", (length,)) + wire.int64_feature("source_size", source_size)
     return before, after, end + wire.head("text", "bytes", len(text)) + text
 
 
-def decode(data: bytes, where: object = "record") -> DigitExample:
+def decode(data: bytes, where: object = "record", labels: Labels | None = None) -> DigitExample:
     """Returns the example of one record, its arrays read-only.
 
     Args:
-      data: Serialized record, from `encode` or any other writer of the same features.
+      data: Serialized record of schema version 1 or 2, from `encode` or any other writer of the same features.
       where: Location of the record in error messages.
+      labels: What the dataset's numbers may be, as its manifest says; None for digits 0..9, as many as the record has.
 
     Raises:
       UserError: The data is no tf.train.Example, or a feature is missing or malformed.
     """
-    return decode_by_layout(data) or decode_with_protobuf(data, where)
+    return decode_by_layout(data, labels) or decode_with_protobuf(data, where, labels)
 
 
-def decode_with_protobuf(data: bytes, where: object) -> DigitExample:
+def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = None) -> DigitExample:
     """Returns the example of any record.
 
     Args:
       data: Serialized record.
       where: Location of the record in error messages.
+      labels: What the dataset's numbers may be; None for digits 0..9, as many as the record has.
 
     Raises:
       UserError: The data is no tf.train.Example, or a feature is missing or malformed.
@@ -149,9 +155,13 @@ def decode_with_protobuf(data: bytes, where: object) -> DigitExample:
     except message.DecodeError as error:
         raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
     features = record.features.feature
+    if labels is None:
+        rows = max(len(features["digits"].int64_list.value), len(features["boxes"].float_list.value) // 4)
+        labels = Labels(min(max(1, rows), MOST_LENGTH))
+    expected_features = features_of(labels)
 
     def values(name: str, source: str | None = None) -> Any:
-        feature = FEATURES[name]
+        feature = expected_features[name]
         found = getattr(features[source or name], f"{feature.kind}_list").value if (source or name) in features else ()
         expected = math.prod(feature.shape)
         if len(found) != expected:
@@ -169,10 +179,15 @@ def decode_with_protobuf(data: bytes, where: object) -> DigitExample:
         crop_box=np.array(values("crop_box"), np.int64),
         jitter_offset=np.array(values("jitter_offset"), np.int64),
         source_size=np.array(values("source_size"), np.int64),
-        boxes=np.array(values("boxes"), np.float32).reshape(FEATURES["boxes"].shape),
+        boxes=np.array(values("boxes"), np.float32).reshape(-1, 4),
+        # Records of schema version 1 have a box for each digit, and do not say so.
+        has_digit_boxes=bool(values(NEW_IN_2)[0]) if NEW_IN_2 in features else True,
+        alphabet=labels.alphabet,
     )
-    if (text := values("text")[0].decode(errors="replace")) != example.text:
-        raise UserError(f"{where} ({key}): text must be the digits, {example.text!r}.", text)
+    used, text = example.digits[: example.length].tolist(), values("text")[0].decode(errors="replace")
+    expected = labels.text(used) if all(0 <= digit < labels.pad for digit in used) else None
+    if text != expected:
+        raise UserError(f"{where} ({key}): text must be the digits, {expected or used!r}.", text)
     return example
 
 

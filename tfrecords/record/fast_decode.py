@@ -16,16 +16,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.record.schema import DYNAMIC_IMAGE, FEATURES, MAX_LENGTH, PAD, DigitExample
+from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels
+from tfrecords.record.schema import DYNAMIC_IMAGE, KINDS, NEW_IN_2, DigitExample
 
-_KINDS = {0x0A: "bytes", 0x12: "float", 0x1A: "int64"}
+_TAGS = {0x0A: "bytes", 0x12: "float", 0x1A: "int64"}
 _MAX_LAYOUTS = 4096
 _SHORTEST = 200
 """Bytes. The names and the framing of all features are longer, so no offset used below is out of range."""
-_CROP_BOX_SIZE = 102
-"""Offset of the crop box's size in records of 128 bytes to 16 kB."""
-VALUE_NAMES = ("key", "text", "length", "digits", "crop_box", "jitter_offset", "source_size", "boxes")
-_KEY = b"\x0a\x03key\x12"
+VALUE_NAMES = ("key", "text", "length", "digits", "crop_box", "jitter_offset", "source_size", "boxes", NEW_IN_2)
+_KEY, _CROP_BOX = b"\x0a\x03key\x12", b"crop_box"
+_TRUE = b"\x01"
+_BOX_BYTES = 16
 
 
 class UnknownLayoutError(Exception):
@@ -43,6 +44,7 @@ class Layout(NamedTuple):
       pixels: Range of the pixels, or of the PNG file, in the record.
       shape: Shape of the image.
       is_raw: Whether the pixels are raw.
+      max_length: Number of rows of `digits` and `boxes`.
     """
 
     parts: struct.Struct
@@ -51,33 +53,46 @@ class Layout(NamedTuple):
     pixels: slice
     shape: tuple[int, ...]
     is_raw: bool
+    max_length: int
 
 
 _layouts: dict[tuple[int, ...], Layout] = {}
 
 
-def decode_by_layout(data: bytes) -> DigitExample | None:
-    """Returns the example of one record, its arrays read-only, or None if protobuf must decode it."""
+def decode_by_layout(data: bytes, labels: Labels | None = None) -> DigitExample | None:
+    """Returns the example of one record, its arrays read-only, or None if protobuf must decode it.
+
+    Args:
+      data: Serialized record.
+      labels: What the dataset's numbers may be; None for digits 0..9, as many as the record has.
+    """
     try:
-        layout, values = split_values(data)
+        layout, values = split_values(data, labels)
         if not layout.is_raw:
             return None
-        key, text, length, digits, crop_box, jitter_offset, source_size, boxes = values
+        alphabet = labels.alphabet if labels else DIGITS
+        key, text, length, digits, crop_box, jitter_offset, source_size, boxes, has_digit_boxes = values
         return DigitExample(
             key.decode(),
             np.frombuffer(memoryview(data)[layout.pixels], np.uint8).reshape(layout.shape),
-            *parse_label(digits, length, text),
+            *parse_label(layout.max_length, alphabet, digits, length, text),
             parse_int64s(crop_box, 4),
             parse_int64s(jitter_offset, 2),
             parse_int64s(source_size, 2),
-            np.frombuffer(boxes, "<f4").reshape(FEATURES["boxes"].shape),
+            np.frombuffer(boxes, "<f4").reshape(-1, 4),
+            has_digit_boxes == _TRUE,
+            alphabet,
         )
     except (UnknownLayoutError, ValueError):
         return None
 
 
-def split_values(data: bytes) -> tuple[Layout, tuple[bytes, ...]]:
+def split_values(data: bytes, labels: Labels | None = None) -> tuple[Layout, tuple[bytes, ...]]:
     """Returns the layout of a record, and its serialized values in the order of `VALUE_NAMES`.
+
+    Args:
+      data: Serialized record.
+      labels: What the dataset's numbers may be; None for any longest length.
 
     Raises:
       UnknownLayoutError: Protobuf must decode the record.
@@ -86,8 +101,8 @@ def split_values(data: bytes) -> tuple[Layout, tuple[bytes, ...]]:
         raise UnknownLayoutError
     try:
         # These distinguish all layouts seen so far; two layouts that shared them would replace each other in turn.
-        key_at = data.rfind(_KEY)
-        kind = (len(data), data[_CROP_BOX_SIZE], data[key_at + len(_KEY)], key_at, data.rfind(b"text"))
+        key_at, crop_box_at = data.rfind(_KEY), data.find(_CROP_BOX)
+        kind = (len(data), crop_box_at, data[crop_box_at + 9], data[key_at + 6], key_at, data.rfind(b"text"))
         layout = _layouts.get(kind)
         if layout:
             parts = layout.parts.unpack(data)
@@ -96,16 +111,22 @@ def split_values(data: bytes) -> tuple[Layout, tuple[bytes, ...]]:
             parts = layout.parts.unpack(data)
             if len(_layouts) > _MAX_LAYOUTS:
                 _layouts.clear()
+        if labels and layout.max_length != labels.max_length:
+            raise UnknownLayoutError
         return layout, layout.values(parts)
     except (IndexError, KeyError, ValueError) as error:
         raise UnknownLayoutError from error
 
 
 @lru_cache(1 << 14)
-def parse_label(digits: bytes, length: bytes, text: bytes) -> tuple[NDArray[np.int64], int]:
-    """Returns the digits, (5,) int64, read-only, and the length.
+def parse_label(
+    max_length: int, alphabet: str, digits: bytes, length: bytes, text: bytes
+) -> tuple[NDArray[np.int64], int]:
+    """Returns the digits, (max_length,) int64, read-only, and the length.
 
     Args:
+      max_length: Number of digits, with the padding.
+      alphabet: Characters that the digits are indices of.
       digits: Serialized digits.
       length: Serialized length.
       text: Number as text, which must match the digits.
@@ -113,10 +134,10 @@ def parse_label(digits: bytes, length: bytes, text: bytes) -> tuple[NDArray[np.i
     Raises:
       UnknownLayoutError: `check_example` would not accept the digits, or the text differs from them.
     """
-    values, count = parse_int64s(digits, MAX_LENGTH), int(parse_int64s(length, 1)[0])
+    values, count, pad = parse_int64s(digits, max_length), int(parse_int64s(length, 1)[0]), len(alphabet)
     used, padding = values[:count].tolist(), values[count:].tolist()
-    is_valid = 0 <= count <= MAX_LENGTH and max(used, default=0) <= 9 and all(value == PAD for value in padding)
-    if not is_valid or "".join(map(str, used)).encode() != text:
+    is_valid = 0 <= count <= max_length and max(used, default=0) < pad and all(value == pad for value in padding)
+    if not is_valid or "".join(alphabet[digit] for digit in used).encode() != text:
         raise UnknownLayoutError
     return values, count
 
@@ -155,14 +176,22 @@ def _learn_layout(data: bytes) -> Layout:
     if min(shape) < 1 or not (size == math.prod(shape) if is_raw else size and encoding == b"png"):
         raise UnknownLayoutError
     start, stop = ranges["boxes"]
-    if stop - start != 4 * math.prod(FEATURES["boxes"].shape):
+    rows, rest = divmod(stop - start, _BOX_BYTES)
+    if rest or not 1 <= rows <= MOST_LENGTH:
         raise UnknownLayoutError
     names = sorted(ranges, key=ranges.__getitem__)
     ends = [0, *(end for name in names for end in ranges[name]), len(data)]
     sizes = ((start, end - start) for start, end in pairwise(ends))
     parts = struct.Struct("".join(f"0s{size}x" if start == pixels.start else f"{size}s" for start, size in sizes))
-    values = itemgetter(*(2 * names.index(name) + 1 for name in VALUE_NAMES))
-    return Layout(parts, parts.unpack(data)[::2], values, pixels, shape, is_raw)
+    values: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
+    values = found = itemgetter(*(2 * names.index(name) + 1 for name in VALUE_NAMES if name in ranges))
+    if NEW_IN_2 not in ranges:
+
+        def values(parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
+            # A record of schema version 1, which has a box for each digit.
+            return (*found(parts), _TRUE)
+
+    return Layout(parts, parts.unpack(data)[::2], values, pixels, shape, is_raw, rows)
 
 
 def _find_values(data: bytes) -> dict[str, tuple[int, int]]:
@@ -178,7 +207,7 @@ def _find_values(data: bytes) -> dict[str, tuple[int, int]]:
         ranges["image" if name == DYNAMIC_IMAGE else name] = value
         count += 1
         start = end
-    if start != stop or not count == len(ranges) == len(FEATURES):
+    if start != stop or count != len(ranges) or len(KINDS.keys() - ranges.keys() - {NEW_IN_2}):
         raise UnknownLayoutError
     return ranges
 
@@ -187,9 +216,9 @@ def _feature(data: bytes, start: int, stop: int) -> tuple[str, tuple[int, int]]:
     """Returns the name of one entry of the features' map, and the start and the end of its value."""
     start, end = _field(data, start, 0x0A)
     name = data[start:end].decode()
-    kind = FEATURES["image" if name == DYNAMIC_IMAGE else name].kind
+    kind = KINDS["image" if name == DYNAMIC_IMAGE else name]
     start, end = _field(data, end, 0x12)
-    if _KINDS[data[start]] != kind:
+    if _TAGS[data[start]] != kind:
         raise UnknownLayoutError
     start, list_end = _field(data, start, data[start])
     start, value_end = _field(data, start, 0x0A)

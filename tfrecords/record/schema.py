@@ -1,13 +1,14 @@
 """The example, and the features of its record. docs/record.md explains each feature."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
+from tfrecords.record.labels import DIGITS, Labels
 
 
 class Feature(NamedTuple):
@@ -24,29 +25,56 @@ class Feature(NamedTuple):
     meaning: str
 
 
-FEATURES: dict[str, Feature] = {
-    "key": Feature("bytes", (), "subset, picture and jitter, UTF-8: train/123.png#2"),
-    "image": Feature("bytes", (), "uint8 pixels, row by row, or a PNG file"),
-    "image/format": Feature("bytes", (), "raw or png"),
-    "image/shape": Feature("int64", (3,), "height, width, channels"),
-    "text": Feature("bytes", (), "the number, UTF-8: 1907"),
-    "length": Feature("int64", (), "how many digits, 1..5"),
-    "digits": Feature("int64", (5,), "0..9 in reading order, 10 behind the last"),
-    "crop_box": Feature("int64", (4,), "ymin, xmin, ymax, xmax of the crop in the source picture, pixels"),
-    "jitter_offset": Feature("int64", (2,), "y, x of the image in the resized crop, pixels"),
-    "source_size": Feature("int64", (2,), "height, width of the source picture, pixels"),
-    "boxes": Feature("float", (5, 4), "ymin, xmin, ymax, xmax of each digit in the image, pixels"),
-}
+SCHEMA_VERSION = 2
 DYNAMIC_IMAGE = "image/value"
 """Name of the pixels, instead of `image`, in a dataset of raw images of several sizes. TensorFlow Datasets gives this
 name to the bytes of a tensor whose shape is in `image/shape`."""
+KINDS = {
+    "key": "bytes",
+    "image": "bytes",
+    "image/format": "bytes",
+    "image/shape": "int64",
+    "text": "bytes",
+    "length": "int64",
+    "digits": "int64",
+    "crop_box": "int64",
+    "jitter_offset": "int64",
+    "source_size": "int64",
+    "boxes": "float",
+    "has_digit_boxes": "int64",
+}
+"""Type of the values of each feature of a record, in the order of tables."""
+NEW_IN_2 = "has_digit_boxes"
+"""The feature that records of schema version 1 lack: each digit of theirs has a box."""
 
 
-SCHEMA_VERSION = 1
-MAX_LENGTH = 5
-"""Most digits in a number. One of SVHN's 248,823 pictures has six."""
-PAD = 10
-"""Padding of `digits`. No digit is 10, so padding cannot be mistaken for a digit."""
+@lru_cache(16)
+def features_of(labels: Labels, version: int = SCHEMA_VERSION) -> dict[str, Feature]:
+    """Returns the features of a dataset's records by name.
+
+    Args:
+      labels: What the dataset's numbers may be.
+      version: Schema version of the dataset.
+    """
+    longest, pad = labels.max_length, labels.pad
+    meaning = {
+        "key": ((), "subset, picture and jitter, UTF-8: train/123.png#2"),
+        "image": ((), "uint8 pixels, row by row, or a PNG file"),
+        "image/format": ((), "raw or png"),
+        "image/shape": ((3,), "height, width, channels"),
+        "text": ((), "the number, UTF-8: 1907"),
+        "length": ((), f"number of characters, 0..{longest}"),
+        "digits": ((longest,), f"indices of the characters in the alphabet, in reading order, padded with {pad}"),
+        "crop_box": ((4,), "ymin, xmin, ymax, xmax of the crop in the source picture, pixels"),
+        "jitter_offset": ((2,), "y, x of the image in the resized crop, pixels"),
+        "source_size": ((2,), "height, width of the source picture, pixels"),
+        "boxes": ((longest, 4), "ymin, xmin, ymax, xmax of each character in the image, pixels"),
+        "has_digit_boxes": ((), "whether boxes are known, 0 or 1; if not, they are zeros"),
+    }
+    found = {name: Feature(KINDS[name], shape, text) for name, (shape, text) in meaning.items()}
+    if version == 1:
+        del found[NEW_IN_2]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +84,16 @@ class DigitExample:
     Attributes:
       key: Subset, picture and jitter, such as `train/123.png#2`; unique in a dataset.
       image: Pixels: shape (height, width, channels), uint8, 0..255.
-      digits: Digits 0..9 in reading order, padded with `PAD`: shape (5,), int64.
-      length: Number of digits, 0..5; 0 for a crop without a number.
+      digits: Indices of the number's characters in `alphabet`, in reading order, padded with the alphabet's size:
+        shape (max_length,), int64. For the default alphabet these are the digits 0..9, padded with 10.
+      length: Number of characters, 0..max_length; 0 for a crop without a number.
       crop_box: ymin, xmin, ymax, xmax of the crop in the source picture, half-open pixels: shape (4,), int64.
       jitter_offset: y, x of `image` in the resized crop, pixels: shape (2,), int64.
       source_size: Height and width of the source picture, pixels: shape (2,), int64.
-      boxes: ymin, xmin, ymax, xmax of each digit in pixels of `image`, padded with zeros: shape (5, 4), float32. A
-        jitter may move them past the edge.
+      boxes: ymin, xmin, ymax, xmax of each character in pixels of `image`, padded with zeros: shape (max_length, 4),
+        float32. A jitter may move them past the edge.
+      has_digit_boxes: Whether the characters' boxes are known; if not, `boxes` are zeros.
+      alphabet: Characters that numbers are made of. It belongs to the dataset, and is no feature of a record.
     """
 
     key: str
@@ -73,6 +104,8 @@ class DigitExample:
     jitter_offset: NDArray[np.int64]
     source_size: NDArray[np.int64]
     boxes: NDArray[np.float32]
+    has_digit_boxes: bool = True
+    alphabet: str = DIGITS
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.image.shape))
@@ -81,31 +114,19 @@ class DigitExample:
     @property
     def text(self) -> str:
         """The number as text, such as `"1907"`; empty without a number."""
-        return "".join(str(digit) for digit in self.digits[: self.length])
+        return "".join(self.alphabet[digit] for digit in self.digits[: self.length].tolist())
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the attributes and `text` by name."""
-        return {**vars(self), "text": self.text}
+        """Returns the attributes, without the alphabet, and `text` by name."""
+        return {**{name: value for name, value in vars(self).items() if name != "alphabet"}, "text": self.text}
 
 
-def pad_digits(digits: Sequence[int]) -> NDArray[np.int64]:
-    """Returns digits padded with `PAD`: shape (5,), int64.
+def check_example(example: DigitExample, labels: Labels | None = None) -> None:
+    """Checks an example against the rules of `DigitExample`.
 
     Args:
-      digits: None to five digits, each 0..9.
-
-    Raises:
-      UserError: There are too many digits, or one is not 0..9.
-    """
-    if len(digits) > MAX_LENGTH or any(not 0 <= digit <= 9 for digit in digits):
-        raise UserError(f"A number must have at most {MAX_LENGTH} digits, each 0..9.", list(digits))
-    padded = np.full(MAX_LENGTH, PAD, np.int64)
-    padded[: len(digits)] = digits
-    return padded
-
-
-def check_example(example: DigitExample) -> None:
-    """Checks an example against the rules of `DigitExample`.
+      example: Example to check.
+      labels: What the dataset's numbers may be; None for those that the example states itself.
 
     Raises:
       UserError: The example breaks a rule; the message names its key and the rule.
@@ -115,11 +136,15 @@ def check_example(example: DigitExample) -> None:
         raise UserError(
             f"{example.key}: image must be uint8 of shape (height, width, 1 or 3).", (image.dtype, image.shape)
         )
-    _check_label(example)
-    for name, shape in (("crop_box", (4,)), ("jitter_offset", (2,)), ("source_size", (2,)), ("boxes", (5, 4))):
+    labels = labels or Labels(max(1, example.digits.size), example.alphabet)
+    _check_label(example, labels)
+    boxes = (labels.max_length, 4)
+    for name, shape in (("crop_box", (4,)), ("jitter_offset", (2,)), ("source_size", (2,)), ("boxes", boxes)):
         value = getattr(example, name)
         if value.shape != shape:
             raise UserError(f"{example.key}: {name} must have shape {shape}.", value.shape)
+    if not example.has_digit_boxes and example.boxes.any():
+        raise UserError(f"{example.key}: boxes must be zeros, since has_digit_boxes is 0.", example.boxes.tolist())
     ymin, xmin, ymax, xmax = example.crop_box
     height, width = example.source_size
     if not (0 <= ymin < ymax <= height and 0 <= xmin < xmax <= width):
@@ -129,14 +154,16 @@ def check_example(example: DigitExample) -> None:
         )
 
 
-def _check_label(example: DigitExample) -> None:
-    digits, length = example.digits, example.length
-    if not 0 <= length <= MAX_LENGTH:
-        raise UserError(f"{example.key}: length must be 0..{MAX_LENGTH}.", length)
-    if digits.shape != (MAX_LENGTH,) or not (
-        np.all((digits[:length] >= 0) & (digits[:length] <= 9)) and np.all(digits[length:] == PAD)
-    ):
+def _check_label(example: DigitExample, labels: Labels) -> None:
+    digits, length, longest = example.digits, example.length, labels.max_length
+    if example.alphabet != labels.alphabet:
+        raise UserError(f"{example.key}: the alphabet must be {labels.alphabet!r}.", repr(example.alphabet))
+    if not 0 <= length <= longest:
+        raise UserError(f"{example.key}: length must be 0..{longest}.", length)
+    used, padding = digits[:length], digits[length:]
+    if digits.shape != (longest,) or not (np.all((used >= 0) & (used < labels.pad)) and np.all(padding == labels.pad)):
         raise UserError(
-            f"{example.key}: digits must be {MAX_LENGTH} values, 0..9 for the first {length} and {PAD} for the rest.",
+            f"{example.key}: digits must be {longest} values, 0..{labels.pad - 1} for the first {length} and "
+            f"{labels.pad} for the rest.",
             digits.tolist(),
         )

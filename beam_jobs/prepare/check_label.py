@@ -1,0 +1,29 @@
+"""Whether a record can hold the number of an annotation."""
+
+from dataclasses import replace
+
+from beam_jobs.annotation import Annotation, RejectedError
+from tfrecords.record.labels import DIGITS, Labels
+
+
+def check_label(annotation: Annotation, labels: Labels, split: str) -> Annotation:
+    """Returns the annotation, with a dead letter if its number is empty, too long or of other characters.
+
+    Args:
+      annotation: Annotation; one that has a dead letter keeps it.
+      labels: What the dataset's numbers may be.
+      split: Split of the picture; in `predict`, numbers are not known.
+    """
+    text = annotation.text
+    if annotation.dead or (text and len(text) <= labels.max_length and not labels.unknown(text)):
+        return annotation
+    if not text and split == "predict":
+        return annotation
+    rule, received = f"A number must be of the characters {labels.alphabet}.", repr(text)
+    reason = "unknown_character"
+    if not text:
+        reason, rule, received = "no_text", "A number must have at least one character.", "''"
+    elif len(text) > labels.max_length:
+        what = "digits" if labels.alphabet == DIGITS else "characters"
+        reason, rule, received = "too_long", f"A number must have at most {labels.max_length} {what}.", str(len(text))
+    return replace(annotation, dead=RejectedError("annotation", reason, f"{annotation.key}: {rule}", received).letter)
