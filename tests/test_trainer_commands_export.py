@@ -228,7 +228,7 @@ def _failing(run: Run, output: Path, monkeypatch: pytest.MonkeyPatch, name: str,
     return export("--run-dir", run.directory, "--format", name, "--output", output, "--overwrite")
 
 
-def _half(_: Any, __: Any, output: Path) -> None:
+def _half(_: Any, __: Any, ___: Any, output: Path) -> None:
     if output.suffix:
         output.write_bytes(b"half")
     else:
@@ -275,7 +275,7 @@ def test_an_export_replaces_only_an_export_and_only_when_asked(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Writing and comparing a SavedModel, which take a second each, are tested above.
-    def write(_: Any, __: Any, output: Path) -> None:
+    def write(_: Any, __: Any, ___: Any, output: Path) -> None:
         output.mkdir()
         (output / "saved_model.pb").touch()
 

@@ -127,7 +127,6 @@ def test_evaluate_takes_another_framing_only_when_told(
     ("cut", "received"),
     [
         ({"growth": 1.0}, "growth 1.0 instead of 0.3"),
-        ({"channels": 1}, "compact for images of (54, 54, 3)"),
         ({"record_size": 32}, "compact for images of (54, 54, 3)"),
     ],
 )

@@ -22,7 +22,8 @@ def make_run(
 ) -> None:
     """Random weights, with batch normalisation's averages of noise: without them every answer is nearly the same."""
     settings = TrainConfig(**config)
-    crop = CropSpec(crop_size=image_shape[0] + 10, record_size=image_shape[0])
+    height, width, _ = image_shape
+    crop = CropSpec(crop_size=height + 10, record_size=height, aspect=width / height)
     directory.mkdir()
     dataset = {"crop": asdict(crop), **asdict(labels)}
     content = {**settings.to_dict(), "image_shape": list(image_shape), "dataset": dataset}

@@ -20,8 +20,8 @@ from trainer.input.records import Records
 from trainer.pretrained import DIRECTORY, NAME, chosen_run
 from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
-from trainer.run.directory import CONFIG, Run, labels_of, labels_text, path_beside, write_json
-from trainer.run.evaluations import EvaluationFiles
+from trainer.run.directory import CONFIG, Run, labels_text, path_beside, write_json
+from trainer.run.evaluations import UNKNOWN_SPLIT, EvaluationFiles
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache
@@ -80,9 +80,11 @@ def run(args: argparse.Namespace) -> int:
     trained = chosen_run(args.run_dir)
     records = Records.open(args.data)
     records.manifest.split(args.split)
+    if args.split == UNKNOWN_SPLIT:
+        raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
     rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
     check_cut(dataset_cut(records.manifest), run_cut(trained), rule, args.allow_other_crop)
-    _check_labels(args, trained, labels_of(records.manifest))
+    _check_labels(args, trained, records.manifest.labels)
     output = _output(args, trained)
     images = records.images(args.split)
     if args.crops > 1 and images.shape[:2] == trained.image_shape[:2]:
@@ -124,7 +126,7 @@ def _predict(args: argparse.Namespace, trained: Run, records: Records, images: I
     batches = split_dataset(images, args.batch_size)
     read = readable(batches, args.data, args.split)
     shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
-    stored = labels_of(records.manifest)
+    stored = records.manifest.labels
     return predict_split(make_forward(load_model(trained), args.crops), shown, trained.labels, stored)
 
 

@@ -14,7 +14,7 @@ from tfrecords.images.channels import to_channels
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.images.decode import decode_picture, evaluation_view
 from trainer.export.files import predict_model
-from trainer.export.saved_model import boxed_images, record_shape, whole_images
+from trainer.export.saved_model import boxed_images, whole_images
 
 GREY_TOLERANCE = 1
 """Largest allowed difference between grey values of an image and of `predict`'s. TensorFlow reduces pictures in floats,
@@ -35,7 +35,7 @@ def compare_on_pictures(model: keras.Model, crop: CropSpec, output: Path) -> dic
     Raises:
       UserError: The images that the SavedModel cuts out differ from those of `predict`.
     """
-    names, pictures, boxes = zip(*sample_pictures(record_shape(crop)), strict=True)
+    names, pictures, boxes = zip(*sample_pictures(crop.record_shape), strict=True)
     edges = tf.constant([(box.xmin, box.ymin, box.width, box.height) for box in boxes], tf.float32)
     inputs = {"pictures": tf.constant(pictures)}
     channels = model.input_shape[-1]

@@ -64,7 +64,7 @@ def whole_images(pictures: tf.Tensor, crop: CropSpec, channels: int = 3) -> tf.T
     """
 
     def image(data: tf.Tensor) -> tf.Tensor:
-        return _to_channels(resize(decode_picture(data), record_shape(crop)), channels)
+        return _to_channels(resize(decode_picture(data), crop.record_shape), channels)
 
     return tf.map_fn(image, pictures, fn_output_signature=tf.float32)
 
@@ -120,13 +120,8 @@ def _cut_out(picture: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     edges = tf.cast(tf.round(tf.clip_by_value(edges, 0.0, tf.concat([limit, limit], 0))), tf.int32)
     part = picture[edges[0] : edges[2], edges[1] : edges[3]]
     y, x = crop.centre
-    height, width = record_shape(crop)
-    return resize(part, (crop.crop_size, crop.crop_size))[y : y + height, x : x + width]
-
-
-def record_shape(crop: CropSpec) -> tuple[int, int]:
-    """Returns height and width of a model's images, pixels."""
-    return crop.record_size, crop.record_size
+    height, width = crop.record_shape
+    return resize(part, crop.crop_shape)[y : y + height, x : x + width]
 
 
 def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:

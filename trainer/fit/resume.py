@@ -28,7 +28,6 @@ from trainer.run.directory import (
     TENSORBOARD,
     WEIGHTS,
     Run,
-    labels_of,
     model_input_shape,
     path_beside,
     write_json,
@@ -100,7 +99,7 @@ def initialise(
         return ""
     if run_directory(config.init).resolve() == directory.resolve():
         raise UserError("--init must be another run than --run-dir.", config.init)
-    return start_from(model, config.init, dataset_cut(manifest), allow_other_crop, labels_of(manifest))
+    return start_from(model, config.init, dataset_cut(manifest), allow_other_crop, manifest.labels)
 
 
 def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from trainer.fit.errors import readable
 from trainer.input.dataset import split_dataset
 from trainer.input.records import Records
 from trainer.run.config import TrainConfig
-from trainer.run.directory import labels_of
 from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.metrics import score
 
@@ -38,7 +37,7 @@ class Validation:
         self._images = records.images(_SPLIT) if split and split.examples else None
         self._forward = make_forward(model)
         self._directory = records.directory
-        self._labels = labels_of(records.manifest)
+        self._labels = records.manifest.labels
 
     def scores(self) -> dict[str, float]:
         """Returns loss and accuracies by their names in the history; nothing without a validation split.

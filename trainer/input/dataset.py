@@ -12,7 +12,6 @@ from trainer.input.augment import uniforms_needed
 from trainer.input.records import Records
 from trainer.input.shuffle import epoch_indices, host_batch_size, seed_of, steps_per_epoch
 from trainer.run.config import TrainConfig
-from trainer.run.directory import labels_of
 
 __all__ = ["Batch", "open_images", "split_dataset", "training_dataset"]
 
@@ -93,7 +92,7 @@ def _batches(images: ImageCache, indices: NDArray[np.int64], size: int, steps: r
     """Returns the batches of these steps, `size` of `indices` each; the last ones have fewer or none."""
     # A tensor, not a closure over the array: TensorFlow never frees a Python function or what it refers to (2.21).
     order = tf.constant(indices)
-    longest = labels_of(images).max_length
+    longest = images.labels.max_length
     dtypes = (tf.uint8 if images.is_raw else tf.string, tf.int64, tf.int64, tf.string)
 
     def make(step: tf.Tensor) -> Batch:

@@ -9,7 +9,7 @@ from typing import Any
 from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.dataset.manifest import MANIFEST, Manifest, read_manifest
 from tfrecords.errors import UserError
-from trainer.run.directory import CONFIG, labels_of, path_beside
+from trainer.run.directory import CONFIG, path_beside
 
 _ANNOTATIONS, _SUBSETS = "digitStruct.mat", ("train", "test", "extra")
 """File and folders by which SVHN's pictures are recognised."""
@@ -63,7 +63,7 @@ class Records:
             "manifest_sha256": self.manifest_sha256,
             "examples": {name: split.examples for name, split in self.manifest.splits.items()},
             "crop": self.manifest.config["crop"],
-            **asdict(labels_of(self.manifest)),
+            **asdict(self.manifest.labels),
         }
 
 

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
@@ -25,7 +24,8 @@ TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 _DIGITS = Labels()
 """Labels of all datasets before they stated them: up to five digits 0..9."""
-_Pixels = Annotated[int, Rule("an integer of 1 to 4096", lambda size: 1 <= size <= 4096)]
+_Pixels = Annotated[int, Rule("an integer of 1 to 65536", lambda size: 1 <= size <= 65536)]
+"""Height or width. A crop is up to 4,096 pixels high, and up to 16 times as wide."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,7 @@ def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
     Raises:
       UserError: The manifest does not state the crop.
     """
-    size = dataset_crop(manifest).record_size
-    return size, size, manifest.image.shape[2]
-
-
-def labels_of(data: Manifest | ImageCache) -> Labels:
-    """Returns the numbers that a dataset can hold."""
-    labels: Labels = getattr(data, "labels", _DIGITS)
-    return labels
+    return *dataset_crop(manifest).record_shape, manifest.image.shape[2]
 
 
 def labels_text(labels: Labels) -> str:
