@@ -233,7 +233,7 @@ def test_configurations(untrained: Path, tmp_path: Path) -> None:
         ({"augment": {"zoom": "1"}}, r"config\.json: augment\.zoom must be a number\. Received: '1'"),
         ({"augment": {"zoom": 3}}, r"config\.json: augment is wrong: zoom must be 0\.\.1\. Received: 3"),
         ({"image_shape": [54, 54]}, r"config\.json: image_shape must be a list of 3\."),
-        ({"image_shape": [54, 10**9, 3]}, r"config\.json: image_shape\[1\] must be an integer of 1 to 4096\."),
+        ({"image_shape": [54, 10**9, 3]}, r"config\.json: image_shape\[1\] must be an integer of 1 to 65536\."),
         ({"dataset": 5}, r"config\.json: dataset\.crop must be an object\. Received: None"),
         ({"dataset": {"crop": {"growth": "x"}}}, r"config\.json: dataset\.crop: growth must be a number\. Rec"),
     ],

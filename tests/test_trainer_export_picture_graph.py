@@ -138,7 +138,7 @@ def test_enlarged_pixels_are_those_of_predict() -> None:
     )
     for height, width in ((64, 64), (1, 1), (1, 64), (63, 2), (40, 29), (17, 33), (5, 57), (32, 48)):
         picture = NOISE[:height, :width]
-        np.testing.assert_array_equal(enlarge(picture), cut(picture, BoundingBox(0, 0, height, width), 64))
+        np.testing.assert_array_equal(enlarge(picture), cut(picture, BoundingBox(0, 0, height, width), (64, 64)))
 
 
 @pytest.mark.parametrize("size", [20, 54])

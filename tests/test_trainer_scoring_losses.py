@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrecords.record.schema import PAD, pad_digits
+from tfrecords.record.labels import Labels
 from trainer.scoring.losses import number_loss
+
+PAD = Labels().pad
 
 
 def _logits(batch: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -74,8 +76,7 @@ def test_hand_made_probabilities_give_the_product() -> None:
         ("40", 0.5 * 0.82 * 0.25),
         ("466", 0.2 * 0.82 * 0.2 * 0.1),
     ):
-        row = pad_digits([int(digit) for digit in number]) if number else np.full(5, PAD)
-        loss = number_loss(length, digits, np.array([len(number)]), row[None])
+        loss = number_loss(length, digits, np.array([len(number)]), Labels().digits(number)[None])
         assert float(loss[0]) == pytest.approx(-math.log(probability), rel=1e-5), number
 
 

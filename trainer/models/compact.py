@@ -26,7 +26,8 @@ _HALVED_SIDE = 16
 def build_compact(image_shape: tuple[int, int, int], labels: Labels) -> keras.Model:
     """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255, and labels."""
     # Reduced by 8, a smaller side would be one or two locations, too few to tell digits apart.
-    halved = tuple(2 if side >= _HALVED_SIDE else 1 for side in image_shape[:2])
+    height, width, _ = image_shape
+    halved = 2 if height >= _HALVED_SIDE else 1, 2 if width >= _HALVED_SIDE else 1
     images = keras.Input(image_shape, name="image")
     values = Standardise(scale=True, dtype="float32", name="standardise")(images)
     values = layers.ReLU(name="stem_relu")(_conv(values, _WIDTHS[0], "stem", size=5, stride=(2, 2)))

@@ -80,20 +80,20 @@ def _said(source: keras.Model, given: Labels, wanted: Labels) -> str:
     """Returns what becomes of the heads."""
     if given == wanted:
         return ""
-    layers = {layer.name for layer in source.layers}
+    layers, characters = {layer.name for layer in source.layers}, _shared(given, wanted)
     new, kept = [], []
     if given.max_length != wanted.max_length:
         new.append(_LENGTHS)
         shared = min(given.max_length, wanted.max_length)
-        if layers & {_POSITIONS, _BOTH}:
-            kept.append(f"the first {shared} position{'s' * (shared > 1)}")
+        if _POSITIONS in layers or (_BOTH in layers and characters):
+            kept.append(f"the first {shared} positions" if shared > 1 else "the first position")
     if given.alphabet != wanted.alphabet:
-        if characters := _shared(given, wanted):
+        if characters:
             kept.append(f"the characters {characters!r}")
         else:
             new.append(_CHARACTERS)
-    heads = [f"head{'s' * (len(new) > 1)} {', '.join(new)} {'are' if len(new) > 1 else 'is'} new"] if new else []
-    heads += [f"{' and '.join(kept)} keep their weights"] if kept else []
+    heads = [f"heads {', '.join(new)} are new" if len(new) > 1 else f"head {new[0]} is new"] if new else []
+    heads += [f"weights of {' and '.join(kept)} are kept"] if kept else []
     return f"{'; '.join(heads)}: the weights are of {labels_text(given)}, the dataset of {labels_text(wanted)}."
 
 
