@@ -33,7 +33,7 @@ from trainer.report.inputs import load_run
 from trainer.run.config import AugmentConfig
 from trainer.run.directory import CONFIG, Run, labels_text, write_json
 from trainer.run.transfer import transfer
-from trainer.run.weights import load_model, start_from
+from trainer.run.weights import load_model, save_weights, start_from
 from trainer.scoring.decode import decode_predictions
 from trainer.scoring.inference import predict_split
 from trainer.scoring.losses import evenness_loss, number_loss
@@ -111,13 +111,12 @@ def test_the_loss_is_the_likelihood_of_every_number() -> None:
         ("compact", (8, 8, 1), Labels(1)),
         ("compact", (12, 40, 1), Labels(32, "0123456789.")),
         ("goodfellow", (16, 40, 1), Labels(1)),
-        ("vgg", (28, 16, 3), LETTERS),
     ],
 )
 def test_architectures_take_any_shape_and_labels(name: str, shape: tuple[int, int, int], labels: Labels) -> None:
-    outputs = build_model(name, shape, labels).output_shape
-    assert outputs["length_logits"] == (None, labels.max_length + 2)
-    assert outputs["digit_logits"] == (None, labels.max_length, labels.pad)
+    outputs = build_model(name, shape, labels).output
+    assert outputs["length_logits"].shape == (None, labels.max_length + 2)
+    assert outputs["digit_logits"].shape == (None, labels.max_length, labels.pad)
 
 
 @pytest.mark.parametrize(("name", "least"), [("compact", 8), ("goodfellow", 16), ("vgg", 16)])
@@ -191,7 +190,12 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODELS, "tiny", tiny.build)
         make_run(folder, LETTERS, (12, 20, 1), model="tiny")
-        yield Run.load(folder)
+        run = Run.load(folder)
+        model = load_model(run)
+        # Sure answers, since hardly sure ones are all the shortest number.
+        model.set_weights([30 * weight for weight in model.get_weights()])
+        save_weights(model, run.weights)
+        yield run
 
 
 def test_a_model_of_grey_images_reads_colours_and_grey(letters: Run) -> None:
@@ -355,6 +359,7 @@ def test_runs_and_datasets_of_the_last_version_have_svhn_s_labels() -> None:
     assert (described["max_length"], described["alphabet"]) == (5, "0123456789")
 
 
+@pytest.mark.slow
 def test_single_characters_in_wide_grey_images_go_from_records_to_a_report(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,13 +18,17 @@ def _logits(batch: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(0, 2, (batch, 7)), rng.normal(0, 2, (batch, 5, 10))
 
 
+def _padded(number: tuple[int, ...]) -> np.ndarray:
+    return Labels().digits(Labels().text(number))
+
+
 def _log_softmax(values: np.ndarray) -> np.ndarray:
     return values - np.log(np.exp(values).sum(-1, keepdims=True))
 
 
 def _loss(length_logits: np.ndarray, digit_logits: np.ndarray, numbers: list[tuple[int, ...]]) -> np.ndarray:
     length = np.array([len(number) for number in numbers])
-    digits = np.stack([Labels().digits(number) for number in numbers])
+    digits = np.stack([_padded(number) for number in numbers])
     return keras.ops.convert_to_numpy(number_loss(length_logits, digit_logits, length, digits))
 
 
@@ -119,9 +123,7 @@ ANSWERS = [(1, 9), (2, 8), (5, 5), (2, 1, 0)]
 
 
 def _truth() -> tuple[np.ndarray, np.ndarray]:
-    return np.array([len(number) for number in TRUTH]), np.stack(
-        [Labels().digits("".join(map(str, number))) for number in TRUTH]
-    )
+    return np.array([len(number) for number in TRUTH]), np.stack([_padded(number) for number in TRUTH])
 
 
 def test_a_number_is_right_when_length_and_every_digit_are() -> None:
