@@ -341,7 +341,7 @@ def test_a_folder_may_be_named_for_a_version_or_by_the_format(
 def test_an_export_that_tensorflow_cannot_write_is_one_line(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(_: Any, __: Any, output: Path) -> None:
+    def denied(_: Any, __: Any, ___: Any, output: Path) -> None:
         raise tf.errors.PermissionDeniedError(None, None, f"{output}; Permission denied\nand more")
 
     assert _failing(run, tmp_path / "reader", monkeypatch, "savedmodel", write=denied) == 1
