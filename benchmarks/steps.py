@@ -164,7 +164,7 @@ def _bare(model: Any, optimizer: Any, config: Any) -> Step:
 
     @tf.function
     def step(batch: dict[str, tf.Tensor]) -> tf.Tensor:
-        images = augment(batch["image"], _SIZE, config.augment, batch["uniform"])
+        images = augment(batch["image"], (_SIZE, _SIZE), config.augment, batch["uniform"])
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
             losses = number_loss(outputs["length_logits"], outputs["digit_logits"], batch["length"], batch["digits"])

@@ -39,7 +39,7 @@ def augmented(name: str) -> np.ndarray:
     """Returns pictures, of unequal height and width, as one of `AUGMENT` makes them."""
     uniform = np.random.default_rng(1).random((5, uniforms_needed(3)), np.float32)
     images = pictures(5, SIZE)[:, :, :-3]
-    return ops.convert_to_numpy(augment(images, SIZE - 6, AUGMENT[name], ops.convert_to_tensor(uniform)))
+    return ops.convert_to_numpy(augment(images, (SIZE - 6, SIZE - 6), AUGMENT[name], ops.convert_to_tensor(uniform)))
 
 
 def pictures(count: int, size: int) -> np.ndarray:
@@ -62,7 +62,7 @@ def losses(records: Path, steps: int) -> np.ndarray:
     found = [float(ops.convert_to_numpy(step(batch, 3e-3))) for _ in range(steps)]
     step.finish()
     with averaged_weights(model, optimizer):
-        images = augment(batch["image"], 54, config.augment, batch["uniform"])
+        images = augment(batch["image"], (54, 54), config.augment, batch["uniform"])
         found.append(float(ops.convert_to_numpy(mean_loss(model(images, training=True), batch, config))))
     return np.array(found)
 

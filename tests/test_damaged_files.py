@@ -34,6 +34,7 @@ from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.index import index_path
 from tfrecords.files.record_file import RecordFile
+from tfrecords.record.labels import Labels
 from trainer.fit.checkpoint import Checkpoints, Progress
 from trainer.models import MODELS
 from trainer.pretrained.__main__ import publish
@@ -232,7 +233,7 @@ def test_configurations(untrained: Path, tmp_path: Path) -> None:
         ({"augment": {"zoom": "1"}}, r"config\.json: augment\.zoom must be a number\. Received: '1'"),
         ({"augment": {"zoom": 3}}, r"config\.json: augment is wrong: zoom must be 0\.\.1\. Received: 3"),
         ({"image_shape": [54, 54]}, r"config\.json: image_shape must be a list of 3\."),
-        ({"image_shape": [54, 10**9, 3]}, r"config\.json: image_shape\[1\] must be an integer of 1 to 4096\."),
+        ({"image_shape": [54, 10**9, 3]}, r"config\.json: image_shape\[1\] must be an integer of 1 to 65536\."),
         ({"dataset": 5}, r"config\.json: dataset\.crop must be an object\. Received: None"),
         ({"dataset": {"crop": {"growth": "x"}}}, r"config\.json: dataset\.crop: growth must be a number\. Rec"),
     ],
@@ -324,10 +325,10 @@ def test_checkpoints(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "tiny", tiny.build)
     model = tiny.build((54, 54, 3))
-    monkeypatch.setitem(MODELS, "tiny", lambda _: model)
+    monkeypatch.setitem(MODELS, "tiny", lambda *_: model)
     path = tmp_path / WEIGHTS
     save_weights(model, path)
-    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, {})  # type: ignore[arg-type]
+    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, Labels(), {})  # type: ignore[arg-type]
     assert _try_all(_of_bytes(path.read_bytes(), 20), path, lambda: load_model(run)) > 5
 
 
@@ -338,7 +339,7 @@ def test_weights_of_a_model_with_fewer_layers_do_not_leave_random_ones(
     small = keras.Model(images, keras.layers.Flatten(name="flat")(images), name="tiny")
     save_weights(small, tmp_path / WEIGHTS)
     monkeypatch.setitem(MODELS, "tiny", tiny.build)
-    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, {})  # type: ignore[arg-type]
+    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, Labels(), {})  # type: ignore[arg-type]
     with warnings.catch_warnings(), pytest.raises(UserError, match=r"must hold the weights of tiny\. Received: "):
         warnings.simplefilter("ignore")
         load_model(run)

@@ -66,15 +66,15 @@ ROOMS = {
     "beam_jobs": "",
     #
     "trainer.distribute": "",
-    "trainer.run": "tfrecords.images tfrecords.files tfrecords.dataset",
+    "trainer.run": "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     "trainer.input": "run tfrecords.record tfrecords.images tfrecords.dataset",
     # Test-time jitter cuts its windows as the input does.
     "trainer.scoring": "input tfrecords.record tfrecords.files",
-    # The number of classes of the heads is that of the losses.
-    "trainer.models": "scoring tfrecords.record",
+    # The sizes of the heads are those of the labels.
+    "trainer.models": "tfrecords.record",
     "trainer.pretrained": "run tfrecords.files",
     # The one module of run that builds a model and may open the pretrained run: above both, apart from its room.
-    "trainer.run.weights": "run models pretrained tfrecords.files",
+    "trainer.run.weights": "run models pretrained tfrecords.record tfrecords.files",
     # What predict and streetdigits.load have in common.
     "trainer.reader": "distribute run run.weights input scoring pretrained tfrecords.images",
     "trainer.fit": (

@@ -21,7 +21,7 @@ from trainer.models import MODELS, build_model
 from trainer.run.config import TrainConfig
 from trainer.scoring.decode import decode_predictions
 from trainer.scoring.inference import make_forward, predict_split
-from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
+from trainer.scoring.losses import number_loss
 from trainer.scoring.metrics import score
 
 
@@ -33,7 +33,7 @@ def test_trap_labels_of_the_wrong_kind_for_the_loss(records: Path) -> None:
     """Class numbers, as the records hold them, are what the loss takes: not one-hot rows, not floats."""
     batch = next(iter(split_dataset(open_images(records, "test"), 20)))
     assert batch["length"].dtype == batch["digits"].dtype == tf.int64
-    outputs = np.zeros((20, LENGTH_CLASSES)), np.zeros((20, 5, DIGIT_CLASSES))
+    outputs = np.zeros((20, 7)), np.zeros((20, 5, 10))
     # Logits that know nothing cost log 7 for the length and log 10 for each digit that is there.
     expected = math.log(7) + math.log(10) * batch["length"].numpy()
     np.testing.assert_allclose(number_loss(*outputs, batch["length"], batch["digits"]), expected, rtol=1e-5)
@@ -41,9 +41,9 @@ def test_trap_labels_of_the_wrong_kind_for_the_loss(records: Path) -> None:
 
 def test_trap_length_and_digit_classes_confused_with_padding() -> None:
     """A length is its own class, the digit 0 is class 0, and padding is no class at all."""
-    assert PAD not in range(DIGIT_CLASSES)
+    assert PAD not in range(10)
     for number in ((0,), (1, 0), (0, 0, 0), (9, 0, 9, 0, 9)):
-        length_logits, digit_logits = np.full((1, LENGTH_CLASSES), -30.0), np.full((1, 5, DIGIT_CLASSES), -30.0)
+        length_logits, digit_logits = np.full((1, 7), -30.0), np.full((1, 5, 10), -30.0)
         length_logits[0, len(number)] = 30.0
         for place, digit in enumerate(number):
             digit_logits[0, place, digit] = 30.0

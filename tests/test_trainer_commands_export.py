@@ -134,7 +134,7 @@ def test_a_format_answers_as_the_model_does_in_another_process(
 def saved(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SavedModel for images as they are in the records."""
     folder = tmp_path_factory.mktemp("saved") / "reader"
-    write_saved_model(load_model(run), CropSpec(growth=0.0, crop_size=54, record_size=54), folder)
+    write_saved_model(load_model(run), CropSpec(growth=0.0, crop_size=54, record_size=54), run.labels, folder)
     return folder
 
 
@@ -228,7 +228,7 @@ def _failing(run: Run, output: Path, monkeypatch: pytest.MonkeyPatch, name: str,
     return export("--run-dir", run.directory, "--format", name, "--output", output, "--overwrite")
 
 
-def _half(_: Any, __: Any, output: Path) -> None:
+def _half(_: Any, __: Any, ___: Any, output: Path) -> None:
     if output.suffix:
         output.write_bytes(b"half")
     else:
@@ -275,7 +275,7 @@ def test_an_export_replaces_only_an_export_and_only_when_asked(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Writing and comparing a SavedModel, which take a second each, are tested above.
-    def write(_: Any, __: Any, output: Path) -> None:
+    def write(_: Any, __: Any, ___: Any, output: Path) -> None:
         output.mkdir()
         (output / "saved_model.pb").touch()
 
@@ -341,7 +341,7 @@ def test_a_folder_may_be_named_for_a_version_or_by_the_format(
 def test_an_export_that_tensorflow_cannot_write_is_one_line(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(_: Any, __: Any, output: Path) -> None:
+    def denied(_: Any, __: Any, ___: Any, output: Path) -> None:
         raise tf.errors.PermissionDeniedError(None, None, f"{output}; Permission denied\nand more")
 
     assert _failing(run, tmp_path / "reader", monkeypatch, "savedmodel", write=denied) == 1
@@ -356,7 +356,7 @@ def test_an_export_that_tensorflow_cannot_write_is_one_line(
 
 OTHERWISE = {
     "decode_picture": lambda data: tf.io.decode_image(data, channels=3, expand_animations=False),  # the fast DCT
-    "resize": lambda picture, size: tf.round(tf.image.resize(picture, (size, size), "area")),
+    "resize": lambda picture, size: tf.round(tf.image.resize(picture, size, "area")),
 }
 
 

@@ -63,7 +63,7 @@ def test_a_run_does_not_take_the_name_or_the_folder_of_the_package_s_weights(
     assert (DIRECTORY / CONFIG).is_file() and not Path("pretrained").exists()
 
 
-@pytest.mark.parametrize(("version", "made"), [(0, "an older streetdigits"), (2, "a newer streetdigits")])
+@pytest.mark.parametrize(("version", "made"), [(0, "an older streetdigits"), (3, "a newer streetdigits")])
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 def test_a_dataset_of_another_schema_version_is_refused(
     run: Run,
@@ -81,7 +81,7 @@ def test_a_dataset_of_another_schema_version_is_refused(
     assert main("trainer", "", COMMANDS, [command, "--data", str(tmp_path), "--run-dir", str(run_dir)]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path / MANIFEST} was made by {made}") and error.count("\n") == 1
-    assert error.endswith(f"this version reads schema version 1. Received: {version}\n")
+    assert error.endswith(f"this version reads the schema versions 1 and 2. Received: {version}\n")
     assert {path: path.stat().st_mtime_ns for path in (run.directory, *run.directory.iterdir())} == before
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 

@@ -167,17 +167,17 @@ def test_predict_cuts_a_turned_picture_by_the_box_that_viewers_show(tmp_path: Pa
 
 def test_enlarged_pixels_are_those_of_predict() -> None:
     enlarge = tf.function(
-        lambda picture: resize(picture, 64), input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
+        lambda picture: resize(picture, (64, 64)), input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)]
     )
     for height, width in ((64, 64), (1, 1), (1, 64), (63, 2), (40, 29), (17, 33), (5, 57), (32, 48)):
         picture = NOISE[:height, :width]
-        np.testing.assert_array_equal(enlarge(picture), cut(picture, BoundingBox(0, 0, height, width), 64))
+        np.testing.assert_array_equal(enlarge(picture), cut(picture, BoundingBox(0, 0, height, width), (64, 64)))
 
 
 @pytest.mark.parametrize("size", [20, 54])
 def test_the_images_are_those_of_predict(size: int) -> None:
     crop = CropSpec(crop_size=size + 10, record_size=size)
-    names, pictures, boxes = zip(*sample_pictures(size), strict=True)
+    names, pictures, boxes = zip(*sample_pictures((size, size)), strict=True)
     edges = tf.constant([(box.xmin, box.ymin, box.width, box.height) for box in boxes], tf.float32)
     whole, boxed = whole_images(tf.constant(pictures), crop), boxed_images(tf.constant(pictures), edges, crop)
     for name, data, box, *images in zip(names, pictures, boxes, whole.numpy(), boxed.numpy(), strict=True):

@@ -23,6 +23,7 @@ from tfrecords.cli import main
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 from tfrecords.images.crop import CropSpec
+from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
 from trainer.fit import loop as training
 from trainer.fit.checkpoint import Checkpoints, Progress
@@ -377,11 +378,13 @@ def test_what_killed_runs_left_of_checkpoints_is_removed_and_nothing_else(tmp_pa
 
 
 def _opened(directory: Path, before: dict[str, Any], now: dict[str, Any]) -> Run:
-    """Opens a run that was started with one configuration and is resumed with another."""
-    facts = {"image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
+    """Opens a run that the last version started with one configuration and that is resumed with another."""
+    facts: dict[str, Any] = {"image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
     directory.mkdir()
     write_json(directory / CONFIG, {**TrainConfig().to_dict(), **facts, **before})
-    return open_run(directory, {**TrainConfig().to_dict(), **facts, **now})
+    # The last version stated no labels.
+    dataset = {**facts["dataset"], **asdict(Labels())}
+    return open_run(directory, {**TrainConfig().to_dict(), **facts, "dataset": dataset, **now})
 
 
 def test_more_epochs_are_answered_with_what_to_type(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def _smooth(size: int = 64, count: int = 1) -> np.ndarray:
 
 
 def _warp(images: np.ndarray, size: int, config: AugmentConfig, uniform: np.ndarray) -> np.ndarray:
-    return warped_window(tf.constant(images), size, config, tf.constant(uniform, tf.float32)).numpy()
+    return warped_window(tf.constant(images), (size, size), config, tf.constant(uniform, tf.float32)).numpy()
 
 
 def test_half_of_every_number_is_no_change_and_the_middle() -> None:
@@ -82,10 +82,10 @@ def test_warps_without_tensorflow_s_own_operation_are_the_same(
 @pytest.mark.parametrize("config", [AugmentConfig(), WARPED], ids=["plain", "warped"])
 def test_pictures_are_changed_alike_in_a_graph_that_does_not_know_their_size(config: AugmentConfig) -> None:
     spec = [tf.TensorSpec((None, None, None, 3), tf.uint8), tf.TensorSpec((None, uniforms_needed(3)), tf.float32)]
-    graph = tf.function(lambda images, uniform: augment(images, 54, config, uniform), input_signature=spec)
+    graph = tf.function(lambda images, uniform: augment(images, (54, 54), config, uniform), input_signature=spec)
     images = np.random.default_rng(0).integers(0, 256, (3, 60, 70, 3), np.uint8)
     uniform = np.random.default_rng(1).random((3, uniforms_needed(3)), np.float32)
-    expected = augment(tf.constant(images), 54, config, tf.constant(uniform))
+    expected = augment(tf.constant(images), (54, 54), config, tf.constant(uniform))
     np.testing.assert_allclose(graph(images, uniform), expected, atol=1e-3)
     assert graph.get_concrete_function().output_shapes.as_list() == [None, 54, 54, 3]
 
@@ -93,8 +93,8 @@ def test_pictures_are_changed_alike_in_a_graph_that_does_not_know_their_size(con
 def test_a_picture_s_warp_is_of_its_own_numbers_alone() -> None:
     images = _smooth(count=4)
     uniform = np.random.default_rng(0).random((4, uniforms_needed(3)), np.float32)
-    together = augment(tf.constant(images), 54, WARPED, tf.constant(uniform)).numpy()
-    alone = augment(tf.constant(images[2:3]), 54, WARPED, tf.constant(uniform[2:3])).numpy()
+    together = augment(tf.constant(images), (54, 54), WARPED, tf.constant(uniform)).numpy()
+    alone = augment(tf.constant(images[2:3]), (54, 54), WARPED, tf.constant(uniform[2:3])).numpy()
     np.testing.assert_allclose(together[2:3], alone, atol=1e-3)
     assert np.abs(together[0] - together[1]).max() > 10
 
@@ -103,8 +103,8 @@ def test_without_warp_the_window_is_taken_and_not_resampled() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     uniform = np.random.default_rng(1).random((2, uniforms_needed(3)), np.float32)
     still = AugmentConfig(contrast=0.0, brightness=0.0, invert=0.0)
-    windows = random_window(tf.constant(images), 54, tf.constant(uniform[:, :2]))
-    np.testing.assert_allclose(augment(tf.constant(images), 54, still, tf.constant(uniform)), windows, atol=1e-3)
+    windows = random_window(tf.constant(images), (54, 54), tf.constant(uniform[:, :2]))
+    np.testing.assert_allclose(augment(tf.constant(images), (54, 54), still, tf.constant(uniform)), windows, atol=1e-3)
 
 
 def test_places_of_windows_are_spread_over_the_margins() -> None:
@@ -125,8 +125,8 @@ def test_ten_crops_answer_with_the_mean_probabilities_of_ten_windows() -> None:
     model = keras.Model(inputs, {"length_logits": corner, "digit_logits": keras.ops.stack([corner, -corner], 1)})
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8))
     outputs = make_forward(model, crops=10)(images)
-    windows = [centre_window(images, 54)]
-    windows += [random_window(images, 54, tf.constant([place] * 3, tf.float32)) for place in window_places(9)]
+    windows = [centre_window(images, (54, 54))]
+    windows += [random_window(images, (54, 54), tf.constant([place] * 3, tf.float32)) for place in window_places(9)]
     corners = np.stack([np.asarray(window, np.float64)[:, 0, 0] for window in windows]) / 40.0
     probabilities = np.exp(corners) / np.exp(corners).sum(-1, keepdims=True)
     np.testing.assert_allclose(np.exp(outputs["length_logits"]), probabilities.mean(0), atol=1e-5)

@@ -353,20 +353,20 @@ def test_a_split_that_is_not_there_or_empty_is_refused(records: Path, tmp_path: 
 def test_windows_are_taken_at_every_place_and_nowhere_else() -> None:
     images = np.arange(2 * 8 * 8 * 3, dtype=np.uint8).reshape(2, 8, 8, 3)
     places = np.array([[0.0, 0.999], [0.5, 0.34]], np.float32)
-    windows = random_window(tf.constant(images), 6, tf.constant(places)).numpy()
+    windows = random_window(tf.constant(images), (6, 6), tf.constant(places)).numpy()
     np.testing.assert_array_equal(windows[0], images[0, 0:6, 2:8])
     np.testing.assert_array_equal(windows[1], images[1, 1:7, 1:7])
 
 
 def test_the_centre_is_that_of_the_stored_crops() -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
-    np.testing.assert_array_equal(centre_window(tf.constant(images), 54)[0], images[0, 5:59, 5:59])
+    np.testing.assert_array_equal(centre_window(tf.constant(images), (54, 54))[0], images[0, 5:59, 5:59])
 
 
 def test_without_augmentation_the_pictures_stay_as_they_are() -> None:
     image = make_example(size=54).image[None]
     uniform = np.random.default_rng(0).random((1, uniforms_needed(3)), np.float32)
-    np.testing.assert_allclose(augment(tf.constant(image), 54, STILL, tf.constant(uniform)), image, atol=1e-3)
+    np.testing.assert_allclose(augment(tf.constant(image), (54, 54), STILL, tf.constant(uniform)), image, atol=1e-3)
 
 
 def test_inverted_pictures_are_255_minus_themselves() -> None:

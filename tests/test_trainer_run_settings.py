@@ -9,6 +9,7 @@ import pytest
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from tfrecords.flags import settings_of
+from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
 from trainer.run.config import AugmentConfig, RunOptions, TrainConfig
 from trainer.run.directory import CONFIG, Run
@@ -160,7 +161,9 @@ def test_a_run_of_the_last_version_is_loaded_without_a_warning(
     before["augment"] = {present.get(name, name): value for name, value in now["augment"].items()}
     _file(tmp_path, json.dumps(before), CONFIG)
     run = Run.load(tmp_path)
-    assert run.config == config and run.content == now
+    # Its records held up to five digits, which it did not state.
+    dataset = {**now["dataset"], "max_length": 5, "alphabet": "0123456789"}
+    assert run.config == config and run.content == {**now, "dataset": dataset} and run.labels == Labels()
     assert capsys.readouterr() == ("", "")
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfrecords.record.schema import PAD, pad_digits
+from tfrecords.record.labels import Labels
 from trainer.scoring.decode import Predictions, decode_predictions
 from trainer.scoring.losses import evenness_loss, number_loss
 from trainer.scoring.metrics import correct_numbers, coverage_at, coverage_curve, score, wilson_interval
@@ -18,13 +18,17 @@ def _logits(batch: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return rng.normal(0, 2, (batch, 7)), rng.normal(0, 2, (batch, 5, 10))
 
 
+def _padded(number: tuple[int, ...]) -> np.ndarray:
+    return Labels().digits(Labels().text(number))
+
+
 def _log_softmax(values: np.ndarray) -> np.ndarray:
     return values - np.log(np.exp(values).sum(-1, keepdims=True))
 
 
 def _loss(length_logits: np.ndarray, digit_logits: np.ndarray, numbers: list[tuple[int, ...]]) -> np.ndarray:
     length = np.array([len(number) for number in numbers])
-    digits = np.stack([pad_digits(number) for number in numbers])
+    digits = np.stack([_padded(number) for number in numbers])
     return keras.ops.convert_to_numpy(number_loss(length_logits, digit_logits, length, digits))
 
 
@@ -48,7 +52,7 @@ def test_places_behind_the_last_digit_change_neither_loss_nor_gradient() -> None
     np.testing.assert_array_equal(_loss(length_logits, digit_logits, [(1, 9)]), _loss(length_logits, other, [(1, 9)]))
     variable = tf.Variable(digit_logits)
     with tf.GradientTape() as tape:
-        loss = number_loss(tf.constant(length_logits), variable, tf.constant([2]), tf.constant([pad_digits((1, 9))]))
+        loss = number_loss(tf.constant(length_logits), variable, tf.constant([2]), tf.constant([Labels().digits("19")]))
     gradient = tape.gradient(loss, variable).numpy()
     assert np.abs(gradient[:, :2]).min() > 0 and (gradient[:, 2:] == 0).all()
 
@@ -119,7 +123,7 @@ ANSWERS = [(1, 9), (2, 8), (5, 5), (2, 1, 0)]
 
 
 def _truth() -> tuple[np.ndarray, np.ndarray]:
-    return np.array([len(number) for number in TRUTH]), np.stack([pad_digits(number) for number in TRUTH])
+    return np.array([len(number) for number in TRUTH]), np.stack([_padded(number) for number in TRUTH])
 
 
 def test_a_number_is_right_when_length_and_every_digit_are() -> None:
@@ -161,7 +165,7 @@ def test_the_interval_is_wilson_s() -> None:
 
 def test_the_evenness_loss_is_that_of_targets_spread_over_all_classes() -> None:
     length_logits, digit_logits = _logits(2)
-    digits = np.stack([pad_digits((4, 0, 7)), np.full(5, PAD)])
+    digits = np.stack([Labels().digits("407"), Labels().digits("")])
     losses = keras.ops.convert_to_numpy(evenness_loss(length_logits, digit_logits, digits))
     length_log, digit_log = _log_softmax(length_logits), _log_softmax(digit_logits)
     expected = -length_log.mean(-1) - np.array([digit_log[0, :3].mean(-1).sum(), 0.0])

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrecords.record.schema import PAD, pad_digits
-from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES, number_loss
+from tfrecords.record.labels import Labels
+from trainer.scoring.losses import number_loss
+
+PAD = Labels().pad
 
 
 def _logits(batch: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(batch)
-    length = generator.normal(0, scale, (batch, LENGTH_CLASSES)).astype(np.float32)
-    return length, generator.normal(0, scale, (batch, 5, DIGIT_CLASSES)).astype(np.float32)
+    length = generator.normal(0, scale, (batch, 7)).astype(np.float32)
+    return length, generator.normal(0, scale, (batch, 5, 10)).astype(np.float32)
 
 
 def _log_probabilities(logits: np.ndarray) -> np.ndarray:
@@ -74,8 +76,7 @@ def test_hand_made_probabilities_give_the_product() -> None:
         ("40", 0.5 * 0.82 * 0.25),
         ("466", 0.2 * 0.82 * 0.2 * 0.1),
     ):
-        row = pad_digits([int(digit) for digit in number]) if number else np.full(5, PAD)
-        loss = number_loss(length, digits, np.array([len(number)]), row[None])
+        loss = number_loss(length, digits, np.array([len(number)]), Labels().digits(number)[None])
         assert float(loss[0]) == pytest.approx(-math.log(probability), rel=1e-5), number
 
 

@@ -11,12 +11,16 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import keras
 
 from tfrecords.cli import main
+from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
 from trainer.fit import loop as training
 from trainer.models import MODELS
+from trainer.models.layers import flat_heads
+
+_DIGITS = Labels()
 
 
-def build(image_shape: tuple[int, int, int]) -> keras.Model:
+def build(image_shape: tuple[int, int, int], labels: Labels = _DIGITS) -> keras.Model:
     """Returns a model with all that has a state: batch normalisation and dropout."""
     images = keras.Input(image_shape, name="image")
     values = keras.layers.AveragePooling2D(6, name="pool")(images / 255.0)
@@ -24,9 +28,7 @@ def build(image_shape: tuple[int, int, int]) -> keras.Model:
     values = keras.layers.Flatten(name="flat")(values)
     values = keras.layers.Dense(32, activation="relu", name="dense")(values)
     values = keras.layers.Dropout(0.3, name="dropout")(values)
-    length = keras.layers.Dense(7, name="length_logits")(values)
-    digits = keras.layers.Reshape((5, 10), name="digit_logits")(keras.layers.Dense(50, name="digits")(values))
-    return keras.Model(images, {"length_logits": length, "digit_logits": digits}, name="tiny")
+    return keras.Model(images, flat_heads(values, labels), name="tiny")
 
 
 def _patch_faults(kill: str) -> None:

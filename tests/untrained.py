@@ -2,26 +2,35 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfrecords.images.crop import CropSpec
+from tfrecords.record.labels import Labels
 from trainer.models import build_model
 from trainer.run.config import TrainConfig
 from trainer.run.directory import CONFIG, Run, write_json
 from trainer.run.weights import save_weights
 
+_DIGITS = Labels()
 
-def make_run(directory: Path) -> None:
+
+def make_run(
+    directory: Path, labels: Labels = _DIGITS, image_shape: tuple[int, int, int] = (54, 54, 3), **config: Any
+) -> None:
     """Random weights, with batch normalisation's averages of noise: without them every answer is nearly the same."""
-    config = TrainConfig()
+    settings = TrainConfig(**config)
+    height, width, _ = image_shape
+    crop = CropSpec(crop_size=height + 10, record_size=height, aspect=width / height)
     directory.mkdir()
-    content = {**config.to_dict(), "image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
+    dataset = {"crop": asdict(crop), **asdict(labels)}
+    content = {**settings.to_dict(), "image_shape": list(image_shape), "dataset": dataset}
     write_json(directory / CONFIG, content)
     run = Run.load(directory)
     keras.utils.set_random_seed(0)
-    model = build_model(config.model, run.image_shape)
+    model = build_model(settings.model, run.image_shape, labels)
     rng = np.random.default_rng(0)
     for _ in range(20):
         model(rng.integers(0, 256, (8, *run.image_shape)).astype(np.float32), training=True)

@@ -26,9 +26,11 @@ class Prediction:
     """The number in a picture, as a model reads it.
 
     Attributes:
-      text: Digits of the number; empty for no number, with an ellipsis at the end for more than five digits.
+      text: Characters of the number; empty for no number, with an ellipsis at the end for a number that is longer than
+        the longest that the model predicts.
       confidence: Probability that the whole number is right, 0..1.
-      digits: Digits in reading order, each 0..9; the first five of a longer number.
+      digits: Digits in reading order, as indices into the alphabet of the model: each 0..9, unless it was trained on
+        other characters.
     """
 
     text: str
@@ -75,7 +77,7 @@ class Reader:
         """Returns the number in a picture.
 
         Args:
-          picture: Path of a picture file, its bytes, or its pixels: (height, width, 3) uint8 RGB.
+          picture: Path of a picture file, its bytes, or its pixels: (height, width, 3) uint8 RGB, or 1 channel of grey.
           box: Left, top, width and height of the number, in pixels; None if the picture shows it and little else.
 
         Raises:
@@ -84,17 +86,17 @@ class Reader:
         """
         boxes = [] if box is None else [number_box(*box)]
         if isinstance(picture, str | PathLike):
-            image = read_image(Path(picture), boxes, self.run.crop)
+            image = read_image(Path(picture), boxes, self.run.crop, self.run.image_shape[2])
         else:
-            image = cut_image(_pixels(picture), boxes, self.run.crop)
+            image = cut_image(_pixels(picture), boxes, self.run.crop, self.run.image_shape[2])
         predictions = self.predict(image[None])
         digits = predictions.digits[0, : predictions.length[0]]
         return Prediction(predictions.texts[0], float(predictions.confidence[0]), tuple(map(int, digits)))
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
-        """Returns the predictions for images cut as the run's records: (batch, height, width, 3) uint8 RGB."""
+        """Returns the predictions for images cut as the run's records: (batch, height, width, channels) uint8."""
         outputs = self._forward(images)
-        return decode_predictions(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy())
+        return decode_predictions(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy(), self.run.labels)
 
 
 def load_reader(run_or_name: "str | PathLike[str]") -> Reader:
@@ -139,46 +141,49 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def cut_image(
-    picture: NDArray[np.uint8], boxes: list[BoundingBox], crop: CropSpec, name: str = "picture"
+    picture: NDArray[np.uint8], boxes: list[BoundingBox], crop: CropSpec, channels: int, name: str = "picture"
 ) -> NDArray[np.uint8]:
-    """Returns the model's image of a picture: (record_size, record_size, 3) uint8, cut out as for its records.
+    """Returns the model's image of a picture: (height, width, channels) uint8, cut out as for its records.
 
     Args:
       picture: Pixels, (height, width, 3) uint8 RGB.
       boxes: Box of the number; none for the complete picture.
       crop: How images are cut out of pictures.
+      channels: Channels of the model's images: 3, or 1 for grey.
       name: Name of the picture in error messages.
 
     Raises:
       UserError: The box lies outside the picture.
     """
+    from tfrecords.images.channels import to_channels
     from tfrecords.images.decode import evaluation_view
 
     try:
-        return evaluation_view(picture, boxes, crop)
+        return to_channels(evaluation_view(picture, boxes, crop), channels)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
 
 
-def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec) -> NDArray[np.uint8]:
+def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec, channels: int = 3) -> NDArray[np.uint8]:
     """Returns the model's image of a photo, as `cut_image` does of its pixels.
 
     Raises:
       UserError: The file is not a picture, or the box lies outside it.
       OSError: The file cannot be read.
     """
-    return cut_image(read_picture(path), boxes, crop, str(path))
+    return cut_image(read_picture(path), boxes, crop, channels, str(path))
 
 
 def _pixels(picture: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the pixels of a picture that is given as a file's bytes, or as pixels, which are checked."""
+    """Returns the RGB pixels of a picture that is given as a file's bytes, or as pixels, which are checked."""
+    from tfrecords.images.channels import to_channels
     from tfrecords.images.decode import decode_picture
 
     if isinstance(picture, bytes):
         return decode_picture(picture, "picture")
     if not isinstance(picture, np.ndarray):
         raise UserError("A picture must be a path, bytes or an array of pixels.", type(picture).__name__)
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        rule = "An array of pixels must be (height, width, 3) uint8."
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3) or picture.dtype != np.uint8:
+        rule = "An array of pixels must be (height, width, 3) uint8, or have one channel."
         raise UserError(rule, f"{picture.shape} {picture.dtype}")
-    return picture
+    return to_channels(picture, 3)

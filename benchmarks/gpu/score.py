@@ -28,7 +28,7 @@ def split_scores(
         for split in _SPLITS:
             info = Manifest.load(directory).splits.get(split)
             if info is not None and info.examples:
-                yield directory, split, _score(forward, model.input_shape[1], directory, split, batch_size)
+                yield directory, split, _score(forward, model.input_shape[1:3], directory, split, batch_size)
 
 
 def make_forward(model: keras.Model) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -58,7 +58,7 @@ def make_forward(model: keras.Model) -> Callable[[Tensor], dict[str, Tensor]]:
 
 
 def _score(
-    forward: Callable[[Tensor], dict[str, Tensor]], size: int, directory: Path, split: str, batch_size: int
+    forward: Callable[[Tensor], dict[str, Tensor]], size: tuple[int, int], directory: Path, split: str, batch_size: int
 ) -> dict[str, Any]:
     """Returns the scores on the central window of each image of a split."""
     parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}

@@ -113,7 +113,7 @@ class _JaxStep:
         self._values: tuple[list[Tensor], ...] | None = None
 
         def compute_loss(trainable: list[Tensor], rest: list[Tensor], batch: Batch) -> tuple[Tensor, list[Tensor]]:
-            images = augment(batch["image"], model.input_shape[1], config.augment, batch["uniform"])
+            images = augment(batch["image"], model.input_shape[1:3], config.augment, batch["uniform"])
             outputs, rest = model.stateless_call(trainable, rest, images, training=True)
             return mean_loss(outputs, batch, config), rest
 
@@ -148,7 +148,7 @@ class _TorchStep:
         import torch
 
         variables = self._model.trainable_variables
-        images = augment(batch["image"], self._model.input_shape[1], self._config.augment, batch["uniform"])
+        images = augment(batch["image"], self._model.input_shape[1:3], self._config.augment, batch["uniform"])
         self._model.zero_grad()
         loss = mean_loss(self._model(images, training=True), batch, self._config)
         loss.backward()
@@ -170,7 +170,7 @@ class _TensorflowStep:
         @tf.function
         def train(batch: Batch, learning_rate: Tensor) -> Tensor:
             optimizer.learning_rate.assign(learning_rate)
-            images = augment(batch["image"], model.input_shape[1], config.augment, batch["uniform"])
+            images = augment(batch["image"], model.input_shape[1:3], config.augment, batch["uniform"])
             with tf.GradientTape() as tape:
                 loss = mean_loss(model(images, training=True), batch, config)
             optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)

@@ -20,11 +20,12 @@ from trainer.input.records import Records
 from trainer.pretrained import DIRECTORY, NAME, chosen_run
 from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
-from trainer.run.directory import CONFIG, Run, path_beside, write_json
-from trainer.run.evaluations import EvaluationFiles
+from trainer.run.directory import CONFIG, Run, labels_text, path_beside, write_json
+from trainer.run.evaluations import UNKNOWN_SPLIT, EvaluationFiles
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache
+    from tfrecords.record.labels import Labels
     from trainer.scoring.inference import SplitPredictions
 
 EPILOG = """\
@@ -79,11 +80,14 @@ def run(args: argparse.Namespace) -> int:
     trained = chosen_run(args.run_dir)
     records = Records.open(args.data)
     records.manifest.split(args.split)
+    if args.split == UNKNOWN_SPLIT:
+        raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
     rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
     check_cut(dataset_cut(records.manifest), run_cut(trained), rule, args.allow_other_crop)
+    _check_labels(args, trained, records.manifest.labels)
     output = _output(args, trained)
     images = records.images(args.split)
-    if args.crops > 1 and images.shape[0] == trained.image_shape[0]:
+    if args.crops > 1 and images.shape[:2] == trained.image_shape[:2]:
         rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
         raise UserError(f"{rule} (`prepare --whole-crops` stores larger ones).", f"--crops {args.crops}")
     # TensorFlow, whose import takes seconds, comes after the options are checked.
@@ -92,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from trainer.scoring.metrics import score
     from trainer.scoring.prediction_file import write_predictions
 
-    found = _predict(args, trained, images)
+    found = _predict(args, trained, records, images)
     scores = score(found.predictions, found.length, found.digits)
     facts = {
         "split": args.split,
@@ -112,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _predict(args: argparse.Namespace, trained: Run, images: ImageCache) -> SplitPredictions:
+def _predict(args: argparse.Namespace, trained: Run, records: Records, images: ImageCache) -> SplitPredictions:
     """Returns the predictions for all images of the split, with their labels, and shows the progress."""
     from trainer.fit.errors import readable
     from trainer.input.dataset import split_dataset
@@ -122,7 +126,22 @@ def _predict(args: argparse.Namespace, trained: Run, images: ImageCache) -> Spli
     batches = split_dataset(images, args.batch_size)
     read = readable(batches, args.data, args.split)
     shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
-    return predict_split(make_forward(load_model(trained), args.crops), shown)
+    stored = records.manifest.labels
+    return predict_split(make_forward(load_model(trained), args.crops), shown, trained.labels, stored)
+
+
+def _check_labels(args: argparse.Namespace, trained: Run, stored: Labels) -> None:
+    """Checks that a run can predict every number that a dataset can hold, and prints a note if it can predict others.
+
+    Raises:
+      UserError: It cannot.
+    """
+    if stored == trained.labels:
+        return
+    of_run, of_data = labels_text(trained.labels), labels_text(stored)
+    if stored.max_length > trained.labels.max_length or trained.labels.unknown(stored.alphabet):
+        raise UserError(f"{args.run_dir or NAME} was trained on {of_run}, and must be scored on those.", of_data)
+    print(f"note: {args.data} has {of_data}; the model can predict {of_run}", file=sys.stderr)
 
 
 def _output(args: argparse.Namespace, trained: Run) -> Path:

@@ -6,9 +6,11 @@ from pathlib import Path
 from tfrecords.errors import UserError
 from tfrecords.flags import local_path
 from tfrecords.interrupts import ending_at_once
+from tfrecords.record.labels import Labels
 from trainer.distribute.startup import start_tensorflow
 from trainer.export.formats import FORMATS, Format, export_model
 from trainer.pretrained import chosen_run
+from trainer.run.directory import labels_text
 
 EPILOG = """\
 examples:
@@ -23,7 +25,8 @@ formats:
               The signature with_boxes also takes `boxes` (batch, 4): left, top,
               width and height of each number in pixels.
   tflite      input: `image` (batch, height, width, 3) uint8 RGB, already cut
-              out and resized. Needs ai-edge-litert.
+              out and resized; one channel of grey where the model was trained
+              on that. Needs ai-edge-litert.
   onnx        same input. Needs onnx, tf2onnx and onnxruntime.
   keras, h5   the Keras model itself, from (batch, height, width, 3) 0..255, not
               normalised, to two tensors of logits. h5 is Keras's legacy format,
@@ -31,9 +34,11 @@ formats:
 
 SavedModel, tflite and onnx return length, digits, confidence,
 length_probabilities and digit_probabilities; a SavedModel also returns the
-number as text. Before an export is given its name, it is loaded and its
-predictions are compared with the model's; a SavedModel on pictures of several
-formats and sizes, with both signatures.
+number as text. Digits are indices into the alphabet that the model was trained
+on: 0..9 themselves, unless `prepare --alphabet` named other characters. Those
+are printed, and are in the metadata of an ONNX file. Before an export is given
+its name, it is loaded and its predictions are compared with the model's; a
+SavedModel on pictures of several formats and sizes, with both signatures.
 """
 
 
@@ -65,11 +70,13 @@ def run(args: argparse.Namespace) -> int:
     kind.check_modules()
     from trainer.run.weights import load_model
 
-    difference = export_model(kind, load_model(chosen), chosen.crop, args.output)
+    difference = export_model(kind, load_model(chosen), chosen.crop, chosen.labels, args.output)
     size = sum(path.stat().st_size for path in (args.output, *args.output.rglob("*")) if path.is_file()) / 1e6
     made = f"{kind.title} of {chosen.config.model} ({size:.1f} MB) in {args.output}"
     print(f"{made}; its probabilities are within {difference:.0e} of the model's")
     print(f"Load it with: {kind.loading.format(output=str(args.output))}")
+    if chosen.labels != Labels():
+        print(f"It predicts {labels_text(chosen.labels)}; its digits are indices into these characters")
     return 0
 
 

@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     is_short = total is not None and total <= args.batch_size
     with silent() if is_short else progress("predict", total, "pictures", keep=False) as shown:
         while batch := list(itertools.islice(pairs, args.batch_size)):
-            names, images, above = _read_images(batch, chosen.crop)
+            names, images, above = _read_images(batch, chosen.crop, chosen.image_shape[2])
             if images:
                 predictions = reader().predict(np.stack(images))
                 printer.write([prediction_json(name, predictions, index) for index, name in enumerate(names)])
@@ -151,7 +151,7 @@ def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
 
 
 def _read_images(
-    batch: list[tuple[Path | str, BoundingBox | None]], crop: CropSpec
+    batch: list[tuple[Path | str, BoundingBox | None]], crop: CropSpec, channels: int
 ) -> tuple[list[str], list[np.ndarray], int]:
     """Returns name and image of each photo that can be read, and prints an error for each other one.
 
@@ -162,7 +162,7 @@ def _read_images(
         try:
             refuse_address(str(path))
             picture = read_picture(Path(path))
-            images.append(cut_image(picture, [box] if box else [], crop, str(Path(path))))
+            images.append(cut_image(picture, [box] if box else [], crop, channels, str(Path(path))))
             large += box is None and max(picture.shape) > _LARGE
             # A name that is not UTF-8 cannot be printed.
             names.append(str(path).encode(errors="backslashreplace").decode())

@@ -174,4 +174,4 @@ def _build_model(config: TrainConfig, records: Records, devices: Devices) -> ker
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
     with devices.strategy.scope(), computing_in(config.precision):
-        return build_model(config.model, model_input_shape(records.manifest))
+        return build_model(config.model, model_input_shape(records.manifest), records.manifest.labels)

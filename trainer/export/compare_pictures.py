@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfrecords.errors import UserError
+from tfrecords.images.channels import to_channels
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.images.decode import decode_picture, evaluation_view
 from trainer.export.files import predict_model
@@ -34,13 +35,14 @@ def compare_on_pictures(model: keras.Model, crop: CropSpec, output: Path) -> dic
     Raises:
       UserError: The images that the SavedModel cuts out differ from those of `predict`.
     """
-    names, pictures, boxes = zip(*sample_pictures(crop.record_size), strict=True)
+    names, pictures, boxes = zip(*sample_pictures(crop.record_shape), strict=True)
     edges = tf.constant([(box.xmin, box.ymin, box.width, box.height) for box in boxes], tf.float32)
     inputs = {"pictures": tf.constant(pictures)}
-    images = [whole_images(inputs["pictures"], crop), boxed_images(inputs["pictures"], edges, crop)]
+    channels = model.input_shape[-1]
+    images = [whole_images(inputs["pictures"], crop, channels), boxed_images(inputs["pictures"], edges, crop, channels)]
     for given, cut in (([[]] * len(boxes), images[0]), ([[box] for box in boxes], images[1])):
         for name, data, box, image in zip(names, pictures, given, cut.numpy(), strict=True):
-            view = evaluation_view(decode_picture(data, name), box, crop)
+            view = to_channels(evaluation_view(decode_picture(data, name), box, crop), channels)
             difference = np.abs(image - view).max()
             if not difference <= GREY_TOLERANCE:
                 rule = f"A SavedModel must cut pictures out as predict does, within {GREY_TOLERANCE} grey value."
@@ -51,7 +53,7 @@ def compare_on_pictures(model: keras.Model, crop: CropSpec, output: Path) -> dic
     return {name: (values, np.concatenate([one[name] for one in received])) for name, values in expected.items()}
 
 
-def sample_pictures(size: int) -> Iterator[tuple[str, bytes, BoundingBox]]:
+def sample_pictures(size: tuple[int, int]) -> Iterator[tuple[str, bytes, BoundingBox]]:
     """Yields the name, the bytes and a box of drawn pictures, the same in each call.
 
     Args:
@@ -59,7 +61,7 @@ def sample_pictures(size: int) -> Iterator[tuple[str, bytes, BoundingBox]]:
     """
     rng = np.random.default_rng(0)
     for share_y, share_x in _SIZES:
-        height, width = max(round(share_y * size), 8), max(round(share_x * size), 8)
+        height, width = max(round(share_y * size[0]), 8), max(round(share_x * size[1]), 8)
         coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 4), np.uint8), "RGBA")
         shown = coarse.resize((width, height), Image.Resampling.BICUBIC)
         colours, grey = shown.convert("RGB"), shown.convert("L")

@@ -13,6 +13,7 @@ import numpy as np
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path
 from tfrecords.images.crop import CropSpec
+from tfrecords.record.labels import Labels
 
 if TYPE_CHECKING:
     import keras
@@ -52,7 +53,7 @@ class Format:
     Attributes:
       title: Name in messages.
       ending: Suffix of the output's name; empty for a folder.
-      write: Function of (model, crop, output) that writes an export.
+      write: Function of (model, crop, labels, output) that writes an export.
       compare: Function of (model, crop, output) that loads an export and returns the model's predictions and its own.
       loading: Python code that loads an export as `reader`, with a placeholder {output!r}.
       needs: Modules that the format needs, of the extra `export`.
@@ -60,7 +61,7 @@ class Format:
 
     title: str
     ending: str
-    write: Callable[[keras.Model, CropSpec, Path], None]
+    write: Callable[[keras.Model, CropSpec, Labels, Path], None]
     compare: Compare
     loading: str
     needs: tuple[str, ...] = ()
@@ -99,21 +100,21 @@ FORMATS = {
     "keras": Format(
         "Keras file",
         ".keras",
-        lambda model, _, output: _later("files", "write_keras")(model, output),
+        lambda model, _, __, output: _later("files", "write_keras")(model, output),
         compare_on_noise(_later("files", "predict_keras")),
         "import keras, streetdigits; reader = keras.models.load_model({output!r})",
     ),
     "h5": Format(
         "Legacy Keras file",
         ".h5",
-        lambda model, _, output: _later("files", "write_h5")(model, output),
+        lambda model, _, __, output: _later("files", "write_h5")(model, output),
         compare_on_noise(_later("files", "predict_keras")),
         "import keras, streetdigits; reader = keras.models.load_model({output!r}, compile=False)",
     ),
     "tflite": Format(
         "LiteRT file",
         ".tflite",
-        lambda model, _, output: _later("files", "write_tflite")(model, output),
+        lambda model, _, __, output: _later("files", "write_tflite")(model, output),
         compare_on_noise(_later("files", "predict_tflite")),
         "from ai_edge_litert.interpreter import Interpreter; "
         'reader = Interpreter({output!r}).get_signature_runner("serving_default")',
@@ -122,7 +123,7 @@ FORMATS = {
     "onnx": Format(
         "ONNX file",
         ".onnx",
-        lambda model, _, output: _later("files", "write_onnx")(model, output),
+        lambda model, _, labels, output: _later("files", "write_onnx")(model, labels, output),
         compare_on_noise(_later("files", "predict_onnx")),
         "import onnxruntime; reader = onnxruntime.InferenceSession({output!r})",
         ("onnx", "tf2onnx", "onnxruntime"),
@@ -131,13 +132,14 @@ FORMATS = {
 """Export formats by the name that `--format` takes."""
 
 
-def export_model(kind: Format, model: keras.Model, crop: CropSpec, output: Path) -> float:
+def export_model(kind: Format, model: keras.Model, crop: CropSpec, labels: Labels, output: Path) -> float:
     """Writes an export atomically, once its predictions equal the model's.
 
     Args:
       kind: Format of the export.
       model: Trained model.
       crop: How the model's images are cut out of pictures.
+      labels: Numbers that the model predicts.
       output: File or folder to write; an existing one is replaced.
 
     Returns:
@@ -151,7 +153,7 @@ def export_model(kind: Format, model: keras.Model, crop: CropSpec, output: Path)
 
     with atomic_path(output, sole_writer=True) as temporary:
         try:
-            kind.write(model, crop, temporary)
+            kind.write(model, crop, labels, temporary)
         except tf.errors.OpError as error:
             # After the operation's name and the file's: "{{function_node ...}} ...; File too large [Op:SaveV2]".
             cause = error.message.partition("\n")[0].rpartition("; ")[2].partition(" [Op:")[0]

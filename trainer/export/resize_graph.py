@@ -6,8 +6,8 @@ _WEIGHT_BITS = 8
 """Fractional bits of a weight in OpenCV's `INTER_LINEAR_EXACT`."""
 
 
-def resize(picture: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns a picture resized as `cut` does it: (size, size, channels) float32 of integers.
+def resize(picture: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Returns a picture resized as `cut` does it: (*size, channels) float32 of integers.
 
     Enlarged pixels are the same as those of `cut`, reduced ones within one grey value: Pillow's integers, which round
     after the rows too, would take TensorFlow ten times as long.
@@ -18,9 +18,9 @@ def resize(picture: tf.Tensor, size: int) -> tf.Tensor:
     """
     height, width = tf.unstack(tf.shape(picture)[:2])
     return tf.cond(
-        tf.maximum(height, width) <= size,
-        lambda: _enlarge(picture, _weights(height, size), _weights(width, size)),
-        lambda: tf.round(tf.image.resize(picture, (size, size), antialias=True)),
+        (height <= size[0]) & (width <= size[1]),
+        lambda: _enlarge(picture, _weights(height, size[0]), _weights(width, size[1])),
+        lambda: tf.round(tf.image.resize(picture, size, antialias=True)),
     )
 
 

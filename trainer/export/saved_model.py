@@ -6,28 +6,31 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrecords.images.channels import LUMA_BITS, LUMA_WEIGHTS
 from tfrecords.images.crop import CropSpec
-from tfrecords.record.schema import MAX_LENGTH
+from tfrecords.record.labels import Labels
 from trainer.export.picture_graph import decode_picture
 from trainer.export.resize_graph import resize
 
 
-def write_saved_model(model: keras.Model, crop: CropSpec, output: Path) -> None:
+def write_saved_model(model: keras.Model, crop: CropSpec, labels: Labels, output: Path) -> None:
     """Writes a SavedModel whose signatures take encoded pictures.
 
     Args:
       model: Model trained on images cut out as `crop` says.
       crop: How images are cut out around boxes, as `tfrecords.images.crop` does it.
+      labels: Numbers that the model predicts.
       output: Folder to create.
     """
     pictures = tf.TensorSpec((None,), tf.string, name="pictures")
     boxes = tf.TensorSpec((None, 4), tf.float32, name="boxes")
+    channels = model.input_shape[-1]
 
     def without_boxes(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _predict(model, whole_images(pictures, crop), crop.record_size)
+        return _predict(model, whole_images(pictures, crop, channels), labels)
 
     def with_boxes(pictures: tf.Tensor, boxes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _predict(model, boxed_images(pictures, boxes, crop), crop.record_size)
+        return _predict(model, boxed_images(pictures, boxes, crop, channels), labels)
 
     signatures = {
         "serving_default": tf.function(without_boxes, input_signature=[pictures]),
@@ -51,20 +54,33 @@ def save_signatures(model: keras.Model, signatures: dict[str, Any], output: Path
     tf.saved_model.save(module, str(output), signatures)
 
 
-def whole_images(pictures: tf.Tensor, crop: CropSpec) -> tf.Tensor:
-    """Returns the images of (batch,) encoded pictures, each resized as a whole: (batch, size, size, 3) float32."""
+def whole_images(pictures: tf.Tensor, crop: CropSpec, channels: int = 3) -> tf.Tensor:
+    """Returns the images of (batch,) encoded pictures, resized as a whole: (batch, height, width, channels) float32.
+
+    Args:
+      pictures: Contents of the files.
+      crop: How images are cut out of pictures.
+      channels: 3, or 1 for grey.
+    """
 
     def image(data: tf.Tensor) -> tf.Tensor:
-        return resize(decode_picture(data), crop.record_size)
+        return _to_channels(resize(decode_picture(data), crop.record_shape), channels)
 
     return tf.map_fn(image, pictures, fn_output_signature=tf.float32)
 
 
-def boxed_images(pictures: tf.Tensor, boxes: tf.Tensor, crop: CropSpec) -> tf.Tensor:
-    """Returns the images around (batch, 4) boxes in (batch,) encoded pictures: (batch, size, size, 3) float32."""
+def boxed_images(pictures: tf.Tensor, boxes: tf.Tensor, crop: CropSpec, channels: int = 3) -> tf.Tensor:
+    """Returns the images around boxes in (batch,) encoded pictures: (batch, height, width, channels) float32.
+
+    Args:
+      pictures: Contents of the files.
+      boxes: Left, top, width and height of each number in pixels: (batch, 4) float32.
+      crop: How images are cut out of pictures.
+      channels: 3, or 1 for grey.
+    """
 
     def image(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        return _cut_out(decode_picture(pair[0]), pair[1], crop)
+        return _to_channels(_cut_out(decode_picture(pair[0]), pair[1], crop), channels)
 
     return tf.map_fn(image, (pictures, boxes), fn_output_signature=tf.float32)
 
@@ -73,7 +89,7 @@ def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Returns the predictions for a model's outputs: `trainer.scoring.decode.decode_predictions` in TensorFlow.
 
     Args:
-      outputs: `length_logits` (batch, 7) and `digit_logits` (batch, 5, 10).
+      outputs: `length_logits` (batch, longest + 2) and `digit_logits` (batch, longest, characters).
 
     Returns:
       Tensors named, shaped and defined as the attributes of `trainer.scoring.decode.Predictions`.
@@ -104,13 +120,22 @@ def _cut_out(picture: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     edges = tf.cast(tf.round(tf.clip_by_value(edges, 0.0, tf.concat([limit, limit], 0))), tf.int32)
     part = picture[edges[0] : edges[2], edges[1] : edges[3]]
     y, x = crop.centre
-    return resize(part, crop.crop_size)[y : y + crop.record_size, x : x + crop.record_size]
+    height, width = crop.record_shape
+    return resize(part, crop.crop_shape)[y : y + height, x : x + width]
 
 
-def _predict(model: keras.Model, images: tf.Tensor, size: int) -> dict[str, tf.Tensor]:
-    """Returns the predictions for (batch, size, size, 3) images, with each number as text."""
-    predictions = most_probable(model(tf.ensure_shape(images, (None, size, size, 3)), training=False))
-    length, digits = predictions["length"], predictions["digits"]
-    shown = tf.where(tf.range(MAX_LENGTH, dtype=tf.int64) < length[:, None], tf.strings.as_string(digits), "")
-    more = tf.where(length > MAX_LENGTH, "…", "")
+def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+    """Returns (height, width, 3) float32 of integers, or its grey: `tfrecords.images.channels.to_channels`."""
+    if channels == 3:
+        return image
+    sums = tf.reduce_sum(tf.cast(image, tf.int32) * tf.constant(LUMA_WEIGHTS), -1, keepdims=True)
+    return tf.cast((sums + (1 << LUMA_BITS - 1)) // (1 << LUMA_BITS), tf.float32)
+
+
+def _predict(model: keras.Model, images: tf.Tensor, labels: Labels) -> dict[str, tf.Tensor]:
+    """Returns the predictions for (batch, height, width, channels) images, with each number as text."""
+    predictions = most_probable(model(tf.ensure_shape(images, model.input_shape), training=False))
+    length, characters = predictions["length"], tf.gather(tf.constant(list(labels.alphabet)), predictions["digits"])
+    shown = tf.where(tf.range(labels.max_length, dtype=tf.int64) < length[:, None], characters, "")
+    more = tf.where(length > labels.max_length, "…", "")
     return {"number": tf.strings.join([tf.strings.reduce_join(shown, -1), more]), **predictions}

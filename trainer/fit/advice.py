@@ -45,4 +45,6 @@ def advice(config: TrainConfig, manifest: Manifest, steps: int, pretrained: Path
 
 def _fits(config: TrainConfig, manifest: Manifest, pretrained: Run) -> bool:
     """Returns whether a run could start from the pretrained weights."""
-    return config.model == pretrained.config.model and not differences(dataset_cut(manifest), run_cut(pretrained))
+    differ = differences(dataset_cut(manifest), run_cut(pretrained))
+    # Weights of colour images start a model of grey ones too (trainer.run.transfer).
+    return config.model == pretrained.config.model and set(differ) <= {"channels"}

@@ -25,7 +25,6 @@ from trainer.input.dataset import training_dataset
 from trainer.input.records import Records
 from trainer.input.shuffle import steps_per_epoch
 from trainer.run.config import RunOptions
-from trainer.run.cut import dataset_cut
 from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, TENSORBOARD, WEIGHTS, Run
 from trainer.run.weights import save_weights
 
@@ -58,7 +57,7 @@ class Training:
         """
         self._run, self._devices, self._options, self._stop = run, devices, options, stop
         self._directory = records.directory
-        self._cut = dataset_cut(records.manifest)
+        self._manifest = records.manifest
         self._images = records.images(_SPLIT)
         self._steps = steps_per_epoch(self._images.shards, run.config, devices.cluster.hosts)
         self._schedule = make_schedule(run.config, self._steps)
@@ -134,7 +133,7 @@ class Training:
             )
         if checkpoint_files(directory / CHECKPOINTS):
             # All are damaged. `start_run` took the run for one that can be resumed, and left the model as it was.
-            initialise(self._model, self._run.config, directory, self._cut, self._options.allow_other_crop)
+            initialise(self._model, self._run.config, directory, self._manifest, self._options.allow_other_crop)
         return Progress()
 
     def _check_same_step(self) -> None:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import keras
 
+from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
 from tfrecords.nested import flatten
 from trainer.distribute.strategy import Devices
@@ -17,7 +19,7 @@ from trainer.fit.checkpoint import checkpoint_files
 from trainer.input.records import Records
 from trainer.pretrained import NAME, run_directory
 from trainer.run.config import TrainConfig
-from trainer.run.cut import Cut, dataset_cut
+from trainer.run.cut import dataset_cut
 from trainer.run.directory import (
     CHECKPOINTS,
     CONFIG,
@@ -56,8 +58,9 @@ def start_run(settings: Settings, model: keras.Model, records: Records, devices:
       UserError: The run to start from cannot be used, or the directory has another run or one without a config.json.
     """
     if overwrite or not _has_checkpoint(settings.run_dir):
-        cut = dataset_cut(records.manifest)
-        initialise(model, settings.config, settings.run_dir, cut, settings.options.allow_other_crop)
+        told = initialise(model, settings.config, settings.run_dir, records.manifest, settings.options.allow_other_crop)
+        if told and devices.cluster.is_chief:
+            print(f"note: --init {settings.config.init}: {told}", file=sys.stderr)
     content = describe_run(
         settings.config,
         records,
@@ -74,26 +77,29 @@ def start_run(settings: Settings, model: keras.Model, records: Records, devices:
 
 
 def initialise(
-    model: keras.Model, config: TrainConfig, directory: Path, cut: Cut, allow_other_crop: bool = False
-) -> None:
+    model: keras.Model, config: TrainConfig, directory: Path, manifest: Manifest, allow_other_crop: bool = False
+) -> str:
     """Sets a model's weights to those of the run that `config.init` names, if it names one.
 
     Args:
       model: Model that is changed.
       config: Training configuration.
       directory: Run directory, which must not be its own source.
-      cut: Cut of the images that the model will be trained on.
+      manifest: Manifest of the dataset that the model will be trained on.
       allow_other_crop: Whether the source's images may have had another growth or crop size.
+
+    Returns:
+      A sentence that says which weights are new or changed, empty if none is.
 
     Raises:
       UserError: The source is the run itself, not a run, has no weights, or is of another architecture, image
         size or cut.
     """
     if config.init is None:
-        return
+        return ""
     if run_directory(config.init).resolve() == directory.resolve():
         raise UserError("--init must be another run than --run-dir.", config.init)
-    start_from(model, config.init, cut, allow_other_crop)
+    return start_from(model, config.init, dataset_cut(manifest), allow_other_crop, manifest.labels)
 
 
 def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[str, Any]:

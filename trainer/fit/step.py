@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfrecords.record.schema import PAD
 from trainer.input.augment import augment
 from trainer.input.dataset import Batch
 from trainer.input.shuffle import seed_of
@@ -96,7 +95,7 @@ def _make_replica_gradients(
     strategy: tf.distribute.Strategy, model: keras.Model, config: TrainConfig
 ) -> Callable[[Batch, tf.Tensor], tuple[list[tf.Tensor], tf.Tensor]]:
     """Returns a replica's part of a step: the gradients of the mean loss of the global batch, and the totals."""
-    size = model.input_shape[1]
+    size = model.input_shape[1:3]
     several = strategy.num_replicas_in_sync > 1
     statistics = [variable for variable in model.non_trainable_variables if variable.dtype.startswith("float")]
 
@@ -170,7 +169,7 @@ def _count_right(outputs: dict[str, tf.Tensor], length: tf.Tensor, digits: tf.Te
     """Returns the number of examples whose length and digits the heads predict right, each by itself."""
     right = tf.argmax(outputs["length_logits"], -1) == length
     right_digits = tf.argmax(outputs["digit_logits"], -1) == digits
-    right = right & tf.reduce_all(right_digits | (digits == PAD), -1)
+    right = right & tf.reduce_all(right_digits | (digits == outputs["digit_logits"].shape[-1]), -1)
     return tf.reduce_sum(tf.cast(right, tf.float32))
 
 

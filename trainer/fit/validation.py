@@ -37,6 +37,7 @@ class Validation:
         self._images = records.images(_SPLIT) if split and split.examples else None
         self._forward = make_forward(model)
         self._directory = records.directory
+        self._labels = records.manifest.labels
 
     def scores(self) -> dict[str, float]:
         """Returns loss and accuracies by their names in the history; nothing without a validation split.
@@ -47,7 +48,7 @@ class Validation:
         if not self._images:
             return {}
         batches = split_dataset(self._images, _BATCH)
-        found = predict_split(self._forward, readable(batches, self._directory, _SPLIT))
+        found = predict_split(self._forward, readable(batches, self._directory, _SPLIT), self._labels)
         scores = score(found.predictions, found.length, found.digits)
         return {"validation_loss": found.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
 

@@ -17,6 +17,8 @@ _WARP_UNIFORMS = 6
 
 Tensor = Any
 """Tensor of the backend that Keras runs on."""
+Size = tuple[int, int]
+"""Height and width, pixels."""
 
 
 def uniforms_needed(channels: int) -> int:
@@ -24,17 +26,17 @@ def uniforms_needed(channels: int) -> int:
     return _WARP_UNIFORMS + 2 + 2 * channels
 
 
-def augment(images: Tensor, size: int, config: AugmentConfig, uniform: Tensor) -> Tensor:
+def augment(images: Tensor, size: Size, config: AugmentConfig, uniform: Tensor) -> Tensor:
     """Returns a random window of each image, warped and recoloured.
 
     Args:
-      images: Images, (batch, height, width, channels) uint8, height and width at least `size`.
+      images: Images, (batch, height, width, channels) uint8, at least as high and wide as `size`.
       size: Height and width of the window, pixels.
       config: Strength of each change.
       uniform: Random values, (batch, `uniforms_needed(channels)`) float32, 0 to below 1.
 
     Returns:
-      (batch, size, size, channels) float32, about 0..255 but not clipped.
+      (batch, *size, channels) float32, about 0..255 but not clipped.
     """
     if config.moves_pixels:
         windows = warped_window(images, size, config, uniform[:, :_WARP_UNIFORMS])
@@ -43,11 +45,11 @@ def augment(images: Tensor, size: int, config: AugmentConfig, uniform: Tensor) -
     return recolour(windows, config, uniform[:, _WARP_UNIFORMS:])
 
 
-def centre_window(images: Tensor, size: int) -> Tensor:
-    """Returns the central (batch, size, size, channels) window of uint8 images, as float32 0..255."""
+def centre_window(images: Tensor, size: Size) -> Tensor:
+    """Returns the central (batch, *size, channels) window of uint8 images, as float32 0..255."""
     _, height, width, _ = ops.shape(images)
-    top, left = (height - size) // 2, (width - size) // 2
-    return ops.cast(images[:, top : top + size, left : left + size], "float32")
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return ops.cast(images[:, top : top + size[0], left : left + size[1]], "float32")
 
 
 def window_places(count: int) -> list[tuple[float, float]]:
@@ -60,16 +62,16 @@ def window_places(count: int) -> list[tuple[float, float]]:
     return [((0.5 + index / plastic) % 1, (0.5 + index / plastic**2) % 1) for index in range(1, count + 1)]
 
 
-def random_window(images: Tensor, size: int, uniform: Tensor) -> Tensor:
+def random_window(images: Tensor, size: Size, uniform: Tensor) -> Tensor:
     """Returns the window of each image at the position `uniform` (batch, 2), y, x, as float32 0..255.
 
-    Its shape is (batch, size, size, channels).
+    Its shape is (batch, *size, channels).
     """
     # oneDNN logs an error where uint8 is transposed on a CPU without AVX-512. TensorFlow's optimizer exchanges a cast
     # and a transposition that follows it, so the cast comes before the rows are taken (2.21).
-    rows = _rows(ops.cast(images, "float32"), size, uniform[:, :1])
+    rows = _rows(ops.cast(images, "float32"), size[0], uniform[:, :1])
     transposed = ops.transpose(rows, (0, 2, 1, 3))
-    return ops.transpose(_rows(transposed, size, uniform[:, 1:]), (0, 2, 1, 3))
+    return ops.transpose(_rows(transposed, size[1], uniform[:, 1:]), (0, 2, 1, 3))
 
 
 def _rows(images: Tensor, size: int, uniform: Tensor) -> Tensor:
@@ -82,7 +84,7 @@ def _rows(images: Tensor, size: int, uniform: Tensor) -> Tensor:
     return ops.reshape(rows, (-1, size, width, channels))
 
 
-def warped_window(images: Tensor, size: int, config: AugmentConfig, uniform: Tensor) -> Tensor:
+def warped_window(images: Tensor, size: Size, config: AugmentConfig, uniform: Tensor) -> Tensor:
     """Returns a random window of each image, zoomed, stretched, rotated and sheared about its centre.
 
     Window and warp are a single bilinear resampling, because two would blur twice. Outside the image its edge is
@@ -95,12 +97,12 @@ def warped_window(images: Tensor, size: int, config: AugmentConfig, uniform: Ten
       uniform: Random values, (batch, 6) float32, 0 to below 1; 0.5 is no change, or the centre.
 
     Returns:
-      (batch, size, size, channels) float32, 0..255.
+      (batch, *size, channels) float32, 0..255.
     """
     _, height, width, _ = ops.shape(images)
-    middle = (size - 1) / 2
-    centre_y = uniform[:, 0] * ops.cast(height - size, "float32") + middle
-    centre_x = uniform[:, 1] * ops.cast(width - size, "float32") + middle
+    middle_y, middle_x = (size[0] - 1) / 2, (size[1] - 1) / 2
+    centre_y = uniform[:, 0] * ops.cast(height - size[0], "float32") + middle_y
+    centre_x = uniform[:, 1] * ops.cast(width - size[1], "float32") + middle_x
     zoom, stretch, rotation, shear = ops.unstack(2 * uniform[:, 2:] - 1, 4, axis=1)
     taller = ops.exp(zoom * math.log1p(config.zoom) + stretch * math.log1p(config.stretch) / 2)
     wider = ops.exp(zoom * math.log1p(config.zoom) - stretch * math.log1p(config.stretch) / 2)
@@ -109,13 +111,13 @@ def warped_window(images: Tensor, size: int, config: AugmentConfig, uniform: Ten
     right_x, right_y = ops.cos(rotation) / wider, ops.sin(rotation) / wider
     down_x = (shear * ops.cos(rotation) - ops.sin(rotation)) / taller
     down_y = (shear * ops.sin(rotation) + ops.cos(rotation)) / taller
-    origin_x = centre_x - middle * (right_x + down_x)
-    origin_y = centre_y - middle * (right_y + down_y)
+    origin_x = centre_x - (middle_x * right_x + middle_y * down_x)
+    origin_y = centre_y - (middle_x * right_y + middle_y * down_y)
     resample = _resample_in_tensorflow if keras.backend.backend() == "tensorflow" else resample_by_gathers
     return resample(ops.cast(images, "float32"), size, (right_x, down_x, origin_x, right_y, down_y, origin_y))
 
 
-def _resample_in_tensorflow(images: Tensor, size: int, steps: tuple[Tensor, ...]) -> Tensor:
+def _resample_in_tensorflow(images: Tensor, size: Size, steps: tuple[Tensor, ...]) -> Tensor:
     """Returns the same as `resample_by_gathers`, to the bit, in a third of its time on a CPU."""
     import tensorflow as tf
 
@@ -123,15 +125,15 @@ def _resample_in_tensorflow(images: Tensor, size: int, steps: tuple[Tensor, ...]
     warped = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=ops.stack([*steps, zero, zero], axis=1),
-        output_shape=[size, size],
+        output_shape=list(size),
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
-    return tf.ensure_shape(warped, (None, size, size, images.shape[-1]))
+    return tf.ensure_shape(warped, (None, *size, images.shape[-1]))
 
 
-def resample_by_gathers(images: Tensor, size: int, steps: tuple[Tensor, ...]) -> Tensor:
+def resample_by_gathers(images: Tensor, size: Size, steps: tuple[Tensor, ...]) -> Tensor:
     """Returns a window of each image under an affine transform of its own, with bilinear interpolation.
 
     Keras has `ops.image.affine_transform`, but its PyTorch backend transforms one image at a time (3.15).
@@ -143,12 +145,12 @@ def resample_by_gathers(images: Tensor, size: int, steps: tuple[Tensor, ...]) ->
         step down, x of the window's first pixel; then the same for y.
 
     Returns:
-      (batch, size, size, channels) float32. Outside the image its edge is repeated.
+      (batch, *size, channels) float32. Outside the image its edge is repeated.
     """
     count, height, width, channels = ops.shape(images)
     right_x, down_x, origin_x, right_y, down_y, origin_y = (ops.reshape(step, (-1, 1, 1)) for step in steps)
-    along = ops.arange(size, dtype="float32")
-    right, down = ops.reshape(along, (1, 1, -1)), ops.reshape(along, (1, -1, 1))
+    down, right = (ops.arange(side, dtype="float32") for side in size)
+    down, right = ops.reshape(down, (1, -1, 1)), ops.reshape(right, (1, 1, -1))
     x = ops.clip(right_x * right + down_x * down + origin_x, 0.0, width - 1.0)
     y = ops.clip(right_y * right + down_y * down + origin_y, 0.0, height - 1.0)
     left, top = ops.cast(ops.floor(x), "int32"), ops.cast(ops.floor(y), "int32")

@@ -8,7 +8,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfrecords.dataset.image_cache import ImageCache
-from tfrecords.record.schema import MAX_LENGTH
 from trainer.input.augment import uniforms_needed
 from trainer.input.records import Records
 from trainer.input.shuffle import epoch_indices, host_batch_size, seed_of, steps_per_epoch
@@ -41,7 +40,7 @@ def split_dataset(images: ImageCache, batch_size: int) -> tf.data.Dataset:
 
     Returns:
       Batches of `image` (batch, height, width, channels) uint8, `length` (batch,) int64,
-      `digits` (batch, 5) int64 and `key` (batch,) string.
+      `digits` (batch, longest) int64 and `key` (batch,) string.
     """
     indices = np.arange(len(images))
     return _batches(images, indices, batch_size, range(-(-len(indices) // batch_size))).prefetch(2)
@@ -93,6 +92,7 @@ def _batches(images: ImageCache, indices: NDArray[np.int64], size: int, steps: r
     """Returns the batches of these steps, `size` of `indices` each; the last ones have fewer or none."""
     # A tensor, not a closure over the array: TensorFlow never frees a Python function or what it refers to (2.21).
     order = tf.constant(indices)
+    longest = images.labels.max_length
     dtypes = (tf.uint8 if images.is_raw else tf.string, tf.int64, tf.int64, tf.string)
 
     def make(step: tf.Tensor) -> Batch:
@@ -106,7 +106,7 @@ def _batches(images: ImageCache, indices: NDArray[np.int64], size: int, steps: r
         return {
             "image": tf.ensure_shape(image, (None, *images.shape)),
             "length": tf.ensure_shape(length, (None,)),
-            "digits": tf.ensure_shape(digits, (None, MAX_LENGTH)),
+            "digits": tf.ensure_shape(digits, (None, longest)),
             "key": tf.ensure_shape(key, (None,)),
         }
 

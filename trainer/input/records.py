@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class Records:
             "manifest_sha256": self.manifest_sha256,
             "examples": {name: split.examples for name, split in self.manifest.splits.items()},
             "crop": self.manifest.config["crop"],
+            **asdict(self.manifest.labels),
         }
 
 

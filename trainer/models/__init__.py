@@ -3,8 +3,9 @@
 Keras is imported with the first model that is built. If `import trainer.models` comes before or after `import keras`,
 Keras loads exported `.keras` files.
 
-Input: images (batch, height, width, channels), 0..255, not normalised. Outputs: `length_logits` (batch, 7) and
-`digit_logits` (batch, 5, 10), unnormalised log-probabilities.
+Input: images (batch, height, width, channels), 0..255, not normalised. Outputs: `length_logits` (batch,
+longest + 2) and `digit_logits` (batch, longest, characters), unnormalised log-probabilities; for SVHN's numbers (batch,
+7) and (batch, 5, 10).
 """
 
 from trainer.models.build import MODELS, build_model, computing_in

@@ -9,37 +9,50 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tfrecords.errors import UserError
+from tfrecords.record.labels import Labels
 
 if TYPE_CHECKING:
     import keras
 
 
-def _build(name: str, image_shape: tuple[int, int, int]) -> keras.Model:
+_DIGITS = Labels()
+
+Shape = tuple[int, int, int]
+"""Height, width and channels of images."""
+
+
+def _build(name: str, image_shape: Shape, labels: Labels) -> keras.Model:
     """Imports an architecture's module, and Keras with it, and returns the model."""
-    build: Callable[[tuple[int, int, int]], keras.Model]
+    build: Callable[[Shape, Labels], keras.Model]
     build = getattr(importlib.import_module(f"trainer.models.{name}"), f"build_{name}")
-    return build(image_shape)
+    return build(image_shape, labels)
 
 
-MODELS: dict[str, Callable[[tuple[int, int, int]], keras.Model]] = {
-    name: partial(_build, name) for name in ("compact", "goodfellow", "vgg")
-}
-"""Architecture name to the function that builds it for an image shape (height, width, channels)."""
+_SMALLEST = {"compact": 8, "goodfellow": 16, "vgg": 16}
+"""Smallest height and width of the images of an architecture, pixels. Four layers of `goodfellow` and `vgg` halve the
+image, so that 16 pixels become one."""
+
+MODELS: dict[str, Callable[[Shape, Labels], keras.Model]] = {name: partial(_build, name) for name in _SMALLEST}
+"""Architecture name to the function that builds it for an image shape (height, width, channels) and labels."""
 
 
-def build_model(name: str, image_shape: tuple[int, int, int]) -> keras.Model:
+def build_model(name: str, image_shape: Shape, labels: Labels = _DIGITS) -> keras.Model:
     """Returns an untrained model.
 
     Args:
       name: Architecture, a key of `MODELS`.
       image_shape: Height, width and channels of the images.
+      labels: Numbers to predict; the default is those of SVHN.
 
     Raises:
-      UserError: No architecture has that name.
+      UserError: No architecture has that name, or the images are too small for it.
     """
     if name not in MODELS:
         raise UserError(f"model must be one of {', '.join(MODELS)}.", name)
-    return MODELS[name](image_shape)
+    height, width, _ = image_shape
+    if min(height, width) < (least := _SMALLEST.get(name, 1)):
+        raise UserError(f"{name} needs images of at least {least} x {least} pixels.", f"{height} x {width}")
+    return MODELS[name](image_shape, labels)
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The default architecture: our own small residual network, sized for two cores and a few thousand pictures.
 
 The first layer halves the image, since a digit's strokes are several pixels wide at 54x54. Three stages of residual
-blocks then reduce it to a 7x7 map. Five attention maps, one per digit position, gather the features of each digit,
-and one shared classifier reads all five, so that the shape of a 7 is learned once instead of five times. Trained for
-four minutes on two cores with 3,031 real photos, this design reached 83 % whole-number accuracy; a dense layer over
+blocks then reduce it to a 7x7 map. Attention maps, one per digit position, gather the features of each digit, and one
+shared classifier reads all of them, so that the shape of a 7 is learned once instead of five times. Trained for four
+minutes on two cores with 3,031 real photos, this design reached 83 % whole-number accuracy; a dense layer over
 the flattened map reached 45 %.
 """
 
@@ -12,29 +12,33 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfrecords.record.schema import MAX_LENGTH
+from tfrecords.record.labels import Labels
 from trainer.models.layers import Standardise
-from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES
 
 _WIDTHS = (32, 64, 128)
 _BLOCKS = (1, 1, 1)
 _LAYOUT_CHANNELS = 32
 _LAYOUT_UNITS = 128
+_HALVED_SIDE = 16
+"""Smallest height or width, pixels, that stages 2 and 3 halve."""
 
 
-def build_compact(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255."""
+def build_compact(image_shape: tuple[int, int, int], labels: Labels) -> keras.Model:
+    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255, and labels."""
+    # Reduced by 8, a smaller side would be one or two locations, too few to tell digits apart.
+    height, width, _ = image_shape
+    halved = 2 if height >= _HALVED_SIDE else 1, 2 if width >= _HALVED_SIDE else 1
     images = keras.Input(image_shape, name="image")
     values = Standardise(scale=True, dtype="float32", name="standardise")(images)
-    values = layers.ReLU(name="stem_relu")(_conv(values, _WIDTHS[0], "stem", size=5, stride=2))
+    values = layers.ReLU(name="stem_relu")(_conv(values, _WIDTHS[0], "stem", size=5, stride=(2, 2)))
     for stage, (units, blocks) in enumerate(zip(_WIDTHS, _BLOCKS, strict=True), start=1):
         for block in range(1, blocks + 1):
-            stride = 2 if block == 1 and stage > 1 else 1
+            stride = halved if block == 1 and stage > 1 else (1, 1)
             values = _block(values, units, stride, f"stage{stage}_block{block}")
-    return keras.Model(images, _heads(values), name="compact")
+    return keras.Model(images, _heads(values, labels), name="compact")
 
 
-def _conv(values: Any, units: int, name: str, size: int = 3, stride: int = 1) -> Any:
+def _conv(values: Any, units: int, name: str, size: int = 3, stride: tuple[int, int] = (1, 1)) -> Any:
     values = layers.Conv2D(
         units,
         size,
@@ -48,27 +52,27 @@ def _conv(values: Any, units: int, name: str, size: int = 3, stride: int = 1) ->
     return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(values)
 
 
-def _block(values: Any, units: int, stride: int, name: str) -> Any:
+def _block(values: Any, units: int, stride: tuple[int, int], name: str) -> Any:
     short = values
-    if stride != 1 or values.shape[-1] != units:
+    if stride != (1, 1) or values.shape[-1] != units:
         short = _conv(values, units, f"{name}_short", size=1, stride=stride)
     values = layers.ReLU(name=f"{name}_relu1")(_conv(values, units, f"{name}_1", stride=stride))
     values = _conv(values, units, f"{name}_2")
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([values, short]))
 
 
-def _heads(values: Any) -> dict[str, Any]:
+def _heads(values: Any, labels: Labels) -> dict[str, Any]:
     """Returns the two outputs, computed from the last feature map: (batch, height, width, channels)."""
     height, width, channels = values.shape[1:]
-    locations = height * width
+    locations, positions = height * width, labels.max_length
     layout = layers.ReLU(name="layout_relu")(_conv(values, _LAYOUT_CHANNELS, "layout", size=1))
     layout = layers.Flatten(name="layout_flat")(layout)
     layout = layers.Dense(_LAYOUT_UNITS, activation="relu", kernel_initializer="he_normal", name="layout_dense")(layout)
-    length = layers.Dense(LENGTH_CLASSES, dtype="float32", name="length_logits")(layout)
-    maps = layers.Dense(MAX_LENGTH * locations, name="attention_logits")(layout)
-    maps = layers.Softmax(name="attention")(layers.Reshape((MAX_LENGTH, locations), name="attention_maps")(maps))
+    length = layers.Dense(positions + 2, dtype="float32", name="length_logits")(layout)
+    maps = layers.Dense(positions * locations, name="attention_logits")(layout)
+    maps = layers.Softmax(name="attention")(layers.Reshape((positions, locations), name="attention_maps")(maps))
     features = layers.Reshape((locations, channels), name="features")(values)
     # A layer, not keras.ops: Keras 3.15 cannot load operations back from a legacy .h5 file.
     digits = layers.Dot((2, 1), name="attended")([maps, features])
-    digits = layers.Dense(DIGIT_CLASSES, dtype="float32", name="digit_logits")(digits)
+    digits = layers.Dense(len(labels.alphabet), dtype="float32", name="digit_logits")(digits)
     return {"length_logits": length, "digit_logits": digits}

@@ -11,9 +11,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from tfrecords.record.schema import MAX_LENGTH
-from trainer.models.layers import Standardise
-from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES
+from tfrecords.record.labels import Labels
+from trainer.models.layers import Standardise, flat_heads
 
 _UNITS = (48, 64, 128, 160, 192, 192, 192, 192)
 _MAXOUT_PIECES = 3
@@ -100,8 +99,8 @@ class LocallyConnected(layers.Layer):  # type: ignore[misc]  # Keras has no type
         return {**super().get_config(), "units": self.units, "window": self.window}
 
 
-def build_goodfellow(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255."""
+def build_goodfellow(image_shape: tuple[int, int, int], labels: Labels) -> keras.Model:
+    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255, and labels."""
     images = keras.Input(image_shape, name="image")
     values = Standardise(scale=False, dtype="float32", name="standardise")(images)
     for index, units in enumerate(_UNITS):
@@ -123,12 +122,4 @@ def build_goodfellow(image_shape: tuple[int, int, int]) -> keras.Model:
             values
         )
         values = layers.Dropout(_DROPOUT, name=f"dropout{index}")(values)
-    return keras.Model(images, _heads(values), name="goodfellow")
-
-
-def _heads(features: Any) -> dict[str, Any]:
-    """Returns the two outputs, computed from (batch, features)."""
-    length = layers.Dense(LENGTH_CLASSES, dtype="float32", name="length_logits")(features)
-    digits = layers.Dense(MAX_LENGTH * DIGIT_CLASSES, dtype="float32", name="flat_digit_logits")(features)
-    digits = layers.Reshape((MAX_LENGTH, DIGIT_CLASSES), dtype="float32", name="digit_logits")(digits)
-    return {"length_logits": length, "digit_logits": digits}
+    return keras.Model(images, flat_heads(values, labels), name="goodfellow")

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from tfrecords.record.labels import Labels
+
 
 @keras.saving.register_keras_serializable("streetdigits")
 class Standardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -35,3 +37,12 @@ class Standardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that recreate the layer."""
         return {**super().get_config(), "scale": self.scale}
+
+
+def flat_heads(features: Any, labels: Labels) -> dict[str, Any]:
+    """Returns the two outputs of a model, each a linear function of (batch, features)."""
+    positions, characters = labels.max_length, len(labels.alphabet)
+    length = layers.Dense(positions + 2, dtype="float32", name="length_logits")(features)
+    digits = layers.Dense(positions * characters, dtype="float32", name="flat_digit_logits")(features)
+    digits = layers.Reshape((positions, characters), dtype="float32", name="digit_logits")(digits)
+    return {"length_logits": length, "digit_logits": digits}

@@ -12,17 +12,16 @@ from typing import Any
 import keras
 from keras import layers
 
-from tfrecords.record.schema import MAX_LENGTH
-from trainer.models.layers import Standardise
-from trainer.scoring.losses import DIGIT_CLASSES, LENGTH_CLASSES
+from tfrecords.record.labels import Labels
+from trainer.models.layers import Standardise, flat_heads
 
 _UNITS = (48, 64, 128, 160, 192, 192, 192, 192)
 _DENSE_UNITS = 3072
 _DROPOUT = 0.2
 
 
-def build_vgg(image_shape: tuple[int, int, int]) -> keras.Model:
-    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255."""
+def build_vgg(image_shape: tuple[int, int, int], labels: Labels) -> keras.Model:
+    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255, and labels."""
     images = keras.Input(image_shape, name="image")
     values = Standardise(scale=True, dtype="float32", name="standardise")(images)
     for index, units in enumerate(_UNITS, start=1):
@@ -32,10 +31,7 @@ def build_vgg(image_shape: tuple[int, int, int]) -> keras.Model:
         values = layers.Dense(_DENSE_UNITS, activation="relu", kernel_initializer="he_normal", name=f"dense{index}")(
             values
         )
-    length = layers.Dense(LENGTH_CLASSES, dtype="float32", name="length_logits")(values)
-    digits = layers.Dense(MAX_LENGTH * DIGIT_CLASSES, dtype="float32", name="flat_digit_logits")(values)
-    digits = layers.Reshape((MAX_LENGTH, DIGIT_CLASSES), dtype="float32", name="digit_logits")(digits)
-    return keras.Model(images, {"length_logits": length, "digit_logits": digits}, name="vgg")
+    return keras.Model(images, flat_heads(values, labels), name="vgg")
 
 
 def _layer(values: Any, units: int, stride: int, index: int) -> Any:

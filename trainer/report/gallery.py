@@ -89,8 +89,10 @@ def png_data_uri(image: npt.NDArray[np.uint8]) -> str:
 def top_confusions(confusion: Sequence[Sequence[int]], most: int = 6) -> list[tuple[int, int, int]]:
     """Returns (true digit, predicted digit, count) of the most frequent confusions, the most frequent first.
 
+    Digits are indices into the alphabet.
+
     Args:
-      confusion: (10, 10) counts; rows are true digits, columns predicted ones.
+      confusion: (characters, characters) counts; rows are true digits, columns predicted ones.
       most: Largest number of confusions to return.
     """
     pairs = [

@@ -8,6 +8,7 @@ from typing import Any
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 from tfrecords.files.purpose import why_not
+from tfrecords.record.labels import DIGITS
 from tfrecords.typed_json import parse_object, shorten
 from trainer.run.cut import Cut, check_cut, cut_of, differences
 from trainer.run.directory import CONFIG, HISTORY
@@ -174,8 +175,12 @@ def _trained_on(config: dict[str, Any], manifest: bytes | None) -> bool | None:
 def _read_evaluation(path: Path) -> dict[str, Any]:
     evaluation = _read_object(path)
     confusion = evaluation.get("confusion")
-    if confusion is not None and not _is_confusion(confusion):
-        raise UserError(f"{path}: confusion must be a list of 10 lists of 10 counts.", shorten(str(confusion)))
+    alphabet = evaluation.setdefault("alphabet", DIGITS) if evaluation else DIGITS
+    if not isinstance(alphabet, str):
+        raise UserError(f"{path}: alphabet must be a text.", shorten(str(alphabet)))
+    size = len(alphabet)
+    if confusion is not None and not _is_confusion(confusion, size):
+        raise UserError(f"{path}: confusion must be a list of {size} lists of {size} counts.", shorten(str(confusion)))
     for name in ("position_accuracy", "by_length"):
         rows = evaluation.get(name) or []
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -183,11 +188,11 @@ def _read_evaluation(path: Path) -> dict[str, Any]:
     return evaluation
 
 
-def _is_confusion(value: Any) -> bool:
-    if not isinstance(value, list) or len(value) != 10:
+def _is_confusion(value: Any, size: int) -> bool:
+    if not isinstance(value, list) or len(value) != size:
         return False
     return all(
-        isinstance(row, list) and len(row) == 10 and all(type(count) is int and count >= 0 for count in row)
+        isinstance(row, list) and len(row) == size and all(type(count) is int and count >= 0 for count in row)
         for row in value
     )
 

@@ -11,6 +11,7 @@ import jinja2
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.nested import flatten
+from tfrecords.record.labels import DIGITS
 from trainer.report import charts, gallery
 from trainer.report.charts import Axis, Series
 from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, RunFiles, load_run
@@ -21,6 +22,8 @@ LEAST_ANSWERED = 10
 """Smallest number of predictions whose accuracy is drawn; that of fewer jumps too much."""
 DASH = "\u2013"
 """Text for a missing value."""
+SPACE = "\u2423"
+"""Sign for a space, as a heading."""
 _SUFFIXES = (".html", ".htm")
 _MARK = b"Created by <code>python -m trainer report</code>"
 """Text of the footer, by which a page is recognised."""
@@ -92,6 +95,7 @@ def render(run: RunFiles) -> Report:
     pictures, complaint = _pictures(run, chosen)
     missing = (*run.missing, *complaint)
     confusion = run.evaluation.get("confusion") or []
+    alphabet = run.evaluation.get("alphabet", DIGITS)
     html = (
         _environment()
         .get_template("page.html")
@@ -105,6 +109,9 @@ def render(run: RunFiles) -> Report:
             chosen=chosen,
             pictures=pictures,
             confusion=confusion,
+            # A space would be an empty heading.
+            characters=alphabet.replace(" ", SPACE),
+            plain_digits=alphabet == DIGITS,
             confusions=gallery.top_confusions(confusion),
             commands={"train": TRAIN, "evaluate": EVALUATE, "prepare": PREPARE},
         )

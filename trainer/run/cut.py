@@ -11,7 +11,9 @@ from trainer.run.directory import Run, dataset_crop
 Cut = dict[str, Any]
 """Values that decide what an image shows, by name."""
 
-_NAMES = ("record_size", "crop_size", "growth", "channels")
+_STATED = ("record_size", "crop_size", "growth", "channels")
+"""Values that every dataset states."""
+_NAMES = (*_STATED, "aspect")
 _FRAMING = {"crop_size", "growth"}
 """Values that may differ on purpose: the image keeps its size, and shows more or less around the number."""
 ALLOW = "--allow-other-crop"
@@ -37,7 +39,7 @@ def dataset_cut(manifest: Manifest) -> Cut:
       UserError: The manifest does not state it, or it is out of range.
     """
     stated = cut_of(manifest.config.get("crop"), manifest.image.shape)
-    if missing := [name for name in _NAMES if name not in stated]:
+    if missing := [name for name in _STATED if name not in stated]:
         rule = f"The manifest of the dataset {manifest.name} must state in config.crop how its images were cut."
         raise UserError(rule, f"no {', '.join(missing)}")
     return cut_of(asdict(dataset_crop(manifest)), manifest.image.shape)

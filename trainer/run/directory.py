@@ -10,6 +10,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.files.purpose import why_not
 from tfrecords.images.crop import CropSpec
+from tfrecords.record.labels import Labels
 from tfrecords.typed_json import Rule, from_json, one_of, parse_object
 from trainer.run.config import AugmentConfig, TrainConfig, present_names
 
@@ -21,7 +22,10 @@ PREDICTIONS = "predictions.parquet"
 REPORT = "report.html"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
-_Pixels = Annotated[int, Rule("an integer of 1 to 4096", lambda size: 1 <= size <= 4096)]
+_DIGITS = Labels()
+"""Labels of all datasets before they stated them: up to five digits 0..9."""
+_Pixels = Annotated[int, Rule("an integer of 1 to 65536", lambda size: 1 <= size <= 65536)]
+"""Height or width. A crop is up to 4,096 pixels high, and up to 16 times as wide."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Run:
       config: Training configuration.
       image_shape: Height, width and channels of the model's input.
       crop: Crop of the pictures that the records were made with.
+      labels: Numbers that the records can hold, and the model can predict.
       content: Content of config.json, with present names and the defaults of settings that it lacks.
     """
 
@@ -47,6 +52,7 @@ class Run:
     config: TrainConfig
     image_shape: tuple[int, int, int]
     crop: CropSpec
+    labels: Labels
     content: dict[str, Any]
 
     @property
@@ -69,14 +75,16 @@ class Run:
         config = from_json(TrainConfig, {name: content[name] for name in TrainConfig().to_dict()}, str(path))
         facts = from_json(_Facts, {"image_shape": content.get("image_shape")}, str(path))
         dataset = content.get("dataset")
-        crop = _crop_spec(dataset.get("crop") if isinstance(dataset, dict) else None, f"{path}: dataset.crop")
-        return cls(directory, config, facts.image_shape, crop, content)
+        dataset = dataset if isinstance(dataset, dict) else {}
+        crop = _crop_spec(dataset.get("crop"), f"{path}: dataset.crop")
+        labels = from_json(Labels, {name: dataset[name] for name in asdict(_DIGITS)}, f"{path}: dataset")
+        return cls(directory, config, facts.image_shape, crop, labels, content)
 
 
 def _with_defaults(content: dict[str, Any], name: str) -> dict[str, Any]:
     """Returns config.json's content as this version writes it.
 
-    A setting that did not exist when the run was started had its present default then.
+    A setting that did not exist when the run was started had its present default then, and so had the labels.
 
     Raises:
       UserError: The content has no settings of the augmentation.
@@ -85,7 +93,10 @@ def _with_defaults(content: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(content.get("augment"), dict):
         raise UserError(f"{name} must be a run's configuration: an object with an object `augment`.")
     augment = {**given["augment"], **present_names(content["augment"], AugmentConfig)}
-    return {**given, **present_names(content, TrainConfig), "augment": augment}
+    content = {**given, **present_names(content, TrainConfig), "augment": augment}
+    if isinstance(dataset := content.get("dataset"), dict):
+        content["dataset"] = {**dataset, **{name: dataset.get(name, value) for name, value in asdict(_DIGITS).items()}}
+    return content
 
 
 def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
@@ -94,8 +105,12 @@ def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
     Raises:
       UserError: The manifest does not state the crop.
     """
-    size = dataset_crop(manifest).record_size
-    return size, size, manifest.image.shape[2]
+    return *dataset_crop(manifest).record_shape, manifest.image.shape[2]
+
+
+def labels_text(labels: Labels) -> str:
+    """Returns labels as words: numbers of up to 5 of '0123456789'."""
+    return f"numbers of up to {labels.max_length} of {labels.alphabet!r}"
 
 
 def path_beside(directory: Path, ending: str) -> Path:

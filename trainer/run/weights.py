@@ -7,12 +7,15 @@ import keras
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path, reserve
+from tfrecords.record.labels import Labels
 from tfrecords.typed_json import shorten
 from trainer.models import build_model
 from trainer.pretrained import run_directory
 from trainer.run.cut import Cut, check_cut, run_cut
 from trainer.run.directory import WEIGHTS, Run
+from trainer.run.transfer import transfer
 
+_DIGITS = Labels()
 _HEADER_BYTES = 1 << 20
 """Bytes that a file has at most besides its weights: names and HDF5's tables."""
 
@@ -25,27 +28,41 @@ def save_weights(model: keras.Model, path: Path) -> None:
         model.save_weights(temporary)
 
 
-def start_from(model: keras.Model, source: str, cut: Cut | None = None, allow_other_crop: bool = False) -> None:
+def start_from(
+    model: keras.Model,
+    source: str,
+    cut: Cut | None = None,
+    allow_other_crop: bool = False,
+    labels: Labels = _DIGITS,
+) -> str:
     """Sets a model's weights to the best weights of another run of the same architecture.
+
+    Numbers of another length or alphabet, and images with another number of channels, take what fits: see
+    `trainer.run.transfer`.
 
     Args:
       model: Model that is changed.
       source: Run directory, or `pretrained`.
       cut: Cut of the images that the model will be trained on; None does not compare it.
       allow_other_crop: Whether the source's images may have had another growth or crop size.
+      labels: Numbers that the model will be trained on.
+
+    Returns:
+      A sentence that says which weights are new or changed, empty if none is.
 
     Raises:
       UserError: The source is not a run directory, has no weights, or is of another architecture, image size or
         cut.
     """
     run = Run.load(run_directory(source))
-    if run.config.model != model.name or run.image_shape != model.input_shape[1:]:
+    if run.config.model != model.name or run.image_shape[:2] != model.input_shape[1:3]:
         received = f"{run.config.model} for images of {run.image_shape}"
         raise UserError(f"{source} must be a run of {model.name} for images of {model.input_shape[1:]}.", received)
     if cut is not None:
         rule = f"The dataset must be cut as the images that {source} was trained on"
-        check_cut(cut, run_cut(run), rule, allow_other_crop)
-    model.set_weights(load_model(run).get_weights())
+        alike = {name: value for name, value in cut.items() if name != "channels"}
+        check_cut(alike, run_cut(run), rule, allow_other_crop)
+    return transfer(load_model(run), run.labels, model, labels)
 
 
 def load_model(run: Run) -> keras.Model:
@@ -59,7 +76,7 @@ def load_model(run: Run) -> keras.Model:
             f"{run.directory} has no {WEIGHTS}: training stopped before the end of its first epoch, "
             "or it holds an evaluation only."
         )
-    model = build_model(run.config.model, run.image_shape)
+    model = build_model(run.config.model, run.image_shape, run.labels)
     try:
         with warnings.catch_warnings():
             # Keras warns of weights that are missing from the file, and leaves random ones in their place.

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.record.schema import MAX_LENGTH
+from tfrecords.record.labels import Labels
+
+_DIGITS = Labels()
 
 
 @dataclass(frozen=True)
@@ -13,11 +15,14 @@ class Predictions:
     """A model's predictions for a batch of images.
 
     Attributes:
-      length: (batch,) int64, 0..6; 6 means more than five digits, of which only the first five are predicted.
-      digits: (batch, 5) int64, 0..9, the most probable digit at each position; those from `length` on mean nothing.
+      length: (batch,) int64, 0..longest + 1; the last means a longer number, of which only the first `longest` digits
+        are predicted. `longest` is `labels.max_length`: 5 for SVHN's numbers.
+      digits: (batch, longest) int64, the most probable digit at each position, as an index into the alphabet; those
+        from `length` on mean nothing.
       confidence: (batch,) float64, 0..1: P(length) times P(digit) at each position before the number's end.
-      length_probabilities: (batch, 7) float64, P(length).
-      digit_probabilities: (batch, 5, 10) float64, P(digit) at each position.
+      length_probabilities: (batch, longest + 2) float64, P(length).
+      digit_probabilities: (batch, longest, characters) float64, P(digit) at each position.
+      labels: Numbers that the model can predict.
     """
 
     length: NDArray[np.int64]
@@ -25,30 +30,40 @@ class Predictions:
     confidence: NDArray[np.float64]
     length_probabilities: NDArray[np.float64]
     digit_probabilities: NDArray[np.float64]
+    labels: Labels = _DIGITS
 
     @property
     def texts(self) -> list[str]:
-        """The predicted numbers as text; a number of more than five digits ends in an ellipsis."""
+        """The predicted numbers as text; a number that is longer than the longest ends in an ellipsis."""
         return [
-            "".join(map(str, digits[:length])) + ("…" if length > MAX_LENGTH else "")
+            self.labels.text(digits[:length]) + ("…" if length > self.labels.max_length else "")
             for length, digits in zip(self.length.tolist(), self.digits.tolist(), strict=True)
         ]
 
 
-def decode_predictions(length_logits: NDArray[np.floating], digit_logits: NDArray[np.floating]) -> Predictions:
+def decode_predictions(
+    length_logits: NDArray[np.floating], digit_logits: NDArray[np.floating], labels: Labels = _DIGITS
+) -> Predictions:
     """Returns the jointly most probable length and digits of each image.
 
-    For every length, the best digits are the best at each position, so seven sums per image decide over all numbers
-    (Goodfellow et al. 2013, section 4).
+    For every length, the best digits are the best at each position, so one sum per length and image decides over all
+    numbers (Goodfellow et al. 2013, section 4).
 
     Args:
-      length_logits: (batch, 7) unnormalised log-probabilities.
-      digit_logits: (batch, 5, 10) unnormalised log-probabilities.
+      length_logits: (batch, longest + 2) unnormalised log-probabilities.
+      digit_logits: (batch, longest, characters) unnormalised log-probabilities.
+      labels: Numbers that the model can predict.
+
+    Raises:
+      ValueError: The logits are not of these labels.
     """
+    expected = (labels.max_length + 2,), (labels.max_length, len(labels.alphabet))
+    if (found := (length_logits.shape[1:], digit_logits.shape[1:])) != expected:
+        raise ValueError(f"The logits must be of the shapes {expected} for {labels}. Received: {found}")
     length_log = _log_softmax(length_logits)
     digit_log = _log_softmax(digit_logits)
     best_digit = digit_log.max(axis=-1)
-    # A length counts the digits before its end: none for length 0, all five for 5 and for more than five.
+    # A length counts the digits before its end: none for length 0, all for the longest and for a longer one.
     counted = np.pad(np.cumsum(best_digit, axis=-1), ((0, 0), (1, 1)))
     counted[:, -1] = counted[:, -2]
     total = length_log + counted
@@ -58,6 +73,7 @@ def decode_predictions(length_logits: NDArray[np.floating], digit_logits: NDArra
         confidence=np.exp(total.max(axis=-1)),
         length_probabilities=np.exp(length_log),
         digit_probabilities=np.exp(digit_log),
+        labels=labels,
     )
 
 

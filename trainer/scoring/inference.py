@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tfrecords.record.labels import Labels
 from trainer.input.augment import centre_window, random_window, window_places
 from trainer.scoring.decode import Predictions, decode_predictions
 from trainer.scoring.losses import number_loss
@@ -22,7 +23,7 @@ class SplitPredictions:
       keys: Keys of the examples.
       predictions: Predicted numbers.
       length: (examples,) int64, true lengths.
-      digits: (examples, 5) int64, true digits, padded with `PAD`.
+      digits: (examples, longest) int64, true digits, padded; longest and alphabet are those of the predictions.
       loss: Mean number loss, nats.
     """
 
@@ -33,6 +34,7 @@ class SplitPredictions:
     loss: float
 
 
+_DIGITS = Labels()
 Forward = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 
 
@@ -46,14 +48,15 @@ def make_forward(model: keras.Model, crops: int = 1) -> Forward:
       crops: Number of windows per image, the centre first. Several windows give log-probabilities: the logarithms of
         the mean probabilities (Goodfellow et al. 2013, section 5.1).
     """
-    _, size, _, channels = model.input_shape
+    _, height, width, channels = model.input_shape
+    size = height, width
     places = window_places(crops - 1)
 
     def forward(images: tf.Tensor) -> dict[str, tf.Tensor]:
         count = tf.shape(images)[0]
         tiled = [tf.tile(tf.constant([place], tf.float32), [count, 1]) for place in places]
         windows = [centre_window(images, size), *(random_window(images, size, place) for place in tiled)]
-        each = [model(tf.ensure_shape(window, (None, size, size, channels)), training=False) for window in windows]
+        each = [model(tf.ensure_shape(window, (None, *size, channels)), training=False) for window in windows]
         outputs: dict[str, tf.Tensor] = each[0]
         if crops > 1:
             logs = {name: tf.stack([tf.nn.log_softmax(part[name]) for part in each]) for name in outputs}
@@ -64,12 +67,16 @@ def make_forward(model: keras.Model, crops: int = 1) -> Forward:
     return traced
 
 
-def predict_split(forward: Forward, batches: Iterable[dict[str, tf.Tensor]]) -> SplitPredictions:
+def predict_split(
+    forward: Forward, batches: Iterable[dict[str, tf.Tensor]], labels: Labels = _DIGITS, stored: Labels | None = None
+) -> SplitPredictions:
     """Returns a model's predictions for every example of a split.
 
     Args:
       forward: Function of `make_forward`.
       batches: Batches of `split_dataset`, each example once.
+      labels: Numbers that the model can predict.
+      stored: Numbers that the dataset can hold, all of which the model can predict; None for the same.
     """
     keys: list[str] = []
     parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}
@@ -79,11 +86,18 @@ def predict_split(forward: Forward, batches: Iterable[dict[str, tf.Tensor]]) -> 
             part.append((outputs if name in outputs else batch)[name].numpy())
         keys.extend(key.decode() for key in batch["key"].numpy())
     joined = {name: np.concatenate(part) for name, part in parts.items()}
+    joined["digits"] = _as_predicted(joined["digits"], stored or labels, labels)
     losses = number_loss(*(keras.ops.convert_to_tensor(value) for value in joined.values()))
     return SplitPredictions(
         keys=keys,
-        predictions=decode_predictions(joined["length_logits"], joined["digit_logits"]),
+        predictions=decode_predictions(joined["length_logits"], joined["digit_logits"], labels),
         length=joined["length"],
         digits=joined["digits"],
         loss=float(np.mean(losses)),
     )
+
+
+def _as_predicted(digits: NDArray[np.int64], stored: Labels, labels: Labels) -> NDArray[np.int64]:
+    """Returns the true digits of a dataset in the alphabet and the longest length of a model."""
+    index = np.array([*map(labels.alphabet.index, stored.alphabet), labels.pad])
+    return np.pad(index[digits], ((0, 0), (0, labels.max_length - stored.max_length)), constant_values=labels.pad)

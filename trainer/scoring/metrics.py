@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tfrecords.record.schema import MAX_LENGTH, PAD
 from trainer.scoring.decode import Predictions
 
 COVERAGE_ACCURACY = 0.98
@@ -21,9 +20,9 @@ def correct_numbers(
     Args:
       predictions: Predictions, one per example.
       length: (examples,) true lengths.
-      digits: (examples, 5) true digits, padded with `PAD`.
+      digits: (examples, longest) true digits, padded.
     """
-    right_digits = np.where(digits != PAD, predictions.digits == digits, True).all(axis=1)
+    right_digits = np.where(digits != predictions.labels.pad, predictions.digits == digits, True).all(axis=1)
     result: NDArray[np.bool_] = (predictions.length == length) & right_digits
     return result
 
@@ -90,14 +89,15 @@ def score(predictions: Predictions, length: NDArray[np.int64], digits: NDArray[n
 
     Args:
       predictions: Predictions, one per example.
-      length: (examples,) true lengths, 0..5.
-      digits: (examples, 5) true digits, padded with `PAD`.
+      length: (examples,) true lengths, 0..longest.
+      digits: (examples, longest) true digits, as indices into the alphabet of the predictions, padded.
     """
+    labels = predictions.labels
     correct = correct_numbers(predictions, length, digits)
-    has_digit = digits != PAD
+    has_digit = digits != labels.pad
     right = has_digit & (predictions.digits == digits)
     total = len(correct)
-    confusion = np.zeros((10, 10), np.int64)
+    confusion = np.zeros((labels.pad, labels.pad), np.int64)
     np.add.at(confusion, (digits[has_digit], predictions.digits[has_digit]), 1)
     return {
         "num_examples": total,
@@ -112,7 +112,7 @@ def score(predictions: Predictions, length: NDArray[np.int64], digits: NDArray[n
                 "num_examples": int(has_digit[:, position].sum()),
                 "accuracy": float(right[:, position].sum() / has_digit[:, position].sum()),
             }
-            for position in range(MAX_LENGTH)
+            for position in range(labels.max_length)
             if has_digit[:, position].any()
         ],
         "by_length": [
@@ -123,5 +123,7 @@ def score(predictions: Predictions, length: NDArray[np.int64], digits: NDArray[n
             }
             for value in np.unique(length)
         ],
+        "max_length": labels.max_length,
+        "alphabet": labels.alphabet,
         "confusion": confusion.tolist(),
     }

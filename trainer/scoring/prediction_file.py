@@ -52,13 +52,14 @@ def write_predictions(
       path: File to write.
       keys: Keys of the examples.
       predictions: Predictions, one per example.
-      length: (examples,) true lengths, 0..5.
-      digits: (examples, 5) true digits, padded with `PAD`.
+      length: (examples,) true lengths, 0..longest.
+      digits: (examples, longest) true digits, as indices into the alphabet of the predictions, padded.
     """
+    text = predictions.labels.text
     table = pa.table(
         {
             "key": keys,
-            "number": ["".join(map(str, row[:count])) for row, count in zip(digits, length, strict=True)],
+            "number": [text(row[:count]) for row, count in zip(digits, length, strict=True)],
             "answer": predictions.texts,
             "confidence": predictions.confidence,
             "correct": correct_numbers(predictions, length, digits),

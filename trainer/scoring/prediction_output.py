@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from tfrecords.progress import print_line
+from tfrecords.record.labels import DIGITS
 from trainer.scoring.decode import Predictions
 
 
@@ -18,6 +19,7 @@ def prediction_json(name: str, predictions: Predictions, index: int) -> dict[str
     """
     length = int(predictions.length[index])
     digits = predictions.digits[index, :length].tolist()
+    alphabet = predictions.labels.alphabet
     probabilities = predictions.digit_probabilities[index, :length]
     return {
         "photo": name,
@@ -26,7 +28,10 @@ def prediction_json(name: str, predictions: Predictions, index: int) -> dict[str
         "confidence": float(predictions.confidence[index]),
         "length_probabilities": predictions.length_probabilities[index].tolist(),
         "digits": [
-            {"digit": digit, "probability": float(row[digit]), "probabilities": row.tolist()}
+            # A digit of the default alphabet is its own index.
+            {"digit": digit}
+            | ({} if alphabet == DIGITS else {"character": alphabet[digit]})
+            | {"probability": float(row[digit]), "probabilities": row.tolist()}
             for digit, row in zip(digits, probabilities, strict=False)
         ],
     }
@@ -47,7 +52,7 @@ class PredictionPrinter:
           json_lines: Whether to print one JSON object per line.
         """
         self.count = 0
-        self._array, self._lines, self._width = json_array, json_lines, 0
+        self._array, self._lines, self._width, self._number = json_array, json_lines, 0, 0
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Prints a batch of `prediction_json` and flushes."""
@@ -68,15 +73,20 @@ class PredictionPrinter:
             print("]" if self.count else "[]", flush=True)
 
     def _table(self, rows: list[dict[str, Any]]) -> list[str]:
-        """Returns lines of photo, number, confidence and digit probabilities; the first batch sets the width."""
+        """Returns lines of photo, number, confidence and digit probabilities; the first batch sets the widths."""
         lines = []
         if not self.count:
             self._width = max(len("photo"), *(len(row["photo"]) for row in rows))
-            lines.append(f"{'photo':<{self._width}}  {'number':<9} confidence  digits")
+            self._number = max(len("no number"), *(len(row["number"]) for row in rows))
+            lines.append(f"{'photo':<{self._width}}  {'number':<{self._number}} confidence  digits")
         for row in rows:
-            digits = " ".join(f"{digit['digit']}:{digit['probability']:.3f}" for digit in row["digits"])
+            digits = " ".join(
+                f"{digit.get('character', digit['digit'])}:{digit['probability']:.3f}" for digit in row["digits"]
+            )
             number = row["number"] or "no number"
-            lines.append(f"{row['photo']:<{self._width}}  {number:<9} {row['confidence']:>10.4f}  {digits}")
+            lines.append(
+                f"{row['photo']:<{self._width}}  {number:<{self._number}} {row['confidence']:>10.4f}  {digits}"
+            )
         return lines
 
 
