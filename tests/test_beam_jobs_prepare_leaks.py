@@ -19,6 +19,7 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.leaks import FindLeaks, content_digest, leaks_among, leaves_out, without_leaks
 from beam_jobs.prepare.load_picture import Picture, Read
 from beam_jobs.prepare.plan import Plan
+from beam_jobs.prepare.survey import Survey
 from beam_jobs.prepare.runner import _DEFAULT_RUNNER
 from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
@@ -42,7 +43,7 @@ PICTURES: dict[str, Picture] = {
     "test/5": b"five",
 }
 SPLIT = {"train": "train", "val": "validation", "test": "test"}
-PLAN = Plan(PrepareConfig(), (), {}, "records", "1")
+PLAN = Plan(PrepareConfig(), (), {}, "records", "1", Survey(5, {}))
 DEAD = DeadLetter("annotation", "bad_box", "test/5: ...")
 FOUND = {
     ("train", "train/1"): "test/1",

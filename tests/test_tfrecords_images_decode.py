@@ -211,9 +211,9 @@ def test_nothing_outside_the_box_has_a_part_in_the_cut() -> None:
 @pytest.mark.parametrize("size", [9, 50])
 def test_grey_is_cut_as_each_channel_of_a_colour_picture(size: int) -> None:
     picture, box = noise(40, 40), BoundingBox(3, 2, 33, 31)
-    one = cut(np.ascontiguousarray(picture[..., :1]), box, size)
+    one = cut(np.ascontiguousarray(picture[..., :1]), box, (size, size))
     assert one.shape == (size, size, 1)
-    np.testing.assert_array_equal(one[..., 0], cut(picture, box, size)[..., 0])
+    np.testing.assert_array_equal(one[..., 0], cut(picture, box, (size, size))[..., 0])
 
 
 def test_enlarged_pixels_are_the_same_on_every_machine() -> None:

@@ -148,5 +148,7 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    serves = len(sys.argv) == 4 and sys.argv[2].startswith("{")
-    sys.exit(serve_way(work) if serves else main())
+    if len(sys.argv) == 4 and sys.argv[2].startswith("{"):
+        serve_way(work)
+    else:
+        sys.exit(main())
