@@ -19,9 +19,9 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.leaks import FindLeaks, content_digest, leaks_among, leaves_out, without_leaks
 from beam_jobs.prepare.load_picture import Picture, Read
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.prepare.survey import Survey
 from beam_jobs.prepare.runner import _DEFAULT_RUNNER
 from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
+from beam_jobs.prepare.survey import Survey
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords import Manifest
 from tfrecords.cli import main
