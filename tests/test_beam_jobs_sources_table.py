@@ -317,6 +317,10 @@ def test_columns_of_parquet_that_lose_the_text_are_one_line(tmp_path: Path) -> N
     damaged[4:40] = bytes(36)
     with pytest.raises(UserError, match="is damaged: it cannot be read"):
         find(save(tmp_path, "y.parquet", bytes(damaged)), SourceOptions(text_column="count"))
+    pandas.DataFrame({"image": ["a.png"], "text": ["12-34"]}).to_parquet(tmp_path / "z.parquet", compression=None)
+    content = (tmp_path / "z.parquet").read_bytes().replace(b"12-34", b"\xff\x0f-34")
+    with pytest.raises(UserError, match="must hold UTF-8"):
+        find(save(tmp_path, "z.parquet", content))
 
 
 def test_a_damaged_row_is_a_dead_letter_with_its_line(tmp_path: Path) -> None:

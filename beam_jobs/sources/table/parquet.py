@@ -4,6 +4,7 @@ A column of pictures is of paths, or of structs `{bytes, path}` (https://hugging
 Row groups of pictures are kept in memory up to a limit, since pictures are asked for one by one in any order.
 """
 
+import errno
 import json
 import threading
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from beam_jobs.sources.table.columns import Columns, Rows
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
 
 _KEPT_BYTES = 512 << 20
@@ -46,35 +47,40 @@ def read_parquet(shards: Sequence[Place], choose: Callable[[Sequence[str]], Colu
     """
     import pyarrow as pa
 
-    tables = []
     names: list[str] = []
+    tables = []
     for shard in shards:
         with shard.open() as stream:
             file = _open(shard, stream)
-            schema = file.schema_arrow
-            names = names or schema.names
-            columns = choose(names)
-            if schema.names != names:
-                raise UserError(f"{shard} must have the columns of {shards[0].name}.", ", ".join(schema.names))
-            read = [names[index] for index in columns.read]
-            embedded = _is_embedded(schema.field(read[0]).type)
-            wanted = [f"{name}.path" if embedded and not index else name for index, name in enumerate(read)]
             try:
-                tables.append(file.read(columns=wanted))
-            except (OSError, pa.ArrowException) as error:
+                names = names or file.schema_arrow.names
+                columns = choose(names)
+                if file.schema_arrow.names != names:
+                    raise UserError(f"{shard} must have the columns of the first shard.", shards[0])
+                embedded = _is_embedded(file.schema_arrow.field(columns.picture).type)
+                read = [names[index] for index in columns.read]
+                tables.append(file.read(columns=[f"{read[0]}.path" if embedded else read[0], *read[1:]]))
+            except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
                 raise UserError(f"{shard} is damaged: it cannot be read.", _first_line(error)) from error
     try:
         table = pa.concat_tables(tables)
-    except pa.ArrowException as error:
-        raise UserError(f"{shards[0]}: all shards must have the same types.", _first_line(error)) from error
+        values = _values(shards[0], table, names, columns, embedded)
+    except (UnicodeDecodeError, pa.ArrowException) as error:
+        rule = f"{shards[0]} must hold UTF-8, and all its shards the same types."
+        raise UserError(rule, _first_line(error)) from error
+    return ParquetRows(Rows(columns, values, range(1, table.num_rows + 1), "row"), read[0] if embedded else "")
+
+
+def _values(shard: Place, table: Any, names: list[str], columns: Columns, embedded: bool) -> list[Sequence[Any]]:
+    """Returns the values of the columns that are read."""
     values: list[Sequence[Any]] = [
-        _pictures(shards[0], table.column(read[0]), embedded),
-        _texts(shards[0], table, read[1]),
+        _pictures(shard, table.column(names[columns.picture]), embedded),
+        _texts(shard, table, names[columns.text]),
         *(table.column(names[index]).to_pylist() for index in columns.boxes),
     ]
     if columns.split is not None:
-        values.append(_texts(shards[0], table, names[columns.split]))
-    return ParquetRows(Rows(columns, values, range(1, table.num_rows + 1), "row"), read[0] if embedded else "")
+        values.append(_texts(shard, table, names[columns.split]))
+    return values
 
 
 def _open(shard: Place, stream: Any) -> Any:
@@ -88,12 +94,12 @@ def _open(shard: Place, stream: Any) -> Any:
 
     try:
         return pq.ParquetFile(stream)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise UserError(f"{shard} must be a Parquet file.", _first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return printable((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _is_embedded(kind: Any) -> bool:
@@ -188,9 +194,7 @@ class _RowGroups:
         key = (shard, name, group)
         with self._lock:
             if key not in self._kept:
-                with Place(shard).open() as stream:
-                    read = _open(Place(shard), stream).read_row_group(group, columns=[f"{name}.bytes"])
-                self._kept[key] = read.column(name)
+                self._kept[key] = _read_group(Place(shard), name, group)
                 while len(self._kept) > 1 and sum(each.nbytes for each in self._kept.values()) > _KEPT_BYTES:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
@@ -198,6 +202,22 @@ class _RowGroups:
 
 
 _ROW_GROUPS = _RowGroups()
+
+
+def _read_group(shard: Place, name: str, group: int) -> Any:
+    """Returns the column of pictures in a row group.
+
+    Raises:
+      OSError: The row group is damaged.
+    """
+    import pyarrow as pa
+
+    with shard.open() as stream:
+        file = _open(shard, stream)
+        try:
+            return file.read_row_group(group, columns=[f"{name}.bytes"]).column(name)
+        except pa.ArrowException as error:
+            raise OSError(errno.EIO, "The row group is damaged", str(shard)) from error
 
 
 @lru_cache(maxsize=8)
@@ -232,4 +252,4 @@ def read_embedded(shards: tuple[Place, ...], column: str, name: str) -> bytes:
                 break
             return bytes(data)
         row -= rows
-    raise FileNotFoundError(2, "The table holds no bytes of this picture", name)
+    raise FileNotFoundError(errno.ENOENT, "The table holds no bytes of this picture", name)
