@@ -8,7 +8,6 @@ import shlex
 import sys
 import time
 from dataclasses import MISSING, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
@@ -53,7 +52,7 @@ class PrepareJob:
     """What one call reads and writes; nothing of it is saved. The help line of each setting describes it."""
 
     source: str = setting(MISSING, "format of the input", choices=tuple(SOURCES), group=_DATA)
-    input: Path = setting(MISSING, "folder of the source", group=_DATA)  # noqa: RUF009  (it makes a field)
+    input: str = setting(MISSING, "file or folder of the source, or its address, as s3://bucket/svhn", group=_DATA)
     output: str = setting(MISSING, "dataset directory to create, on any file system that Beam knows", group=_DATA)
     subsets: str | None = setting(
         None,
