@@ -319,15 +319,11 @@ def kept_copy(address: str, digest: Callable[[Path], str], wanted: str | None = 
     with _keeping:
         if wanted is not None and (address, wanted) in _kept:
             return _kept[address, wanted], wanted
-        stream = open_file(address)
-        path = Path(f"/dev/fd/{stream.fileno()}")
-        found = digest(path)
-        if wanted is not None and found != wanted:
-            raise UserError(f"{address} has changed since it was read first: run the command again.", found)
-        if (address, found) in _kept:
-            stream.close()
-        else:
-            # The path outlives the stream, which would close its file when nothing refers to it any more.
-            _kept[address, found] = Path(f"/dev/fd/{os.dup(stream.fileno())}")
-            stream.close()
+        with open_file(address) as stream:
+            found = digest(Path(f"/dev/fd/{stream.fileno()}"))
+            if wanted is not None and found != wanted:
+                raise UserError(f"{address} has changed since it was read first: run the command again.", found)
+            if (address, found) not in _kept:
+                # A descriptor of its own, which nothing closes before the process ends.
+                _kept[address, found] = Path(f"/dev/fd/{os.dup(stream.fileno())}")
         return _kept[address, found], found
