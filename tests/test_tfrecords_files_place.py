@@ -4,7 +4,9 @@ import hashlib
 import multiprocessing
 import os
 import pickle
+import signal
 import socket
+import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from tfrecords.files import remote
 from tfrecords.files.place import Entry, Place
 from tfrecords.flags import refuse_address
 
+ROOT = Path(__file__).parents[1]
 TREE = {
     "a b.png": b"space",
     "x%20y.png": b"percent",
@@ -390,10 +393,7 @@ def test_a_place_reads_in_forked_processes_after_this_one_has_read(bucket: Bucke
     assert place.read_bytes() == b"picture"
 
 
-def test_a_kept_copy_is_made_once_for_each_digest_and_has_no_name(
-    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_a_kept_copy_is_made_once_for_each_digest(bucket: Bucket) -> None:
     place = Place(f"{bucket.address}/file.mat")
     bucket.put("file.mat", b"first")
     path, digest = place.kept_file()
@@ -406,6 +406,38 @@ def test_a_kept_copy_is_made_once_for_each_digest_and_has_no_name(
     assert place.kept_file() == (second, other)
     with pytest.raises(UserError, match=r"file\.mat has changed since it was read first: run the command again\."):
         place.kept_file("0" * 64)
+    assert {second, path} <= set(path.parent.iterdir())
+    path.unlink()
+    with pytest.raises(UserError, match="has changed"):
+        place.kept_file(digest)
+
+
+KEEP = """
+import fsspec, os, signal, sys
+from tfrecords.files.place import Place
+fsspec.filesystem("memory").pipe_file("/a/b", b"content")
+path, digest = Place("memory://a/b").kept_file()
+assert path.read_bytes() == b"content" and [path] == list(path.parent.iterdir())
+if not os.fork():
+    sys.exit(0)  # the copies are not the child's to delete
+os.wait()
+assert path.is_file()
+print(path, flush=True)
+os.kill(os.getpid(), int(sys.argv[1]))
+"""
+
+
+def test_kept_copies_go_with_the_process_or_with_the_next_one(tmp_path: Path) -> None:
+    def keep(number: int) -> Path:
+        command = [sys.executable, "-c", KEEP, str(number)]
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == -number, done.stderr
+        return Path(done.stdout.strip())
+
+    killed = keep(signal.SIGKILL)
+    assert killed.is_file()
+    assert not keep(0).exists()
     assert not list(tmp_path.iterdir())
 
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from tfrecords.errors import UserError
 from tfrecords.files import remote
+from tfrecords.files.kept import kept_copy
 from tfrecords.files.shards import file_sha256
 from tfrecords.flags import refuse_mistyped_address
 
@@ -214,7 +215,7 @@ class Place:
     def kept_file(self, sha256: str | None = None) -> tuple[Path, str]:
         """Returns the path of a file with this content that lasts as long as the process, and its SHA-256.
 
-        A local file is its own; a remote one is copied once for each process and digest, without a name on the disk.
+        A local file is its own; a remote one is copied once for each process and digest, and deleted at its end.
 
         Args:
           sha256: SHA-256 that a remote file must have, hexadecimal; None copies it again, whatever it is now. That of
@@ -226,7 +227,7 @@ class Place:
         """
         if not self.is_remote:
             return self.path, sha256 or file_sha256(self.path)
-        return remote.kept_copy(self.text, file_sha256, sha256)
+        return kept_copy(self.text, file_sha256, sha256)
 
     def sha256(self) -> str:
         """Returns the SHA-256 of a file, hexadecimal, in constant memory.

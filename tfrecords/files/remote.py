@@ -12,7 +12,6 @@ import errno
 import os
 import re
 import tempfile
-import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -285,45 +284,3 @@ def copied(address: str, name: str) -> Iterator[Path]:
         path = Path(folder, name)
         download(address, path)
         yield path
-
-
-_kept: dict[tuple[str, str], Path] = {}
-"""Path of each copy that lasts as long as the process, by address and digest."""
-_keeping = threading.Lock()
-
-
-def _renew_lock() -> None:
-    """Makes the lock anew: another thread may have held it at the fork."""
-    global _keeping
-    _keeping = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
-
-
-def kept_copy(address: str, digest: Callable[[Path], str], wanted: str | None = None) -> tuple[Path, str]:
-    """Returns the path of a copy of the file at an address that lasts as long as the process, and its digest.
-
-    The copy has no name on the disk: its path is that of an open file, so that its space is free again however the
-    process ends, and a forked process may read it too.
-
-    Args:
-      address: Address of the file.
-      digest: Function that returns the digest of a local file.
-      wanted: Digest that the file must have; None copies it again, whatever it is now.
-
-    Raises:
-      OSError: The file is missing, or it alone cannot be read.
-      UserError: The place as a whole cannot be read, or the file has another digest.
-    """
-    with _keeping:
-        if wanted is not None and (address, wanted) in _kept:
-            return _kept[address, wanted], wanted
-        with open_file(address) as stream:
-            found = digest(Path(f"/dev/fd/{stream.fileno()}"))
-            if wanted is not None and found != wanted:
-                raise UserError(f"{address} has changed since it was read first: run the command again.", found)
-            if (address, found) not in _kept:
-                # A descriptor of its own, which nothing closes before the process ends.
-                _kept[address, found] = Path(f"/dev/fd/{os.dup(stream.fileno())}")
-        return _kept[address, found], found
