@@ -1,0 +1,1 @@
+"""Each source against the library call that it replaces."""
