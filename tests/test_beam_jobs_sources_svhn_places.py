@@ -144,8 +144,8 @@ def test_the_records_of_a_bucket_are_those_of_the_folder(
     names = sorted(path.name for path in (tmp_path / "here" / "svhn").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "there" / "svhn").iterdir()) and DEAD_LETTERS in names
     same = set(names) - {MANIFEST, "dataset_info.json"}
-    folders = [tmp_path / where / "svhn" for where in ("here", "there")]
-    assert filecmp.cmpfiles(*folders, same, shallow=False)[1:] == ([], [])
+    here, there = (tmp_path / where / "svhn" for where in ("here", "there"))
+    assert filecmp.cmpfiles(here, there, same, shallow=False)[1:] == ([], [])
 
     # A store that fails for good ends the job in one line.
     def refuse(address: str) -> bytes:

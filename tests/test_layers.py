@@ -42,7 +42,7 @@ ROOMS = {
     "beam_jobs.annotation": "tfrecords.images",
     "beam_jobs.filesystem": "tfrecords.files",
     "beam_jobs.file_lock": "",
-    "beam_jobs.sources.base": "annotation filesystem tfrecords.images",
+    "beam_jobs.sources.base": "annotation filesystem tfrecords.images tfrecords.files",
     "beam_jobs.sources.hdf5": "",
     # Each source is a room: sources never import each other. hdf5 is a file format, not a source.
     "beam_jobs.sources.*": (
@@ -84,6 +84,7 @@ ROOMS = {
     "benchmarks.common": "",
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
+    "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -165,9 +166,10 @@ def test_a_name_in_an_address_of_the_web_is_percent_encoded() -> None:
 def test_nothing_takes_a_place_for_a_path(text: str) -> None:
     place = Place(text)
     assert not isinstance(place, str | os.PathLike)
-    for use in (Path, open, os.listdir, os.path.join):
+    uses: tuple[Callable[[Any], object], ...] = (Path, open, os.listdir, os.path.join)
+    for use in uses:
         with pytest.raises(TypeError):
-            use(place)  # type: ignore[operator]
+            use(place)
     if place.is_remote:
         with pytest.raises(UserError, match=rf"^The path must be local, not an address\. Received: {text}$"):
             place.path  # noqa: B018
@@ -268,6 +270,11 @@ def test_a_url_reads_with_its_query_and_any_letters(flaky: Server) -> None:
     for read in (Place(flaky.url).entries, lambda: list(Place(flaky.url).walk())):
         with pytest.raises(UserError, match=r"^An https:// address must be a file: it has no listing of a folder\."):
             read()
+
+
+def test_a_range_is_one_where_the_server_knows_none(flaky: Server) -> None:
+    flaky.has_ranges = False
+    assert remote.read_bytes(f"{flaky.url}/a/b.png?x=1", 7000 - 8, 7000 - 5) == b"epi"
 
 
 def test_a_redirect_is_followed_and_a_circle_is_not(flaky: Server) -> None:

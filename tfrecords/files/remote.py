@@ -225,7 +225,10 @@ def read_bytes(address: str, start: int | None = None, stop: int | None = None) 
     """
     if start is None and stop is None:
         return _attempt(address, lambda system, target: cast(bytes, system.cat_file(target)))
-    return _attempt(address, lambda system, target: cast(bytes, system.cat_file(target, start, stop)))
+    data = _attempt(address, lambda system, target: cast(bytes, system.cat_file(target, start, stop)))
+    # A server of the web may answer a request for a range with all of the file (RFC 9110, section 14.2).
+    ignored = start is not None and stop is not None and len(data) > stop - start
+    return data[start:stop] if ignored else data
 
 
 def size(address: str) -> int:
