@@ -13,6 +13,7 @@ from typing import Any
 from tfrecords.errors import UserError
 from tfrecords.files import publish as local
 from tfrecords.files.publish import atomic_path
+from tfrecords.flags import refuse_mistyped_address
 
 _BUFFER_BYTES = 1 << 20
 _SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
@@ -34,8 +35,9 @@ def check_file_system(path: str) -> None:
     """Checks that Beam has a file system for the scheme of `path`.
 
     Raises:
-      UserError: Beam has none.
+      UserError: Beam has none, or the path is an address with a slash too few.
     """
+    refuse_mistyped_address(path)
     try:
         _beam().get_filesystem(path)
     except ValueError as error:

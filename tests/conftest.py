@@ -1,7 +1,7 @@
 """What several tests share: a small drawn dataset and its records, each made once per test run."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
+from tests.stores import Bucket, serving_s3, use_store
 from tfrecords.cli import main
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -88,3 +89,17 @@ def untrained(shared: Shared) -> Path:
         make_run(folder / "run")
 
     return shared("untrained", fill) / "run"
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of an S3 server on loopback."""
+    with serving_s3() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A new bucket of the server, which the environment names."""
+    use_store(s3_endpoint, monkeypatch)
+    return Bucket(s3_endpoint)

@@ -29,6 +29,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.resets = False  # a cut is a reset instead of a clean end
         self.stalls = False  # a cut is silence instead of an end
         self.statuses: list[int] = []  # refusals before the first good answer
+        self.redirects: dict[str, str] = {}  # address by path that leads to it
         self.content_range: list[str] = []  # wrong headers before the first right one
         self.asked: list[tuple[str, str | None, str | None]] = []  # path, Range and If-Range of each request
         self.release = threading.Event()
@@ -60,6 +61,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         server, asked = self.server, self.headers.get("Range")
         condition = self.headers.get("If-Range")
         server.asked.append((self.path, asked, condition))
+        if self.path in server.redirects:
+            self.send_response(302)
+            self.send_header("Location", server.redirects[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if server.statuses or self.path not in server.files:
             self.send_error(server.statuses.pop(0) if server.statuses else 404)
             return

@@ -8,6 +8,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_jobs import filesystem
+from tfrecords.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,11 @@ from beam_jobs import filesystem
 )
 def test_a_scheme_is_what_beam_takes_for_one(path: str) -> None:
     assert filesystem.is_local(path) == (FileSystems.get_scheme(path) is None)
+
+
+def test_an_address_with_a_slash_too_few_is_no_local_folder() -> None:
+    with pytest.raises(UserError, match=r"^An address needs :// after its scheme; .* Received: gs:/b/records$"):
+        filesystem.check_file_system("gs:/b/records")
 
 
 def test_no_compression_has_beams_name() -> None:

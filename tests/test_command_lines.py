@@ -182,14 +182,14 @@ def test_values_have_short_names(command: Command) -> None:
             assert len(name) <= 7, (action.option_strings, name)
 
 
+@pytest.mark.parametrize("address", ["gs://bucket/thing", "gs:/bucket/thing", "s3:thing"])
 @pytest.mark.parametrize("command", streetdigits.COMMANDS, ids=NAMES)
 def test_an_address_works_or_is_refused_in_one_line_before_anything_is_written(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: Command, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "records").mkdir()
     (tmp_path / "photo.png").touch()
-    address = "gs://bucket/thing"
     for action in parser_of(command)._actions:
         words = REQUIRED[command.name]
         named = action.option_strings[-1] if action.option_strings else ""

@@ -92,6 +92,7 @@ ROOMS = {
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.sources": "common beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
+    "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",

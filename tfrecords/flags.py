@@ -8,6 +8,7 @@ renamed flags would each need a way around them.)
 """
 
 import argparse
+import re
 import sys
 import types
 import typing
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+
+_SCHEME = re.compile(r"\s*(s3[an]?|gs|gcs|hdfs|webhdfs|abfss?|adl?|az|wasbs?|https?|ftp|file|memory):", re.IGNORECASE)
+"""Begin of an address of a store, by its scheme. A name of one letter and a colon may be a drive or anything else."""
 
 
 def setting(default: Any, help: str, *, choices: Sequence[str] = (), group: str = "", old: str = "") -> Any:
@@ -36,12 +40,24 @@ def refuse_address(name: str) -> None:
     """Checks that a name is that of a file or folder on this machine: as a path, `gs://bucket` is a folder `gs:`.
 
     Raises:
-      UserError: The name is an address, as gs://bucket/run, or empty: as a path, that is the present folder.
+      UserError: The name is an address, as gs://bucket/run, also with a slash too few; or empty: as a path, that is
+        the present folder.
     """
     if not name:
         raise UserError("A path must not be empty.")
     if "://" in name:
         raise UserError("The path must be local, not an address.", name)
+    refuse_mistyped_address(name)
+
+
+def refuse_mistyped_address(name: str) -> None:
+    """Checks that a local name is not an address with a slash too few: `gs:/bucket` would be a folder `gs:`.
+
+    Raises:
+      UserError: It begins with the scheme of a store and a colon.
+    """
+    if _SCHEME.match(name):
+        raise UserError("An address needs :// after its scheme; a local path that begins so needs ./ before it.", name)
 
 
 def local_path(text: str) -> Path:

@@ -16,6 +16,7 @@ from tfrecords.dataset.reader import Examples
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path
 from tfrecords.files.storage import is_remote
+from tfrecords.flags import refuse_mistyped_address
 from tfrecords.progress import progress
 from tfrecords.record.schema import DigitExample
 from tfrecords.spawn import spawn_map
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--jobs must be at least 1.", args.jobs)
     if is_remote(args.output):
         raise UserError("--output must be a local folder.", args.output)
+    refuse_mistyped_address(args.output)
     # A symbolic link keeps pointing to the folder, which is replaced.
     output = Path(args.output).resolve()
     manifest = Manifest.load(args.directory)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
+import re
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,15 @@ from typing import BinaryIO, NamedTuple
 
 from tfrecords.errors import UserError
 from tfrecords.files import remote
+from tfrecords.files.kept import kept_copy
+from tfrecords.files.shards import file_sha256
+from tfrecords.flags import refuse_mistyped_address
 
 _CHUNK = 1 << 20
+_ADDRESS = re.compile(r"[a-z][-a-z0-9+.]*://", re.IGNORECASE)
+_WEB = ("http://", "https://")
+_LONGEST_NAME = 60
+"""Longest name of a temporary copy, characters: file systems take 255 bytes, and the end has the suffix."""
 
 
 class Entry(NamedTuple):
@@ -35,8 +43,11 @@ class Entry(NamedTuple):
 class Place:
     """A file or a folder, local or remote. Places compare, hash and pickle by their text.
 
+    Names in addresses are those that listings have: `s3://bucket/a b#1.png` is the object `a b#1.png`. Those of http://
+    and https:// are URLs: `/` percent-encodes a name, `name` decodes it, and neither holds the query.
+
     Attributes:
-      text: Path or address, as the user gave it; without a slash at its end.
+      text: Path or address, as the user gave it; without a slash at its end, and with its scheme in lower case.
       is_remote: Whether it is an address.
     """
 
@@ -46,13 +57,25 @@ class Place:
         """Makes the place of a path or an address.
 
         Raises:
-          UserError: The text is empty.
+          UserError: The text is empty, an address without its two slashes, or one that names no bucket or host.
         """
         given = str(text)
         if not given.strip():
             raise UserError("A path must not be empty.")
-        self.is_remote = "://" in given
-        self.text = given if given.strip("/") == "" else given.rstrip("/")
+        self.is_remote = _ADDRESS.match(given.strip()) is not None
+        if not self.is_remote:
+            refuse_mistyped_address(given)
+            self.text = given if given.strip("/") == "" else given.rstrip("/")
+            return
+        scheme, _, rest = given.strip().partition("://")
+        scheme = scheme.lower()
+        if scheme == "file":
+            raise UserError("A path on this machine must be given without file://.", given)
+        is_complete = scheme in ("http", "https") and "?" in rest
+        rest = rest if is_complete else rest.rstrip("/")
+        if not rest:
+            raise UserError("An address must name a bucket or a host, as s3://bucket/folder.", given)
+        self.text = f"{scheme}://{rest}"
 
     def __str__(self) -> str:
         return self.text
@@ -68,22 +91,38 @@ class Place:
 
     def __truediv__(self, name: str) -> Place:
         """Returns the place of a name, or of a relative path with `/`, in this folder."""
-        return Place(posixpath.join(self.text, name) if self.is_remote else Path(self.text) / name)
+        if not self.is_remote:
+            return Place(Path(self.text) / name)
+        folder = self._address
+        return Place(f"{folder}/{urllib.parse.quote(name) if folder.startswith(_WEB) else name}")
+
+    @property
+    def _address(self) -> str:
+        """The address without the query and the fragment of a URL."""
+        return re.split("[?#]", self.text, maxsplit=1)[0].rstrip("/") if self.text.startswith(_WEB) else self.text
 
     @property
     def name(self) -> str:
         """Name of the file or folder, without its parents."""
-        return posixpath.basename(self.text) if self.is_remote else Path(self.text).resolve().name
+        if not self.is_remote:
+            return Path(self.text).resolve().name
+        name = self._address.rpartition("/")[2]
+        return urllib.parse.unquote(name) if self.text.startswith(_WEB) else name
 
     @property
     def suffix(self) -> str:
         """Ending of the name in lower case, with its dot: `.csv`; empty without one."""
-        return posixpath.splitext(self.name)[1].lower()
+        return os.path.splitext(self.name)[1].lower()  # noqa: PTH122  (the name of an object is no path)
 
     @property
     def parent(self) -> Place:
-        """Folder that holds the file or folder."""
-        return Place(posixpath.dirname(self.text) if self.is_remote else Path(self.text).absolute().parent)
+        """Folder that holds the file or folder; a bucket or a host is its own."""
+        if not self.is_remote:
+            return Place(Path(self.text).absolute().parent)
+        address = self._address
+        start = address.index("://") + len("://")
+        folder, slash, _ = address[start:].rpartition("/")
+        return Place(address[:start] + folder if folder else address) if slash else Place(address)
 
     @property
     def path(self) -> Path:
@@ -153,7 +192,7 @@ class Place:
         return remote.read_bytes(self.text) if self.is_remote else self.path.read_bytes()
 
     def open(self) -> BinaryIO:
-        """Opens a file for reading, in order or at random.
+        """Opens a file for reading, in order or at random; a remote one is copied to a temporary file first.
 
         Raises:
           OSError: There is no such file, or it cannot be read.
@@ -170,8 +209,25 @@ class Place:
         if not self.is_remote:
             yield self.path
             return
-        with remote.copied(self.text) as path:
+        with remote.copied(self.text, self.name.replace("/", "_")[-_LONGEST_NAME:]) as path:
             yield path
+
+    def kept_file(self, sha256: str | None = None) -> tuple[Path, str]:
+        """Returns the path of a file with this content that lasts as long as the process, and its SHA-256.
+
+        A local file is its own; a remote one is copied once for each process and digest, and deleted at its end.
+
+        Args:
+          sha256: SHA-256 that a remote file must have, hexadecimal; None copies it again, whatever it is now. That of
+            a local file is not checked.
+
+        Raises:
+          OSError: There is no such file, or it cannot be read.
+          UserError: The remote file has another digest.
+        """
+        if not self.is_remote:
+            return self.path, sha256 or file_sha256(self.path)
+        return kept_copy(self.text, file_sha256, sha256)
 
     def sha256(self) -> str:
         """Returns the SHA-256 of a file, hexadecimal, in constant memory.

@@ -3,9 +3,10 @@
 import mmap
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tfrecords.errors import UserError
+from tfrecords.files import remote
 
 _AHEAD_BYTES = 8 << 20
 """Size of a request to a remote file that is read in order. The latency of a request equals some megabytes."""
@@ -47,7 +48,7 @@ def join(directory: str, name: str) -> str:
 def read_bytes(path: str) -> bytes | None:
     """Returns the content of a file, or None if it does not exist."""
     try:
-        return _fsspec(path).cat_file(path) if is_remote(path) else Path(path).read_bytes()
+        return remote.read_bytes(path) if is_remote(path) else Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -92,7 +93,7 @@ class _RemoteBlob:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self.size = int(_fsspec(path).size(path))
+        self.size = remote.size(path)
         self.version: tuple[int, ...] = (self.size,)
         self._ahead = 0, b""
         self._last = 0
@@ -102,8 +103,7 @@ class _RemoteBlob:
         if not first <= start <= stop <= first + len(data):
             in_order, first = 0 <= start - self._last <= _STEP_BYTES, start
             end = min(self.size, max(stop, start + _AHEAD_BYTES) if in_order else stop)
-            # Looked up for each request, since a connection must not cross a fork: fsspec keeps one per process.
-            data = _fsspec(self._path).cat_file(self._path, start, end) if start < end else b""
+            data = remote.read_bytes(self._path, start, end) if start < end else b""
             self._ahead = first, data
         self._last = stop
         return data[start - first : stop - first]
@@ -113,14 +113,3 @@ class _RemoteBlob:
 
     def read_ahead(self) -> None:
         """Does nothing: `read` reads ahead itself when the caller reads in order."""
-
-
-def _fsspec(path: str) -> Any:
-    try:
-        import fsspec
-    except ModuleNotFoundError as error:
-        raise UserError("Remote files need fsspec: pip install 'streetdigits[remote]'.", path) from error
-    try:
-        return fsspec.url_to_fs(path)[0]
-    except (ImportError, ValueError) as error:
-        raise UserError(f"fsspec cannot reach {path}.", error) from error

@@ -4,8 +4,8 @@ The folders are those of SVHN's archives (http://ufldl.stanford.edu/housenumbers
 that a folder for validation usually has.
 """
 
-import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from beam_jobs.sources.base import FOR_VALIDATION, Input, Source, SourceOptions,
 from beam_jobs.sources.svhn import digit_struct
 from beam_jobs.sources.svhn.digit_struct import FILE_NAME
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.files.shards import file_sha256
+from tfrecords.files.storage import is_remote
 
 _PUBLISHED = ("train", "test", "extra")
 _SUBSETS = (*_PUBLISHED, *FOR_VALIDATION)
@@ -46,22 +48,28 @@ class SvhnSource(Source):
         Raises:
           UserError: There is nothing to read, or a wanted subset is missing.
         """
-        folder, wanted = given.place.path, given.wanted
-        if not folder.is_dir():
+        folder, wanted = _as_path(given.place), given.wanted
+        # By its annotations first: servers of the web have no folders.
+        is_subset = (folder / FILE_NAME).is_file()
+        if not is_subset and not folder.is_dir():
             raise UserError("The input must be a folder that exists.", folder)
-        if (folder / FILE_NAME).is_file():
+        if is_subset:
             if len(wanted) > 1:
                 raise UserError(f"{folder} is one subset: give it one name.", ",".join(wanted))
-            found = {wanted[0] if wanted else folder.resolve().name.lower(): folder}
+            found = {wanted[0] if wanted else folder.name.lower(): folder}
         else:
             found = _folders_of_subsets(folder, wanted)
         check_subset_names(tuple(found) if wanted else ())
-        return tuple(_describe(name, path) for name, path in found.items())
+        return tuple(_describe(name, place) for name, place in found.items())
 
     def unread(self, given: Input, subsets: tuple[Subset, ...], options: SourceOptions) -> tuple[str, ...]:
         """Returns the folders in an input folder that hold a digitStruct.mat and are in none of the subsets, sorted."""
         read = {subset.path for subset in subsets}
-        return tuple(str(path) for path in _annotated_folders(given.place.path).values() if str(path) not in read)
+        folder = _as_path(given.place)
+        # A subset is all that is read of its own folder, and servers of the web have no listing.
+        if folder.is_remote and not folder.is_dir():
+            return ()
+        return tuple(str(place) for place in _annotated_folders(folder).values() if str(place) not in read)
 
     def read_annotations(
         self, subset: Subset, start: int, stop: int, digit_order: str, options: SourceOptions
@@ -71,22 +79,26 @@ class SvhnSource(Source):
         Raises:
           UserError: digitStruct.mat as a whole cannot be read.
         """
-        path = Path(subset.path, FILE_NAME)
-        return digit_struct.read_annotations(path, subset.name, start, stop, digit_order)
+        place = Place(subset.path) / FILE_NAME
+        with _named(place, subset.annotations_sha256) as (path, _):
+            yield from digit_struct.read_annotations(path, subset.name, start, stop, digit_order)
 
     def read_picture(self, subset: Subset, name: str) -> bytes:
         """Returns the bytes of a picture's file.
 
         Raises:
           OSError: The picture is missing or cannot be read.
+          UserError: The store as a whole cannot be read.
         """
+        if is_remote(subset.path):
+            return (Place(subset.path) / name).read_bytes()
         return filesystem.read_local(f"{subset.path}/{name}")
 
 
 SOURCE = SvhnSource()
 
 
-def _folders_of_subsets(folder: Path, wanted: tuple[str, ...]) -> dict[str, Path]:
+def _folders_of_subsets(folder: Place, wanted: tuple[str, ...]) -> dict[str, Place]:
     """Returns the folders in `folder` that are subsets, by name: the wanted ones, or all whose names are known."""
     present = _annotated_folders(folder)
     known = {name: present[name] for name in _SUBSETS if name in present}
@@ -104,36 +116,57 @@ def _folders_of_subsets(folder: Path, wanted: tuple[str, ...]) -> dict[str, Path
     return {name: path for name, path in {**known, **present}.items() if name in names}
 
 
-def _annotated_folders(folder: Path) -> dict[str, Path]:
+def _annotated_folders(folder: Place) -> dict[str, Place]:
     """Returns the folders in `folder` that hold digitStruct.mat, sorted, by their names in lower case.
 
     Raises:
       UserError: Two names differ in their case only.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, Place] = {}
     # Entries, whose kind is known: SVHN's extra has 200,000 pictures to skip.
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
-    for path in (folder / name for name in names):
-        if (path / FILE_NAME).is_file():
-            if path.name.lower() in found:
+    for place in (folder / entry.name for entry in folder.entries() if entry.is_folder):
+        if (place / FILE_NAME).is_file():
+            name = _name(place)
+            if name.lower() in found:
                 rule = f"The names of the subsets in {folder} must differ in more than their case."
-                raise UserError(rule, f"{found[path.name.lower()].name}, {path.name}")
-            found[path.name.lower()] = path
+                raise UserError(rule, f"{_name(found[name.lower()])}, {name}")
+            found[name.lower()] = place
     return found
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
-    """Returns whether an entry is a folder, or a link to one, rather than to itself."""
-    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and Path(entry.path).is_dir())
-
-
-def _listed(present: dict[str, Path]) -> str:
+def _listed(present: dict[str, Place]) -> str:
     """Returns the names of the folders, the known ones in their order first."""
     return ", ".join(sorted(present, key=lambda name: (_SUBSETS.index(name) if name in _SUBSETS else 99, name)))
 
 
-def _describe(name: str, folder: Path) -> Subset:
+def _describe(name: str, folder: Place) -> Subset:
     """Returns the subset in `folder`."""
-    annotations = folder / FILE_NAME
-    return Subset(name, str(folder), digit_struct.count_entries(annotations), file_sha256(annotations))
+    with _named(folder / FILE_NAME) as (path, sha256):
+        return Subset(name, str(folder), digit_struct.count_entries(path), sha256 or file_sha256(path))
+
+
+@contextmanager
+def _named(place: Place, sha256: str | None = None) -> Iterator[tuple[Path, str]]:
+    """Yields the path of a digitStruct.mat, or of a copy that lasts as long as the process, and a remote one's SHA-256.
+
+    Raises:
+      UserError: One of the block, in which the name of the copy is replaced by that of the file.
+    """
+    if not place.is_remote:
+        yield place.path, ""
+        return
+    path, found = place.kept_file(sha256)
+    try:
+        yield path, found
+    except UserError as error:
+        raise UserError(str(error).replace(str(path), str(place))) from error
+
+
+def _as_path(place: Place) -> Place:
+    """Returns a place as `pathlib` writes it if it is local: without `./` and double slashes."""
+    return place if place.is_remote else Place(place.path)
+
+
+def _name(place: Place) -> str:
+    """Returns the name of a folder as it is listed: that of a link, not of what it leads to."""
+    return place.name if place.is_remote else place.path.name
