@@ -1,20 +1,22 @@
 """What is known of all annotations before a job starts: the longest number, and the sample of a limit."""
 
-from pathlib import Path
-
 import pytest
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.prepare import survey as module
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.survey import limit_digest, survey
+from beam_jobs.prepare.plan import make_plan
+from beam_jobs.prepare.survey import Survey, limit_digest, survey
 from beam_jobs.sources.base import Subset
+from tfrecords.images.crop import CropSpec
 
 SUBSETS = (Subset("train", "a", 300, ""), Subset("test", "b", 100, ""))
 
 
 class Numbers:
     """A source of numbers of 1 to 40 characters."""
+
+    has_boxes = False
 
     def read_annotations(self, subset: Subset, start: int, stop: int, *_: object) -> list[Annotation]:
         return [Annotation(subset.name, f"{i}.png", i, "7" * (i % 40 + 1)) for i in range(start, stop)]
@@ -47,6 +49,15 @@ def test_the_longest_number_is_that_of_those_that_a_record_can_hold() -> None:
     assert survey(PrepareConfig(max_length=None), (Subset("train", "a", 0, ""),)).longest == 1
 
 
-def test_nothing_is_read_where_nothing_is_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "load_source", None)
-    assert survey(PrepareConfig(max_length=9), SUBSETS).longest == 9
+def test_nothing_is_read_where_nothing_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Numbers, "read_annotations", None)
+    monkeypatch.setattr(Numbers, "has_boxes", True)
+    assert survey(PrepareConfig(max_length=9), SUBSETS) == Survey(9, {"train": 300, "test": 100})
+    monkeypatch.setattr(Numbers, "has_boxes", False)
+    assert survey(PrepareConfig(max_length=9, crop=CropSpec(crop_size=54)), SUBSETS).longest == 9
+
+
+def test_pictures_without_a_box_are_stored_whole() -> None:
+    assert not survey(PrepareConfig(), SUBSETS).has_boxes
+    crop = make_plan(PrepareConfig(), SUBSETS, "records").config.crop
+    assert (crop.crop_size, crop.record_size, crop.jitters) == (54, 54, 0)

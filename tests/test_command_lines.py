@@ -142,7 +142,6 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     run, photo = str(ROOT / "trainer" / "pretrained"), str(drawn / "test" / "1.png")
     lines = {
         "sample": ["--output", "made", "--count", "2"],
-        "sources": [],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
         "train": ["--data", str(records), "--run-dir", "made"],
         "evaluate": ["--run-dir", run, "--data", str(records)],

@@ -56,6 +56,7 @@ ROOMS = {
         "sources.pixels tfrecords.record tfrecords.images tfrecords.files"
     ),
     "beam_jobs.sources": "sources.base sources.*",
+    "beam_jobs.sources.command": "sources sources.base",
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
     "beam_jobs.prepare": (
         "annotation filesystem file_lock sources sources.base "
@@ -90,7 +91,6 @@ ROOMS = {
     #
     "benchmarks.common": "",
     "benchmarks.digit_struct": "common beam_jobs.*",
-    "benchmarks.sources": "common beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",

@@ -149,7 +149,9 @@ def test_what_cannot_be_read_is_one_line(reader: streetdigits.Reader, drawn: Pat
     path = drawn / "test" / "1.png"
     with pytest.raises(UserError, match=r"The box must have a width and height above 0\. Received: 1,2,0,4"):
         reader.read(path, box=(1, 2, 0, 4))
-    with pytest.raises(UserError, match=r"must be \(height, width, 3\) uint8\. Received: \(4, 4\) float64"):
+    with pytest.raises(
+        UserError, match=r"must be \(height, width, 3\) uint8, or have one channel\. Received: \(4, 4\) float64"
+    ):
         reader.read(np.zeros((4, 4)))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="The folder must hold pictures"):
         reader.read(tmp_path)

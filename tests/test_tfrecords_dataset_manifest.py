@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 
 import tfrecords
 from beam_jobs.prepare.annotations_table import SCHEMA as ANNOTATION_COLUMNS
-from tests.examples import FEATURES, assert_equal_examples, make_example
+from tests.examples import FEATURES, LABELS, assert_equal_examples, make_example
 from tfrecords import SCHEMA_VERSION, Manifest, UserError, decode, encode
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
@@ -165,8 +165,9 @@ def test_validate_prints_every_error_of_the_manifest(
     ("version", "message"),
     [
         (
-            2,
-            "was made by a newer streetdigits: upgrade streetdigits; this version reads schema version 1. Received: 2",
+            3,
+            "was made by a newer streetdigits: upgrade streetdigits; this version reads the schema versions 1 and 2. "
+            "Received: 3",
         ),
         (
             0,
@@ -225,6 +226,8 @@ def _rows(heading: str) -> list[list[str]]:
 def test_the_specification_tables_every_feature() -> None:
     found = {name.strip("`"): (kind, shape) for name, kind, shape, *_ in _rows("The record")}
     expected = {name: (kind, " x ".join(map(str, shape))) for name, (kind, shape, _) in FEATURES.items()}
+    # The longest number is L there.
+    found = {name: (kind, shape.replace("L", str(LABELS.max_length))) for name, (kind, shape) in found.items()}
     assert found == expected and list(found) == list(expected)
     assert f"`{DYNAMIC_IMAGE}`" in RECORD_MD
 
@@ -234,6 +237,7 @@ def test_records_keep_to_the_ranges_that_the_specification_states(records: Path)
     limits = {}
     for name, _, _, stated, *_ in _rows("The record"):
         stated = stated.replace("`crop_size` - `record_size`", str(crop["crop_size"] - crop["record_size"]))
+        stated = re.sub("L$", str(LABELS.max_length), re.sub("A$", str(LABELS.pad), stated))
         if span := re.fullmatch(r"(\d+)(?:\.\.(\d+)| or more)", stated):
             limits[name.strip("`")] = int(span[1]), float(span[2] or "inf")
     assert set(limits) == {"image", "length", "digits", "jitter_offset", "source_size"}
@@ -348,7 +352,7 @@ def test_tensorflow_datasets_tells_what_the_dataset_is(records: Path) -> None:
     assert info.homepage == "http://ufldl.stanford.edu/housenumbers/"
     assert "non-commercial" in info.redistribution_info.license
     assert info.citation.startswith("@inproceedings{netzer2011reading,") and info.citation.endswith("}")
-    assert builder.release_notes == {"1.0.0": "Records of streetdigits' schema version 1."}
+    assert builder.release_notes == {"2.0.0": "Records of streetdigits' schema version 2."}
     assert {name: split.num_examples for name, split in info.splits.items()} == {
         "train": 240,
         "validation": 12,

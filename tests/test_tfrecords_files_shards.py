@@ -41,7 +41,7 @@ def test_a_directory_without_a_manifest_is_no_dataset(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, r"version reads schema version 1\. Received: 2"),
+        ({"schema_version": 3}, r"version reads the schema versions 1 and 2\. Received: 3"),
         ({"surprise": 1}, r"json must have exactly the fields name, .*unknown \['surprise'\]"),
         ({"splits": 5}, r"json: splits must be an object\. Received: 5"),
     ],

@@ -23,6 +23,10 @@ _SCHEME = re.compile(r"\s*(s3[an]?|gs|gcs|hdfs|webhdfs|abfss?|adl?|az|wasbs?|htt
 """Begin of an address of a store, by its scheme. A name of one letter and a colon may be a drive or anything else."""
 
 
+_LONGEST_CHOICES = 40
+"""Characters of a flag's choices that a line of help has room for; more are listed in the text."""
+
+
 def setting(default: Any, help: str, *, choices: Sequence[str] = (), group: str = "", old: str = "") -> Any:
     """Returns a dataclass field that is also a flag.
 
@@ -162,6 +166,8 @@ def _add(group: Any, each: "Field[Any]", kind: type, choices: Sequence[str]) -> 
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
     else:
         options = {"type": local_path if kind is Path else kind, "choices": choices or None}
+        if len(",".join(choices)) > _LONGEST_CHOICES:
+            options["metavar"], text = "NAME", f"{text}: {', '.join(choices)}"
         required = each.default is MISSING
         group.add_argument(flag, default=argparse.SUPPRESS, required=required, help=text, **options)
     if old := each.metadata["old"]:

@@ -72,6 +72,20 @@ class PrepareJob:
     )
     overwrite: bool = setting(False, "replace an existing dataset in the output", group=_DATA)
 
+    def __post_init__(self) -> None:
+        """Checks the places, before anything large is imported.
+
+        Raises:
+          UserError: One is empty, or an address with a slash too few.
+        """
+        _ = self.given
+
+    @property
+    def given(self) -> Input:
+        """What to read."""
+        media_root = Place(self.media_root) if self.media_root is not None else None
+        return Input(Place(self.input), self.subset_names, media_root)
+
     @property
     def subset_names(self) -> tuple[str, ...]:
         """Names of the subsets to read; empty for all."""
@@ -104,8 +118,11 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     with ending_at_once("the same command resumes") if is_of_this_process(options) else contextlib.nullcontext():
         subsets = _find_subsets(job, config)
         plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
-        if plan.config != config and "validation_fraction" in vars(args):
+        if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             _warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
+        if plan.config.crop != config.crop:
+            size = plan.config.crop.record_size
+            print(f"note: no number has a box, so each picture is stored whole (--crop-size {size} --jitters 0)")
         _prepare(plan, options, job.overwrite, args.verbose)
     return 0
 
@@ -140,10 +157,8 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
 def _find_subsets(job: PrepareJob, config: PrepareConfig) -> tuple[Subset, ...]:
     """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
     source = load_source(job.source)
-    media_root = Place(job.media_root) if job.media_root is not None else None
-    given = Input(Place(job.input), job.subset_names, media_root)
-    subsets = source.find_subsets(given, config.options)
-    unread = () if job.subset_names else source.unread(given, subsets, config.options)
+    subsets = source.find_subsets(job.given, config.options)
+    unread = () if job.subset_names else source.unread(job.given, subsets, config.options)
     if unread:
         names = ", ".join(unread)
         _warn(f"not read, although annotations are there: {names} (--subsets chooses, or give one as --input)")

@@ -21,11 +21,13 @@ class Survey:
     Attributes:
       longest: Characters of the longest number that a record can hold; 1 if there is none.
       kept: Number of entries of each subset that the limit leaves, by the subset's name.
+      has_boxes: Whether a number has a box, its own or its characters'; False where all pictures are a number each.
       largest_digest: Largest digest of a picture that the limit leaves; None without a limit.
     """
 
     longest: int
     kept: dict[str, int]
+    has_boxes: bool = True
     largest_digest: int | None = None
 
 
@@ -35,7 +37,7 @@ def limit_digest(annotation: Annotation, seed: int) -> int:
 
 
 def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
-    """Reads all annotations once, if the configuration has a limit or leaves the longest length open.
+    """Reads all annotations once, if the configuration has a limit or leaves something open.
 
     Args:
       config: How the dataset is made.
@@ -45,30 +47,34 @@ def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
       UserError: The annotations of a subset as a whole cannot be read.
     """
     everything = {subset.name: subset.entries for subset in subsets}
-    if config.max_length is not None and config.limit is None:
-        return Survey(config.max_length, everything)
-    source, longest = load_source(config.source), 1
-    digests: dict[str, np.ndarray] = {}
+    source = load_source(config.source)
+    # Where crops are stored as they are cut, boxes decide nothing about them.
+    is_open = config.max_length is None or (config.crop.crop_size != config.crop.record_size and not source.has_boxes)
+    if config.limit is None and not is_open:
+        return Survey(config.max_length or MOST_LENGTH, everything)
+    measured = []
     with progress("read annotations", sum(everything.values()), "entries", keep=False) as bar:
         for subset in subsets:
             found = source.read_annotations(subset, 0, subset.entries, config.digit_order, config.options)
-            lengths, digests[subset.name] = _measure(found, config, subset.entries)
-            usable = lengths[lengths <= MOST_LENGTH]
-            longest = max(longest, int(usable.max(initial=1)))
+            measured.append(_measure(found, config, subset.entries))
             bar.update(subset.entries)
-    if config.limit is None or config.limit >= sum(everything.values()):
-        return Survey(longest, everything)
-    every = np.concatenate(list(digests.values()))
-    largest = int(np.partition(every, config.limit - 1)[config.limit - 1])
-    kept = {name: int((values <= largest).sum()) for name, values in digests.items()}
-    return Survey(longest, kept, largest)
+    lengths, digests, boxes = (np.concatenate([each[column] for each in measured] or [[]]) for column in range(3))
+    longest = config.max_length or int(lengths[lengths <= MOST_LENGTH].max(initial=1))
+    has_boxes = bool(boxes.any()) or not lengths.any()
+    if config.limit is None or config.limit >= len(digests):
+        return Survey(longest, everything, has_boxes)
+    largest = int(np.partition(digests, config.limit - 1)[config.limit - 1])
+    kept = {name: int((each[1] <= largest).sum()) for name, each in zip(everything, measured, strict=True)}
+    return Survey(longest, kept, has_boxes, largest)
 
 
-def _measure(annotations: Iterable[Annotation], config: PrepareConfig, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the lengths of all numbers, int64, and the digests of their pictures, uint64."""
-    lengths, digests = np.zeros(count, np.int64), np.zeros(count, np.uint64)
+def _measure(
+    annotations: Iterable[Annotation], config: PrepareConfig, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the length of each number, int64, the digest of its picture, uint64, and whether it has a box, bool."""
+    lengths, digests, boxes = np.zeros(count, np.int64), np.zeros(count, np.uint64), np.zeros(count, bool)
     for row, annotation in enumerate(annotations):
-        lengths[row] = len(annotation.text)
+        lengths[row], boxes[row] = len(annotation.text), bool(annotation.placed)
         if config.limit is not None:
             digests[row] = limit_digest(annotation, config.seed)
-    return lengths, digests
+    return lengths, digests, boxes

@@ -139,6 +139,7 @@ class Source(Protocol):
       expects: One or two lines that say what `--input` must be and how labels are found.
       options: Names of the `SourceOptions` that the source heeds.
       defaults: Settings of `prepare`, by name, whose defaults differ for this source: as `max_length` for MNIST.
+      has_boxes: Whether every number has a box, which needs no look at the annotations then.
     """
 
     packages: tuple[str, ...]
@@ -146,6 +147,7 @@ class Source(Protocol):
     expects: str
     options: tuple[str, ...]
     defaults: Mapping[str, Any]
+    has_boxes: bool = False
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an input, in the order in which they are read.

@@ -1,13 +1,17 @@
 """What the numbers of a dataset may be: their longest length, and the characters that they are made of."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from tfrecords.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 DIGITS = "0123456789"
 MOST_LENGTH = 32
@@ -58,6 +62,9 @@ class Labels:
             raise UserError(f"A number must have at most {self.max_length} characters.", repr(text))
         if unknown := self.unknown(text):
             raise UserError(f"A number must be of the characters {self.alphabet!r}.", f"{unknown!r} in {text!r}")
+        # Command lines name labels before anything large is imported.
+        import numpy as np
+
         padded = np.full(self.max_length, self.pad, np.int64)
         padded[: len(text)] = [self._indices[character] for character in text]
         return padded

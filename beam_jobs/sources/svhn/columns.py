@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 from h5py import h5s, h5t
 
-from beam_jobs.sources.svhn.entry import FILE_NAME, HDF5_ERRORS, read_entry
+from beam_jobs.sources.svhn import FILE_NAME
+from beam_jobs.sources.svhn.entry import HDF5_ERRORS, read_entry
 from beam_jobs.sources.svhn.matlab import describe, is_references, require_inside
 from tfrecords.errors import UserError
 

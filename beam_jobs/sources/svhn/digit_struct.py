@@ -23,9 +23,10 @@ import numpy as np
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.hdf5.bulk import ObjectMap
 from beam_jobs.sources.hdf5.rings import find_ring
+from beam_jobs.sources.svhn import FILE_NAME
 from beam_jobs.sources.svhn.bulk import BulkReader, Entries
 from beam_jobs.sources.svhn.columns import open_columns, refuse_other_schema
-from beam_jobs.sources.svhn.entry import BOX_LIMIT, FIELDS, FILE_NAME, read_entry
+from beam_jobs.sources.svhn.entry import BOX_LIMIT, FIELDS, read_entry
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
 

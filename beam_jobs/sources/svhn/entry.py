@@ -11,6 +11,7 @@ import h5py
 from h5py import h5d, h5g, h5r
 
 from beam_jobs.annotation import Annotation, RejectedError
+from beam_jobs.sources.svhn import FILE_NAME
 from beam_jobs.sources.svhn.matlab import (
     NUMBER_CLASSES,
     class_of,
@@ -24,7 +25,6 @@ from beam_jobs.sources.svhn.matlab import (
 from beam_jobs.sources.svhn.name import read_name
 from tfrecords.images.crop import BoundingBox
 
-FILE_NAME = "digitStruct.mat"
 FIELDS = ("label", "left", "top", "width", "height")
 BOX_LIMIT = 1e9
 _INTEGER_CLASSES = (None, *NUMBER_CLASSES)

@@ -12,8 +12,7 @@ from typing import Any
 from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import FOR_VALIDATION, Input, Source, SourceOptions, Subset, check_subset_names
-from beam_jobs.sources.svhn import digit_struct
-from beam_jobs.sources.svhn.digit_struct import FILE_NAME
+from beam_jobs.sources.svhn import FILE_NAME
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.shards import file_sha256
@@ -35,6 +34,7 @@ class SvhnSource(Source):
     )
     options = ()
     defaults: Mapping[str, Any] = {"max_length": 5}
+    has_boxes = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an input folder.
@@ -79,6 +79,8 @@ class SvhnSource(Source):
         Raises:
           UserError: digitStruct.mat as a whole cannot be read.
         """
+        from beam_jobs.sources.svhn import digit_struct
+
         place = Place(subset.path) / FILE_NAME
         with _named(place, subset.annotations_sha256) as (path, _):
             yield from digit_struct.read_annotations(path, subset.name, start, stop, digit_order)
@@ -141,6 +143,8 @@ def _listed(present: dict[str, Place]) -> str:
 
 def _describe(name: str, folder: Place) -> Subset:
     """Returns the subset in `folder`."""
+    from beam_jobs.sources.svhn import digit_struct
+
     with _named(folder / FILE_NAME) as (path, sha256):
         return Subset(name, str(folder), digit_struct.count_entries(path), sha256 or file_sha256(path))
 
