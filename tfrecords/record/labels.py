@@ -74,5 +74,10 @@ class Labels:
         return "".join(dict.fromkeys(character for character in text if character not in self._indices))
 
     def text(self, digits: Iterable[int]) -> str:
-        """Returns the characters at some indices, none of which may be the padding."""
-        return "".join(self.alphabet[digit] for digit in digits)
+        """Returns the characters at some indices; an index that the alphabet does not have stays a number."""
+        return spell(self.alphabet, digits)
+
+
+def spell(alphabet: str, digits: Iterable[int]) -> str:
+    """Returns the characters at some indices; an index that the alphabet does not have stays a number."""
+    return "".join(alphabet[digit] if 0 <= digit < len(alphabet) else str(digit) for digit in digits)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
-from tfrecords.record.labels import DIGITS, Labels
+from tfrecords.record.labels import DIGITS, Labels, spell
 
 
 class Feature(NamedTuple):
@@ -114,7 +114,7 @@ class DigitExample:
     @property
     def text(self) -> str:
         """The number as text, such as `"1907"`; empty without a number."""
-        return "".join(self.alphabet[digit] for digit in self.digits[: self.length].tolist())
+        return spell(self.alphabet, self.digits[: self.length].tolist())
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the attributes, without the alphabet, and `text` by name."""
