@@ -53,7 +53,9 @@ def test_a_subset_for_validation_is_the_split_validation(name: str) -> None:
     assert split_of(name, f"{name}/1.png", 0, Fractions(0.0, 0.5)) == "validation"
 
 
-@pytest.mark.parametrize(("name", "split"), [("test", "test"), ("Test", "test"), ("train", None), ("devices", None)])
+@pytest.mark.parametrize(
+    ("name", "split"), [("test", "test"), ("Test", "test"), ("testing", "test"), ("train", None), ("devices", None)]
+)
 def test_other_subsets_are_test_or_drawn(name: str, split: str | None) -> None:
     assert published_split(name) == split
 

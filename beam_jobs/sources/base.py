@@ -28,7 +28,7 @@ BOX_FORMATS = ("ltwh", "ltrb")
 """Meanings of a box's four numbers: left, top, width, height; or left, top, right, bottom."""
 PICTURE_SUFFIXES = SUFFIXES
 """Endings, in lower case, of the names of files that are taken for pictures."""
-_SPLITS = {"test": "test", "predict": "predict", **dict.fromkeys(FOR_VALIDATION, "validation")}
+_SPLITS = {"test": "test", "testing": "test", "predict": "predict", **dict.fromkeys(FOR_VALIDATION, "validation")}
 _SUBSET_NAME = re.compile(r"[\w-]+")
 _OF_SOURCES = "labels of some sources (see python -m beam_jobs sources)"
 
