@@ -125,6 +125,11 @@ class Place:
         return Place(address[:start] + folder if folder else address) if slash else Place(address)
 
     @property
+    def has_listing(self) -> bool:
+        """Whether `entries` and `walk` work on folders here: on all places but servers of the web."""
+        return not self.text.startswith(_WEB)
+
+    @property
     def path(self) -> Path:
         """The path of a local place.
 

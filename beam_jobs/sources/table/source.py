@@ -36,7 +36,7 @@ class TableSource(Source):
         Raises:
           UserError: There is nothing to read, the columns are not clear, or a wanted subset is missing.
         """
-        if given.media_root and not given.media_root.is_remote and not given.media_root.is_dir():
+        if given.media_root and given.media_root.has_listing and not given.media_root.is_dir():
             raise UserError("media_root must be a folder that exists.", given.media_root)
         forget()
         found = find_tables(given.place, given.wanted)
