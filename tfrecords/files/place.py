@@ -196,6 +196,15 @@ class Place:
         """
         return remote.read_bytes(self.text) if self.is_remote else self.path.read_bytes()
 
+    def read_linked(self) -> bytes:
+        """Returns the content of a file at an address that a table or the like holds, next to those of other hosts.
+
+        Raises:
+          OSError: There is no such file, its host is gone, or it cannot be read.
+          UserError: No other file could be read either.
+        """
+        return remote.read_linked(self.text)
+
     def open(self) -> BinaryIO:
         """Opens a file for reading, in order or at random; a remote one is copied to a temporary file first.
 

@@ -82,7 +82,7 @@ class LabelStudioSource(Source):
           OSError: The picture is missing or cannot be read.
         """
         if "://" in name and not subset.pictures:
-            return Place(name).read_bytes()
+            return Place(name).read_linked()
         place = Place(subset.pictures or subset.path)
         folder = place.parent if not subset.pictures and place.suffix == ".json" else place
         return read_first(folder, places_of(name))

@@ -79,7 +79,7 @@ class TableSource(Source):
           OSError: The picture is missing or cannot be read.
         """
         if "://" in name:
-            return Place(name).read_bytes()
+            return Place(name).read_linked()
         if column := _embedded_column(subset):
             return read_embedded(tuple(shards_of(Place(subset.path))), column, name)
         folder = Place(subset.pictures)
