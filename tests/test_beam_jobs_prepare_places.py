@@ -16,6 +16,7 @@ from beam_jobs.annotation import Annotation
 from beam_jobs.prepare.load_picture import Picture, PictureRow, load
 from tests.loopback import Server, serving
 from tests.pictures import NOISE, saved
+from tests.stores import Bucket
 from tfrecords import Manifest
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import DEAD_LETTERS, MANIFEST
@@ -179,3 +180,56 @@ def test_a_fault_that_all_urls_would_have_ends_the_job(
     with pytest.raises(UserError, match=r"^http://gone\.invalid/1\.png does not answer\. Received: "):
         Place("http://gone.invalid/1.png").read_bytes()
     assert not remote._unreachable
+
+
+# --- a bucket
+
+
+def meters(folder: Path, count: int) -> Path:
+    """Writes a table, and pictures without numbers in them."""
+    (folder / "photos").mkdir(parents=True)
+    for index in range(count):
+        (folder / "photos" / f"{index}.png").write_bytes(saved(np.roll(NOISE, index, 0), "PNG"))
+    lines = [f"{index}.png,{index},4,5,20,12" for index in range(count)]
+    (folder / "numbers.csv").write_text("\n".join(["file_name,text,left,top,width,height", *lines]))
+    return folder / "numbers.csv"
+
+
+SHARDS = ("--examples-per-shard", "40", "--validation-fraction", "0")
+
+
+def same(here: Path, there: Path) -> bool:
+    """Returns whether two datasets are, byte for byte."""
+    names = [sorted(path.name for path in folder.iterdir()) for folder in (here, there)]
+    return names[0] == names[1] and all((here / name).read_bytes() == (there / name).read_bytes() for name in names[0])
+
+
+@pytest.mark.slow
+def test_a_bucket_that_fails_in_the_middle_is_one_line_and_two_worker_processes_resume(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = meters(tmp_path / "meters", 40)
+    bucket.put_folder(tmp_path / "meters" / "photos", "photos")
+    root = f"{bucket.address}/photos"
+    assert prepare("table", table, tmp_path / "here", "--media-root", str(table.parent / "photos"), *SHARDS) == 0
+    capsys.readouterr()
+
+    read, served = remote.read_bytes, iter(range(25))
+
+    def fail_later(address: str) -> bytes:
+        if next(served, None) is None:
+            raise UserError(f"{address} does not answer.", "no route")
+        return read(address)
+
+    monkeypatch.setattr(remote, "read_bytes", fail_later)
+    assert prepare("table", table, tmp_path / "there", "--media-root", root, *SHARDS) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("prepare:", "read "))]
+    assert len(errors) == 1 and errors[0].startswith(f"error: {root}/"), errors
+    assert not (tmp_path / "there" / MANIFEST).exists()
+    assert 0 < len(list((tmp_path / "there").glob("*.tfrecord-*"))) < 5
+
+    monkeypatch.setattr(remote, "read_bytes", read)
+    workers = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
+    assert prepare("table", table, tmp_path / "there", "--media-root", root, *SHARDS, *workers) == 0
+    assert "already complete" in capsys.readouterr().out
+    assert same(tmp_path / "here", tmp_path / "there")
