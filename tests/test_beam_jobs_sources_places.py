@@ -233,7 +233,8 @@ def read_all(source: str, given: Input) -> tuple[list[object], list[Annotation],
         (each.name, each.path.removeprefix(str(root)), each.entries, each.annotations_sha256) for each in subsets
     ]
     found.append([path.replace(str(root), "") for path in reader.unread(given, subsets, OPTIONS)])
-    annotations, pictures = [], []
+    annotations: list[Annotation] = []
+    pictures: list[object] = []
     for subset in subsets:
         complete = list(reader.read_annotations(subset, 0, subset.entries, "left", OPTIONS))
         halves = [(0, 1), (1, subset.entries)]

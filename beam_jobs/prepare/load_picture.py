@@ -1,7 +1,8 @@
 """Pixels of an annotation's picture: read, decoded, with what is learned about the file on the way.
 
 Not decoded ahead of time in a second thread, although that releases Python's lock: taking it again between the short
-steps of the crop costs as much time as is gained (measured). Nor are local files read so. Remote ones are: SPEED
+steps of the crop costs as much time as is gained (measured). Remote files, not local ones, are read ahead by
+threads: see `tfrecords.files.ahead`.
 """
 
 import errno

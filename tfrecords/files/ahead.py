@@ -7,7 +7,8 @@ from functools import partial
 from typing import TypeVar
 
 THREADS = 16
-"""Reads at once, and most results that wait to be used. (200 pictures of 11 kB, 20 ms away: see `load_picture`.)"""
+"""Reads at once, and most results that wait to be used. A server 20 ms away gave 37 pictures of 11 kB a second one by
+one, 320 to 8 threads, 550 to 16, 400 to 980 to 32; moto's S3, which makes 100 a second at most, 28 and 90 to 16."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
