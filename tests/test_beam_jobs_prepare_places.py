@@ -233,3 +233,12 @@ def test_a_bucket_that_fails_in_the_middle_is_one_line_and_two_worker_processes_
     assert prepare("table", table, tmp_path / "there", "--media-root", root, *SHARDS, *workers) == 0
     assert "already complete" in capsys.readouterr().out
     assert same(tmp_path / "here", tmp_path / "there")
+
+
+@pytest.mark.parametrize("source", ["svhn", "yolo", "mnist", "optdigits", "image-folder"])
+def test_a_folder_of_pictures_that_a_source_does_not_read_is_refused(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(source, tmp_path / "none", tmp_path / "records", "--media-root", "s3://bucket/photos") == 1
+    rule = f"--source {source} has its pictures in --input: leave out --media-root."
+    assert capsys.readouterr().err == f"error: {rule} Received: s3://bucket/photos\n"

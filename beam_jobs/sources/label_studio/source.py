@@ -36,6 +36,7 @@ class LabelStudioSource(Source):
     )
     options = ("text_attribute",)
     defaults: Mapping[str, Any] = {}
+    takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an export: see `expects`.

@@ -25,6 +25,7 @@ class TableSource(Source):
     )
     options = ("picture_column", "text_column", "box_columns", "box_format", "split_column")
     defaults: Mapping[str, Any] = {}
+    takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of a table or a folder: the values of the split column, else one for each table.

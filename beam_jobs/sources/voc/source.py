@@ -43,6 +43,7 @@ class VocSource(Source):
     )
     options = ("text_attribute",)
     defaults: Mapping[str, Any] = {}
+    takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an input: see `expects`.

@@ -63,9 +63,6 @@ class YoloSource(Source):
         Raises:
           UserError: It is no YOLO data set, a wanted subset is missing, or its rows are of another task.
         """
-        if given.media_root is not None:
-            rule = "The pictures of a YOLO data set are where its layout has them: leave out --media-root."
-            raise UserError(rule, given.media_root)
         find_layout.cache_clear()
         layout = find_layout(given.place)
         subsets = tuple(_describe(layout, str(given.place), *pair) for pair in _wanted(layout, given).items())
