@@ -146,7 +146,7 @@ def test_one_url_that_cannot_be_read_is_a_dead_letter(
         f"{web.url}/secret.png": ("unreadable_picture", "403 Forbidden"),
         f"{web.url}/broken.png": ("unreadable_picture", "500 Internal Server Error"),
         f"{web.url}/circle.png": ("unreadable_picture", "too many redirects"),
-        f"{web.url}/page.png": ("not_a_picture", "36 bytes"),
+        f"{web.url}/page.png": ("not_a_picture", "a web page"),
         f"{gone}/1.png": ("unreadable_picture", "the host refuses the connection"),
         f"{gone}/2.png": ("unreadable_picture", "the host refuses the connection"),
         "http://gone.invalid/1.png": ("unreadable_picture", "the name of the host does not resolve"),
