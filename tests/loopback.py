@@ -29,6 +29,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.resets = False  # a cut is a reset instead of a clean end
         self.stalls = False  # a cut is silence instead of an end
         self.statuses: list[int] = []  # refusals before the first good answer
+        self.refusals: dict[str, list[int]] = {}  # the same by path
         self.redirects: dict[str, str] = {}  # address by path that leads to it
         self.content_range: list[str] = []  # wrong headers before the first right one
         self.asked: list[tuple[str, str | None, str | None]] = []  # path, Range and If-Range of each request
@@ -67,8 +68,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        if server.statuses or self.path not in server.files:
-            self.send_error(server.statuses.pop(0) if server.statuses else 404)
+        statuses = server.refusals.get(self.path) or server.statuses
+        if statuses or self.path not in server.files:
+            self.send_error(statuses.pop(0) if statuses else 404)
             return
         body = server.files[self.path]
         start = 0

@@ -238,8 +238,6 @@ def test_a_data_set_of_another_task_is_refused(tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(UserError, match="must be a YOLO folder that exists"):
         read(tmp_path / "gone")
-    with pytest.raises(UserError, match="leave out --media-root"):
-        SOURCE.find_subsets(Input(Place(tmp_path), (), Place(tmp_path)), OPTIONS)
 
 
 LAYOUTS: dict[str, tuple[dict[str, str], tuple[str, ...], list[str]]] = {

@@ -157,6 +157,9 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
 def _find_subsets(job: PrepareJob, config: PrepareConfig) -> tuple[Subset, ...]:
     """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
     source = load_source(job.source)
+    if job.media_root is not None and not source.takes_media_root:
+        rule = f"--source {job.source} has its pictures in --input: leave out --media-root."
+        raise UserError(rule, job.media_root)
     subsets = source.find_subsets(job.given, config.options)
     unread = () if job.subset_names else source.unread(job.given, subsets, config.options)
     if unread:

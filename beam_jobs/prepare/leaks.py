@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from beam_jobs.annotation import Annotation, RejectedError, unpack
-from beam_jobs.prepare.load_picture import Picture, Read, read_picture
+from beam_jobs.prepare.load_picture import Picture, Read, is_pixels, read_picture
 from beam_jobs.prepare.plan import Plan
 from tfrecords.dataset.manifest import SPLITS
+from tfrecords.files.ahead import read_ahead
 
 LEAK = "leak"
 """Reason of a picture that is left out because it is in another split. It was asked for, so it is no fault."""
@@ -102,8 +103,10 @@ def _digests(
     """Yields the digest of each picture in a packed list of annotations; none of those that cannot be read."""
     (split, _), packed = element
     read = reader(plan)
-    for picture in sorted({annotation.picture for annotation in unpack(packed) if not annotation.dead}):
+    pictures = sorted({annotation.picture for annotation in unpack(packed) if not annotation.dead})
+    is_remote = plan.reads_remote
+    for picture, read_one in read_ahead(pictures, read, lambda picture: is_remote or "://" in picture, is_pixels):
         try:
-            yield content_digest(read_picture(picture, picture, read)), (split, picture)
+            yield content_digest(read_picture(picture, read_one)), (split, picture)
         except RejectedError:
             continue  # rejected again, with its reason, when its shard is made

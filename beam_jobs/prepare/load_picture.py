@@ -1,7 +1,8 @@
 """Pixels of an annotation's picture: read, decoded, with what is learned about the file on the way.
 
-Not ahead of time in a second thread, although decoding releases Python's lock: taking it again between the short steps
-of the crop costs as much time as is gained (measured).
+Not decoded ahead of time in a second thread, although that releases Python's lock: taking it again between the short
+steps of the crop costs as much time as is gained (measured). Remote files, not local ones, are read ahead by
+threads: see `tfrecords.files.ahead`.
 """
 
 import errno
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
 from tfrecords.errors import UserError
+from tfrecords.files.ahead import read_ahead
 from tfrecords.images.crop import BoundingBox
 from tfrecords.images.decode import PictureError, decode_picture
 
@@ -71,31 +73,41 @@ Loaded = tuple[PictureRow, NDArray[np.uint8] | None]
 letter."""
 
 
-def load(rows: Iterable[PictureRow], read: Read, upright: bool = True) -> Iterator[Loaded]:
+def load(rows: Iterable[PictureRow], read: Read, upright: bool = True, is_remote: bool = False) -> Iterator[Loaded]:
     """Yields each row, completed by what is learned of the picture's file, with the picture.
 
     Args:
       rows: Rows of the pictures.
       read: Function that returns the picture of a subset and a name.
       upright: Whether pictures are turned as their files say.
+      is_remote: Whether all pictures are read ahead, and not only those whose names are addresses.
 
     Raises:
       UserError: The machine lacks a resource that every picture needs.
       AssertionError: The source returned pixels of another shape or type.
     """
-    for row in rows:
+
+    def is_far(row: PictureRow) -> bool:
+        return row.annotation.dead is None and (is_remote or "://" in row.annotation.name)
+
+    for row, read_row in read_ahead(rows, lambda row: read(row.annotation.picture), is_far, is_pixels):
         try:
-            yield row, _picture(row, read, upright)
+            yield row, _picture(row, read_row, upright)
         except RejectedError as error:
             row.dead = error.letter
             yield row, None
 
 
-def _picture(row: PictureRow, read: Read, upright: bool) -> NDArray[np.uint8]:
+def is_pixels(picture: Picture) -> bool:
+    """Returns whether a source holds no files: its pictures are in memory then, and reading ahead gains nothing."""
+    return isinstance(picture, np.ndarray)
+
+
+def _picture(row: PictureRow, read: Callable[[], Picture], upright: bool) -> NDArray[np.uint8]:
     annotation = row.annotation
     if annotation.dead:
         raise RejectedError(annotation.dead.stage, annotation.dead.reason, annotation.dead.detail)
-    data = read_picture(annotation.picture, annotation.key, read)
+    data = read_picture(annotation.key, read)
     if isinstance(data, np.ndarray):
         row.file = PictureFile(data.nbytes, google_crc32c.value(data.tobytes()), *data.shape[:2])
         return data
@@ -111,13 +123,12 @@ def _picture(row: PictureRow, read: Read, upright: bool) -> NDArray[np.uint8]:
     return picture
 
 
-def read_picture(name: str, key: str, read: Read) -> Picture:
+def read_picture(key: str, read: Callable[[], Picture]) -> Picture:
     """Returns a picture.
 
     Args:
-      name: Subset and name of the picture: `train/5.png`.
       key: Key of the annotation, for messages.
-      read: Function that returns the picture of a name.
+      read: Function that returns the picture.
 
     Raises:
       RejectedError: It is missing or cannot be read.
@@ -125,7 +136,7 @@ def read_picture(name: str, key: str, read: Read) -> Picture:
       AssertionError: The source returned pixels of another shape or type.
     """
     try:
-        picture = read(name)
+        picture = read()
     except OSError as error:
         # Without the path, which is different on every machine: the same input must give the same bytes.
         received = error.strerror or type(error).__name__

@@ -26,6 +26,7 @@ def make_shard(
     dynamic_shape: bool,
     config: PrepareConfig,
     read: Read,
+    is_remote: bool = False,
 ) -> tuple[list[bytes], list[PictureRow]]:
     """Returns a shard's framed records, in their final order, and a row per picture, in the source's order.
 
@@ -36,6 +37,7 @@ def make_shard(
       dynamic_shape: Whether images of the dataset differ in size; see `tfrecords.record.codec.encode`.
       config: How the dataset is made.
       read: Function that returns the picture of a subset and a name; raises OSError if it cannot.
+      is_remote: Whether the pictures are far away, so that several are read at once.
 
     Raises:
       UserError: The machine lacks a resource that every picture needs.
@@ -43,7 +45,7 @@ def make_shard(
     placed: list[tuple[tuple[int, str], bytes, PictureRow]] = []
     rows = []
     new_rows = (PictureRow(annotation, split, shard) for annotation in annotations)
-    for row, picture in load(new_rows, read, config.orientation == "upright"):
+    for row, picture in load(new_rows, read, config.orientation == "upright", is_remote):
         try:
             for example in picture_examples(row, picture, config):
                 record = frame(*encode_in_parts(example, config.encoding, dynamic_shape))

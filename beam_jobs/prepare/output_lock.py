@@ -26,12 +26,18 @@ _SCRATCH_PREFIX = "run-"
 _SHARD = re.compile(r"[a-z][a-z0-9_]*-[a-z][a-z0-9_]*\.(tfrecord|idx)-\d{5}-of-\d{5}")
 _OTHER_FILES = (MANIFEST, REJECTED_MANIFEST, ANNOTATIONS, DEAD_LETTERS, "features.json", "dataset_info.json")
 _PACKAGES = ("apache-beam", "imagecodecs", "numpy", "opencv-python-headless", "pillow", "pyarrow")
+_DECODERS = ("pillow-heif", "pillow-jxl-plugin")
+"""Packages that decode more formats where they are installed."""
 
 
 def versions(source: str) -> dict[str, str]:
     """Returns the versions of all packages that decide the bytes of a dataset of this source."""
-    names = sorted({*_PACKAGES, *load_source(source).packages})
-    return {"streetdigits": __version__, **{name: importlib.metadata.version(name) for name in names}}
+    needed = {*_PACKAGES, *load_source(source).packages}
+    found = {name: importlib.metadata.version(name) for name in needed}
+    for name in _DECODERS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return {"streetdigits": __version__, **dict(sorted(found.items()))}
 
 
 @contextlib.contextmanager

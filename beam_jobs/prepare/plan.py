@@ -10,6 +10,7 @@ from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.sources.base import Subset, published_split
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.files.shards import ShardName
 
 _ENTRIES_PER_RANGE = 4000
@@ -50,6 +51,11 @@ class Plan:
     def pictures(self) -> int:
         """Number of entries to read: numbers, and pictures without one."""
         return sum(self.survey.kept.values())
+
+    @property
+    def reads_remote(self) -> bool:
+        """Whether pictures are at an address: in the folder that a subset names for them, or with its annotations."""
+        return any(Place(subset.pictures or subset.path).is_remote for subset in self.subsets)
 
     @property
     def ranges(self) -> list[Range]:

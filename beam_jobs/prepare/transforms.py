@@ -103,7 +103,12 @@ class WriteShard(beam.DoFn):
             annotations = without_leaks(chain.from_iterable(map(unpack, lists)), key[0], leaks or {})
             dynamic = self._plan.config.image_info(list(self._plan.shards)).dynamic
             records, rows = make_shard(
-                progress.count(annotations), *key, dynamic, self._plan.config, picture_reader(self._plan)
+                progress.count(annotations),
+                *key,
+                dynamic,
+                self._plan.config,
+                picture_reader(self._plan),
+                self._plan.reads_remote,
             )
         count_decoding([row.decode_us for row in rows if row.decode_us is not None])
         work = partial(publish_shard, self._plan, name, records, rows)

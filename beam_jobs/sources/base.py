@@ -140,6 +140,7 @@ class Source(Protocol):
       options: Names of the `SourceOptions` that the source heeds.
       defaults: Settings of `prepare`, by name, whose defaults differ for this source: as `max_length` for MNIST.
       has_boxes: Whether every number has a box, which needs no look at the annotations then.
+      takes_media_root: Whether the pictures may be in a folder of their own, `Input.media_root`.
     """
 
     packages: tuple[str, ...]
@@ -148,6 +149,7 @@ class Source(Protocol):
     options: tuple[str, ...]
     defaults: Mapping[str, Any]
     has_boxes: bool = False
+    takes_media_root: bool = False
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an input, in the order in which they are read.

@@ -44,8 +44,8 @@ def describe(name: str, source: Source) -> Iterator[str]:
     """
     yield f"{name}: {source.title}"
     yield from _paragraph("input", source.expects)
-    if source.options:
-        yield from _paragraph("flags", ", ".join(map(_flag, source.options)))
+    if flags := [*source.options, *(["media_root"] if source.takes_media_root else [])]:
+        yield from _paragraph("flags", ", ".join(map(_flag, flags)))
     if source.defaults:
         values = ", ".join(f"{_flag(each)} {value}" for each, value in source.defaults.items())
         yield from _paragraph("defaults", values)

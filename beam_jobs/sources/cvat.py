@@ -35,6 +35,7 @@ class CvatSource(Source):
     )
     options = ("text_attribute",)
     defaults: Mapping[str, Any] = {}
+    takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an export: its folders, or the `subset`s of its images.

@@ -125,6 +125,11 @@ class Place:
         return Place(address[:start] + folder if folder else address) if slash else Place(address)
 
     @property
+    def has_listing(self) -> bool:
+        """Whether `entries` and `walk` work on folders here: on all places but servers of the web."""
+        return not self.text.startswith(_WEB)
+
+    @property
     def path(self) -> Path:
         """The path of a local place.
 
@@ -190,6 +195,15 @@ class Place:
           OSError: There is no such file, or it cannot be read.
         """
         return remote.read_bytes(self.text) if self.is_remote else self.path.read_bytes()
+
+    def read_linked(self) -> bytes:
+        """Returns the content of a file at an address that a table or the like holds, next to those of other hosts.
+
+        Raises:
+          OSError: There is no such file, its host is gone, or it cannot be read.
+          UserError: No other file could be read either.
+        """
+        return remote.read_linked(self.text)
 
     def open(self) -> BinaryIO:
         """Opens a file for reading, in order or at random; a remote one is copied to a temporary file first.

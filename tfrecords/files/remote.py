@@ -41,6 +41,8 @@ _PACKAGES = {
     "abfs": "adlfs: pip install adlfs",
     "az": "adlfs: pip install adlfs",
 }
+_unreachable: dict[str, str] = {}
+"""Hosts that `read_linked` could not reach, each with the reason."""
 _STRAY_PERCENT = re.compile("%(?![0-9a-fA-F]{2})")
 
 
@@ -230,6 +232,30 @@ def read_bytes(address: str, start: int | None = None, stop: int | None = None) 
     # A server of the web may answer a request for a range with all of the file (RFC 9110, section 14.2).
     ignored = start is not None and stop is not None and len(data) > stop - start
     return data[start:stop] if ignored else data
+
+
+def read_linked(address: str) -> bytes:
+    """Returns the content of the file at an address that a table or the like holds, next to those of other hosts.
+
+    One host that is gone, or one file that its server fails on, is no reason to end a job: after the attempts it is an
+    error of this file. A host that could not be reached is not tried again, which would take long, in this process.
+
+    Raises:
+      OSError: The file is missing, or cannot be read.
+      UserError: No other file could be read either: a wrong bucket, no network, or a server that asks for a pause.
+    """
+    host = bucket_of(address)
+    if host in _unreachable:
+        raise OSError(errno.EHOSTUNREACH, _unreachable[host], address)
+    try:
+        return read_bytes(address)
+    except UserError as error:
+        reason = remote_errors.own_fault(error.__cause__, address)
+        if reason is None:
+            raise
+        if remote_errors.never_connects(error.__cause__, address):
+            _unreachable[host] = reason
+        raise OSError(errno.EIO, reason, address) from error
 
 
 def size(address: str) -> int:

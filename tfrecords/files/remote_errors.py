@@ -9,7 +9,9 @@ import asyncio
 import errno
 import http
 import os
+import socket
 import sys
+import urllib.parse
 from collections.abc import Iterator
 
 from tfrecords.errors import UserError
@@ -25,6 +27,12 @@ _PASSING_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504))
 _MISSING_STATUS = frozenset((404, 410))
 _OF_THE_OBJECT = frozenset((errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EFBIG))
 """Errors that concern one file and not its neighbours."""
+_OF_THE_MACHINE = frozenset(
+    (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.ENETDOWN, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+)
+"""Errors of a connection that every other host would have too."""
+_OF_A_MOMENT = frozenset((408, 425, 429, 503))
+"""Answers of a server that has too much to do, for any of its files: the job is to go on later."""
 _AMAZON = (
     "it needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (or FSSPEC_S3_ANON=true for a public "
     "bucket), and AWS_ENDPOINT_URL for a store that is not Amazon's"
@@ -88,6 +96,47 @@ def explain(error: Exception, address: str) -> OSError | UserError:
     if scheme_of(address) in WEB and (refusal := _refusal(error, status)):
         return OSError(errno.EACCES, refusal, address)
     return UserError(_rule(error, address), shorten(_text(error)))
+
+
+def own_fault(error: BaseException | None, address: str) -> str | None:
+    """Returns why a URL cannot be read, if others of other hosts may be; None if the fault is likely to be everywhere.
+
+    That is so where this machine has no network, proxy or name server, or the server asks for a pause.
+
+    Args:
+      error: What the last attempt raised.
+      address: The URL, which has an error that is not its own by `explain`.
+    """
+    if scheme_of(address) not in WEB or not isinstance(error, Exception):
+        return None
+    if (status := _status(error)) is not None:
+        return None if status in _OF_A_MOMENT else _answer(status)
+    aiohttp = sys.modules.get("aiohttp")
+    if not aiohttp or isinstance(error, aiohttp.ClientProxyConnectionError):
+        return None
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, socket.gaierror):
+        # The others are those of a name server that does not answer.
+        is_known = cause.errno in (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+        return "the name of the host does not resolve" if is_known else None
+    if isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE:
+        return None
+    if isinstance(cause, ConnectionRefusedError):
+        return "the host refuses the connection"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "the host has no valid certificate"
+    if isinstance(error, TimeoutError | asyncio.TimeoutError):
+        return "the host does not answer in time"
+    return "the connection ends early" if _is_of_connection(error) else None
+
+
+def never_connects(error: BaseException | None, address: str) -> bool:
+    """Returns whether an error is one of the address's own host, before it answered anything."""
+    aiohttp = sys.modules.get("aiohttp")
+    host = urllib.parse.urlsplit(address).hostname
+    if aiohttp and isinstance(error, aiohttp.ClientConnectorError):
+        return bool(error.host == host)  # a redirect may lead to another
+    return bool(aiohttp and isinstance(error, aiohttp.ConnectionTimeoutError))
 
 
 def _rule(error: Exception, address: str) -> str:

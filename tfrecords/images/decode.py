@@ -37,6 +37,7 @@ _PLAIN_RGB = bytes([8, 2, 0, 0, 0])
 """The end of a PNG header (PNG specification, 11.2.2): 8 bits, RGB, not interlaced."""
 _NOT_PLAIN = (b"zTXt", b"iTXt", b"iCCP", b"tRNS", b"eXIf")
 """Chunks for Pillow: libspng inflates texts to any size, where Pillow has a limit, and ignores the other two."""
+_WEB_PAGE = re.compile(rb"\s*<(!doctype html|html)\b", re.IGNORECASE)
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """Number of channels by colour type of a PNG file."""
 _ONE_PASS = ((0, 0, 1, 1),)
@@ -145,7 +146,9 @@ def _decode_any(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
     except UnidentifiedImageError as error:
         # Pillow's message holds a memory address, but equal inputs must give equal dead letters.
         rule = f"{name}: The file must be a picture ({', '.join(NAMES)})."
-        raise PictureError("not_a_picture", rule, f"{len(data)} bytes") from error
+        # What a server answers that wants a login, or has lost the picture.
+        received = "a web page" if _WEB_PAGE.match(data) else f"{len(data)} bytes"
+        raise PictureError("not_a_picture", rule, received) from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error) as error:
         received = " ".join(str(error).split()) or type(error).__name__  # libheif's messages end in a line feed
         pixels = _without_end(data, name, upright) if "truncated" in received else None

@@ -21,6 +21,7 @@ class CocoSource(Source):
     )
     options = ("text_attribute",)
     defaults: Mapping[str, Any] = {}
+    takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of a file or folder; see `coco.layout`.

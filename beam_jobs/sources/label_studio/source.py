@@ -36,6 +36,7 @@ class LabelStudioSource(Source):
     )
     options = ("text_attribute",)
     defaults: Mapping[str, Any] = {}
+    takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an export: see `expects`.
@@ -82,7 +83,7 @@ class LabelStudioSource(Source):
           OSError: The picture is missing or cannot be read.
         """
         if "://" in name and not subset.pictures:
-            return Place(name).read_bytes()
+            return Place(name).read_linked()
         place = Place(subset.pictures or subset.path)
         folder = place.parent if not subset.pictures and place.suffix == ".json" else place
         return read_first(folder, places_of(name))

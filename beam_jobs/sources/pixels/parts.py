@@ -149,7 +149,7 @@ def annotations(
 
 def _bad_label(subset: Subset, index: int, label: int) -> Fault:
     """Returns the fault of a picture whose label is no digit."""
-    rule = f"picture {index} of {subset.path}: a label must be one of 0..{CLASSES - 1}."
+    rule = f"picture {index} of {file_name(Place(subset.path))}: a label must be one of 0..{CLASSES - 1}."
     return Fault("bad_label", rule, str(label))
 
 

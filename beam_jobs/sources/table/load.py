@@ -72,7 +72,7 @@ def _load(path: str, pictures: str, options: SourceOptions) -> Table:
     published = is_metadata(place) and not embedded
     parts = _partition(path, rows, published)
     subsets = {name: make_entries(part) for name, part in parts.items()}
-    if not embedded and (published or (folder != place.parent and not folder.is_remote)):
+    if not embedded and folder.has_listing and (published or folder != place.parent):
         missing = _pictures_without_row(folder, subsets)
         for name, added in _assigned(missing, subsets, rows, published).items():
             subsets[name] = replace(subsets[name], unnamed=tuple(added))

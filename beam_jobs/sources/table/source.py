@@ -25,6 +25,7 @@ class TableSource(Source):
     )
     options = ("picture_column", "text_column", "box_columns", "box_format", "split_column")
     defaults: Mapping[str, Any] = {}
+    takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of a table or a folder: the values of the split column, else one for each table.
@@ -36,7 +37,7 @@ class TableSource(Source):
         Raises:
           UserError: There is nothing to read, the columns are not clear, or a wanted subset is missing.
         """
-        if given.media_root and not given.media_root.is_remote and not given.media_root.is_dir():
+        if given.media_root and given.media_root.has_listing and not given.media_root.is_dir():
             raise UserError("media_root must be a folder that exists.", given.media_root)
         forget()
         found = find_tables(given.place, given.wanted)
@@ -79,7 +80,7 @@ class TableSource(Source):
           OSError: The picture is missing or cannot be read.
         """
         if "://" in name:
-            return Place(name).read_bytes()
+            return Place(name).read_linked()
         if column := _embedded_column(subset):
             return read_embedded(tuple(shards_of(Place(subset.path))), column, name)
         folder = Place(subset.pictures)

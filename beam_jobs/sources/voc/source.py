@@ -23,6 +23,7 @@ from beam_jobs.sources.marks import Fault, rejected, unannotated
 from beam_jobs.sources.voc.folders import Listing, find_places, forget, list_files, pictures_of, unlisted
 from beam_jobs.sources.voc.picture import read_file
 from tfrecords.errors import UserError
+from tfrecords.files.ahead import read_ahead
 from tfrecords.files.place import Place
 
 _Key = tuple[Subset, str | None, str]
@@ -42,6 +43,7 @@ class VocSource(Source):
     )
     options = ("text_attribute",)
     defaults: Mapping[str, Any] = {}
+    takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an input: see `expects`.
@@ -83,8 +85,8 @@ class VocSource(Source):
         if key not in _PARSED:
             listing = list_files(subset.path, subset.pictures, subset.annotations_sha256)
             if listing.is_plain and stop <= len(listing.files):
-                for index in range(start, stop):
-                    data = listing.read(index)
+                for index, read in read_ahead(range(start, stop), listing.read, lambda _: listing.root.is_remote):
+                    data = read()
                     yield read_file(listing, index, data, subset.name, options.text_attribute, digit_order)[0]
                 return
             annotations, sha256 = _read_all(subset.name, listing, options.text_attribute, digit_order)
@@ -123,8 +125,8 @@ def _read_all(subset: str, listing: Listing, attribute: str | None, digit_order:
     others: list[Annotation] = []
     names: set[str] = set()
     with no_garbage():
-        for index, file in enumerate(listing.files):
-            data = listing.read(index)
+        for index, read in read_ahead(range(len(listing.files)), listing.read, lambda _: listing.root.is_remote):
+            file, data = listing.files[index], read()
             head = f"\0{file}\0{-1 if data is None else len(data)}\0"
             digest.update(head.encode("utf-8", "surrogateescape") + (data or b""))
             first, *rest = read_file(listing, index, data, subset, attribute, digit_order)

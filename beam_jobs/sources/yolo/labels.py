@@ -111,9 +111,10 @@ def _pillow_size(stream: BinaryIO) -> tuple[int, int]:
 
     stream.seek(0)
     try:
-        # Pillow warns of damage, and of sizes, that `decode_picture` judges later.
+        # Pillow warns of damage, and of sizes, that `decode_picture` judges later. The filter covers Pillow only,
+        # because threads that run here at the same time may leave it in place.
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             with Image.open(stream) as image:
                 return image.size
     except (*_DAMAGE, Image.DecompressionBombError) as error:

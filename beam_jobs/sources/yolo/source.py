@@ -15,6 +15,7 @@ from beam_jobs.sources.grouping import Fault, Mark, in_reading_order, join
 from beam_jobs.sources.yolo.labels import OTHER_TASKS, parse_labels, read_size
 from beam_jobs.sources.yolo.layout import Entry, Layout, find_layout
 from tfrecords.errors import UserError
+from tfrecords.files.ahead import read_ahead
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox, union
 
@@ -62,9 +63,6 @@ class YoloSource(Source):
         Raises:
           UserError: It is no YOLO data set, a wanted subset is missing, or its rows are of another task.
         """
-        if given.media_root is not None:
-            rule = "The pictures of a YOLO data set are where its layout has them: leave out --media-root."
-            raise UserError(rule, given.media_root)
         find_layout.cache_clear()
         layout = find_layout(given.place)
         subsets = tuple(_describe(layout, str(given.place), *pair) for pair in _wanted(layout, given).items())
@@ -90,15 +88,18 @@ class YoloSource(Source):
         layout = find_layout(Place(subset.path))
         stops = np.cumsum(np.frombuffer(zlib.decompress(subset.counts), _COUNT), dtype=np.int64)
         first = int(np.searchsorted(stops, start, "right"))
-        index = int(stops[first - 1]) if first else 0
-        for entry, end in zip(layout.entries[subset.key][first:], stops[first:].tolist(), strict=True):
-            if index >= stop:
-                return
-            found = _annotations(layout, subset.name, entry, index, digit_order)
+        last = min(int(np.searchsorted(stops, stop, "left")) + 1, len(stops))
+        starts = [0, *stops.tolist()][first:last]
+        placed = zip(layout.entries[subset.key][first:last], starts, stops[first:last].tolist(), strict=True)
+
+        def annotate(each: tuple[Entry, int, int]) -> list[Annotation]:
+            return _annotations(layout, subset.name, each[0], each[1], digit_order)
+
+        for (entry, index, end), read in read_ahead(placed, annotate, lambda _: layout.root.is_remote):
+            found = read()
             if len(found) != end - index:
                 raise UserError(f"{layout.root / entry.name}: Labels must not change while they are read.", entry.label)
             yield from found[max(start - index, 0) : stop - index]
-            index = end
 
     def read_picture(self, subset: Subset, name: str) -> bytes:
         """Returns the bytes of a picture's file.
@@ -131,8 +132,12 @@ def _describe(layout: Layout, path: str, key: str, name: str) -> YoloSubset:
     counts = []
     reasons: Counter[str] = Counter()
     example: Fault | None = None
-    for entry in layout.entries[key]:
-        data = layout.at(entry.label).read_bytes() if entry.label else b""
+
+    def read(entry: Entry) -> bytes:
+        return layout.at(entry.label).read_bytes() if entry.label else b""
+
+    for entry, read_label in read_ahead(layout.entries[key], read, lambda _: layout.root.is_remote):
+        data = read_label()
         digest.update(f"{entry.name}\n{entry.label}\n{len(data)}\n".encode("utf-8", "surrogateescape") + data)
         marks = parse_labels(data, layout.characters, layout.classes)
         counts.append(1 if entry.fault else max(1, len(_numbers(marks))))
