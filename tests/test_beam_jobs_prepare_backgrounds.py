@@ -24,7 +24,7 @@ from tfrecords.images.crop import BoundingBox
     ],
 )
 def test_a_background_lies_in_the_picture_and_beside_every_digit(boxes: list[BoundingBox]) -> None:
-    found = [background_box(f"train/{number}.png", 0, boxes, 60, 100) for number in range(200)]
+    found = [background_box(f"train/{number}.png", 0, boxes, 60, 100, 5) for number in range(200)]
     assert len(set(found)) > 100
     for box in found:
         assert box is not None
@@ -37,7 +37,7 @@ def test_a_background_lies_in_the_picture_and_beside_every_digit(boxes: list[Bou
 
 
 def test_a_picture_that_its_number_fills_has_no_background() -> None:
-    assert background_box("train/1.png", 0, [BoundingBox(7, 7, 53, 93)], 60, 100) is None
+    assert background_box("train/1.png", 0, [BoundingBox(7, 7, 53, 93)], 60, 100, 5) is None
 
 
 def test_the_share_is_that_of_the_pictures_and_a_larger_one_has_the_same_and_more() -> None:

@@ -124,27 +124,33 @@ def _shared_features(
     return before, after, end + wire.head("text", "bytes", len(text)) + text
 
 
-def decode(data: bytes, where: object = "record", labels: Labels | None = None) -> DigitExample:
+def decode(
+    data: bytes, where: object = "record", labels: Labels | None = None, version: int | None = None
+) -> DigitExample:
     """Returns the example of one record, its arrays read-only.
 
     Args:
       data: Serialized record of schema version 1 or 2, from `encode` or any other writer of the same features.
       where: Location of the record in error messages.
       labels: What the dataset's numbers may be, as its manifest says; None for digits 0..9, as many as the record has.
+      version: Schema version of the dataset, as its manifest says; None accepts records of each.
 
     Raises:
       UserError: The data is no tf.train.Example, or a feature is missing or malformed.
     """
-    return decode_by_layout(data, labels) or decode_with_protobuf(data, where, labels)
+    return decode_by_layout(data, labels, version) or decode_with_protobuf(data, where, labels, version)
 
 
-def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = None) -> DigitExample:
+def decode_with_protobuf(
+    data: bytes, where: object, labels: Labels | None = None, version: int | None = None
+) -> DigitExample:
     """Returns the example of any record.
 
     Args:
       data: Serialized record.
       where: Location of the record in error messages.
       labels: What the dataset's numbers may be; None for digits 0..9, as many as the record has.
+      version: Schema version of the dataset, as its manifest says; None accepts records of each.
 
     Raises:
       UserError: The data is no tf.train.Example, or a feature is missing or malformed.
@@ -171,6 +177,10 @@ def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = Non
     key = values("key")[0].decode(errors="replace")
     pixels = values("image", DYNAMIC_IMAGE if DYNAMIC_IMAGE in features else None)[0]
     encoding = values("image/format")[0].decode(errors="replace")
+    # Records of schema version 1 have a box for each digit, and do not say so.
+    has_digit_boxes = 1 if NEW_IN_2 not in features and (version or 1) == 1 else values(NEW_IN_2)[0]
+    if has_digit_boxes not in (0, 1):
+        raise UserError(f"{where} ({key}): {NEW_IN_2} must be 0 or 1.", has_digit_boxes)
     example = DigitExample(
         key=key,
         image=_pixels(pixels, encoding, tuple(values("image/shape")), f"{where} ({key})"),
@@ -180,12 +190,9 @@ def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = Non
         jitter_offset=np.array(values("jitter_offset"), np.int64),
         source_size=np.array(values("source_size"), np.int64),
         boxes=np.array(values("boxes"), np.float32).reshape(-1, 4),
-        # Records of schema version 1 have a box for each digit, and do not say so.
-        has_digit_boxes=bool(values(NEW_IN_2)[0]) if NEW_IN_2 in features else True,
+        has_digit_boxes=bool(has_digit_boxes),
         alphabet=labels.alphabet,
     )
-    if NEW_IN_2 in features and values(NEW_IN_2)[0] not in (0, 1):
-        raise UserError(f"{where} ({key}): {NEW_IN_2} must be 0 or 1.", values(NEW_IN_2)[0])
     if (text := values("text")[0].decode(errors="replace")) != example.text:
         raise UserError(f"{where} ({key}): text must be the digits, {example.text!r}.", text)
     return example
