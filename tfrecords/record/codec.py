@@ -161,9 +161,7 @@ def decode_with_protobuf(
     except message.DecodeError as error:
         raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
     features = record.features.feature
-    if labels is None:
-        rows = max(len(features["digits"].int64_list.value), len(features["boxes"].float_list.value) // 4)
-        labels = Labels(min(max(1, rows), MOST_LENGTH))
+    labels = labels or _labels_of(features)
     expected_features = features_of(labels)
 
     def values(name: str, source: str | None = None) -> Any:
@@ -174,9 +172,8 @@ def decode_with_protobuf(
             raise UserError(f"{where}: feature {name} must hold {expected} {feature.kind} values.", len(found))
         return found
 
-    key = values("key")[0].decode(errors="replace")
+    key, encoding = (values(name)[0].decode(errors="replace") for name in ("key", "image/format"))
     pixels = values("image", DYNAMIC_IMAGE if DYNAMIC_IMAGE in features else None)[0]
-    encoding = values("image/format")[0].decode(errors="replace")
     # Records of schema version 1 have a box for each digit, and do not say so.
     has_digit_boxes = 1 if NEW_IN_2 not in features and (version or 1) == 1 else values(NEW_IN_2)[0]
     if has_digit_boxes not in (0, 1):
@@ -196,6 +193,12 @@ def decode_with_protobuf(
     if (text := values("text")[0].decode(errors="replace")) != example.text:
         raise UserError(f"{where} ({key}): text must be the digits, {example.text!r}.", text)
     return example
+
+
+def _labels_of(features: Any) -> Labels:
+    """Returns digits 0..9, as many as a record has rows."""
+    rows = max(len(features["digits"].int64_list.value), len(features["boxes"].float_list.value) // 4)
+    return Labels(min(max(1, rows), MOST_LENGTH))
 
 
 def find_pixels(data: bytes) -> tuple[slice, bool]:
