@@ -79,7 +79,7 @@ def test_its_records_are_refused_in_a_dataset_of_version_2(
         with pytest.raises(UserError, match=r"feature has_digit_boxes must hold 1 int64 values\. Received: 0"):
             read()
     assert main("tfrecords", "", COMMANDS, ["validate", str(folder)]) == 1
-    assert "feature has_digit_boxes must hold 1 int64 values" in capsys.readouterr().out
+    assert "feature has_digit_boxes must hold 1 int64 values" in capsys.readouterr().err
 
 
 def test_its_manifest_has_no_labels() -> None:

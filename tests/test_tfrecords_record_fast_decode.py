@@ -86,6 +86,15 @@ def test_a_wrong_text_is_named() -> None:
         decode_with_protobuf(data, "record")
 
 
+@pytest.mark.parametrize("text", ["0012.5-07", "1234"])
+def test_a_record_of_another_alphabet_is_refused_without_its_labels(text: str) -> None:
+    meter = replace(make_meter(), digits=METER.digits(text), length=len(text))
+    assert decode(encode(meter), labels=METER).text == text
+    rule = r"train/1.png#0\): decode needs the labels of the dataset, whose alphabet is not 0123456789\. Received: \["
+    with pytest.raises(UserError, match=rule):
+        decode(encode(meter))
+
+
 def test_a_record_that_is_cut_off_anywhere_is_left_to_protobuf() -> None:
     data = encode(make_example())
     assert decode_by_layout(data) is not None

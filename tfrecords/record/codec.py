@@ -161,8 +161,8 @@ def decode_with_protobuf(
     except message.DecodeError as error:
         raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
     features = record.features.feature
-    labels = labels or _labels_of(features)
-    expected_features = features_of(labels)
+    known = labels or _labels_of(features)
+    expected_features = features_of(known)
 
     def values(name: str, source: str | None = None) -> Any:
         feature = expected_features[name]
@@ -188,10 +188,9 @@ def decode_with_protobuf(
         source_size=np.array(values("source_size"), np.int64),
         boxes=np.array(values("boxes"), np.float32).reshape(-1, 4),
         has_digit_boxes=bool(has_digit_boxes),
-        alphabet=labels.alphabet,
+        alphabet=known.alphabet,
     )
-    if (text := values("text")[0].decode(errors="replace")) != example.text:
-        raise UserError(f"{where} ({key}): text must be the digits, {example.text!r}.", text)
+    _check_text(example, values("text")[0].decode(errors="replace"), f"{where} ({key})", labels is None)
     return example
 
 
@@ -199,6 +198,26 @@ def _labels_of(features: Any) -> Labels:
     """Returns digits 0..9, as many as a record has rows."""
     rows = max(len(features["digits"].int64_list.value), len(features["boxes"].float_list.value) // 4)
     return Labels(min(max(1, rows), MOST_LENGTH))
+
+
+def _check_text(example: DigitExample, text: str, where: str, is_guess: bool) -> None:
+    """Checks that the text of a record is that of its digits.
+
+    Args:
+      example: Example of the record.
+      text: Text of the record.
+      where: Location and key, for the message.
+      is_guess: Whether the alphabet of the example is the default, since nobody named the dataset's.
+
+    Raises:
+      UserError: It is another one, or the padding shows that the alphabet is.
+    """
+    used, padding, pad = example.digits[: example.length], example.digits[example.length :], len(example.alphabet)
+    if is_guess and not (np.all(used < pad) and np.all(padding == pad)):
+        rule = f"{where}: decode needs the labels of the dataset, whose alphabet is not {example.alphabet}."
+        raise UserError(rule, example.digits.tolist())
+    if text != example.text:
+        raise UserError(f"{where}: text must be the digits, {example.text!r}.", text)
 
 
 def find_pixels(data: bytes) -> tuple[slice, bool]:
