@@ -36,6 +36,16 @@ def test_a_background_lies_in_the_picture_and_beside_every_digit(boxes: list[Bou
             )
 
 
+def test_a_background_may_be_as_wide_as_the_longest_number() -> None:
+    def widest(max_length: int) -> float:
+        found = [
+            background_box(str(number), 0, [BoundingBox(0, 0, 1, 1)], 30, 2000, max_length) for number in range(99)
+        ]
+        return max(box.width / box.height for box in found if box)
+
+    assert widest(1) < 1 < widest(5) < 2.6 < widest(9) < 4.6
+
+
 def test_a_picture_that_its_number_fills_has_no_background() -> None:
     assert background_box("train/1.png", 0, [BoundingBox(7, 7, 53, 93)], 60, 100, 5) is None
 

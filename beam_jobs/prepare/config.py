@@ -99,7 +99,10 @@ class PrepareConfig:
         0.01, "largest share of rejected pictures, 0..1; the job fails if there are more", group=_PICTURES
     )
     limit: int | None = setting(
-        None, "number of pictures to take, a random sample; a larger limit takes the same ones and more", group=_DATA
+        None,
+        "number of pictures to take, a random sample, each counted once for each of its numbers; a larger limit takes "
+        "the same ones and more",
+        group=_DATA,
     )
     options: SourceOptions = field(default_factory=SourceOptions)
 

@@ -54,7 +54,7 @@ class SplitInfo:
     """One split.
 
     Attributes:
-      pictures: Number of source pictures with at least one example.
+      pictures: Number of source pictures with at least one example, each counted once for each of its numbers.
       examples: Number of examples.
       shards: Shards, in order.
     """
