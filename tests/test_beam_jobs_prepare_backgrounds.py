@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
@@ -91,3 +92,16 @@ def test_the_other_examples_are_those_of_a_dataset_without_backgrounds(with_back
     for example in tfrecords.open(plain, "train"):
         np.testing.assert_array_equal(ours.pop(example.key).image, example.image)
     assert not ours
+
+
+def test_backgrounds_of_pictures_without_a_box_are_worth_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("1.png", "2.png"):
+        Image.new("L", (20, 20)).save(tmp_path / name)
+    (tmp_path / "numbers.csv").write_text("file_name,text\n1.png,1\n2.png,2\n")
+    command = ["prepare", "--source", "table", "--input", str(tmp_path / "numbers.csv"), "--backgrounds", "1"]
+    assert main("beam_jobs", "", COMMANDS, [*command, "--output", str(tmp_path / "records")]) == 0
+    line = "warning: no number has a box, so no crop without a digit can be cut (--backgrounds)\n"
+    assert line in capsys.readouterr().err
+    assert len(tfrecords.open(tmp_path / "records", "train")) == 2
