@@ -116,14 +116,15 @@ def _batches(batch_size: int) -> list[dict[str, Any]]:
     import numpy as np
     import tensorflow as tf
 
+    from tfrecords import Labels
     from trainer.input.augment import uniforms_needed
 
-    rng = np.random.default_rng(0)
+    rng, labels = np.random.default_rng(0), Labels()
     arrays = (
         {
             "image": rng.integers(0, 256, (batch_size, _SIZE, _SIZE, 3), np.uint8),
-            "length": rng.integers(1, 6, batch_size),
-            "digits": rng.integers(0, 10, (batch_size, 5)),
+            "length": rng.integers(1, labels.max_length + 1, batch_size),
+            "digits": rng.integers(0, labels.pad, (batch_size, labels.max_length)),
             "uniform": rng.random((batch_size, uniforms_needed(3)), np.float32),
         }
         for _ in range(_KEPT)

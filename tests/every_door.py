@@ -46,8 +46,10 @@ def numpy_batches(data: str, split: str) -> Iterator[Mapping[str, Any]]:
 
 
 def records(data: str, split: str) -> Iterator[Mapping[str, Any]]:
+    manifest = tfrecords.Manifest.load(data)
+    stated: dict[str, Any] = {"labels": manifest.labels, "version": manifest.schema_version}
     for path in sorted(Path(data).glob(f"*-{split}.tfrecord-*")):
-        yield from (tfrecords.decode(record).to_dict() for record in tfrecords.RecordFile(str(path)))
+        yield from (tfrecords.decode(record, **stated).to_dict() for record in tfrecords.RecordFile(str(path)))
 
 
 def pytorch_map(data: str, split: str) -> Iterator[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
@@ -24,7 +25,7 @@ from tfrecords.images.crop import BoundingBox
     ],
 )
 def test_a_background_lies_in_the_picture_and_beside_every_digit(boxes: list[BoundingBox]) -> None:
-    found = [background_box(f"train/{number}.png", 0, boxes, 60, 100) for number in range(200)]
+    found = [background_box(f"train/{number}.png", 0, boxes, 60, 100, 5) for number in range(200)]
     assert len(set(found)) > 100
     for box in found:
         assert box is not None
@@ -36,8 +37,18 @@ def test_a_background_lies_in_the_picture_and_beside_every_digit(boxes: list[Bou
             )
 
 
+def test_a_background_may_be_as_wide_as_the_longest_number() -> None:
+    def widest(max_length: int) -> float:
+        found = [
+            background_box(str(number), 0, [BoundingBox(0, 0, 1, 1)], 30, 2000, max_length) for number in range(99)
+        ]
+        return max(box.width / box.height for box in found if box)
+
+    assert widest(1) < 1 < widest(5) < 2.6 < widest(9) < 4.6
+
+
 def test_a_picture_that_its_number_fills_has_no_background() -> None:
-    assert background_box("train/1.png", 0, [BoundingBox(7, 7, 53, 93)], 60, 100) is None
+    assert background_box("train/1.png", 0, [BoundingBox(7, 7, 53, 93)], 60, 100, 5) is None
 
 
 def test_the_share_is_that_of_the_pictures_and_a_larger_one_has_the_same_and_more() -> None:
@@ -81,3 +92,16 @@ def test_the_other_examples_are_those_of_a_dataset_without_backgrounds(with_back
     for example in tfrecords.open(plain, "train"):
         np.testing.assert_array_equal(ours.pop(example.key).image, example.image)
     assert not ours
+
+
+def test_backgrounds_of_pictures_without_a_box_are_worth_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("1.png", "2.png"):
+        Image.new("L", (20, 20)).save(tmp_path / name)
+    (tmp_path / "numbers.csv").write_text("file_name,text\n1.png,1\n2.png,2\n")
+    command = ["prepare", "--source", "table", "--input", str(tmp_path / "numbers.csv"), "--backgrounds", "1"]
+    assert main("beam_jobs", "", COMMANDS, [*command, "--output", str(tmp_path / "records")]) == 0
+    line = "warning: no number has a box, so no crop without a digit can be cut (--backgrounds)\n"
+    assert line in capsys.readouterr().err
+    assert len(tfrecords.open(tmp_path / "records", "train")) == 2

@@ -97,6 +97,13 @@ def test_the_choice_does_not_depend_on_the_order() -> None:
     assert not list(leaks_among(copies[:1])) and not list(leaks_among([("train", "a/1"), ("train", "a/2")]))
 
 
+def test_what_nobody_has_told_the_number_of_stays_and_costs_train_only() -> None:
+    copies = [(split, f"{split}/1") for split in ("train", "validation", "predict")]
+    assert list(leaks_among(copies)) == [(("train", "train/1"), "validation/1")]
+    assert list(leaks_among([copies[0], copies[2]])) == [(("train", "train/1"), "predict/1")]
+    assert not list(leaks_among([("test", "test/1"), copies[2]]))
+
+
 def test_pixels_of_another_shape_are_another_picture() -> None:
     given = np.arange(12, dtype=np.uint8)
     digests = {content_digest(given.reshape(shape)) for shape in ((2, 6, 1), (6, 2, 1), (2, 2, 3))}

@@ -204,6 +204,19 @@ def test_a_damaged_manifest_in_the_output_is_named(
     assert error.startswith(f"error: {tmp_path / MANIFEST} must have exactly the fields name, image")
 
 
+def test_a_dataset_of_an_older_version_is_replaced_only_if_asked(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = shutil.copytree(Path(__file__).parent / "schema1" / "raw", tmp_path / "records")
+    before = digests(output)
+    assert prepare(drawn, output) == 1
+    rule = "holds a dataset of an older version, and prepare writes schema version 2: give --overwrite to replace it"
+    assert f"{output} {rule}, or another --output. Received: schema version 1\n" in capsys.readouterr().err
+    assert digests(output) == before
+    assert prepare(drawn, output, "--overwrite") == 0
+    assert not list(find_errors(output, Manifest.load(output)))
+
+
 def test_shards_of_unknown_origin_are_not_deleted_unasked(
     drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,8 +92,10 @@ def test_all_for_test_leaves_no_default_for_validation() -> None:
 
 
 def test_one_split_is_refused_where_it_is_unknown_or_leaves_a_share_undrawn() -> None:
-    with pytest.raises(UserError, match=r"split must be one of train, validation, test, predict\. Received: dev"):
+    with pytest.raises(UserError, match=r"split must be one of train, validation, test\. Received: dev"):
         PrepareConfig(split="dev")
+    with pytest.raises(UserError, match=r"split must be one of train, validation, test\. Received: predict"):
+        PrepareConfig(split="predict")
     with pytest.raises(UserError, match=r"split leaves no test_fraction to draw\. Received: 0\.1"):
         PrepareConfig(split="train", test_fraction=0.1)
 

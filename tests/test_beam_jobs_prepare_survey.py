@@ -49,6 +49,15 @@ def test_the_longest_number_is_that_of_those_that_a_record_can_hold() -> None:
     assert survey(PrepareConfig(max_length=None), (Subset("train", "a", 0, ""),)).longest == 1
 
 
+def test_a_remark_in_place_of_a_number_is_not_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["12", "cannot be read", "1.5"]
+    found = [Annotation("train", f"{index}.png", index, text) for index, text in enumerate(texts)]
+    monkeypatch.setattr(Numbers, "read_annotations", lambda *_: found)
+    subsets = (Subset("train", "a", 3, ""),)
+    assert survey(PrepareConfig(max_length=None), subsets).longest == 2
+    assert survey(PrepareConfig(max_length=None, alphabet="0123456789."), subsets).longest == 3
+
+
 def test_nothing_is_read_where_nothing_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Numbers, "read_annotations", None)
     monkeypatch.setattr(Numbers, "has_boxes", True)
@@ -61,3 +70,9 @@ def test_pictures_without_a_box_are_stored_whole() -> None:
     assert not survey(PrepareConfig(), SUBSETS).has_boxes
     crop = make_plan(PrepareConfig(), SUBSETS, "records").config.crop
     assert (crop.crop_size, crop.record_size, crop.jitters) == (54, 54, 0)
+
+
+def test_pictures_that_are_stored_whole_anyway_keep_their_size() -> None:
+    asked = PrepareConfig(max_length=9, whole_crops=True, crop=CropSpec(jitters=0))
+    config = make_plan(asked, SUBSETS, "records").config
+    assert config == asked and config.image_shape("train") == config.image_shape("test") == (64, 64)

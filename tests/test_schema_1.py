@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import tfrecords
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
 from tfrecords.dataset.image_cache import ImageCache
+from tfrecords.dataset.manifest import MANIFEST, Manifest
+from tfrecords.errors import UserError
 from tfrecords.record.codec import decode
 from tfrecords.record.schema import DigitExample, check_example
 
@@ -48,6 +52,40 @@ def test_examples_are_those_that_the_old_version_read(name: str, split: str) -> 
     assert batch["text"].tolist() == [row["text"] for row in EXPECTED[name][split]] and batch["has_digit_boxes"].all()
     cached = ImageCache(FOLDER / name, split).take(np.arange(len(examples)))
     np.testing.assert_array_equal(cached.digits, [row["digits"] for row in EXPECTED[name][split]])
+
+
+def _as_version_2(name: str, folder: Path) -> Path:
+    """Copies a directory, and calls it one of version 2."""
+    shutil.copytree(FOLDER / name, folder)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    labels = {"max_length": 5, "alphabet": "0123456789"}
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "schema_version": 2, "labels": labels}))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["raw", "png"])
+def test_its_records_are_refused_in_a_dataset_of_version_2(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _as_version_2(name, tmp_path / name)
+    examples = tfrecords.open(folder, "test")
+    readers: list[Callable[[], Any]] = [
+        lambda: examples[0],
+        lambda: examples.batch([0, 1]),
+        lambda: ImageCache(folder, "test").take(np.arange(1)),
+        lambda: decode(examples.record(0)[0], "here", version=2),
+    ]
+    for read in readers:
+        with pytest.raises(UserError, match=r"feature has_digit_boxes must hold 1 int64 values\. Received: 0"):
+            read()
+    assert main("tfrecords", "", COMMANDS, ["validate", str(folder)]) == 1
+    assert "feature has_digit_boxes must hold 1 int64 values" in capsys.readouterr().err
+
+
+def test_its_manifest_has_no_labels() -> None:
+    manifest = json.loads((FOLDER / "raw" / MANIFEST).read_text())
+    with pytest.raises(UserError, match=r"m: labels must be missing in a manifest of schema version 1\. Received: \{"):
+        Manifest.parse(json.dumps({**manifest, "labels": {"max_length": 5, "alphabet": "01"}}).encode(), "m")
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -34,6 +34,7 @@ from tfrecords.record.schema import DYNAMIC_IMAGE
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "tfrecords" / "manifest.schema.json").read_text())
 RECORD_MD = (ROOT / "docs" / "record.md").read_text()
+Capture = pytest.CaptureFixture[str]
 NO_TFDS = "TensorFlow Datasets is not installed: pip install 'streetdigits[tfds]'"
 
 
@@ -190,6 +191,33 @@ def test_another_schema_version_is_one_clear_line_to_everyone(
         assert main("tfrecords", "", COMMANDS, [command, str(tmp_path)]) == 1
         errors = capsys.readouterr().err
         assert errors.startswith(f"error: {tmp_path / MANIFEST} {message}") and errors.count("\n") == 1
+
+
+DIGITS = "0123456789"
+
+
+@pytest.mark.parametrize(
+    ("max_length", "alphabet", "message"),
+    [
+        *((wrong, DIGITS, "labels is wrong: max_length must be 1..32.") for wrong in (0, 33, -1)),
+        *((wrong, DIGITS, "labels.max_length must be an integer.") for wrong in (True, "5", None)),
+        *((9, wrong, "labels is wrong: alphabet must be 1 to 255 printable") for wrong in ("", DIGITS * 30, "a\nb")),
+        (9, "0120", "labels is wrong: alphabet must hold each character once, and has '0' again. Received: '0120'"),
+        (9, "1\ud800", "labels.alphabet must be a string that UTF-8 can encode."),
+        (9, [*DIGITS], "labels.alphabet must be a string."),
+    ],
+)
+def test_labels_that_no_dataset_has_are_one_line(
+    records: Path, tmp_path: Path, max_length: object, alphabet: object, message: str, capsys: Capture
+) -> None:
+    content = json.loads((records / MANIFEST).read_text())
+    content["labels"] = {"max_length": max_length, "alphabet": alphabet}
+    (tmp_path / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / MANIFEST}: {message}")) as error:
+        Manifest.load(tmp_path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < len(str(tmp_path)) + 250
+    assert main("tfrecords", "", COMMANDS, ["validate", str(tmp_path)]) == 1
+    assert f"{MANIFEST}: labels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"\xff\xfe", b"1", b'"text"', b"null", b'{"schema_version": 1'])
@@ -383,6 +411,26 @@ def test_the_description_follows_the_configuration(records: Path) -> None:
         "Rejected: 1,003 pictures",
     ):
         assert text in description, text
+
+
+def test_the_description_claims_no_box_that_is_not_there(records: Path) -> None:
+    manifest = Manifest.load(records)
+    crop = {**manifest.config["crop"], "crop_size": 28, "record_size": 28, "jitters": 0}
+    config = {**manifest.config, "source": "mnist", "crop": crop, "split": "validation"}
+    changed = dataclasses.replace(manifest, config=config, image=ImageInfo((28, 28, 1), "raw"))
+    lines = json.loads(dataset_info_json(changed))["description"].splitlines()
+    assert lines[:2] == [
+        "Numbers in pictures, with labels: MNIST handwritten digits or pictures in the same layout, train (60 "
+        "pictures) and test (20 pictures).",
+        "The union of its characters' boxes or the box of a number, grown by 30%, or else the whole picture, is "
+        "resized to 28x28 pixels and made grey, and stored as a whole.",
+    ]
+    assert lines[2].endswith("boxes are ymin, xmin, ymax, xmax, or zeros where `has_digit_boxes` is false.")
+    assert "drawn" not in "".join(lines)
+    table = dataclasses.replace(changed, config={**config, "source": "table"})
+    content = json.loads(dataset_info_json(table))
+    assert "pictures labelled in the format table, train" in content["description"]
+    assert content["citation"] == "" and content["redistributionInfo"] == {} and content["location"] == {"urls": []}
 
 
 def test_a_copy_of_the_dataset_elsewhere_is_the_same_to_tensorflow_datasets(records: Path, tmp_path: Path) -> None:

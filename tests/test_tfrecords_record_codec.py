@@ -194,7 +194,7 @@ def test_grey_records_of_one_digit_are_their_pixels_and_three_hundred_bytes() ->
 def test_labels_that_are_not_the_dataset_s_are_refused() -> None:
     with pytest.raises(UserError, match="feature digits must hold 5 int64 values"):
         decode(encode(meter_example()), labels=Labels())
-    with pytest.raises(UserError, match="text must be the digits"):
+    with pytest.raises(UserError, match="decode needs the labels of the dataset"):
         decode(encode(meter_example()))
     with pytest.raises(UserError, match="text must be the digits, '0012x50'"):
         decode(encode(meter_example()), labels=Labels(9, "0123456789x"))

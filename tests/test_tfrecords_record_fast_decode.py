@@ -1,5 +1,7 @@
 """Decoding by layout, without protobuf: it gives what protobuf gives, or leaves the record to it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,8 @@ from tests.examples import LABELS, assert_equal_examples, make_example
 from tfrecords.errors import UserError
 from tfrecords.record.codec import decode, decode_with_protobuf, encode
 from tfrecords.record.fast_decode import UnknownLayoutError, decode_by_layout, split_values
+from tfrecords.record.labels import Labels
+from tfrecords.record.schema import DigitExample
 
 
 @pytest.mark.parametrize("dynamic_shape", [False, True])
@@ -38,21 +42,33 @@ def test_what_is_written_otherwise_is_left_to_protobuf() -> None:
     assert decode_by_layout(b"") is None
 
 
-def test_a_damaged_record_is_decoded_as_protobuf_decodes_it_or_not_at_all() -> None:
+METER = Labels(9, "0123456789.-")
+
+
+def make_meter() -> DigitExample:
+    """Returns a number of nine characters whose boxes are not known, in a grey image."""
+    example, digits = make_example(size=3), METER.digits("0012.5-07")
+    unknown = replace(example, boxes=np.zeros((9, 4), np.float32), has_digit_boxes=False, alphabet=METER.alphabet)
+    return replace(unknown, digits=digits, length=9, image=example.image[:, :2, :1])
+
+
+@pytest.mark.parametrize(
+    ("data", "labels"), [(encode(make_example(size=3)), None), (encode(make_meter()), METER)], ids=["house", "meter"]
+)
+def test_a_damaged_record_is_decoded_as_protobuf_decodes_it_or_not_at_all(data: bytes, labels: Labels | None) -> None:
     generator = np.random.default_rng(0)
-    data = encode(make_example(size=3))
     decoded = 0
-    for _ in range(5000):
+    for _ in range(2500):
         damaged = bytearray(data)
         for place in generator.integers(0, len(data), generator.integers(1, 4)):
             damaged[place] = generator.choice([0, 1, 10, 18, 26, 127, 128, 255, int(generator.integers(256))])
         if generator.integers(10) == 0:
             del damaged[int(generator.integers(len(damaged))) :]
-        example = decode_by_layout(bytes(damaged))
+        example = decode_by_layout(bytes(damaged), labels)
         if example is not None:
             decoded += 1
-            assert_equal_examples(example, decode_with_protobuf(bytes(damaged), "record"))
-    assert 100 < decoded < 4900
+            assert_equal_examples(example, decode_with_protobuf(bytes(damaged), "record", labels))
+    assert 50 < decoded < 2450
 
 
 def test_a_negative_number_is_left_to_protobuf() -> None:
@@ -68,6 +84,15 @@ def test_a_wrong_text_is_named() -> None:
     assert decode_by_layout(data) is None
     with pytest.raises(UserError, match=r"text must be the digits, '19'\. Received: 18"):
         decode_with_protobuf(data, "record")
+
+
+@pytest.mark.parametrize("text", ["0012.5-07", "1234"])
+def test_a_record_of_another_alphabet_is_refused_without_its_labels(text: str) -> None:
+    meter = replace(make_meter(), digits=METER.digits(text), length=len(text))
+    assert decode(encode(meter), labels=METER).text == text
+    rule = r"train/1.png#0\): decode needs the labels of the dataset, whose alphabet is not 0123456789\. Received: \["
+    with pytest.raises(UserError, match=rule):
+        decode(encode(meter))
 
 
 def test_a_record_that_is_cut_off_anywhere_is_left_to_protobuf() -> None:

@@ -9,8 +9,8 @@ from tfrecords.images.crop import BoundingBox, union
 
 _MIN_SIDE = 8
 """Smallest height and width of a crop, pixels: smaller ones are one colour."""
-_ASPECTS = (0.7, 2.5)
-"""Smallest and largest width of a crop in heights: those of numbers of one to five digits."""
+_LEAST_ASPECT, _ASPECT_OF_CHARACTER = 0.7, 0.5
+"""Width of a crop in heights: the least, that of numbers of one digit, and of each character of the longest number."""
 
 
 def has_background(key: str, seed: int, share: float) -> bool:
@@ -18,7 +18,9 @@ def has_background(key: str, seed: int, share: float) -> bool:
     return digest(seed, "background", key) < share * 2**64
 
 
-def background_box(key: str, seed: int, boxes: Sequence[BoundingBox], height: int, width: int) -> BoundingBox | None:
+def background_box(
+    key: str, seed: int, boxes: Sequence[BoundingBox], height: int, width: int, max_length: int
+) -> BoundingBox | None:
     """Returns a random box that no digit's box reaches into; None if none of at least 8 x 8 pixels fits.
 
     The box lies left or right of all digits, above or below them: a place with more room is more probable.
@@ -29,6 +31,7 @@ def background_box(key: str, seed: int, boxes: Sequence[BoundingBox], height: in
       boxes: Boxes of all digits in the picture.
       height: Height of the picture, pixels.
       width: Width of the picture, pixels.
+      max_length: Characters of the dataset's longest number, as wide as which the box may be.
     """
     around = union(boxes).clip(height, width)
     top, left, bottom, right = (
@@ -45,7 +48,7 @@ def background_box(key: str, seed: int, boxes: Sequence[BoundingBox], height: in
     rng = np.random.default_rng(digest(seed, "background box", key))
     place = int(rng.choice(len(places), p=areas / areas.sum()))
     rows, columns = room[place]
-    aspect = float(rng.uniform(*_ASPECTS))
+    aspect = float(rng.uniform(_LEAST_ASPECT, max(_LEAST_ASPECT, _ASPECT_OF_CHARACTER * max_length)))
     largest = min(rows, columns / aspect)
     tall = max(_MIN_SIDE, round(rng.uniform(0.4, 1.0) * largest))
     wide = min(columns, max(_MIN_SIDE, round(tall * aspect)))

@@ -123,6 +123,8 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         if plan.config.crop != config.crop:
             size = plan.config.crop.record_size
             print(f"note: no number has a box, so each picture is stored whole (--crop-size {size} --jitters 0)")
+        if config.backgrounds and not plan.survey.has_boxes:
+            _warn("no number has a box, so no crop without a digit can be cut (--backgrounds)")
         _prepare(plan, options, job.overwrite, args.verbose)
     return 0
 

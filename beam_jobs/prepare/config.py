@@ -8,7 +8,7 @@ from typing import Any
 from beam_jobs.prepare.assign import Fractions
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import DIGIT_ORDERS, SourceOptions
-from tfrecords.dataset.manifest import SPLITS, ImageInfo
+from tfrecords.dataset.manifest import SPLITS, UNKNOWN_SPLIT, ImageInfo
 from tfrecords.errors import UserError
 from tfrecords.flags import from_flags, setting, settings_of
 from tfrecords.images.crop import CropSpec, Shape
@@ -16,6 +16,8 @@ from tfrecords.record.codec import ENCODINGS
 from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels
 
 ORIENTATIONS, ON_LEAK = ("upright", "stored"), ("warn", "fail", "drop")
+CHOSEN_SPLITS = tuple(split for split in SPLITS if split != UNKNOWN_SPLIT)
+"""Splits that a user may choose for all pictures: those of numbers that are known."""
 _DATA, _SPLITS, _PICTURES = "data", "splits and shards", "pictures"
 _UNSET: dict[str, Any] = {
     "split": None,
@@ -64,7 +66,7 @@ class PrepareConfig:
     split: str | None = setting(
         None,
         "split of all pictures, instead of the splits of the subsets and the fractions",
-        choices=SPLITS,
+        choices=CHOSEN_SPLITS,
         group=_SPLITS,
     )
     seed: int = setting(0, "random seed for splits, shards, order and jitter", group=_SPLITS)
@@ -97,7 +99,10 @@ class PrepareConfig:
         0.01, "largest share of rejected pictures, 0..1; the job fails if there are more", group=_PICTURES
     )
     limit: int | None = setting(
-        None, "number of pictures to take, a random sample; a larger limit takes the same ones and more", group=_DATA
+        None,
+        "number of pictures to take, a random sample, each counted once for each of its numbers; a larger limit takes "
+        "the same ones and more",
+        group=_DATA,
     )
     options: SourceOptions = field(default_factory=SourceOptions)
 
@@ -118,7 +123,7 @@ class PrepareConfig:
         drawn = self.validation_fraction + self.test_fraction
         rule = "Unless one of them is 1, validation_fraction and test_fraction must leave something to train on."
         check(drawn < 1 or (drawn == 1 and 1 in (self.validation_fraction, self.test_fraction)), rule, drawn)
-        check(self.split in (None, *SPLITS), f"split must be one of {', '.join(SPLITS)}.", self.split)
+        check(self.split in (None, *CHOSEN_SPLITS), f"split must be one of {', '.join(CHOSEN_SPLITS)}.", self.split)
         check(not (self.split and self.test_fraction), "split leaves no test_fraction to draw.", self.test_fraction)
         if self.max_length is not None:
             Labels(self.max_length)

@@ -1,7 +1,8 @@
 """Pictures that are in several splits: found by their content before the shards are written, and left out.
 
-A picture stays in the split by which models are compared: test, then validation, then train. What is found depends on
-the pictures and their splits alone, so a rerun leaves out the same ones, and complete shards stay valid.
+A picture stays in the split by which models are compared: test, then validation, then train. Those of the split
+`predict` all stay, since a submission needs them, and nothing in test or validation is left out for them. What is found
+depends on the pictures and their splits alone, so a rerun leaves out the same ones, and complete shards stay valid.
 """
 
 import hashlib
@@ -15,12 +16,15 @@ import pyarrow as pa
 from beam_jobs.annotation import Annotation, RejectedError, unpack
 from beam_jobs.prepare.load_picture import Picture, Read, is_pixels, read_picture
 from beam_jobs.prepare.plan import Plan
-from tfrecords.dataset.manifest import SPLITS
 from tfrecords.files.ahead import read_ahead
 
 LEAK = "leak"
 """Reason of a picture that is left out because it is in another split. It was asked for, so it is no fault."""
 _DIGEST_BYTES = 16
+
+_FIRST_TO_STAY = ("test", "validation", "predict", "train")
+_LEAKS = {"train": ("test", "validation", "predict"), "validation": ("test",)}
+"""Splits whose pictures another split must not have, by that other split."""
 
 SplitPicture = tuple[str, str]
 """Split of a picture, and the picture: its subset and name, as `train/5.png`."""
@@ -55,16 +59,21 @@ def content_digest(picture: Picture) -> bytes:
     return hashlib.blake2b(picture, digest_size=_DIGEST_BYTES).digest()
 
 
+def must_not_share(split: str, other: str) -> bool:
+    """Returns whether a picture of a split is a leak if another split has it too."""
+    return other in _LEAKS.get(split, ())
+
+
 def leaks_among(copies: Iterable[SplitPicture]) -> Iterator[tuple[SplitPicture, str]]:
     """Yields those of several equal pictures that are to be left out, each with the one that stays, in order.
 
     Args:
       copies: Splits and names of pictures of the same content, in any order.
     """
-    found = sorted(set(copies), key=lambda copy: (-SPLITS.index(copy[0]), copy[1]))
-    kept_in, kept = found[0]
+    found = sorted(set(copies), key=lambda copy: (_FIRST_TO_STAY.index(copy[0]), copy[1]))
     for copy in found:
-        if copy[0] != kept_in:
+        kept = next((name for split, name in found if must_not_share(copy[0], split)), None)
+        if kept is not None:
             yield copy, kept
 
 

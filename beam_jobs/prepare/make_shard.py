@@ -91,18 +91,24 @@ def picture_examples(
 
     Raises:
       RejectedError: The picture cannot be used; nothing was yielded.
+      AssertionError: The source returned another number of boxes than characters.
     """
     annotation = row.annotation
     if picture is None:
         return
     key, (height, width, _) = annotation.key, picture.shape
+    if annotation.boxes and len(annotation.boxes) != len(annotation.text):
+        rule = f"{key}: A source must return a box for each character of {annotation.text!r}, or none."
+        raise AssertionError(f"{rule} Received: {len(annotation.boxes)}")
     try:
         box = row.crop_box = crop_box(annotation.placed, config.crop.growth, height, width)
     except UserError as error:
         raise RejectedError("crop", "box_outside", f"{key}: {error}") from error
     yield from _cut(picture, box, annotation.text, annotation.boxes, _windows(f"{key}#", row.split, config), config)
     if config.backgrounds and annotation.placed and has_background(key, config.seed, config.backgrounds):
-        beside = background_box(key, config.seed, (*annotation.placed, *annotation.others), height, width)
+        beside = background_box(
+            key, config.seed, (*annotation.placed, *annotation.others), height, width, config.labels.max_length
+        )
         if beside:
             yield from _cut(picture, beside, "", (), _windows(f"{key}#background", row.split, config), config)
 

@@ -17,6 +17,7 @@ from tfrecords._version import __version__
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.nested import flatten
+from tfrecords.record.schema import SCHEMA_VERSION
 from tfrecords.typed_json import parse_object
 
 REJECTED_MANIFEST = "manifest.rejected.json"
@@ -122,6 +123,12 @@ def _is_complete(plan: Plan) -> bool:
     if not filesystem.exists(plan.path(MANIFEST)):
         return False
     manifest = Manifest.parse(filesystem.read_bytes(plan.path(MANIFEST)), plan.path(MANIFEST))
+    if manifest.schema_version != SCHEMA_VERSION:
+        rule = (
+            f"{plan.output} holds a dataset of an older version, and prepare writes schema version {SCHEMA_VERSION}: "
+            "give --overwrite to replace it, or another --output."
+        )
+        raise UserError(rule, f"schema version {manifest.schema_version}")
     found = {"config": manifest.config, "sources": {s.subset: s.annotations_sha256 for s in manifest.sources}}
     _refuse_other(plan, found, "a dataset")
     return True

@@ -102,7 +102,8 @@ def make_plan(
 
     Where a subset is published for validation, none is drawn: the plan's configuration has a validation fraction of 0.
     Where no number has a box, each picture is stored whole: the plan's crops are as large as its records, without
-    jitter. The longest number is that of the annotations, if the configuration leaves it open.
+    jitter, unless the configuration stores complete crops anyway. The longest number is that of the annotations, if the
+    configuration leaves it open.
 
     Args:
       config: How the dataset is made.
@@ -117,10 +118,10 @@ def make_plan(
         config = replace(config, validation_fraction=0.0)
     found = survey(config, subsets)
     config = replace(config, max_length=found.longest)
-    if not found.has_boxes:
+    if not found.has_boxes and not config.whole_crops:
         # A window of a picture that is the number would cut the number.
         crop = replace(config.crop, crop_size=config.crop.record_size, jitters=0)
-        config = replace(config, crop=crop, whole_crops=False)
+        config = replace(config, crop=crop)
     examples = {
         split: pictures * max(1, config.jitters(split))
         for split, pictures in _expected_pictures(config, found.kept).items()

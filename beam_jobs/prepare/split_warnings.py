@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_jobs.prepare.leaks import content_digest
+from beam_jobs.prepare.leaks import content_digest, must_not_share
 from beam_jobs.prepare.load_picture import Read
 from tfrecords.dataset.manifest import SPLITS, SplitInfo
 
@@ -59,7 +59,7 @@ def few_validation_pictures(splits: dict[str, SplitInfo]) -> Iterator[str]:
 
 
 def shared_pictures(table: pa.Table, read: Read | None = None) -> list[SharedPictures]:
-    """Returns, for each pair of splits, the pictures that they have in common, byte for byte.
+    """Returns, for each pair of splits that must not share pictures, those that they have in common, byte for byte.
 
     Args:
       table: Rows of all pictures, with `COLUMNS`.
@@ -71,7 +71,8 @@ def shared_pictures(table: pa.Table, read: Read | None = None) -> list[SharedPic
     shared: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for keys in _copies(accepted, read):
         for first, second in combinations(sorted(keys, key=SPLITS.index), 2):
-            shared[second, first] += [(key, keys[first][0]) for key in keys[second]]
+            if must_not_share(first, second):
+                shared[second, first] += [(key, keys[first][0]) for key in keys[second]]
     return [
         SharedPictures(split, other, len(pairs), totals[split], tuple(sorted(pairs)[:_NAMED]))
         for (split, other), pairs in sorted(shared.items())

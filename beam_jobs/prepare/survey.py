@@ -19,7 +19,8 @@ class Survey:
     """What was found in the annotations.
 
     Attributes:
-      longest: Characters of the longest number that a record can hold; 1 if there is none.
+      longest: Characters of the longest number that a record can hold, of those that the alphabet can spell; 1 if there
+        is none.
       kept: Number of entries of each subset that the limit leaves, by the subset's name.
       has_boxes: Whether a number has a box, its own or its characters'; False where all pictures are a number each.
       largest_digest: Largest digest of a picture that the limit leaves; None without a limit.
@@ -58,7 +59,8 @@ def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
             found = source.read_annotations(subset, 0, subset.entries, config.digit_order, config.options)
             measured.append(_measure(found, config, subset.entries))
             bar.update(subset.entries)
-    lengths, digests, boxes = (np.concatenate([each[column] for each in measured] or [[]]) for column in range(3))
+    nothing = [np.zeros(0)]
+    lengths, digests, boxes = (np.concatenate([each[column] for each in measured] or nothing) for column in range(3))
     longest = config.max_length or int(lengths[lengths <= MOST_LENGTH].max(initial=1))
     has_boxes = bool(boxes.any()) or not lengths.any()
     if config.limit is None or config.limit >= len(digests):
@@ -71,10 +73,16 @@ def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
 def _measure(
     annotations: Iterable[Annotation], config: PrepareConfig, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the length of each number, int64, the digest of its picture, uint64, and whether it has a box, bool."""
+    """Returns the length of each number, int64, the digest of its picture, uint64, and whether it has a box, bool.
+
+    A number with characters that are not in the alphabet has length 0: it will be rejected, and as a remark that
+    somebody wrote in its place it may be long.
+    """
+    characters = frozenset(config.alphabet)
     lengths, digests, boxes = np.zeros(count, np.int64), np.zeros(count, np.uint64), np.zeros(count, bool)
     for row, annotation in enumerate(annotations):
-        lengths[row], boxes[row] = len(annotation.text), bool(annotation.placed)
+        lengths[row] = len(annotation.text) if characters.issuperset(annotation.text) else 0
+        boxes[row] = bool(annotation.placed)
         if config.limit is not None:
             digests[row] = limit_digest(annotation, config.seed)
     return lengths, digests, boxes

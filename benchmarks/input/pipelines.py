@@ -23,7 +23,7 @@ def write_arrays(job: Job, folder: Path) -> Path:
     images = np.lib.format.open_memmap(folder / "image.npy", "w+", np.uint8, (job.examples, *examples[0].image.shape))
     rest = {
         "length": np.empty(job.examples, np.int64),
-        "digits": np.empty((job.examples, 5), np.int64),
+        "digits": np.empty((job.examples, examples[0].digits.size), np.int64),
         "key": np.empty(job.examples, f"S{width}"),
     }
     for index, example in enumerate(examples):

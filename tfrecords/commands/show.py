@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import math
+import sys
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -22,6 +23,10 @@ _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _JPEG_QUALITY = 95
 _MARGIN = 8
 _LABEL_HEIGHT = 22
+_NUMBER_SIZE = 18
+"""Size of the numbers' letters, pixels."""
+_UNASSIGNED = "\U0010ffff"
+"""A code that no font has a letter for."""
 _BACKGROUND, _INK, _FAINT = (250, 250, 248), (20, 20, 20), (120, 120, 120)
 _BOX_COLOURS = ((230, 60, 60), (240, 160, 30), (60, 180, 75), (30, 130, 230), (170, 80, 220))
 
@@ -54,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     sheet = draw_sheet(examples, args.scale, args.boxes)
     with atomic_write(args.output) as stream:
         sheet.save(stream, kind, quality=_JPEG_QUALITY)
+    if args.boxes and not any(example.has_digit_boxes for example in examples):
+        print("note: no boxes were drawn, because those of the characters are not known", file=sys.stderr)
     print(f"drew {len(examples)} images of {args.split} in {args.output} ({sheet.width} x {sheet.height})")
     return 0
 
@@ -64,10 +71,13 @@ def draw_sheet(examples: Sequence[DigitExample], scale: int, boxes: bool) -> Ima
     Args:
       examples: At least one example.
       scale: Pixels of the sheet per pixel of an image, in each direction.
-      boxes: Whether to draw the boxes of the digits, from the first in red, orange, green, blue, violet.
+      boxes: Whether to draw the boxes of the digits that are known, from the first in red, orange, green, blue,
+        violet, red and so on.
     """
     columns = min(len(examples), max(4, math.ceil(math.sqrt(len(examples) * 1.6))))
-    width = scale * max(example.image.shape[1] for example in examples) + _MARGIN
+    font = ImageFont.load_default(_NUMBER_SIZE)
+    numbers = max(math.ceil(font.getlength(_number(example, font))) for example in examples)
+    width = max(numbers, scale * max(example.image.shape[1] for example in examples)) + _MARGIN
     height = scale * max(example.image.shape[0] for example in examples) + _MARGIN + _LABEL_HEIGHT + 10
     rows = math.ceil(len(examples) / columns)
     sheet = Image.new("RGB", (columns * width + _MARGIN, rows * height + _MARGIN), _BACKGROUND)
@@ -81,21 +91,36 @@ def _draw_example(sheet: Image.Image, example: DigitExample, corner: tuple[int, 
     pixels = example.image[:, :, 0] if example.image.shape[2] == 1 else example.image
     tile = Image.fromarray(pixels).convert("RGB")
     tile = tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.NEAREST)
-    if boxes:
+    if boxes and example.has_digit_boxes:
         pen = ImageDraw.Draw(tile)
-        for box, colour in zip(example.boxes[: example.length], _BOX_COLOURS, strict=False):
+        for box, colour in zip(example.boxes[: example.length], itertools.cycle(_BOX_COLOURS), strict=False):
             ymin, xmin, ymax, xmax = (float(edge) * scale for edge in box)
             pen.rectangle((xmin, ymin, xmax, ymax), outline=colour)
     sheet.paste(tile, corner)
     pen = ImageDraw.Draw(sheet)
     x, y = corner[0], corner[1] + tile.height + 2
-    pen.text((x, y), example.text or "no number", fill=_INK, font=ImageFont.load_default(18))
+    font = ImageFont.load_default(_NUMBER_SIZE)
+    pen.text((x, y), _number(example, font), fill=_INK, font=font)
     pen.text((x, y + 19), _shorten_key(example.key, tile.width), fill=_FAINT, font=ImageFont.load_default(9))
+
+
+def _number(example: DigitExample, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    return _drawable(example.text, font) or "no number"
+
+
+def _drawable(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Returns a text with the code of each character that the font lacks, which would be drawn as the same box."""
+    lacks = bytes(font.getmask(_UNASSIGNED))
+    # Pillow's own font has ASCII and little else.
+    return "".join(
+        f"<{ord(each):X}>" if not each.isascii() and bytes(font.getmask(each)) == lacks else each for each in text
+    )
 
 
 def _shorten_key(key: str, width: int) -> str:
     """Returns the end of a key that fits into `width` pixels: the picture's name matters more than the subset's."""
     font = ImageFont.load_default(9)
+    key = _drawable(key, font)
     while len(key) > 1 and font.getlength(key) > width:
         key = key[1:]
     return key

@@ -177,7 +177,7 @@ def _shard_errors(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[s
 
 def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:
     try:
-        example = decode(data, location, manifest.labels)
+        example = decode(data, location, manifest.labels, manifest.schema_version)
         keys.append(example.key)
         check_example(example, manifest.labels)
     except UserError as error:

@@ -52,6 +52,7 @@ class ImageCache:
       shards: Shards of the split.
       is_raw: Whether the dataset holds raw pixels, not PNG files.
       shape: Height, width and channels of the images.
+      labels: What the dataset's numbers may be.
     """
 
     def __init__(self, directory: Path | str, split: str, manifest: Manifest | None = None) -> None:
@@ -69,8 +70,9 @@ class ImageCache:
         count = len(self._examples)
         if not count:
             raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)
-        image, self.labels = self._examples.manifest.image, self._examples.manifest.labels
-        self.shards = tuple(self._examples.manifest.split(split).shards)
+        found = self._examples.manifest
+        image, self.labels, self._version = found.image, found.labels, found.schema_version
+        self.shards = tuple(found.split(split).shards)
         self.is_raw = image.encoding == "raw"
         # Images of different splits may differ in size; those of one split have one size.
         self.shape: tuple[int, ...] = self._examples[0].image.shape if None in image.shape else image.shape
@@ -151,13 +153,13 @@ class ImageCache:
     ) -> tuple[int, int, bytes, tuple[NDArray[np.int64], int]]:
         """Returns the offset and the size of a record's image in its file, the key, and digits and length."""
         try:
-            layout, (key, text, length, digits, *_) = split_values(data, self.labels)
+            layout, (key, text, length, digits, *_) = split_values(data, self.labels, self._version)
             pixels, is_raw = layout.pixels, layout.is_raw
             shape: tuple[int, ...] | None = layout.shape
             label = parse_label(layout.max_length, self.labels.alphabet, digits, length, text)
             key.decode()
         except (UnknownLayoutError, UnicodeDecodeError):
-            example = decode_with_protobuf(data, file.location(index), self.labels)
+            example = decode_with_protobuf(data, file.location(index), self.labels, self._version)
             _check(example, file.location(index), self.labels)
             shape, key, label = example.image.shape, example.key.encode(), (example.digits, example.length)
             pixels, is_raw = find_pixels(data)

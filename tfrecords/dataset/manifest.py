@@ -22,8 +22,10 @@ from tfrecords.typed_json import Count, Rule, from_json, matching, one_of, parse
 MANIFEST = "manifest.json"
 ANNOTATIONS = "annotations.parquet"
 DEAD_LETTERS = "dead_letters.jsonl"
-SPLITS = ("train", "validation", "test", "predict")
-"""Names of splits. The numbers of `predict` are not known: its examples have length 0."""
+UNKNOWN_SPLIT = "predict"
+"""The split of pictures whose numbers need not be known: examples without one have length 0."""
+SPLITS = ("train", "validation", "test", UNKNOWN_SPLIT)
+"""Names of splits."""
 _READ_VERSIONS = (1, SCHEMA_VERSION)
 _Pixels = Annotated[int, Rule("an integer of 1 or more, or null", lambda size: size >= 1)]
 _SHARD_FILE = rf"[a-z][a-z0-9_]*-({'|'.join(SPLITS)})\.tfrecord-[0-9]{{5}}-of-[0-9]{{5}}"
@@ -52,7 +54,7 @@ class SplitInfo:
     """One split.
 
     Attributes:
-      pictures: Number of source pictures with at least one example.
+      pictures: Number of source pictures with at least one example, each counted once for each of its numbers.
       examples: Number of examples.
       shards: Shards, in order.
     """
@@ -168,6 +170,9 @@ class Manifest:
         """
         content = parse_content(data, name)
         if content["schema_version"] == 1:
+            if "labels" in content:
+                rule = f"{name}: labels must be missing in a manifest of schema version 1."
+                raise UserError(rule, shorten(repr(content["labels"])))
             content = {**content, "labels": asdict(Labels())}
         manifest = from_json(cls, content, name)
         if prod(size for size in manifest.image.shape if size is not None) > MAX_RECORD_BYTES:

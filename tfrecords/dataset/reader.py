@@ -116,15 +116,16 @@ class Examples(Sequence[DigitExample]):
             raise UserError("A batch must hold at least one example.", 0)
         try:
             records = (self.record(index)[0] for index in in_split)
-            return stack_by_layout(records, len(in_split), names, self.manifest.labels)
+            manifest = self.manifest
+            return stack_by_layout(records, len(in_split), names, manifest.labels, manifest.schema_version)
         except UnknownLayoutError:
             return stack([self._read(index) for index in in_split], names)
 
     def _read(self, index: int) -> DigitExample:
         data, file, index_in_file = self.record(index)
         # As `decode` does, but the location for an error message is made only when it is needed.
-        labels = self.manifest.labels
-        return decode_by_layout(data, labels) or decode_with_protobuf(data, file.location(index_in_file), labels)
+        stated = self.manifest.labels, self.manifest.schema_version
+        return decode_by_layout(data, *stated) or decode_with_protobuf(data, file.location(index_in_file), *stated)
 
     def record(self, index: int) -> tuple[bytes, RecordFile, int]:
         """Returns a record, its file, and its index in the file.

@@ -17,12 +17,21 @@ _CORE = "tensorflow_datasets.core.features"
 
 
 class _Publication(NamedTuple):
-    """Publication of a source: its title, homepage, terms of use and paper; empty where they are the user's own."""
+    """Publication of a source.
+
+    Attributes:
+      title: Title, for a sentence.
+      homepage: Address; empty where the pictures are the user's own, and so for the terms and the citation.
+      terms: Terms of use.
+      citation: Paper, BibTeX.
+      has_digit_boxes: Whether each of its digits has a box.
+    """
 
     title: str
     homepage: str = ""
     terms: str = ""
     citation: str = ""
+    has_digit_boxes: bool = False
 
 
 _PUBLICATIONS = {
@@ -37,6 +46,7 @@ _PUBLICATIONS = {
   booktitle={NIPS Workshop on Deep Learning and Unsupervised Feature Learning},
   year={2011}
 }""",
+        has_digit_boxes=True,
     ),
     "mnist": _Publication(
         "MNIST handwritten digits",
@@ -114,25 +124,39 @@ def _description(manifest: Manifest, publication: _Publication) -> str:
     """Returns the description of the dataset, one paragraph per line."""
     config, crop, labels = manifest.config, manifest.config["crop"], manifest.labels
     read = " and ".join(f"{source.subset} ({source.pictures:,} pictures)" for source in manifest.sources)
-    spec = CropSpec(**crop)
-    size, record = (f"{width}x{height} pixels" for height, width in (spec.crop_shape, spec.record_shape))
-    training = f"{crop['jitters']} windows of {record} at random places" if crop["jitters"] else "the whole crop"
-    evaluation = "the whole crop" if config.get("whole_crops") else f"the window of {record} in the middle"
+    labelled, growth = "with labels", f"grown by {crop['growth']:.0%}"
+    cut = f"The union of its characters' boxes or the box of a number, {growth}, or else the whole picture,"
+    boxes = "boxes are ymin, xmin, ymax, xmax, or zeros where `has_digit_boxes` is false"
+    if publication.has_digit_boxes:
+        labelled, cut = "cropped to their digits, with labels and boxes", f"The union of the digits' boxes, {growth},"
+        boxes = "boxes are ymin, xmin, ymax, xmax"
+    title = f"{publication.title} or pictures in the same layout" if publication.homepage else publication.title
     lines = [
-        f"Numbers in pictures, cropped to their digits, with labels and boxes: {publication.title} or pictures in the "
-        f"same layout, {read}.",
-        f"The union of the digits' boxes, grown by {crop['growth']:.0%}, is resized to {size}. A training picture is "
-        f"stored as {training}, any other as {evaluation}.",
-        f"`digits` are indices into {labels.alphabet!r}, in reading order, padded with {labels.pad}; boxes are ymin, "
-        "xmin, ymax, xmax.",
+        f"Numbers in pictures, {labelled}: {title}, {read}.",
+        f"{cut} is {_stored(manifest)}",
+        f"`digits` are indices into {labels.alphabet!r}, in reading order, padded with {labels.pad}; {boxes}.",
     ]
     for name, split in manifest.splits.items():
-        drawn = config.get(f"{name}_fraction")
+        drawn = not config.get("split") and config.get(f"{name}_fraction")
         share = f" (drawn by picture, a share of {drawn:g} of those not published as test)" if drawn else ""
         lines.append(f"Split {name}: {split.examples:,} examples of {split.pictures:,} pictures{share}.")
     rejected = sum(manifest.dead_letters.values())
     made = f"streetdigits {manifest.versions['streetdigits']}, seed {manifest.seed}"
     return "\n".join([*lines, f"Rejected: {rejected:,} pictures. Made by {made}; manifest.json tells all."])
+
+
+def _stored(manifest: Manifest) -> str:
+    """Returns the end of the sentence on crops: their size, and what of them is stored."""
+    config, crop = manifest.config, manifest.config["crop"]
+    spec = CropSpec(**crop)
+    size, record = (f"{width}x{height} pixels" for height, width in (spec.crop_shape, spec.record_shape))
+    training = f"{crop['jitters']} windows of {record} at random places" if crop["jitters"] else "the whole crop"
+    is_whole = config.get("whole_crops") or (spec.crop_shape == spec.record_shape and not crop["jitters"])
+    evaluation = "the whole crop" if is_whole else f"the window of {record} in the middle"
+    resized = f"resized to {size}" + (" and made grey" if manifest.image.shape[2] == 1 else "")
+    if training == evaluation:
+        return f"{resized}, and stored as a whole."
+    return f"{resized}. A training picture is stored as {training}, any other as {evaluation}."
 
 
 def _tensor(shape: tuple[int | None, ...], dtype: str, encoding: str = "none") -> dict[str, Any]:

@@ -124,27 +124,33 @@ def _shared_features(
     return before, after, end + wire.head("text", "bytes", len(text)) + text
 
 
-def decode(data: bytes, where: object = "record", labels: Labels | None = None) -> DigitExample:
+def decode(
+    data: bytes, where: object = "record", labels: Labels | None = None, version: int | None = None
+) -> DigitExample:
     """Returns the example of one record, its arrays read-only.
 
     Args:
       data: Serialized record of schema version 1 or 2, from `encode` or any other writer of the same features.
       where: Location of the record in error messages.
       labels: What the dataset's numbers may be, as its manifest says; None for digits 0..9, as many as the record has.
+      version: Schema version of the dataset, as its manifest says; None accepts records of each.
 
     Raises:
       UserError: The data is no tf.train.Example, or a feature is missing or malformed.
     """
-    return decode_by_layout(data, labels) or decode_with_protobuf(data, where, labels)
+    return decode_by_layout(data, labels, version) or decode_with_protobuf(data, where, labels, version)
 
 
-def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = None) -> DigitExample:
+def decode_with_protobuf(
+    data: bytes, where: object, labels: Labels | None = None, version: int | None = None
+) -> DigitExample:
     """Returns the example of any record.
 
     Args:
       data: Serialized record.
       where: Location of the record in error messages.
       labels: What the dataset's numbers may be; None for digits 0..9, as many as the record has.
+      version: Schema version of the dataset, as its manifest says; None accepts records of each.
 
     Raises:
       UserError: The data is no tf.train.Example, or a feature is missing or malformed.
@@ -155,10 +161,8 @@ def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = Non
     except message.DecodeError as error:
         raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
     features = record.features.feature
-    if labels is None:
-        rows = max(len(features["digits"].int64_list.value), len(features["boxes"].float_list.value) // 4)
-        labels = Labels(min(max(1, rows), MOST_LENGTH))
-    expected_features = features_of(labels)
+    known = labels or _labels_of(features)
+    expected_features = features_of(known)
 
     def values(name: str, source: str | None = None) -> Any:
         feature = expected_features[name]
@@ -168,9 +172,12 @@ def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = Non
             raise UserError(f"{where}: feature {name} must hold {expected} {feature.kind} values.", len(found))
         return found
 
-    key = values("key")[0].decode(errors="replace")
+    key, encoding = (values(name)[0].decode(errors="replace") for name in ("key", "image/format"))
     pixels = values("image", DYNAMIC_IMAGE if DYNAMIC_IMAGE in features else None)[0]
-    encoding = values("image/format")[0].decode(errors="replace")
+    # Records of schema version 1 have a box for each digit, and do not say so.
+    has_digit_boxes = 1 if NEW_IN_2 not in features and (version or 1) == 1 else values(NEW_IN_2)[0]
+    if has_digit_boxes not in (0, 1):
+        raise UserError(f"{where} ({key}): {NEW_IN_2} must be 0 or 1.", has_digit_boxes)
     example = DigitExample(
         key=key,
         image=_pixels(pixels, encoding, tuple(values("image/shape")), f"{where} ({key})"),
@@ -180,15 +187,37 @@ def decode_with_protobuf(data: bytes, where: object, labels: Labels | None = Non
         jitter_offset=np.array(values("jitter_offset"), np.int64),
         source_size=np.array(values("source_size"), np.int64),
         boxes=np.array(values("boxes"), np.float32).reshape(-1, 4),
-        # Records of schema version 1 have a box for each digit, and do not say so.
-        has_digit_boxes=bool(values(NEW_IN_2)[0]) if NEW_IN_2 in features else True,
-        alphabet=labels.alphabet,
+        has_digit_boxes=bool(has_digit_boxes),
+        alphabet=known.alphabet,
     )
-    if NEW_IN_2 in features and values(NEW_IN_2)[0] not in (0, 1):
-        raise UserError(f"{where} ({key}): {NEW_IN_2} must be 0 or 1.", values(NEW_IN_2)[0])
-    if (text := values("text")[0].decode(errors="replace")) != example.text:
-        raise UserError(f"{where} ({key}): text must be the digits, {example.text!r}.", text)
+    _check_text(example, values("text")[0].decode(errors="replace"), f"{where} ({key})", labels is None)
     return example
+
+
+def _labels_of(features: Any) -> Labels:
+    """Returns digits 0..9, as many as a record has rows."""
+    rows = max(len(features["digits"].int64_list.value), len(features["boxes"].float_list.value) // 4)
+    return Labels(min(max(1, rows), MOST_LENGTH))
+
+
+def _check_text(example: DigitExample, text: str, where: str, is_guess: bool) -> None:
+    """Checks that the text of a record is that of its digits.
+
+    Args:
+      example: Example of the record.
+      text: Text of the record.
+      where: Location and key, for the message.
+      is_guess: Whether the alphabet of the example is the default, since nobody named the dataset's.
+
+    Raises:
+      UserError: It is another one, or the padding shows that the alphabet is.
+    """
+    used, padding, pad = example.digits[: example.length], example.digits[example.length :], len(example.alphabet)
+    if is_guess and not (np.all(used < pad) and np.all(padding == pad)):
+        rule = f"{where}: decode needs the labels of the dataset, whose alphabet is not {example.alphabet}."
+        raise UserError(rule, example.digits.tolist())
+    if text != example.text:
+        raise UserError(f"{where}: text must be the digits, {example.text!r}.", text)
 
 
 def find_pixels(data: bytes) -> tuple[slice, bool]:

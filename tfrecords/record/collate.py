@@ -59,7 +59,11 @@ def stack(examples: Sequence[DigitExample], names: Sequence[str] = NAMES) -> Bat
 
 
 def stack_by_layout(
-    records: Iterable[bytes], count: int, names: Sequence[str] = NAMES, labels: Labels = DEFAULT
+    records: Iterable[bytes],
+    count: int,
+    names: Sequence[str] = NAMES,
+    labels: Labels = DEFAULT,
+    version: int | None = None,
 ) -> Batch:
     """Returns what `stack` returns for raw records that `encode` wrote, in half the time or less.
 
@@ -68,6 +72,7 @@ def stack_by_layout(
       count: Number of records.
       names: Names of the arrays, of `NAMES`.
       labels: What the dataset's numbers may be.
+      version: Schema version of the dataset, as its manifest says; None accepts records of each.
 
     Raises:
       UnknownLayoutError: A record needs protobuf, or the images differ in size.
@@ -77,7 +82,7 @@ def stack_by_layout(
     start = 0
     flat: list[bytes] = []
     for data in records:
-        layout, values = split_values(data, labels)
+        layout, values = split_values(data, labels, version)
         if not layout.is_raw:
             raise UnknownLayoutError
         flat += values

@@ -45,6 +45,7 @@ class Layout(NamedTuple):
       shape: Shape of the image.
       is_raw: Whether the pixels are raw.
       max_length: Number of rows of `digits` and `boxes`.
+      version: Schema version of the record.
     """
 
     parts: struct.Struct
@@ -54,20 +55,22 @@ class Layout(NamedTuple):
     shape: tuple[int, ...]
     is_raw: bool
     max_length: int
+    version: int
 
 
 _layouts: dict[tuple[int, ...], Layout] = {}
 
 
-def decode_by_layout(data: bytes, labels: Labels | None = None) -> DigitExample | None:
+def decode_by_layout(data: bytes, labels: Labels | None = None, version: int | None = None) -> DigitExample | None:
     """Returns the example of one record, its arrays read-only, or None if protobuf must decode it.
 
     Args:
       data: Serialized record.
       labels: What the dataset's numbers may be; None for digits 0..9, as many as the record has.
+      version: Schema version of the dataset, as its manifest says; None accepts records of each.
     """
     try:
-        layout, values = split_values(data, labels)
+        layout, values = split_values(data, labels, version)
         if not layout.is_raw:
             return None
         alphabet = labels.alphabet if labels else DIGITS
@@ -87,12 +90,15 @@ def decode_by_layout(data: bytes, labels: Labels | None = None) -> DigitExample 
         return None
 
 
-def split_values(data: bytes, labels: Labels | None = None) -> tuple[Layout, tuple[bytes, ...]]:
+def split_values(
+    data: bytes, labels: Labels | None = None, version: int | None = None
+) -> tuple[Layout, tuple[bytes, ...]]:
     """Returns the layout of a record, and its serialized values in the order of `VALUE_NAMES`.
 
     Args:
       data: Serialized record.
       labels: What the dataset's numbers may be; None for any longest length.
+      version: Schema version of the dataset, as its manifest says; None accepts records of each.
 
     Raises:
       UnknownLayoutError: Protobuf must decode the record.
@@ -112,6 +118,8 @@ def split_values(data: bytes, labels: Labels | None = None) -> tuple[Layout, tup
             if len(_layouts) > _MAX_LAYOUTS:
                 _layouts.clear()
         if labels and layout.max_length != labels.max_length:
+            raise UnknownLayoutError
+        if version and layout.version < version:
             raise UnknownLayoutError
         return layout, layout.values(parts)
     except (IndexError, KeyError, ValueError) as error:
@@ -196,13 +204,14 @@ def _learn_layout(data: bytes) -> Layout:
     parts = struct.Struct("".join(f"0s{size}x" if start == pixels.start else f"{size}s" for start, size in sizes))
     values: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
     values = found = itemgetter(*(2 * names.index(name) + 1 for name in VALUE_NAMES if name in ranges))
-    if NEW_IN_2 not in ranges:
+    version = 2 if NEW_IN_2 in ranges else 1
+    if version == 1:
 
         def values(parts: tuple[bytes, ...]) -> tuple[bytes, ...]:
-            # A record of schema version 1, which has a box for each digit.
+            # A record of schema version 1 has a box for each digit.
             return (*found(parts), _TRUE)
 
-    return Layout(parts, parts.unpack(data)[::2], values, pixels, shape, is_raw, rows)
+    return Layout(parts, parts.unpack(data)[::2], values, pixels, shape, is_raw, rows, version)
 
 
 def _find_values(data: bytes) -> dict[str, tuple[int, int]]:

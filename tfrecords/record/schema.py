@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
-from tfrecords.record.labels import DIGITS, Labels, spell
+from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels, spell
 
 
 class Feature(NamedTuple):
@@ -136,7 +136,7 @@ def check_example(example: DigitExample, labels: Labels | None = None) -> None:
         raise UserError(
             f"{example.key}: image must be uint8 of shape (height, width, 1 or 3).", (image.dtype, image.shape)
         )
-    labels = labels or Labels(max(1, example.digits.size), example.alphabet)
+    labels = labels or Labels(min(max(1, example.digits.size), MOST_LENGTH), example.alphabet)
     _check_label(example, labels)
     boxes = (labels.max_length, 4)
     for name, shape in (("crop_box", (4,)), ("jitter_offset", (2,)), ("source_size", (2,)), ("boxes", boxes)):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfrecords.dataset.manifest import MANIFEST
+from tfrecords.dataset.manifest import MANIFEST, UNKNOWN_SPLIT
 from tfrecords.errors import UserError, printable
 from tfrecords.flags import local_path
 from tfrecords.interrupts import ending_at_once
@@ -21,7 +21,7 @@ from trainer.pretrained import DIRECTORY, NAME, chosen_run
 from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
 from trainer.run.directory import CONFIG, Run, labels_text, path_beside, write_json
-from trainer.run.evaluations import UNKNOWN_SPLIT, EvaluationFiles
+from trainer.run.evaluations import EvaluationFiles
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache

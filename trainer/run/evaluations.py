@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrecords.dataset.manifest import SPLITS
+from tfrecords.dataset.manifest import SPLITS, UNKNOWN_SPLIT
 from trainer.run.directory import EVALUATION, PREDICTIONS
 
-UNKNOWN_SPLIT = "predict"
-"""Split whose numbers are not known, so that it cannot be scored."""
 PREFERRED_SPLITS = tuple(name for name in reversed(SPLITS) if name != UNKNOWN_SPLIT)
 """Splits in the order in which `report` looks for one: test, validation, train."""
 
