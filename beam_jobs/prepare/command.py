@@ -15,6 +15,7 @@ from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
+from beam_jobs.prepare.wrong_input import name_sources, refuse_archive
 from beam_jobs.sources import SOURCES, load_source
 from beam_jobs.sources.base import Input, Subset
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
@@ -24,6 +25,7 @@ from tfrecords.flags import add_flags, from_flags, setting
 from tfrecords.interrupts import ending_at_once
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
 
@@ -156,8 +158,12 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
 
 def _find_subsets(job: PrepareJob, config: PrepareConfig) -> tuple[Subset, ...]:
     """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
+    refuse_archive(job.given)
     source = load_source(job.source)
-    subsets = source.find_subsets(job.given, config.options)
+    try:
+        subsets = source.find_subsets(job.given, config.options)
+    except UserError as error:
+        raise name_sources(error, job.given, job.source) from error
     unread = () if job.subset_names else source.unread(job.given, subsets, config.options)
     if unread:
         names = ", ".join(unread)
@@ -209,6 +215,7 @@ def _print_dataset(plan: Plan) -> Manifest:
     Raises:
       UserError: Too many pictures were rejected, so there is no dataset.
     """
+    from beam_jobs.prepare.advice import unknown_characters, what_to_do
     from beam_jobs.prepare.leaks import LEAK
     from beam_jobs.prepare.publish_dataset import count_faults
 
@@ -218,6 +225,7 @@ def _print_dataset(plan: Plan) -> Manifest:
     counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in others)
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     letters = plan.path(DEAD_LETTERS)
+    rows = _rejected_rows(plan) if dead else None
     if failed and plan.config.on_leak == "fail" and (shared := _shared_pictures(plan)):
         lines = "; ".join(map(str, shared))
         raise UserError(f"{lines}. Nothing was published (--on-leak fail); --on-leak drop leaves such pictures out.")
@@ -225,7 +233,7 @@ def _print_dataset(plan: Plan) -> Manifest:
         raise UserError(
             f"{dead:,} of {plan.pictures:,} pictures were rejected ({reasons}); at most "
             f"{100 * plan.config.max_dead_fraction:g} % may be (--max-dead-fraction). "
-            f"Nothing was published; see {letters}."
+            f"Nothing was published; see {letters}. {rows and what_to_do(rows, manifest.labels)}".rstrip()
         )
     for split, info in manifest.splits.items():
         size = sum(shard.bytes for shard in info.shards) / 1e6
@@ -235,6 +243,8 @@ def _print_dataset(plan: Plan) -> Manifest:
         )
     if dead:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
+        if rows and (line := unknown_characters(rows, manifest.labels)):
+            print(f"note: {line}")
     for reason, (title, what) in others.items():
         if count := manifest.dead_letters.get(reason, 0):
             print(f"{title:<11}{count:>9,} pictures {what}: see {letters}")
@@ -247,6 +257,18 @@ def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
 
     for line in (*few_validation_pictures(manifest.splits), *map(str, _shared_pictures(plan))):
         _warn(line)
+
+
+def _rejected_rows(plan: Plan) -> pa.Table:
+    """Returns the rows of the pictures that were rejected."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from beam_jobs.prepare.advice import COLUMNS
+
+    table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
+    return table.filter(pc.field("reason").is_valid())
 
 
 def _shared_pictures(plan: Plan) -> list[SharedPictures]:
