@@ -8,13 +8,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_jobs.annotation import NO_ANNOTATION
+from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.leaks import LEAK
 from tfrecords.record.labels import MOST_CHARACTERS, MOST_LENGTH, Labels
 
 COLUMNS = ["text", "reason", "detail"]
 """Columns of annotations.parquet that this module reads."""
 _NAMED = 8
+_LONG, _NARROW = 6, 9
+"""Length of a number, characters, and width of a character, pixels, from which and below which images are too narrow.
+Five digits in images 54 wide, as SVHN has them, are not."""
+_ASPECT = 3 / 8
+"""Proportions of an image per character."""
 _LONGEST_DETAIL = 200
+
+
+def narrow_characters(config: PrepareConfig) -> str:
+    """Returns what is lost if numbers are long and images are no wider than high; empty if nothing is.
+
+    Args:
+      config: How the dataset is made, with the length of the longest number.
+    """
+    longest, width = config.max_length or 1, config.crop.record_shape[1]
+    if longest < _LONG or width >= longest * _NARROW:
+        return ""
+    better = f"--aspect {longest * _ASPECT:.2g} makes them wider"
+    return f"numbers have up to {longest} characters, and images {width} pixels of width: {better}"
 
 
 def unknown_characters(table: pa.Table, labels: Labels) -> str:

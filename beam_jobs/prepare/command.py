@@ -113,6 +113,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     config = config_from_flags(vars(args))
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
+        from beam_jobs.prepare.advice import narrow_characters
         from beam_jobs.prepare.runner import is_of_this_process, leaves_processors_idle, parse_beam_options
 
         options = parse_beam_options(beam_options)
@@ -125,6 +126,8 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         if plan.config.crop != config.crop:
             size = plan.config.crop.record_size
             print(f"note: no number has a box, so each picture is stored whole (--crop-size {size} --jitters 0)")
+        if "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
+            print(f"note: {line}")
         _prepare(plan, options, job.overwrite, args.verbose)
     return 0
 
