@@ -55,9 +55,21 @@ def test_many_characters_are_cut_and_ones_that_no_alphabet_holds_are_not_advised
         ),
         ([(None, "no_match", "a: why.\nReceived: b")], "The first no_match: a: why. Received: b"),
         ([(None, "no_match", ""), (None, "bad_box", "")], ""),
+        (
+            [(None, "no_match", ""), ("x", "unknown_character", "")],
+            "The alphabet lacks 'x' in 1 number: --alphabet 0123456789x has it.",
+        ),
         ([(None, "no_annotation", "")], ""),
     ],
-    ids=["too long", "longer than any", "characters", "another reason", "no reason of most", "no fault"],
+    ids=[
+        "too long",
+        "longer than any",
+        "characters",
+        "another reason",
+        "no reason of most",
+        "characters of half",
+        "no fault",
+    ],
 )
 def test_the_reason_of_most_is_explained(letters: list[tuple[str | None, str, str]], sentence: str) -> None:
     assert what_to_do(rows(*letters), Labels()) == sentence

@@ -61,7 +61,9 @@ def unknown_characters(table: pa.Table, labels: Labels) -> str:
 
 
 def what_to_do(table: pa.Table, labels: Labels) -> str:
-    """Returns a sentence about the reason that most rejected pictures have; empty if there is no such reason.
+    """Returns a sentence about the reason that most rejected pictures have.
+
+    Without such a reason, it is about the characters that the alphabet lacks; empty if there are none.
 
     Args:
       table: Rows of all pictures, with `COLUMNS`.
@@ -71,7 +73,8 @@ def what_to_do(table: pa.Table, labels: Labels) -> str:
     reasons = Counter(faults["reason"].to_pylist())
     reason, count = max(reasons.items(), key=lambda each: each[1], default=("", 0))
     if 2 * count <= reasons.total():
-        return ""
+        line = unknown_characters(faults, labels)
+        return line and f"{_capital(line)}."
     rows = faults.filter(pc.field("reason") == reason)
     if reason == "unknown_character":
         return f"{_capital(unknown_characters(rows, labels))}."
