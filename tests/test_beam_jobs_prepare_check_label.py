@@ -22,7 +22,7 @@ METER = Labels(4, "0123456789.")
             METER,
             "predict",
             "unknown_character",
-            "train/a.png: A number must be of the characters 0123456789.. Received: '1,5'",
+            "train/a.png: A number must be of the characters '0123456789.'. Received: ',' in '1,5'",
         ),
     ],
 )

@@ -25,6 +25,8 @@ _CLOSED_PIPE = 141
 _OURS = ("beam_jobs", "tfrecords", "trainer", "benchmarks", "streetdigits", "tests")
 _MINUS = re.compile(r"-[\d.][\d.e+-]*,[\d.e+,-]*")
 """A list of numbers that begins with a negative one, as -1,17,63,25, which argparse takes for an option."""
+_OF_CHARACTERS = "--alphabet"
+"""Option whose value is no word, and may begin with a minus."""
 _LONGEST_NAME = 7
 """Letters of the longest name of a value in `--help`; a longer one repeats the option and fills the line."""
 _TOO_LARGE = 1 << 63
@@ -192,10 +194,11 @@ def _list_commands(prog: str, description: str, commands: Sequence[Command], arg
 
 
 def _join_minus(words: Sequence[str]) -> list[str]:
-    """Returns the words with each list of numbers that begins with a minus joined to the option before it."""
+    """Returns the words with each value that begins with a minus, and would be an option, joined to its option."""
     joined: list[str] = []
     for word in words:
-        if _MINUS.fullmatch(word) and joined and re.fullmatch("--[^=]+", joined[-1]):
+        is_text = joined[-1:] == [_OF_CHARACTERS] and re.match("-[^-]", word)
+        if is_text or (_MINUS.fullmatch(word) and joined and re.fullmatch("--[^=]+", joined[-1])):
             joined[-1] += f"={word}"
         else:
             joined.append(word)

@@ -19,8 +19,8 @@ def check_label(annotation: Annotation, labels: Labels, split: str) -> Annotatio
         return annotation
     if not text and split == "predict":
         return annotation
-    rule, received = f"A number must be of the characters {labels.alphabet}.", repr(text)
-    reason = "unknown_character"
+    reason, rule = "unknown_character", f"A number must be of the characters {labels.alphabet!r}."
+    received = f"{labels.unknown(text)!r} in {text!r}"
     if not text:
         reason, rule, received = "no_text", "A number must have at least one character.", "''"
     elif len(text) > labels.max_length:

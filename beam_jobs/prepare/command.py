@@ -15,6 +15,7 @@ from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
+from beam_jobs.prepare.wrong_input import name_sources, refuse_archive
 from beam_jobs.sources import SOURCES, load_source
 from beam_jobs.sources.base import Input, Subset
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
@@ -24,6 +25,7 @@ from tfrecords.flags import add_flags, from_flags, setting
 from tfrecords.interrupts import ending_at_once
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
 
@@ -111,6 +113,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     config = config_from_flags(vars(args))
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
+        from beam_jobs.prepare.advice import narrow_characters
         from beam_jobs.prepare.runner import is_of_this_process, leaves_processors_idle, parse_beam_options
 
         options = parse_beam_options(beam_options)
@@ -125,6 +128,8 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
             print(f"note: no number has a box, so each picture is stored whole (--crop-size {size} --jitters 0)")
         if config.backgrounds and not plan.survey.has_boxes:
             _warn("no number has a box, so no crop without a digit can be cut (--backgrounds)")
+        if "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
+            print(f"note: {line}")
         _prepare(plan, options, job.overwrite, args.verbose)
     return 0
 
@@ -158,11 +163,15 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
 
 def _find_subsets(job: PrepareJob, config: PrepareConfig) -> tuple[Subset, ...]:
     """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
+    refuse_archive(job.given)
     source = load_source(job.source)
     if job.media_root is not None and not source.takes_media_root:
         rule = f"--source {job.source} has its pictures in --input: leave out --media-root."
         raise UserError(rule, job.media_root)
-    subsets = source.find_subsets(job.given, config.options)
+    try:
+        subsets = source.find_subsets(job.given, config.options)
+    except UserError as error:
+        raise name_sources(error, job.given, job.source) from error
     unread = () if job.subset_names else source.unread(job.given, subsets, config.options)
     if unread:
         names = ", ".join(unread)
@@ -214,6 +223,7 @@ def _print_dataset(plan: Plan) -> Manifest:
     Raises:
       UserError: Too many pictures were rejected, so there is no dataset.
     """
+    from beam_jobs.prepare.advice import unknown_characters, what_to_do
     from beam_jobs.prepare.leaks import LEAK
     from beam_jobs.prepare.publish_dataset import count_faults
 
@@ -223,6 +233,7 @@ def _print_dataset(plan: Plan) -> Manifest:
     counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in others)
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     letters = plan.path(DEAD_LETTERS)
+    rows = _rejected_rows(plan) if dead else None
     if failed and plan.config.on_leak == "fail" and (shared := _shared_pictures(plan)):
         lines = "; ".join(map(str, shared))
         raise UserError(f"{lines}. Nothing was published (--on-leak fail); --on-leak drop leaves such pictures out.")
@@ -230,7 +241,7 @@ def _print_dataset(plan: Plan) -> Manifest:
         raise UserError(
             f"{dead:,} of {plan.pictures:,} pictures were rejected ({reasons}); at most "
             f"{100 * plan.config.max_dead_fraction:g} % may be (--max-dead-fraction). "
-            f"Nothing was published; see {letters}."
+            f"Nothing was published; see {letters}. {rows and what_to_do(rows, manifest.labels)}".rstrip()
         )
     for split, info in manifest.splits.items():
         size = sum(shard.bytes for shard in info.shards) / 1e6
@@ -240,6 +251,8 @@ def _print_dataset(plan: Plan) -> Manifest:
         )
     if dead:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
+        if rows and (line := unknown_characters(rows, manifest.labels)):
+            print(f"note: {line}")
     for reason, (title, what) in others.items():
         if count := manifest.dead_letters.get(reason, 0):
             print(f"{title:<11}{count:>9,} pictures {what}: see {letters}")
@@ -252,6 +265,18 @@ def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
 
     for line in (*few_validation_pictures(manifest.splits), *map(str, _shared_pictures(plan))):
         _warn(line)
+
+
+def _rejected_rows(plan: Plan) -> pa.Table:
+    """Returns the rows of the pictures that were rejected."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    from beam_jobs.prepare.advice import COLUMNS
+
+    table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
+    return table.filter(pc.field("reason").is_valid())
 
 
 def _shared_pictures(plan: Plan) -> list[SharedPictures]:

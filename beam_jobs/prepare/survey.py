@@ -59,8 +59,8 @@ def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
             found = source.read_annotations(subset, 0, subset.entries, config.digit_order, config.options)
             measured.append(_measure(found, config, subset.entries))
             bar.update(subset.entries)
-    nothing = [np.zeros(0)]
-    lengths, digests, boxes = (np.concatenate([each[column] for each in measured] or nothing) for column in range(3))
+    measured = measured or [_measure((), config, 0)]
+    lengths, digests, boxes = (np.concatenate([each[column] for each in measured]) for column in range(3))
     longest = config.max_length or int(lengths[lengths <= MOST_LENGTH].max(initial=1))
     has_boxes = bool(boxes.any()) or not lengths.any()
     if config.limit is None or config.limit >= len(digests):

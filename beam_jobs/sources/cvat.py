@@ -15,7 +15,16 @@ from beam_jobs.annotation import Annotation
 from beam_jobs.sources import markup
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, check_subset_names, subset_of
 from beam_jobs.sources.layout import SUBSETS, choose, digest, no_garbage, read_first, relative_name
-from beam_jobs.sources.marks import TEXT_NAMES, Fault, Mark, annotations_of, character, make_box, rejected
+from beam_jobs.sources.marks import (
+    TEXT_NAMES,
+    Fault,
+    Mark,
+    annotations_of,
+    character,
+    check_attribute,
+    make_box,
+    rejected,
+)
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
@@ -51,6 +60,7 @@ class CvatSource(Source):
                 if name in found:
                     rule = f"The images of the subset {name} must be in one file."
                     raise UserError(rule, f"{found[name].path}, {file}")
+                check_attribute(options.text_attribute, annotations, file)
                 found[name] = Subset(name, file.text, len(annotations), sha256, pictures)
         check_subset_names(tuple(found))
         chosen = choose(found, given.wanted, given.place)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from beam_jobs.annotation import NO_ANNOTATION, Annotation, DeadLetter, RejectedError
 from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, character_of, group_numbers, in_reading_order
-from tfrecords.errors import printable
+from tfrecords.errors import UserError, printable
 from tfrecords.images.crop import BoundingBox, union
 
 BOX_LIMIT = 1e9
@@ -89,6 +89,23 @@ def make_box(xmin: object, ymin: object, xmax: object, ymax: object) -> tuple[Bo
         return None, Fault("bad_box", "The edges of a box must be finite.", _shown(edges))
     rule = "A box must be wider and higher than 0: its right and bottom edges beyond the left and top ones."
     return None, Fault("empty_box", rule, _shown(edges))
+
+
+def check_attribute(attribute: str | None, annotations: list[Annotation], place: object) -> None:
+    """Checks that the attribute that holds the numbers is there, where other boxes would be numbers without it.
+
+    Args:
+      attribute: Name of the attribute; None if none was named.
+      annotations: Annotations of a subset.
+      place: Where they are, for the message.
+
+    Raises:
+      UserError: All numbers are made of boxes that are characters.
+    """
+    good = [each for each in annotations if not each.dead]
+    if attribute and good and all(each.boxes for each in good):
+        rule = f"{place}: no box has a text under the name that --text-attribute gives; without it, boxes of characters"
+        raise UserError(f"{rule} are read.", attribute)
 
 
 def rejected(subset: str, name: str, index: int, fault: Fault, part: int = 0) -> Annotation:

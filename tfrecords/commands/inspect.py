@@ -33,12 +33,13 @@ def run(args: argparse.Namespace) -> int:
 
 def format_manifest(manifest: Manifest, directory: str | Path) -> str:
     """Returns the content of a manifest as a table."""
+    longest = manifest.labels.max_length
     shape = " x ".join("?" if size is None else str(size) for size in manifest.image.shape)
     lines = [
         f"{manifest.name}: {directory}",
         f"images of {shape} (height x width x channels), {manifest.image.encoding}; "
         f"schema version {manifest.schema_version}; seed {manifest.seed}",
-        f"numbers of up to {manifest.labels.max_length} characters of {manifest.labels.alphabet}",
+        f"numbers of up to {longest} character{'s' * (longest > 1)} of {manifest.labels.alphabet!r}",
         "",
         f"{'split':<12}{'pictures':>10}{'examples':>11}{'shards':>8}{'MB':>10}",
     ]

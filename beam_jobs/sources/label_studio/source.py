@@ -15,7 +15,7 @@ from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, subset_of
 from beam_jobs.sources.label_studio.tasks import Json, is_full, picture_of, places_of, readings_of
 from beam_jobs.sources.layout import SUBSETS, choose, digest, no_garbage, read_first
-from beam_jobs.sources.marks import Fault, annotations_of, rejected, unannotated
+from beam_jobs.sources.marks import Fault, annotations_of, check_attribute, rejected, unannotated
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
@@ -51,8 +51,9 @@ class LabelStudioSource(Source):
         subsets = []
         for name, files in choose(found, given.wanted, given.place).items():
             sha256 = digest(folder, files)
-            entries = len(_parse(folder, tuple(files), sha256, name, options.text_attribute, "left"))
-            subsets.append(Subset(name, given.place.text, entries, sha256, pictures))
+            annotations = _parse(folder, tuple(files), sha256, name, options.text_attribute, "left")
+            check_attribute(options.text_attribute, annotations, given.place)
+            subsets.append(Subset(name, given.place.text, len(annotations), sha256, pictures))
         return tuple(subsets)
 
     def unread(self, given: Input, subsets: tuple[Subset, ...], options: SourceOptions) -> tuple[str, ...]:

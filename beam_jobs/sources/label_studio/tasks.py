@@ -74,12 +74,13 @@ def name_of(address: str) -> str | None:
 def places_of(name: str) -> Iterator[str]:
     """Yields the relative paths that a picture may have in a folder of pictures, the likeliest first.
 
-    They are the name itself, its file name, and that without the eight hexadecimal digits that Label Studio puts before
-    the name of an upload; each as it is and with `%20` and the like decoded.
+    They are the name itself, its file name, that without the eight hexadecimal digits that Label Studio puts before the
+    name of an upload, and the name in `upload`, as in Label Studio's own folder `media`; each as it is and with `%20`
+    and the like decoded.
     """
     path = _split(name).path.lstrip("/") if "://" in name else name
     base = path.rpartition("/")[2]
-    for each in (path, base, re.sub(r"^[0-9a-f]{8}-", "", base)):
+    for each in (path, base, re.sub(r"^[0-9a-f]{8}-", "", base), f"upload/{path}"):
         yield each
         if (plain := unquote(each)) != each and relative_name(plain) == plain:
             yield plain

@@ -18,6 +18,8 @@ PARQUET = (".parquet",)
 KNOWN = ("train", "test", "extra", *FOR_VALIDATION)
 """Names of folders, in lower case, that are subsets."""
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_DATA = "data"
+"""Folder of the tables in a repository of Hugging Face's hub."""
 _IN_FOLDERS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """Endings of tables in a folder; .txt and .json are most often something else there."""
 _SHARD = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.parquet")
@@ -84,6 +86,8 @@ def find_tables(place: Place, wanted: tuple[str, ...]) -> Found:
             rule = f"{place} holds metadata in the folders {held}; --subsets must choose among them."
             raise UserError(rule, ",".join(wanted) or f"none of {', '.join(KNOWN)}")
         return Found(read, tuple(sorted(map(str, others))))
+    if not tables and any(entry.is_folder and entry.name == _DATA for entry in entries):
+        return find_tables(place / _DATA, wanted)
     if not tables:
         rule = (
             f"The input must be a table, or a folder with {', '.join(_METADATA)} or tables ({', '.join(_IN_FOLDERS)})."

@@ -18,7 +18,7 @@ class TableSource(Source):
     """Reader of tables."""
 
     packages = ()
-    title = "table: CSV, TSV, JSON lines, Parquet"
+    title = "CSV, TSV, JSON lines or Parquet"
     expects = (
         "a table with a column of pictures' paths or URLs and a column of numbers, and one box at most; or a folder of "
         "tables, or with Hugging Face's metadata.csv, metadata.jsonl or metadata.parquet"

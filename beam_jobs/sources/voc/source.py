@@ -19,7 +19,7 @@ from typing import Any
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
 from beam_jobs.sources.layout import choose, no_garbage
-from beam_jobs.sources.marks import Fault, rejected, unannotated
+from beam_jobs.sources.marks import Fault, check_attribute, rejected, unannotated
 from beam_jobs.sources.voc.folders import Listing, find_places, forget, list_files, pictures_of, unlisted
 from beam_jobs.sources.voc.picture import read_file
 from tfrecords.errors import UserError
@@ -60,6 +60,7 @@ class VocSource(Source):
             damaged = [each.dead.detail for each in annotations if each.dead and each.dead.reason == "damaged"]
             if len(damaged) >= len(listing.files):
                 raise UserError(f"{place} must hold a Pascal VOC file.", (damaged or ["no XML file"])[0])
+            check_attribute(options.text_attribute, annotations, place)
             subset = Subset(name, place.text, len(annotations), sha256, pictures)
             _keep((subset, options.text_attribute, "left"), annotations)
             subsets.append(subset)
