@@ -157,8 +157,8 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
 def _find_subsets(job: PrepareJob, config: PrepareConfig) -> tuple[Subset, ...]:
     """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
     source = load_source(job.source)
-    subsets = source.find_subsets(job.given, config.options)
-    unread = () if job.subset_names else source.unread(job.given, subsets, config.options)
+    subsets = source.find_subsets(job.given, config.reading)
+    unread = () if job.subset_names else source.unread(job.given, subsets, config.reading)
     if unread:
         names = ", ".join(unread)
         _warn(f"not read, although annotations are there: {names} (--subsets chooses, or give one as --input)")

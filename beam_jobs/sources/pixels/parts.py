@@ -61,11 +61,6 @@ def unpacked(place: Place) -> Iterator[BinaryIO]:
         raise UserError(f"{place} cannot be read.", one_line(error)) from error
 
 
-def file_name(place: Place) -> str:
-    """Returns the name of a file as given: of a link, its own, which says more than that of a cache's blob."""
-    return place.text.rpartition("/")[2]
-
-
 def digest(places: Iterable[Place]) -> str:
     """Returns one SHA-256, hexadecimal, of the names and contents of files, in the order of their names.
 
@@ -73,9 +68,9 @@ def digest(places: Iterable[Place]) -> str:
       UserError: A file cannot be read.
     """
     total = hashlib.sha256()
-    for place in sorted(places, key=file_name):
+    for place in sorted(places, key=lambda place: place.name):
         try:
-            total.update(f"{file_name(place)}\n{place.sha256()}\n".encode())
+            total.update(f"{place.name}\n{place.sha256()}\n".encode())
         except OSError as error:
             raise UserError(f"{place} cannot be read.", one_line(error)) from error
     return total.hexdigest()

@@ -4,25 +4,21 @@ The rows are `class x_centre y_centre width height`, relative to the picture's s
 (https://docs.ultralytics.com/datasets/detect/).
 """
 
-import struct
-import warnings
-from typing import BinaryIO
+from contextlib import suppress
 
 from beam_jobs.sources.grouping import UNKNOWN_CLASS, Fault, Mark
 from tfrecords.errors import printable
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox
-from tfrecords.images.orientation import TRANSPOSED, read_orientation
-from tfrecords.record.codec import PNG_START
 
 OTHER_TASKS = ("rotated_box", "polygon", "prediction")
 """Reasons of rows that another task's data set has: if all rows are so, the data set is refused."""
 _LEAST, _MOST = -0.01, 1.01
 """Range of relative numbers, 0 to 1 and what rounding adds: as in Ultralytics' `verify_image_label`."""
 _HEAD_BYTES = 1 << 18
-"""Bytes read of a file in search of its orientation; EXIF data, of at most 64 KiB, precede the pixels."""
-_DAMAGE = (ValueError, SyntaxError, EOFError, TypeError, KeyError, OverflowError, struct.error)
-"""What Pillow raises for damaged headers, besides OSError."""
+"""Bytes read of a file in search of its size and orientation; EXIF data, of at most 64 KiB, precede the pixels."""
+_SIZE_FIRST = (b"\x89PNG", b"\xff\xd8")
+"""First bytes of PNG and JPEG, whose size and orientation come before the pixels."""
 _RULE = "A row must be a class, and a box's centre, width and height relative to the picture"
 _ROW = f"{_RULE}: five numbers."
 
@@ -88,33 +84,22 @@ def _other_task(count: int, received: str) -> Fault:
     return Fault("damaged", _ROW, received)
 
 
-def read_size(picture: Place) -> tuple[int, int]:
-    """Returns the height and width of a picture, pixels, as viewers show it; only its header is decoded.
+def read_size(picture: Place, upright: bool = True) -> tuple[int, int]:
+    """Returns the height and width of a picture, pixels, as `prepare` decodes it; only its header is decoded.
+
+    Args:
+      picture: File of the picture.
+      upright: Whether the picture is turned as its file says.
 
     Raises:
-      OSError: The picture is missing, or no picture that Pillow reads.
+      OSError: The picture is missing or cannot be read.
+      PictureError: The file is no picture, damaged, too large, or of a format without an installed decoder.
     """
+    from tfrecords.images.decode import PictureError, picture_size
+
     with picture.open() as stream:
         head = stream.read(_HEAD_BYTES)
-        if head.startswith(b"RIFF"):  # whose EXIF data follow the pixels
-            head += stream.read()
-        if head[:16] == PNG_START and len(head) >= 24:  # a tenth of Pillow's time
-            width, height = struct.unpack_from(">II", head, 16)
-        else:
-            width, height = _pillow_size(stream)
-    return (width, height) if read_orientation(head) in TRANSPOSED else (height, width)
-
-
-def _pillow_size(stream: BinaryIO) -> tuple[int, int]:
-    """Returns the width and height of a picture, pixels, as Pillow reads them."""
-    from PIL import Image
-
-    stream.seek(0)
-    try:
-        # Pillow warns of damage, and of sizes, that `decode_picture` judges later.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(stream) as image:
-                return image.size
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
-        raise OSError(f"{type(error).__name__}: {error}") from None
+        if head.startswith(_SIZE_FIRST):
+            with suppress(PictureError):
+                return picture_size(head, picture.name, upright)
+        return picture_size(head + stream.read(), picture.name, upright)

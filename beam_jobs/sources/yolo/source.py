@@ -94,7 +94,7 @@ class YoloSource(Source):
         for entry, end in zip(layout.entries[subset.key][first:], stops[first:].tolist(), strict=True):
             if index >= stop:
                 return
-            found = _annotations(layout, subset.name, entry, index, digit_order)
+            found = _annotations(layout, subset.name, entry, index, digit_order, options.as_stored)
             if len(found) != end - index:
                 raise UserError(f"{layout.root / entry.name}: Labels must not change while they are read.", entry.label)
             yield from found[max(start - index, 0) : stop - index]
@@ -156,7 +156,9 @@ def _numbers(marks: list[Mark]) -> list[tuple[list[int], Fault | None]]:
     return sorted([*found, *(([index], marks[index].fault) for index in twice)], key=lambda number: number[0])
 
 
-def _annotations(layout: Layout, subset: str, entry: Entry, index: int, digit_order: str) -> list[Annotation]:
+def _annotations(
+    layout: Layout, subset: str, entry: Entry, index: int, digit_order: str, as_stored: bool
+) -> list[Annotation]:
     """Returns the annotations of a picture, of which the first has an index."""
     if entry.fault:
         is_unnamed = entry.fault in ("bad_path", "duplicate_picture")
@@ -171,7 +173,7 @@ def _annotations(layout: Layout, subset: str, entry: Entry, index: int, digit_or
         return [_rejected(subset, entry.name, index, fault)]
     numbers = _numbers(marks)
     parts = range(1, len(numbers) + 1) if len(numbers) > 1 else (0,)
-    size = _size(layout.at(entry.name))
+    size = _size(layout.at(entry.name), not as_stored)
     if isinstance(size, Fault):
         return [_rejected(subset, entry.name, index + at, size, part) for at, part in enumerate(parts)]
     placed = [[(marks[at].text, _scaled(marks[at].box, *size)) for at in own] for own, _ in numbers]
@@ -192,17 +194,22 @@ def _rejected(subset: str, name: str, index: int, fault: Fault, part: int = 0) -
     return Annotation(subset, name, index, "", dead=fault.error(f"{subset}/{name}").letter, part=part)
 
 
-def _size(picture: Place) -> tuple[int, int] | Fault:
+def _size(picture: Place, upright: bool) -> tuple[int, int] | Fault:
     """Returns the height and width of a picture, pixels, or why they are not known."""
+    # With the other decoders, which are not needed to list what is there.
+    from tfrecords.images.decode import PictureError
+
     try:
-        return read_size(picture)
+        return read_size(picture, upright)
     except FileNotFoundError:
         return Fault("no_image", "A label file must have a picture of its name.", "no such picture")
     except OSError as error:
         # Without the path, which is different on every machine.
-        received = "an unknown format" if "cannot identify" in str(error) else error.strerror or str(error)
         rule = "The picture's size, of which the boxes are parts, must be readable."
-        return Fault("unreadable_picture", rule, received)
+        return Fault("unreadable_picture", rule, error.strerror or str(error))
+    except PictureError as error:
+        rule, _, received = str(error).rpartition(" Received: ")
+        return Fault(error.reason, rule, received)
 
 
 def _scaled(box: BoundingBox | None, height: int, width: int) -> BoundingBox:
