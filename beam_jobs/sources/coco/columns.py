@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.sources.coco.document import Document, attribute
-from beam_jobs.sources.grouping import UNKNOWN_CLASS, Fault
+from beam_jobs.sources.marks import UNKNOWN_CLASS, Fault
 from tfrecords.images.crop import BoundingBox
 
 BOX_LIMIT = 1e9
@@ -47,7 +47,7 @@ def columns_of(document: Document) -> Columns:
     rows = document.annotations
     groups: dict[int, Hashable] = {}
     faults = {
-        index: Fault("damaged", "An annotation must be an object.", row) for index, row in document.damaged.items()
+        index: Fault("damaged", "An annotation must be an object.", str(row)) for index, row in document.damaged.items()
     }
     texts = _texts(document, faults)
     boxes, edges = _boxes(document, faults)

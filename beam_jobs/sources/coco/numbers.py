@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from beam_jobs.annotation import NO_ANNOTATION, Annotation, DeadLetter
 from beam_jobs.sources.coco.columns import Columns, columns_of
 from beam_jobs.sources.coco.document import Document
-from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, Fault, Mark, in_reading_order, join
+from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, in_reading_order
+from beam_jobs.sources.marks import Fault, Mark, join
 from tfrecords.images.crop import BoundingBox, union
 
 _PLAIN_NAMES = re.compile(r"\w[\w ()+,@=#%-]*(?:[/.\n]\w[\w ()+,@=#%-]*)*")
@@ -85,7 +86,7 @@ def _images(images: list[Any]) -> tuple[list[str | None], dict[int, Fault], dict
         key, stored = (image.get("id"), image.get("file_name")) if known else (None, None)
         name = stored.replace("\\", "/").removeprefix("./") if isinstance(stored, str) and stored.strip() else None
         if not known or not isinstance(key, int | str) or name is None:
-            faults[position] = Fault("bad_image", "An image must be an object with an id and a file_name.", image)
+            faults[position] = Fault("bad_image", "An image must be an object with an id and a file_name.", str(image))
         if name is not None and (fault := _bad_path(name)):
             faults[position], name = fault, None
         elif name is not None and name in seen:
@@ -237,7 +238,7 @@ def _separate(columns: Columns, rows: list[int], faults: dict[int, Fault]) -> It
 
 def _join(columns: Columns, rows: list[int], faults: dict[int, Fault]) -> Iterator[Number]:
     """Yields the numbers of a picture whose annotations are characters."""
-    marks = [Mark(columns.texts[row], columns.boxes[row], columns.groups.get(row), faults.get(row)) for row in rows]
+    marks = [Mark(columns.texts[row], "", columns.boxes[row], columns.groups.get(row), faults.get(row)) for row in rows]
     for number, fault in join(marks):
         own = [rows[index] for index in number]
         if fault:
@@ -273,4 +274,4 @@ def _without_image(document: Document, subset: str, index: int, row: int) -> Ann
     image = document.damaged.get(row, stored.get("image_id"))
     rule = f"Annotation {_id(stored)} must have the id of an image as its image_id."
     name = f"#{index + 1}"
-    return Annotation(subset, name, index, "", (), Fault("no_image", rule, image).error(f"{subset}/{name}").letter)
+    return Annotation(subset, name, index, "", (), Fault("no_image", rule, str(image)).error(f"{subset}/{name}").letter)

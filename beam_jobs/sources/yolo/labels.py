@@ -6,7 +6,7 @@ The rows are `class x_centre y_centre width height`, relative to the picture's s
 
 from contextlib import suppress
 
-from beam_jobs.sources.grouping import UNKNOWN_CLASS, Fault, Mark
+from beam_jobs.sources.marks import UNKNOWN_CLASS, Fault, Mark
 from tfrecords.errors import printable
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox
@@ -34,7 +34,7 @@ def parse_labels(data: bytes, characters: dict[str, str], classes: dict[str, str
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        return [Mark("", None, None, Fault("damaged", "A label file must be UTF-8.", error))]
+        return [Mark("", "", None, None, Fault("damaged", "A label file must be UTF-8.", error))]
     marks = []
     seen: set[str] = set()
     for number, line in enumerate(lines, 1):
@@ -45,7 +45,7 @@ def parse_labels(data: bytes, characters: dict[str, str], classes: dict[str, str
         key = " ".join(values)
         if key in seen and not mark.fault:
             fault = Fault("duplicate_annotation", "A box must have one row.", f"line {number}: {key}")
-            mark = Mark("", mark.box, None, fault)
+            mark = Mark("", "", mark.box, None, fault)
         seen.add(key)
         marks.append(mark)
     return marks
@@ -55,22 +55,22 @@ def _mark(number: int, values: list[str], characters: dict[str, str], classes: d
     """Returns the annotation of a row."""
     received = printable(f"line {number}: {' '.join(values)[:120]}")
     if len(values) != 5:
-        return Mark("", None, None, _other_task(len(values), received))
+        return Mark("", "", None, None, _other_task(len(values), received))
     try:
         key, x, y, width, height = map(float, values)
     except ValueError:
-        return Mark("", None, None, Fault("damaged", _ROW, received))
+        return Mark("", "", None, None, Fault("damaged", _ROW, received))
     if not (_LEAST <= x <= _MOST and _LEAST <= y <= _MOST and _LEAST <= width <= _MOST and _LEAST <= height <= _MOST):
-        return Mark("", None, None, Fault("bad_box", f"{_RULE}, 0 to 1.", received))
+        return Mark("", "", None, None, Fault("bad_box", f"{_RULE}, 0 to 1.", received))
     if width <= 0 or height <= 0:
-        return Mark("", None, None, Fault("empty_box", "A box must have width and height above 0.", received))
+        return Mark("", "", None, None, Fault("empty_box", "A box must have width and height above 0.", received))
     box = BoundingBox(y - height / 2, x - width / 2, y + height / 2, x + width / 2)
     name = values[0] if values[0] in characters or not key.is_integer() else str(int(key))
     if name not in characters:
         known = f" ({printable(classes[name])})" if name in classes else ""
         rule = "The class of a box must be one of the data set's characters."
-        return Mark("", box, None, Fault(UNKNOWN_CLASS, rule, f"line {number}: class {printable(name)}{known}"))
-    return Mark(characters[name], box)
+        return Mark("", "", box, None, Fault(UNKNOWN_CLASS, rule, f"line {number}: class {printable(name)}{known}"))
+    return Mark(characters[name], "", box)
 
 
 def _other_task(count: int, received: str) -> Fault:
