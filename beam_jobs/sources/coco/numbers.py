@@ -54,16 +54,16 @@ def numbers_of(document: Document, subset: str, digit_order: str) -> list[Annota
     rows = np.argsort(positions, kind="stable")
     stored = rows.tolist()
     ordered = by_left.tolist() if digit_order == "left" else stored
-    texts, boxes = columns.texts, columns.boxes
+    # A name and boxes are there, or a picture would not be plain.
+    texts, boxes = columns.texts, cast(list[BoundingBox], columns.boxes)
     if ordered != list(range(len(ordered))):
         texts, boxes = [texts[row] for row in ordered], [boxes[row] for row in ordered]
     stops = np.searchsorted(positions[rows], np.arange(-1, len(names)), "right").tolist()
     entries: list[Annotation] = []
     for name, is_plain, position, (start, stop) in zip(names, plain.tolist(), count(), pairwise(stops)):
         if is_plain:
-            # A name and boxes are there, or it would not be plain.
-            placed = cast(tuple[BoundingBox, ...], tuple(boxes[start:stop]))
-            entries.append(Annotation(subset, str(name), len(entries), "".join(texts[start:stop]), placed))
+            text, placed = "".join(texts[start:stop]), tuple(boxes[start:stop])
+            entries.append(Annotation(subset, str(name), len(entries), text, placed))
         else:
             found = _picture(document, columns, stored[start:stop], faults.get(position))
             is_whole = document.text_name is not None

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
+from beam_jobs.sources.marks import Fault
 from beam_jobs.sources.mnist.files import Part, annotated_files, find_parts
 from beam_jobs.sources.mnist.idx import read_images, read_labels
 from beam_jobs.sources.mnist.npz import read_npz
 from beam_jobs.sources.mnist.table import layout
-from beam_jobs.sources.pixels.parts import PREDICT, Fault, annotations, digest, index_of, select
+from beam_jobs.sources.pixels.parts import PREDICT, annotations, digest, index_of, select
 from beam_jobs.sources.pixels.rows import read_head, read_rows
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place

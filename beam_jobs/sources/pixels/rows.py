@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.annotation import NO_ANNOTATION
-from beam_jobs.sources.pixels.parts import CLASSES, Fault, unpacked
+from beam_jobs.sources.marks import Fault
+from beam_jobs.sources.pixels.parts import CLASSES, unpacked
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
 
