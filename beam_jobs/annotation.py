@@ -35,9 +35,12 @@ class RejectedError(UserError):
         self.letter = DeadLetter(stage, reason, str(self))
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)
 class Annotation:
-    """One number in a source picture: its text, and where it is.
+    """One number in a source picture: its text, and where it is. Treat it as frozen: `dataclasses.replace` changes one.
+
+    Sources make millions, and a dataclass that is `frozen` takes eight times as long to make, as long as all else that
+    most of them do for one.
 
     Attributes:
       subset: Name of the subset as published: train, test, extra.

@@ -8,13 +8,11 @@ import pytest
 from beam_jobs.sources.grouping import (
     LEAST_OVERLAP,
     MOST_GAP,
-    Fault,
-    Mark,
     character_of,
     group_numbers,
     in_reading_order,
-    join,
 )
+from beam_jobs.sources.marks import Fault, Mark, join
 from tests.digit_rows import read_real_rows
 from tfrecords.images.crop import BoundingBox
 
@@ -119,15 +117,21 @@ FAULT, OTHER = Fault("bad_box", "A rule.", 1), Fault("unknown_class", "A rule.",
 @pytest.mark.parametrize(
     ("marks", "numbers"),
     [
-        ([Mark("1", box(0)), Mark("2", box(11))], [([0, 1], None)]),
-        ([Mark("1", box(0), "a"), Mark("2", box(11), "b"), Mark("3", box(22), "a")], [([0, 2], None), ([1], None)]),
+        ([Mark("1", "", box(0)), Mark("2", "", box(11))], [([0, 1], None)]),
+        (
+            [Mark("1", "", box(0), "a"), Mark("2", "", box(11), "b"), Mark("3", "", box(22), "a")],
+            [([0, 2], None), ([1], None)],
+        ),
         # Without a box, it may be a part of either number.
-        ([Mark("1", box(0)), Mark("2", box(90)), Mark("", None, None, FAULT)], [([0, 1, 2], FAULT)]),
-        ([Mark("1", box(0)), Mark("2", box(90), 1), Mark("", None, 1, FAULT)], [([0], None), ([1, 2], FAULT)]),
-        ([Mark("1", box(0)), Mark("", box(11), None, OTHER)], [([0, 1], OTHER)]),
-        ([Mark("1", box(0)), Mark("", box(0, 0, 60), None, OTHER)], [([0], None), ([1], OTHER)]),
-        ([Mark("", box(0, 0, 60), None, OTHER)], [([0], OTHER)]),
-        ([Mark("", box(0), None, OTHER), Mark("", None, None, FAULT)], [([0, 1], FAULT)]),
+        ([Mark("1", "", box(0)), Mark("2", "", box(90)), Mark("", "", None, None, FAULT)], [([0, 1, 2], FAULT)]),
+        (
+            [Mark("1", "", box(0)), Mark("2", "", box(90), 1), Mark("", "", None, 1, FAULT)],
+            [([0], None), ([1, 2], FAULT)],
+        ),
+        ([Mark("1", "", box(0)), Mark("", "", box(11), None, OTHER)], [([0, 1], OTHER)]),
+        ([Mark("1", "", box(0)), Mark("", "", box(0, 0, 60), None, OTHER)], [([0], None), ([1], OTHER)]),
+        ([Mark("", "", box(0, 0, 60), None, OTHER)], [([0], OTHER)]),
+        ([Mark("", "", box(0), None, OTHER), Mark("", "", None, None, FAULT)], [([0, 1], FAULT)]),
     ],
 )
 def test_a_fault_takes_its_number_with_it(marks: list[Mark], numbers: list[tuple[list[int], Fault | None]]) -> None:

@@ -8,11 +8,9 @@ import pytest
 
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Input, SourceOptions
-from beam_jobs.sources.grouping import group_numbers
 from beam_jobs.sources.layout import relative_name
-from beam_jobs.sources.marks import Mark, _are_one_row, annotations_of, make_box
+from beam_jobs.sources.marks import Mark, annotations_of, make_box
 from tests.annotated import read
-from tfrecords.digests import stable_digest
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox
 
@@ -66,22 +64,6 @@ def test_an_address_reads_as_a_folder_does(source: str, path: str) -> None:
 )
 def test_names_of_pictures_stay_in_their_folder(given: str, name: str | None) -> None:
     assert relative_name(given) == name
-
-
-def test_a_row_is_what_grouping_finds_to_be_one_number() -> None:
-    rows = 0
-    for case in range(400):
-        at = [stable_digest(f"{case} {index}") for index in range(12)]
-        boxes = [
-            BoundingBox(ymin, xmin, ymin + 8 + at[8] % 5, xmin + 6)
-            for ymin, xmin in zip(
-                (each % 7 for each in at[:4]), (each % (10 + case // 6) for each in at[4:8]), strict=True
-            )
-        ]
-        if _are_one_row(boxes):
-            rows += 1
-            assert group_numbers(boxes) == [[0, 1, 2, 3]]
-    assert 50 < rows < 350, rows
 
 
 def test_a_character_that_cannot_be_used_takes_those_around_it_along() -> None:

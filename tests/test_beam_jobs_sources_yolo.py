@@ -8,10 +8,12 @@ from pathlib import Path
 
 import globox
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
 from beam_jobs.annotation import Annotation
+from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.sources.base import Input, SourceOptions, Subset
 from beam_jobs.sources.yolo.labels import read_size
 from beam_jobs.sources.yolo.layout import label_of
@@ -20,7 +22,7 @@ from tests.digit_rows import read_real_rows
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox
-from tfrecords.images.decode import decode_picture
+from tfrecords.images.decode import PictureError, decode_picture
 
 WRITTEN = Path(__file__).parent / "written_by" / "yolo"
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']\n"
@@ -189,7 +191,7 @@ def test_files_without_partners_and_files_there_twice(tmp_path: Path) -> None:
     assert said(found) == {
         "train/images/train/a.png": "12",
         "train/images/train/b.png": "12",
-        "train/images/train/damaged.png": "unreadable_picture",
+        "train/images/train/damaged.png": "not_a_picture",
         "train/images/train/none.png": "no_annotation",
         "train/#5": "duplicate_picture",
         "train/#6": "duplicate_picture",
@@ -313,14 +315,31 @@ def test_subsets_are_chosen_by_name_and_others_are_named(tmp_path: Path) -> None
     assert [said(each) for each in read(alone, "mine").values()] == [{"mine/a.png": "12"}]
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif", "heic", "jp2"])
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_the_size_is_that_of_the_decoded_picture(tmp_path: Path, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[274] = orientation
     path = tmp_path / f"a.{suffix}"
-    draw(path, 30, 20, exif=exif)
-    assert read_size(Place(path)) == decode_picture(path.read_bytes(), "a").shape[:2]
+    if suffix == "heic":
+        pillow_heif.from_pillow(Image.new("RGB", (30, 20))).save(path, exif=exif.tobytes())
+    else:
+        draw(path, 30, 20, exif=exif)
+    for upright in (True, False):
+        assert read_size(Place(path), upright) == decode_picture(path.read_bytes(), "a", upright).shape[:2]
+
+
+def test_boxes_are_of_the_picture_as_it_is_stored_where_prepare_reads_it_so(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    one(tmp_path, "1 0.5 0.5 0.5 0.25\n")
+    draw(tmp_path / "images" / "train" / "a.png", 40, 80, exif=exif)
+    (subset, *_) = subsets_of(tmp_path)
+    config = PrepareConfig(source="yolo", orientation="stored")
+    (upright, *_) = SOURCE.read_annotations(subset, 0, 1, "left", PrepareConfig(source="yolo").reading)
+    (stored, *_) = SOURCE.read_annotations(subset, 0, 1, "left", config.reading)
+    assert (upright.boxes, stored.boxes) == ((BoundingBox(15, 20, 25, 60),), (BoundingBox(30, 10, 50, 30),))
+    assert "options" not in config.to_dict()
 
 
 def test_ranges_are_parts_of_the_whole_and_read_no_other_files(tmp_path: Path) -> None:
@@ -354,5 +373,5 @@ def test_a_broken_header_is_no_traceback(tmp_path: Path) -> None:
         (tmp_path / "a.tif").write_bytes(stream.getvalue()[:size])
         try:
             read_size(Place(tmp_path / "a.tif"))
-        except OSError:
+        except PictureError:
             continue

@@ -44,10 +44,10 @@ ROOMS = {
     "beam_jobs.file_lock": "",
     "beam_jobs.sources.base": "annotation filesystem tfrecords.images tfrecords.files",
     "beam_jobs.sources.hdf5": "",
-    "beam_jobs.sources.pixels": "annotation sources.base tfrecords.files",
     # What sources of characters with boxes have in common.
-    "beam_jobs.sources.grouping": "annotation tfrecords.images",
+    "beam_jobs.sources.grouping": "tfrecords.images",
     "beam_jobs.sources.marks": "annotation sources.grouping tfrecords.images",
+    "beam_jobs.sources.pixels": "annotation sources.base sources.marks tfrecords.files",
     "beam_jobs.sources.layout": "sources.base tfrecords.files",
     "beam_jobs.sources.markup": "tfrecords.files",
     # Each source is a room: sources never import each other. The rooms above are no sources.

@@ -97,6 +97,15 @@ def test_files_open_at_random_and_as_paths_and_have_digests(tree: Place) -> None
     assert (tree / "sub" / "deep" / "x.txt").suffix == ".txt" and place.suffix == ".png"
 
 
+def test_a_local_name_is_that_of_the_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "blob").write_bytes(b"")
+    (tmp_path / "a.CSV").symlink_to("blob")
+    assert (Place(tmp_path / "a.CSV").name, Place(tmp_path / "a.CSV").suffix) == ("a.CSV", ".csv")
+    monkeypatch.chdir(tmp_path / "in")
+    assert [Place(text).name for text in (".", "..", "./x/", "x/..", "/")] == ["in", tmp_path.name, "x", "in", ""]
+
+
 def test_what_is_missing_is_an_error_of_the_file_alone(tree: Place) -> None:
     nothing, file = tree / "none.png", tree / "a b.png"
     assert not nothing.is_file() and not nothing.is_dir()

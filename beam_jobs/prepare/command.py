@@ -169,10 +169,10 @@ def _find_subsets(job: PrepareJob, config: PrepareConfig) -> tuple[Subset, ...]:
         rule = f"--source {job.source} has its pictures in --input: leave out --media-root."
         raise UserError(rule, job.media_root)
     try:
-        subsets = source.find_subsets(job.given, config.options)
+        subsets = source.find_subsets(job.given, config.reading)
     except UserError as error:
         raise name_sources(error, job.given, job.source) from error
-    unread = () if job.subset_names else source.unread(job.given, subsets, config.options)
+    unread = () if job.subset_names else source.unread(job.given, subsets, config.reading)
     if unread:
         names = ", ".join(unread)
         _warn(f"not read, although annotations are there: {names} (--subsets chooses, or give one as --input)")

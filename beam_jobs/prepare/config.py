@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from beam_jobs.prepare.assign import Fractions
@@ -144,6 +144,11 @@ class PrepareConfig:
         return Fractions(self.validation_fraction, self.test_fraction, self.split)
 
     @property
+    def reading(self) -> SourceOptions:
+        """How the source's labels are read, also as other settings decide."""
+        return replace(self.options, as_stored=self.orientation == "stored")
+
+    @property
     def labels(self) -> Labels:
         """What the numbers may be; before a plan is made, the longest length may be open."""
         return Labels(self.max_length or MOST_LENGTH, self.alphabet)
@@ -167,7 +172,7 @@ class PrepareConfig:
         """Returns the settings as the manifest holds them."""
         # Without settings that are not set: manifests of before they existed are those of the same dataset.
         values = asdict(self)
-        values["options"] = {name: value for name, value in values["options"].items() if value is not None}
+        values["options"] = {name: value for name, value in values["options"].items() if value not in (None, False)}
         return {name: value for name, value in values.items() if name not in _UNSET or value != _UNSET[name]}
 
 

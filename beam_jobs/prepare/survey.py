@@ -56,7 +56,7 @@ def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
     measured = []
     with progress("read annotations", sum(everything.values()), "entries", keep=False) as bar:
         for subset in subsets:
-            found = source.read_annotations(subset, 0, subset.entries, config.digit_order, config.options)
+            found = source.read_annotations(subset, 0, subset.entries, config.digit_order, config.reading)
             measured.append(_measure(found, config, subset.entries))
             bar.update(subset.entries)
     measured = measured or [_measure((), config, 0)]

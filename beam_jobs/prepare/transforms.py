@@ -158,7 +158,7 @@ def _parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, by
     config = plan.config
     shards: defaultdict[ShardKey, list[Annotation]] = defaultdict(list)
     source = load_source(config.source)
-    ours = entries.subset, entries.start, entries.stop, config.digit_order, config.options
+    ours = entries.subset, entries.start, entries.stop, config.digit_order, config.reading
     labels, largest = config.labels, plan.survey.largest_digest
     for annotation in source.read_annotations(*ours):
         if largest is not None and limit_digest(annotation, config.seed) > largest:

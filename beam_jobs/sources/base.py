@@ -83,6 +83,10 @@ class SourceOptions:
     """How the labels of a source are to be read. A source names those that it heeds in its `options`.
 
     The help line of each setting describes it; None leaves the choice to the source.
+
+    Attributes:
+      as_stored: Whether pictures are not turned as their files say, which relative boxes need for a size in pixels. It
+        is no setting, but follows from `prepare --orientation`.
     """
 
     picture_column: str | None = setting(None, "table: column of pictures' paths or URLs", group=_OF_SOURCES)
@@ -105,6 +109,7 @@ class SourceOptions:
         "image-folder: regular expression, searched in the file's relative path, whose group is the number",
         group=_OF_SOURCES,
     )
+    as_stored: bool = False
 
     def __post_init__(self) -> None:
         if self.box_format not in (None, *BOX_FORMATS):

@@ -4,12 +4,9 @@ Sources whose labels are characters share these rules. All of them keep the same
 either direction, so that boxes relative to a picture's size need no size to be grouped.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from operator import itemgetter
 
-from beam_jobs.annotation import RejectedError
-from tfrecords.errors import printable
 from tfrecords.images.crop import BoundingBox
 
 LEAST_OVERLAP = 0.5
@@ -19,49 +16,7 @@ MOST_GAP = 2.0
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 Character = tuple[str, BoundingBox]
 """A character and its box."""
-_MOST_RECEIVED = 200
-"""Longest value that a message quotes, characters."""
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with an annotation.
-
-    Attributes:
-      reason: One word to count by.
-      rule: Sentence that says what an annotation must be.
-      received: Offending value.
-    """
-
-    reason: str
-    rule: str
-    received: object
-
-    def error(self, where: str) -> RejectedError:
-        """Returns the error of the picture, `subset/name`, that has the annotation."""
-        received = printable(str(self.received)[:_MOST_RECEIVED])
-        return RejectedError("annotation", self.reason, f"{where}: {self.rule}", received)
-
-
-@dataclass(frozen=True)
-class Mark:
-    """One annotation of a picture whose annotations are characters.
-
-    Attributes:
-      text: Character; empty with a fault.
-      box: Box; None if it cannot be known.
-      group: Number that it belongs to, as annotated; None if that is not said.
-      fault: What is wrong with it, or None.
-    """
-
-    text: str
-    box: BoundingBox | None
-    group: Hashable | None = None
-    fault: Fault | None = None
-
-
-UNKNOWN_CLASS = "unknown_class"
-"""Reason of an annotation whose class is no character."""
+_LEFT = itemgetter(1)
 
 
 def character_of(name: object) -> str | None:
@@ -85,7 +40,11 @@ def in_reading_order(characters: Sequence[Character], digit_order: str) -> list[
     """
     if digit_order != "left":
         return list(characters)
-    return sorted(characters, key=lambda character: character[1].xmin)
+    return sorted(characters, key=_left_edge)
+
+
+def _left_edge(character: Character) -> float:
+    return character[1][1]
 
 
 def group_numbers(boxes: Sequence[BoundingBox]) -> list[list[int]]:
@@ -105,9 +64,9 @@ def group_numbers(boxes: Sequence[BoundingBox]) -> list[list[int]]:
     """
     if len(boxes) < 2:
         return [[index] for index in range(len(boxes))]
+    if _are_one_row(boxes):
+        return [list(range(len(boxes)))]
     order = sorted(range(len(boxes)), key=lambda index: boxes[index].xmin)
-    if all(_are_neighbours(boxes[left], boxes[right]) for left, right in pairwise(order)):
-        return [list(range(len(boxes)))]  # most pictures have one number
     root = list(range(len(boxes)))
 
     def find(index: int) -> int:
@@ -132,55 +91,6 @@ def group_numbers(boxes: Sequence[BoundingBox]) -> list[list[int]]:
     return list(numbers.values())
 
 
-def join(marks: Sequence[Mark]) -> list[tuple[list[int], Fault | None]]:
-    """Returns the numbers of a picture whose annotations are characters, and what is wrong with those.
-
-    Characters of one group are one number, and `group_numbers` groups those that have none. A character that cannot be
-    read would leave a gap in its number, so it takes the number with it. Which one that is, its group or its box says;
-    without either, all characters of the picture that have no group are rejected. A box of another class that covers
-    the centre of a character is no character, but what it stands on, and is rejected alone.
-
-    Args:
-      marks: Annotations of the picture.
-
-    Returns:
-      Indices of each number's characters, as stored, and its fault or None; in the order of the first characters.
-    """
-    if not any(mark.fault or mark.group is not None or mark.box is None for mark in marks):
-        return [(number, None) for number in group_numbers([mark.box for mark in marks if mark.box])]
-    grounds = [index for index, mark in enumerate(marks) if _is_ground(mark, marks)]
-    left = [index for index in range(len(marks)) if index not in grounds]
-    grouped: dict[Hashable, list[int]] = {}
-    for index in left:
-        if marks[index].group is not None:
-            grouped.setdefault(marks[index].group, []).append(index)
-    alone = [index for index in left if marks[index].group is None]
-    boxes = [box for index in alone if (box := marks[index].box)]
-    if len(boxes) < len(alone):
-        numbers = [alone]
-    else:
-        numbers = [[alone[index] for index in number] for number in group_numbers(boxes)]
-    found = sorted([*grouped.values(), *numbers, *([index] for index in grounds)])
-    return [(number, next(_faults(marks, number), None)) for number in found]
-
-
-def _is_ground(mark: Mark, marks: Sequence[Mark]) -> bool:
-    """Returns whether a mark is of another class, and covers the centre of a character."""
-    if mark.fault is None or mark.fault.reason != UNKNOWN_CLASS or mark.box is None or mark.group is not None:
-        return False
-    ymin, xmin, ymax, xmax = mark.box
-    boxes = [other.box for other in marks if other.box and not other.fault]
-    return any(ymin <= (box.ymin + box.ymax) / 2 <= ymax and xmin <= (box.xmin + box.xmax) / 2 <= xmax for box in boxes)
-
-
-def _faults(marks: Sequence[Mark], number: list[int]) -> Iterator[Fault]:
-    """Yields the faults of a number's characters, first those without a box, which are the reason for the others."""
-    faulty = [index for index in number if marks[index].fault]
-    for index in sorted(faulty, key=lambda index: marks[index].box is not None):
-        if fault := marks[index].fault:
-            yield fault
-
-
 def _are_neighbours(left: BoundingBox, right: BoundingBox) -> bool:
     """Returns whether two characters are of one number, the left edge of `left` not being right of the other's."""
     (ymin, _, ymax, xmax), (other_ymin, xmin, other_ymax, _) = left, right
@@ -189,3 +99,21 @@ def _are_neighbours(left: BoundingBox, right: BoundingBox) -> bool:
     if overlap < LEAST_OVERLAP * (height if height < other_height else other_height):
         return False
     return xmin - xmax <= MOST_GAP * max(left.width, right.width)
+
+
+def _are_one_row(boxes: Sequence[BoundingBox]) -> bool:
+    """Returns whether each box and the next to the right are of one number: so are most pictures.
+
+    It is `_are_neighbours` of each pair, without its calls.
+    """
+    row = sorted(boxes, key=_LEFT)
+    top, left, bottom, right = row[0]
+    for box in row[1:]:
+        ymin, xmin, ymax, xmax = box
+        overlap = (bottom if bottom < ymax else ymax) - (top if top > ymin else ymin)
+        if overlap < LEAST_OVERLAP * min(bottom - top, ymax - ymin):
+            return False
+        if xmin - right > MOST_GAP * max(right - left, xmax - xmin):
+            return False
+        top, left, bottom, right = box
+    return True

@@ -1,17 +1,16 @@
-"""Boxes that somebody drew in a picture with an annotation tool, to the numbers that they mean.
+"""Boxes that somebody drew in a picture, to the numbers that they mean.
 
 A box is a character, if its class is one, or a complete number, if a text belongs to it. Characters become numbers by
 the group that the tool gave them, and by geometry (`sources.grouping`) where there is none.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from operator import itemgetter
 from typing import NamedTuple
 
-from beam_jobs.annotation import NO_ANNOTATION, Annotation, DeadLetter, RejectedError
-from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, character_of, group_numbers, in_reading_order
+from beam_jobs.annotation import NO_ANNOTATION, Annotation, RejectedError
+from beam_jobs.sources.grouping import character_of, group_numbers, in_reading_order
 from tfrecords.errors import UserError, printable
 from tfrecords.images.crop import BoundingBox, union
 
@@ -19,9 +18,10 @@ BOX_LIMIT = 1e9
 """Coordinates at or beyond this are damage: float64 still has a thousandth of a pixel here."""
 TEXT_NAMES = ("text", "transcription", "ocr", "number", "value", "plate", "plate_text", "plate_number", "reading")
 """Names, in lower case, of the attributes that hold a number unless another is given."""
-
-
-_LEFT = itemgetter(1)
+UNKNOWN_CLASS = "unknown_class"
+"""Reason of a box whose class is no character."""
+_MOST_RECEIVED = 200
+"""Longest value that a message quotes, characters."""
 
 
 class Fault(NamedTuple):
@@ -37,22 +37,27 @@ class Fault(NamedTuple):
     rule: str
     received: object = None
 
+    def error(self, where: str) -> RejectedError:
+        """Returns the error of the picture, `subset/name`, that has the box."""
+        received = None if self.received is None else printable(str(self.received)[:_MOST_RECEIVED])
+        return RejectedError("annotation", self.reason, f"{where}: {self.rule}", received)
+
 
 class Mark(NamedTuple):
     """One box as drawn.
 
     Attributes:
-      label: Class of the box; empty if it has none.
+      label: Class of the box, or the character that it is; empty if it has none.
       text: Number that an attribute of the box holds; empty if there is none.
-      box: Box in pixels; None for the complete picture, or if it cannot be read.
-      group: Name of the group that the tool gave to the box; empty if it has none.
+      box: Box, in pixels or relative; None for the complete picture, or if it cannot be read.
+      group: Number that a character belongs to, as annotated; empty or None if that is not said.
       fault: Why the box cannot be used, or None.
     """
 
     label: str
     text: str
     box: BoundingBox | None
-    group: str = ""
+    group: Hashable = ""
     fault: Fault | None = None
 
 
@@ -118,7 +123,7 @@ def rejected(subset: str, name: str, index: int, fault: Fault, part: int = 0) ->
       fault: Why the annotation cannot be used.
       part: Position of the number in its picture, from 1; 0 if it is the only one.
     """
-    return Annotation(subset, name, index, "", dead=_letter(subset, name, fault), part=part)
+    return Annotation(subset, name, index, "", dead=fault.error(f"{subset}/{printable(name)}").letter, part=part)
 
 
 def unannotated(subset: str, name: str, index: int, rule: str = "The picture has no annotation.") -> Annotation:
@@ -143,6 +148,8 @@ def annotations_of(subset: str, name: str, index: int, marks: list[Mark], digit_
         return [unannotated(subset, name, index)]
     if len(marks) == 1 and marks[0].text and not marks[0].fault:  # most pictures of numbers with texts
         return [Annotation(subset, name, index, marks[0].text, (), None, marks[0].box)]
+    if plain := _only_number(marks, digit_order):
+        return [Annotation(subset, name, index, *plain)]
     numbers = sorted(_numbers(marks, digit_order))
     if len(numbers) == 1 and not (only := numbers[0]).fault:
         return [Annotation(subset, name, index, only.text, only.boxes, None, only.box)]
@@ -158,26 +165,85 @@ def annotations_of(subset: str, name: str, index: int, marks: list[Mark], digit_
     return found
 
 
+def join(marks: Sequence[Mark]) -> list[tuple[list[int], Fault | None]]:
+    """Returns the numbers of a picture whose annotations are characters, and what is wrong with those.
+
+    Characters of one group are one number, and `group_numbers` groups those that have none. A character that cannot be
+    read would leave a gap in its number, so it takes the number with it. Which one that is, its group or its box says;
+    without either, all characters of the picture that have no group are rejected. A box of another class that covers
+    the centre of a character is no character, but what it stands on, and is rejected alone.
+
+    Args:
+      marks: Annotations of the picture.
+
+    Returns:
+      Indices of each number's characters, as stored, and its fault or None; in the order of the first characters.
+    """
+    if not any(mark.fault or mark.group or mark.box is None for mark in marks):
+        return [(number, None) for number in group_numbers([mark.box for mark in marks if mark.box])]
+    grounds = [index for index, mark in enumerate(marks) if _is_ground(mark, marks)]
+    left = [index for index in range(len(marks)) if index not in grounds]
+    grouped: dict[Hashable, list[int]] = {}
+    for index in left:
+        if marks[index].group:
+            grouped.setdefault(marks[index].group, []).append(index)
+    alone = [index for index in left if not marks[index].group]
+    boxes = [box for index in alone if (box := marks[index].box)]
+    if len(boxes) < len(alone):
+        numbers = [alone]
+    else:
+        numbers = [[alone[index] for index in number] for number in group_numbers(boxes)]
+    found = sorted([*grouped.values(), *numbers, *([index] for index in grounds)])
+    return [(number, next(_faults(marks, number), None)) for number in found]
+
+
+def _is_ground(mark: Mark, marks: Sequence[Mark]) -> bool:
+    """Returns whether a mark is of another class, and covers the centre of a character."""
+    if mark.fault is None or mark.fault.reason != UNKNOWN_CLASS or mark.box is None or mark.group:
+        return False
+    ymin, xmin, ymax, xmax = mark.box
+    boxes = [other.box for other in marks if other.box and not other.fault]
+    return any(ymin <= (box.ymin + box.ymax) / 2 <= ymax and xmin <= (box.xmin + box.xmax) / 2 <= xmax for box in boxes)
+
+
+def _faults(marks: Sequence[Mark], number: list[int]) -> Iterator[Fault]:
+    """Yields the faults of a number's characters, first those without a box, which are the reason for the others."""
+    faulty = [index for index in number if marks[index].fault]
+    for index in sorted(faulty, key=lambda index: marks[index].box is not None):
+        if fault := marks[index].fault:
+            yield fault
+
+
 @lru_cache(maxsize=4096)
 def character(label: str) -> str:
     """Returns the character that a class is, by its name; empty if it is none."""
     return character_of(label) or ""
 
 
-def _letter(subset: str, name: str, fault: Fault) -> DeadLetter:
-    rule = f"{subset}/{printable(name)}: {fault.rule}"
-    received = None if fault.received is None else printable(str(fault.received))
-    return RejectedError("annotation", fault.reason, rule, received).letter
-
-
 def _shown(edges: Iterable[object]) -> str:
     return ", ".join(str(edge)[:40] for edge in edges)
+
+
+def _only_number(marks: list[Mark], digit_order: str) -> tuple[str, tuple[BoundingBox, ...]] | None:
+    """Returns the text and the boxes of marks that are nothing but the characters of one number: most pictures.
+
+    Returns None if a mark needs a closer look, for which `_numbers` takes twice as long.
+    """
+    placed = []
+    for label, text, box, group, fault in marks:
+        if text or group or fault or not box or not (known := character(label)):
+            return None
+        placed.append((known, box))
+    if len(set(placed)) < len(placed) or len(group_numbers([box for _, box in placed])) > 1:
+        return None
+    ordered = in_reading_order(placed, digit_order)
+    return "".join([known for known, _ in ordered]), tuple([box for _, box in ordered])
 
 
 def _numbers(marks: list[Mark], digit_order: str) -> list[_Number]:
     """Returns the numbers of a picture, in no order."""
     numbers: list[_Number] = []
-    groups: dict[str, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     seen: set[Mark] = set()
     for position, mark in enumerate(marks):
         if mark in seen and not mark.fault:
@@ -202,7 +268,7 @@ def _unknown(mark: Mark, marks: list[Mark]) -> Fault:
     """Returns the fault of a box that is no number, by whether the picture has characters."""
     has_characters = any(character(each.label) and not each.text for each in marks)
     rule = "A box must have a text, or a class of one character."
-    return Fault("unknown_class" if has_characters else "no_text", rule, _described(mark))
+    return Fault(UNKNOWN_CLASS if has_characters else "no_text", rule, _described(mark))
 
 
 def _described(mark: Mark) -> str:
@@ -218,7 +284,7 @@ def _of_characters(marks: list[Mark], positions: list[int], is_group: bool, digi
             return [_Number(positions[0], around=union(known) if known else None, fault=mark.fault)]
     placed = [(character(mark.label), mark.box) for mark in characters if mark.box]
     boxes = [box for _, box in placed]
-    parts = [list(range(len(placed)))] if is_group or _are_one_row(boxes) else group_numbers(boxes)
+    parts = [list(range(len(placed)))] if is_group else group_numbers(boxes)
     numbers = []
     for part in parts:
         ordered = in_reading_order([placed[each] for each in part], digit_order)
@@ -226,21 +292,3 @@ def _of_characters(marks: list[Mark], positions: list[int], is_group: bool, digi
         around = union(inside) if len(parts) > 1 or len(positions) < len(marks) else None
         numbers.append(_Number(positions[min(part)], text, inside, None, around))
     return numbers
-
-
-def _are_one_row(boxes: list[BoundingBox]) -> bool:
-    """Returns whether each box and the next to the right are of one number, so that `group_numbers` finds only one.
-
-    Most pictures are so, and `group_numbers` takes as long as all else that is done with their boxes.
-    """
-    row = sorted(boxes, key=_LEFT)
-    top, left, bottom, right = row[0]
-    for box in row[1:]:
-        ymin, xmin, ymax, xmax = box
-        overlap = (bottom if bottom < ymax else ymax) - (top if top > ymin else ymin)
-        if overlap < LEAST_OVERLAP * min(bottom - top, ymax - ymin):
-            return False
-        if xmin - right > MOST_GAP * max(right - left, xmax - xmin):
-            return False
-        top, left, bottom, right = box
-    return True

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, subset_of
-from beam_jobs.sources.pixels.parts import add_part, annotations, digest, file_name, index_of, select
+from beam_jobs.sources.pixels.parts import add_part, annotations, digest, index_of, select
 from beam_jobs.sources.pixels.rows import Rows, layout_of, read_head, read_rows
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -60,10 +60,10 @@ class OptdigitsSource(Source):
         place = given.place
         is_file = place.is_file()
         if is_file:
-            if _is_original(file_name(place)):
+            if _is_original(place.name):
                 rule = f"{place} holds the 32x32 bitmaps, which are not read: give optdigits.tra or optdigits.tes."
-                raise UserError(rule, file_name(place))
-            found = {_subset(file_name(place)): place}
+                raise UserError(rule, place.name)
+            found = {_subset(place.name): place}
         else:
             found = _files(place)
         return tuple(_describe(*part) for part in select(found, given.wanted, place, is_file).items())

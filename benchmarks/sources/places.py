@@ -6,6 +6,7 @@ The server is moto's, in a process of its own; it, not the reader, takes most of
 import contextlib
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from tfrecords.files.place import Place
 
+CLOCK = time.perf_counter
+"""The server is another process, which the reader waits for."""
 _BUCKET = "pictures"
 _PICTURE_BYTES = 2000
 _THREADS = 8

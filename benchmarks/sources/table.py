@@ -1,6 +1,7 @@
 """Tables against pandas: CSV with and without quotes, JSON lines and Parquet, with a box in each row.
 
-pandas' calls alone leave columns; `itertuples` makes rows of them, as a program that opens the pictures needs. Ours
+`read_csv` alone leaves columns; the script that people write loops over its rows for the path, the number and the box
+of each picture, so `itertuples` is what ours is measured against, and `read_csv` alone has a line to compare. Ours
 yields complete annotations: checked names, boxes, duplicates, and a dead letter for each bad row.
 """
 
@@ -67,9 +68,9 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
     plain, quoted = folder / "plain.csv", folder / "quoted.csv"
     lines, parquet = folder / "table.jsonl", folder / "table.parquet"
     return {
-        "pandas.read_csv": lambda: len(pandas.read_csv(plain, dtype=str)),
         "pandas.read_csv, itertuples": lambda: count(pandas.read_csv(plain, dtype=str)),
         "ours": lambda: _ours(plain),
+        "pandas.read_csv alone": lambda: len(pandas.read_csv(plain, dtype=str)),
         "pandas.read_csv, itertuples (quoted)": lambda: count(pandas.read_csv(quoted, dtype=str)),
         "ours (quoted)": lambda: _ours(quoted),
         "pandas.read_json, itertuples": lambda: count(pandas.read_json(lines, lines=True, dtype=str)),

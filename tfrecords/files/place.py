@@ -103,9 +103,10 @@ class Place:
 
     @property
     def name(self) -> str:
-        """Name of the file or folder, without its parents."""
+        """Name of the file or folder, without its parents: of a link, its own."""
         if not self.is_remote:
-            return Path(self.text).resolve().name
+            name = Path(self.text).name
+            return name if name not in ("", "..") else Path(self.text).resolve().name
         name = self._address.rpartition("/")[2]
         return urllib.parse.unquote(name) if self.text.startswith(_WEB) else name
 

@@ -9,6 +9,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import cv2
 import imagecodecs
@@ -20,13 +21,15 @@ from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox, CropSpec, Shape, crop_box, window
 from tfrecords.images.depth import ROUNDED, high_bytes
 from tfrecords.images.formats import NAMES, NoDecoderError, open_picture
-from tfrecords.images.orientation import INVERSE, TAG_NUMBER, orientation_in, read_orientation, turn_upright
+from tfrecords.images.orientation import INVERSE, TAG_NUMBER, TRANSPOSED, orientation_in, read_orientation, turn_upright
 from tfrecords.images.transparency import compose, with_key_colour
 from tfrecords.record.codec import PNG_START
 
 MAX_PIXELS = 64_000_000
 """Limit of a picture's size, checked before decoding: a few bytes can claim any size, and 64 megapixels already take
 192 MB. SVHN's largest picture is below 1 megapixel."""
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error)
+"""What Pillow and the libraries below it raise for damaged files."""
 _WHOLE = "The file must be a whole picture."
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _DEEP_MODES = ("I;16", "I;16B")
@@ -94,6 +97,29 @@ def decode_picture(data: bytes, name: str, upright: bool = True) -> NDArray[np.u
     return _decode_any(data, name, upright) if pixels is None else pixels
 
 
+def picture_size(data: bytes, name: str, upright: bool = True) -> Shape:
+    """Returns the height and width of what `decode_picture` returns, pixels; pixels are not decoded for it.
+
+    Args:
+      data: Content of a file. Of PNG and JPEG, the part up to the size is enough.
+      name: Name of the file in error messages.
+      upright: Whether to turn the picture as its file says.
+
+    Raises:
+      PictureError: As of `decode_picture`, except for damaged pixels.
+    """
+    if data[:16] == PNG_START and len(data) >= 24:  # a tenth of Pillow's time
+        width, height = struct.unpack_from(">II", data, 16)
+        _check_size(width, height, name)
+        turn: tuple[int, ...] = (read_orientation(data),) if upright else ()
+    else:
+        with _reasons(data, name):
+            picture = open_picture(data, lambda width, height: _check_size(width, height, name))
+            (width, height), turn = picture.size, _turn(picture, data, upright)
+    is_transposed = sum(each in TRANSPOSED for each in turn) % 2
+    return (width, height) if is_transposed else (height, width)
+
+
 def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise _too_large(name, f"{width} x {height}")
@@ -130,12 +156,25 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _decode_any(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
+    with _reasons(data, name):
+        try:
+            return _read(data, name, upright)
+        except _DAMAGE as error:
+            pixels = _without_end(data, name, upright) if "truncated" in str(error) else None
+            if pixels is None:
+                raise
+            return pixels
+
+
+@contextmanager
+def _reasons(data: bytes, name: str) -> Iterator[None]:
+    """Raises what goes wrong with a picture in the block as a PictureError, and hides Pillow's warnings."""
     try:
         # Pillow warns about defects that it repairs and about sizes that are refused here. The filter covers Pillow
         # only, because threads that run here at the same time may leave it in place.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            return _read(data, name, upright)
+            yield
     except PictureError:
         raise
     except NoDecoderError as error:
@@ -149,12 +188,9 @@ def _decode_any(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:
         # What a server answers that wants a login, or has lost the picture.
         received = "a web page" if _WEB_PAGE.match(data) else f"{len(data)} bytes"
         raise PictureError("not_a_picture", rule, received) from error
-    except (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error) as error:
+    except _DAMAGE as error:
         received = " ".join(str(error).split()) or type(error).__name__  # libheif's messages end in a line feed
-        pixels = _without_end(data, name, upright) if "truncated" in received else None
-        if pixels is None:
-            raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", received) from error
-        return pixels
+        raise PictureError("unreadable_picture", f"{name}: {_WHOLE}", received) from error
 
 
 def _read(data: bytes, name: str, upright: bool) -> NDArray[np.uint8]:

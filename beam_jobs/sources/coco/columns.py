@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.sources.coco.document import Document, attribute
-from beam_jobs.sources.grouping import UNKNOWN_CLASS, Fault
+from beam_jobs.sources.marks import UNKNOWN_CLASS, Fault
 from tfrecords.images.crop import BoundingBox
 
 BOX_LIMIT = 1e9
@@ -47,13 +47,14 @@ def columns_of(document: Document) -> Columns:
     rows = document.annotations
     groups: dict[int, Hashable] = {}
     faults = {
-        index: Fault("damaged", "An annotation must be an object.", row) for index, row in document.damaged.items()
+        index: Fault("damaged", "An annotation must be an object.", str(row)) for index, row in document.damaged.items()
     }
     texts = _texts(document, faults)
     boxes, edges = _boxes(document, faults)
     crowds = document.column("iscrowd") if "iscrowd" in document.keys else []
-    for index in [index for index, crowd in enumerate(crowds) if crowd]:
-        faults.setdefault(index, Fault("crowd", "A box must be of one object, not of a crowd.", "iscrowd 1"))
+    for index, crowd in enumerate(crowds if any(crowds) else ()):
+        if crowd:
+            faults.setdefault(index, Fault("crowd", "A box must be of one object, not of a crowd.", "iscrowd 1"))
     if document.keys & {"attributes", "rotation", *_GROUPS}:
         for index, row in enumerate(rows):
             _read_special(index, row, groups, faults)
@@ -121,10 +122,11 @@ def _four_numbers(stored: list[Any]) -> NDArray[np.float64] | None:
     """Returns boxes, (4, rows) float64; None if some are anything else than four numbers."""
     if not stored or set(map(type, stored)) != {list} or set(map(len, stored)) != {4}:
         return None
-    if not set(map(type, chain.from_iterable(stored))) <= {int, float}:
+    numbers = list(chain.from_iterable(stored))
+    if not set(map(type, numbers)) <= {int, float}:
         return None
     try:
-        return np.fromiter(chain.from_iterable(stored), np.float64, 4 * len(stored)).reshape(-1, 4).T
+        return np.array(numbers, np.float64).reshape(-1, 4).T
     except OverflowError:
         return None
 

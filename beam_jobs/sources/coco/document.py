@@ -4,19 +4,17 @@ The format is described at https://cocodataset.org/#format-data. Single images a
 a fault costs a dead letter and not the file.
 """
 
-import gc
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from beam_jobs.sources import marks
 from beam_jobs.sources.grouping import character_of
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
 
-TEXT_NAMES = ("text", "transcription", "ocr", "number", "value", "utf8_string", "caption")
+TEXT_NAMES = (*marks.TEXT_NAMES, "utf8_string", "caption")
 """Names under which an annotation's text is looked for: in its `attributes`, then in the annotation itself.
 `utf8_string` is COCO-Text's (https://bgshih.github.io/cocotext/), `caption` that of COCO's captions."""
 _MOST_LISTED = 12
@@ -50,18 +48,6 @@ class Document:
     def column(self, key: str) -> list[Any]:
         """Returns every annotation's value of a key, None where there is none."""
         return column(self.annotations, key)
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Keeps Python from looking for circles among millions of new objects: a third of the time of `json.loads`."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def parse(place: Place, data: bytes, text_attribute: str | None) -> Document:

@@ -1,9 +1,10 @@
 """Where the files of a COCO data set are: annotations by subset, and the folder of the pictures that they name."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from beam_jobs.sources.base import FOR_VALIDATION, Input, check_subset_names, subset_of
+from beam_jobs.sources.layout import choose
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
@@ -44,13 +45,9 @@ def find_files(given: Input) -> dict[str, Place]:
     if not found:
         rule = "The input must hold a COCO detection file (.json), itself, in `annotations` or in a folder per subset."
         raise UserError(rule, place)
-    if len(found) == 1 and len(wanted) == 1:
-        found = {wanted[0]: next(iter(found.values()))}
-    names = {name.lower() for name in wanted} if len(found) > 1 else set(wanted)
-    if missing := sorted(names - set(found)):
-        raise UserError(f"{place} holds the subsets {', '.join(found)}.", ",".join(missing))
-    check_subset_names(tuple(found))
-    return {name: file for name, file in found.items() if not names or name in names}
+    chosen = choose(found, wanted, place)
+    check_subset_names(tuple(chosen))
+    return chosen
 
 
 def all_files(place: Place) -> list[str]:
@@ -60,7 +57,7 @@ def all_files(place: Place) -> list[str]:
     return sorted(str(folder / name) for folder in _folders(place) for name in _json_names(folder))
 
 
-def find_pictures(file: Place, names: Sequence[str], media_root: Place | None) -> Place:
+def find_pictures(file: Place, names: Iterable[str], media_root: Place | None) -> Place:
     """Returns the folder that the names of pictures are relative to: the first of some in which one of them is.
 
     The folders are that of the file, `images` in it, those two with the subset's folder in them, and the same around a
@@ -82,14 +79,16 @@ def find_pictures(file: Place, names: Sequence[str], media_root: Place | None) -
     bases = (*around, file.parent)
     folders = [base / way for base in bases for way in (f"images/{part}", part, "images")] + list(bases)
     present = [folder for folder in folders if folder.is_dir()]
+    first = ""
     for number, name in enumerate(names):
+        first = first or name
         if file.is_remote and number == _MOST_REMOTE:
             break
         for folder in present:
             if (folder / name).is_file():
                 return folder
     rule = f"{file}: The pictures must be next to it, or --media-root must name their folder; none of them was found in"
-    raise UserError(f"{rule} {', '.join(map(str, present))}.", names[0] if names else "no picture")
+    raise UserError(f"{rule} {', '.join(map(str, present))}.", first or "no picture")
 
 
 def _name_of_single(file: Place) -> str:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from beam_jobs.annotation import NO_ANNOTATION, Annotation, DeadLetter
 from beam_jobs.sources.coco.columns import Columns, columns_of
 from beam_jobs.sources.coco.document import Document
-from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, Fault, Mark, in_reading_order, join
+from beam_jobs.sources.grouping import LEAST_OVERLAP, MOST_GAP, in_reading_order
+from beam_jobs.sources.marks import Fault, Mark, join
 from tfrecords.images.crop import BoundingBox, union
 
 _PLAIN_NAMES = re.compile(r"\w[\w ()+,@=#%-]*(?:[/.\n]\w[\w ()+,@=#%-]*)*")
@@ -53,16 +54,16 @@ def numbers_of(document: Document, subset: str, digit_order: str) -> list[Annota
     rows = np.argsort(positions, kind="stable")
     stored = rows.tolist()
     ordered = by_left.tolist() if digit_order == "left" else stored
-    texts, boxes = columns.texts, columns.boxes
+    # A name and boxes are there, or a picture would not be plain.
+    texts, boxes = columns.texts, cast(list[BoundingBox], columns.boxes)
     if ordered != list(range(len(ordered))):
         texts, boxes = [texts[row] for row in ordered], [boxes[row] for row in ordered]
     stops = np.searchsorted(positions[rows], np.arange(-1, len(names)), "right").tolist()
     entries: list[Annotation] = []
     for name, is_plain, position, (start, stop) in zip(names, plain.tolist(), count(), pairwise(stops)):
         if is_plain:
-            # A name and boxes are there, or it would not be plain.
-            placed = cast(tuple[BoundingBox, ...], tuple(boxes[start:stop]))
-            entries.append(Annotation(subset, str(name), len(entries), "".join(texts[start:stop]), placed))
+            text, placed = "".join(texts[start:stop]), tuple(boxes[start:stop])
+            entries.append(Annotation(subset, str(name), len(entries), text, placed))
         else:
             found = _picture(document, columns, stored[start:stop], faults.get(position))
             is_whole = document.text_name is not None
@@ -85,7 +86,7 @@ def _images(images: list[Any]) -> tuple[list[str | None], dict[int, Fault], dict
         key, stored = (image.get("id"), image.get("file_name")) if known else (None, None)
         name = stored.replace("\\", "/").removeprefix("./") if isinstance(stored, str) and stored.strip() else None
         if not known or not isinstance(key, int | str) or name is None:
-            faults[position] = Fault("bad_image", "An image must be an object with an id and a file_name.", image)
+            faults[position] = Fault("bad_image", "An image must be an object with an id and a file_name.", str(image))
         if name is not None and (fault := _bad_path(name)):
             faults[position], name = fault, None
         elif name is not None and name in seen:
@@ -237,7 +238,7 @@ def _separate(columns: Columns, rows: list[int], faults: dict[int, Fault]) -> It
 
 def _join(columns: Columns, rows: list[int], faults: dict[int, Fault]) -> Iterator[Number]:
     """Yields the numbers of a picture whose annotations are characters."""
-    marks = [Mark(columns.texts[row], columns.boxes[row], columns.groups.get(row), faults.get(row)) for row in rows]
+    marks = [Mark(columns.texts[row], "", columns.boxes[row], columns.groups.get(row), faults.get(row)) for row in rows]
     for number, fault in join(marks):
         own = [rows[index] for index in number]
         if fault:
@@ -273,4 +274,4 @@ def _without_image(document: Document, subset: str, index: int, row: int) -> Ann
     image = document.damaged.get(row, stored.get("image_id"))
     rule = f"Annotation {_id(stored)} must have the id of an image as its image_id."
     name = f"#{index + 1}"
-    return Annotation(subset, name, index, "", (), Fault("no_image", rule, image).error(f"{subset}/{name}").letter)
+    return Annotation(subset, name, index, "", (), Fault("no_image", rule, str(image)).error(f"{subset}/{name}").letter)

@@ -7,6 +7,7 @@ from typing import Any
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
 from beam_jobs.sources.coco import document, layout, numbers
+from beam_jobs.sources.layout import no_garbage
 from tfrecords.files.place import Place
 
 
@@ -65,7 +66,7 @@ def _describe(name: str, file: Place, media_root: Place | None, options: SourceO
     """Returns the subset of a file."""
     digest = file.sha256()
     entries = read_entries(str(file), digest, name, options.text_attribute, "left")
-    named = [entry.name for entry in entries if not entry.name.startswith("#")]
+    named = (entry.name for entry in entries if not entry.name.startswith("#"))
     pictures = layout.find_pictures(file, named, media_root)
     return Subset(name, str(file), len(entries), digest, str(pictures))
 
@@ -74,5 +75,5 @@ def _describe(name: str, file: Place, media_root: Place | None, options: SourceO
 def read_entries(path: str, digest: str, subset: str, text_attribute: str | None, digit_order: str) -> list[Annotation]:
     """Returns the entries of a file, parsed once per process and content."""
     place = Place(path)
-    with document.no_garbage_collection():
+    with no_garbage():
         return numbers.numbers_of(document.parse(place, place.read_bytes(), text_attribute), subset, digit_order)

@@ -7,7 +7,7 @@ from beam_jobs.sources.base import subset_of
 from beam_jobs.sources.mnist.idx import IdxName, idx_name
 from beam_jobs.sources.mnist.npz import subsets_of_npz
 from beam_jobs.sources.mnist.table import layout
-from beam_jobs.sources.pixels.parts import PREDICT, add_part, file_name
+from beam_jobs.sources.pixels.parts import PREDICT, add_part
 from beam_jobs.sources.pixels.rows import read_head
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -76,7 +76,7 @@ def annotated_files(place: Place) -> list[str]:
 def _of_file(place: Place) -> tuple[dict[str, Part], bool]:
     """Returns the parts of a file, and whether it can be only one subset."""
     found: dict[str, Part] = {}
-    name = file_name(place)
+    name = place.name
     if name.lower().endswith(_NPZ):
         _add_npz(found, place)
         return found, False

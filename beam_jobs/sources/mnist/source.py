@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
+from beam_jobs.sources.marks import Fault
 from beam_jobs.sources.mnist.files import Part, annotated_files, find_parts
 from beam_jobs.sources.mnist.idx import read_images, read_labels
 from beam_jobs.sources.mnist.npz import read_npz
 from beam_jobs.sources.mnist.table import layout
-from beam_jobs.sources.pixels.parts import PREDICT, Fault, annotations, digest, file_name, index_of, select
+from beam_jobs.sources.pixels.parts import PREDICT, annotations, digest, index_of, select
 from beam_jobs.sources.pixels.rows import read_head, read_rows
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -148,7 +149,7 @@ def _read(labels: str, images: str, array: str, sha256: str) -> Digits:
         raise UserError(rule, f"{len(digits.labels)} labels, {len(digits.pixels)} images")
     # EMNIST stores its pictures mirrored and turned, that is, by columns: see the note in
     # https://www.tensorflow.org/datasets/catalog/emnist.
-    if _TRANSPOSED.search(file_name(Place(images or labels))):
+    if _TRANSPOSED.search(Place(images or labels).name):
         return Digits(digits.pixels.transpose(0, 2, 1), digits.labels, digits.faults)
     return digits
 

@@ -5,13 +5,14 @@ import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_jobs.annotation import Annotation, RejectedError
+from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import FOR_VALIDATION, Subset, check_subset_names
+from beam_jobs.sources.marks import Fault, rejected
 from tfrecords.errors import UserError, one_line
 from tfrecords.files.place import Place
 
@@ -23,20 +24,6 @@ _ORDER = ("train", *FOR_VALIDATION, "test", PREDICT)
 _GZIP = b"\x1f\x8b"
 _NAME_DIGITS = 5
 T = TypeVar("T")
-
-
-class Fault(NamedTuple):
-    """Why a picture or its label cannot be used.
-
-    Attributes:
-      reason: One word to count by, as `bad_pixel`.
-      rule: Sentence that says where the fault is and what is allowed.
-      received: Offending value.
-    """
-
-    reason: str
-    rule: str
-    received: str
 
 
 @contextmanager
@@ -61,11 +48,6 @@ def unpacked(place: Place) -> Iterator[BinaryIO]:
         raise UserError(f"{place} cannot be read.", one_line(error)) from error
 
 
-def file_name(place: Place) -> str:
-    """Returns the name of a file as given: of a link, its own, which says more than that of a cache's blob."""
-    return place.text.rpartition("/")[2]
-
-
 def digest(places: Iterable[Place]) -> str:
     """Returns one SHA-256, hexadecimal, of the names and contents of files, in the order of their names.
 
@@ -73,9 +55,9 @@ def digest(places: Iterable[Place]) -> str:
       UserError: A file cannot be read.
     """
     total = hashlib.sha256()
-    for place in sorted(places, key=file_name):
+    for place in sorted(places, key=lambda place: place.name):
         try:
-            total.update(f"{file_name(place)}\n{place.sha256()}\n".encode())
+            total.update(f"{place.name}\n{place.sha256()}\n".encode())
         except OSError as error:
             raise UserError(f"{place} cannot be read.", one_line(error)) from error
     return total.hexdigest()
@@ -142,22 +124,15 @@ def annotations(
     for index, label in enumerate(known, start):
         name = str(index).zfill(width)
         if index in faults or not 0 <= label < len(texts):
-            yield _rejected(subset, name, index, faults.get(index) or _bad_label(subset, index, label))
+            yield rejected(subset.name, name, index, faults.get(index) or _bad_label(subset, index, label))
         else:
             yield Annotation(subset.name, name, index, texts[label])
 
 
 def _bad_label(subset: Subset, index: int, label: int) -> Fault:
     """Returns the fault of a picture whose label is no digit."""
-    rule = f"picture {index} of {file_name(Place(subset.path))}: a label must be one of 0..{CLASSES - 1}."
+    rule = f"picture {index} of {Place(subset.path).name}: a label must be one of 0..{CLASSES - 1}."
     return Fault("bad_label", rule, str(label))
-
-
-def _rejected(subset: Subset, name: str, index: int, fault: Fault) -> Annotation:
-    """Returns the rejected annotation of a picture."""
-    rule = f"{subset.name}/{name}: {fault.rule}"
-    letter = RejectedError("annotation", fault.reason, rule, fault.received).letter
-    return Annotation(subset.name, name, index, "", dead=letter)
 
 
 def _width(subset: Subset) -> int:

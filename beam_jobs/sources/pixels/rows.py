@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.annotation import NO_ANNOTATION
-from beam_jobs.sources.pixels.parts import CLASSES, Fault, file_name, unpacked
+from beam_jobs.sources.marks import Fault
+from beam_jobs.sources.pixels.parts import CLASSES, unpacked
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
 
@@ -155,7 +156,7 @@ def read_rows(place: Place, layout: Layout, most: int) -> Rows:
 
 def _in_file(faults: dict[int, Fault], place: Place) -> dict[int, Fault]:
     """Returns faults whose rules name the file."""
-    return {index: fault._replace(rule=f"{file_name(place)}, {fault.rule}") for index, fault in faults.items()}
+    return {index: fault._replace(rule=f"{place.name}, {fault.rule}") for index, fault in faults.items()}
 
 
 def _blocks(stream: BinaryIO, header: int) -> Iterator[tuple[int, bytes]]:

@@ -38,20 +38,9 @@ class Found:
     unread: tuple[str, ...] = ()
 
 
-def name_of(table: Place) -> str:
-    """Returns the name of a table as it is listed: Hugging Face's cache links it to a file with a digest for a name."""
-    return table.text.rpartition("/")[2]
-
-
-def suffix_of(table: Place) -> str:
-    """Returns the ending of a table's name in lower case, with its dot; empty without one."""
-    name = name_of(table)
-    return name[name.rfind(".") :].lower() if "." in name else ""
-
-
 def is_metadata(table: Place) -> bool:
     """Returns whether a table is the metadata file of Hugging Face's layout."""
-    return name_of(table) in _METADATA
+    return table.name in _METADATA
 
 
 def find_tables(place: Place, wanted: tuple[str, ...]) -> Found:
@@ -65,10 +54,10 @@ def find_tables(place: Place, wanted: tuple[str, ...]) -> Found:
       UserError: There is no table, or it is not clear which is meant.
     """
     if place.is_file():
-        if suffix_of(place) not in (*DELIMITED, *JSON_LINES, *PARQUET):
+        if place.suffix not in (*DELIMITED, *JSON_LINES, *PARQUET):
             suffixes = ", ".join((*DELIMITED, *JSON_LINES, *PARQUET))
             raise UserError(f"A table must end in one of {suffixes}.", place)
-        return Found({subset_of(name_of(place)): place})
+        return Found({subset_of(place.name): place})
     if not place.is_dir():
         raise UserError("The input must be a table or a folder that exists.", place)
     entries = place.entries()
@@ -76,7 +65,7 @@ def find_tables(place: Place, wanted: tuple[str, ...]) -> Found:
     folders = _annotated_folders(place, [entry.name for entry in entries if entry.is_folder])
     if own := _metadata(place, files):
         return Found({subset_of(place.name): own}, tuple(str(table) for table in folders.values()))
-    tables = {name: table for name, table in files.items() if suffix_of(table) in _IN_FOLDERS}
+    tables = {name: table for name, table in files.items() if table.suffix in _IN_FOLDERS}
     if folders:
         names = [name.lower() for name in wanted] or [name for name in folders if name in KNOWN]
         read = {name: table for name, table in folders.items() if name in names}
@@ -116,7 +105,7 @@ def _annotated_folders(place: Place, names: list[str]) -> dict[str, Place]:
         table = _metadata(folder, {each: folder / each for each in _METADATA if (folder / each).is_file()})
         if table and name.lower() in found:
             rule = f"The names of the subsets in {place} must differ in more than their case."
-            raise UserError(rule, f"{name_of(found[name.lower()].parent)}, {name}")
+            raise UserError(rule, f"{found[name.lower()].parent.name}, {name}")
         if table:
             found[name.lower()] = table
     return found
@@ -136,7 +125,7 @@ def _by_subset(place: Place, tables: dict[str, Place]) -> dict[str, Place]:
         subset = subset_of(name)
         if subset in found:
             rule = f"{place} must hold one table a subset; give the one to read as --input. Both are {subset}:"
-            raise UserError(rule, f"{name_of(found[subset])}, {name}")
+            raise UserError(rule, f"{found[subset].name}, {name}")
         found[subset] = table
     if not found:
         raise UserError(f"{place} must hold the first of its Parquet shards, -00000-of-N.", ", ".join(tables))
@@ -145,7 +134,7 @@ def _by_subset(place: Place, tables: dict[str, Place]) -> dict[str, Place]:
 
 def shards_of(table: Place) -> list[Place]:
     """Returns the files of a Parquet table: all of `train-00000-of-00003.parquet`, or the table itself."""
-    shard = _SHARD.fullmatch(name_of(table))
+    shard = _SHARD.fullmatch(table.name)
     if not shard or int(shard[2]):
         return [table]
     return [table.parent / f"{shard[1]}-{index:05d}-of-{shard[3]}.parquet" for index in range(int(shard[3]))]

@@ -10,7 +10,7 @@ from typing import Any
 from beam_jobs.sources.base import PICTURE_SUFFIXES, SourceOptions, check_subset_names
 from beam_jobs.sources.table.columns import Chooser, Fault, Rows
 from beam_jobs.sources.table.delimited import read_delimited
-from beam_jobs.sources.table.files import DELIMITED, KNOWN, PARQUET, is_metadata, shards_of, suffix_of
+from beam_jobs.sources.table.files import DELIMITED, KNOWN, PARQUET, is_metadata, shards_of
 from beam_jobs.sources.table.json_lines import read_json_lines
 from beam_jobs.sources.table.numbers import Entries, clean_name, make_entries
 from beam_jobs.sources.table.parquet import read_parquet
@@ -84,7 +84,7 @@ def _load(path: str, pictures: str, options: SourceOptions) -> Table:
 
 def _read(place: Place, chooser: Chooser, digest: "hashlib._Hash") -> tuple[Rows, str]:
     """Returns the rows of a table, and the name of the column that holds the pictures, if one does."""
-    if suffix_of(place) in PARQUET:
+    if place.suffix in PARQUET:
         shards = shards_of(place)
         for shard in shards:
             digest.update(shard.sha256().encode())
@@ -92,7 +92,7 @@ def _read(place: Place, chooser: Chooser, digest: "hashlib._Hash") -> tuple[Rows
         return read.rows, read.embedded
     data = place.read_bytes()
     digest.update(data)
-    reader = read_delimited if suffix_of(place) in DELIMITED else read_json_lines
+    reader = read_delimited if place.suffix in DELIMITED else read_json_lines
     return reader(str(place), data, chooser.choose), ""
 
 

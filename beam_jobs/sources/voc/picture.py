@@ -38,8 +38,8 @@ def read_file(
             raise UserError("Pascal VOC begins with <annotation>.", f"<{root.tag}>"[:100])
     except UserError as error:
         return [rejected(subset, picture or file, index, Fault("damaged", f"{file}: {error}"))]
-    given = (root.findtext("filename") or "").strip()
     if not picture:
+        given = (root.findtext("filename") or "").strip()
         picture = listing.picture_named(given) or _missing_name(given, file)
     marks = [_mark(each, attribute) for each in root.findall("object")]
     return annotations_of(subset, picture, index, marks, digit_order)

@@ -4,25 +4,21 @@ The rows are `class x_centre y_centre width height`, relative to the picture's s
 (https://docs.ultralytics.com/datasets/detect/).
 """
 
-import struct
-import warnings
-from typing import BinaryIO
+from contextlib import suppress
 
-from beam_jobs.sources.grouping import UNKNOWN_CLASS, Fault, Mark
+from beam_jobs.sources.marks import UNKNOWN_CLASS, Fault, Mark
 from tfrecords.errors import printable
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox
-from tfrecords.images.orientation import TRANSPOSED, read_orientation
-from tfrecords.record.codec import PNG_START
 
 OTHER_TASKS = ("rotated_box", "polygon", "prediction")
 """Reasons of rows that another task's data set has: if all rows are so, the data set is refused."""
 _LEAST, _MOST = -0.01, 1.01
 """Range of relative numbers, 0 to 1 and what rounding adds: as in Ultralytics' `verify_image_label`."""
 _HEAD_BYTES = 1 << 18
-"""Bytes read of a file in search of its orientation; EXIF data, of at most 64 KiB, precede the pixels."""
-_DAMAGE = (ValueError, SyntaxError, EOFError, TypeError, KeyError, OverflowError, struct.error)
-"""What Pillow raises for damaged headers, besides OSError."""
+"""Bytes read of a file in search of its size and orientation; EXIF data, of at most 64 KiB, precede the pixels."""
+_SIZE_FIRST = (b"\x89PNG", b"\xff\xd8")
+"""First bytes of PNG and JPEG, whose size and orientation come before the pixels."""
 _RULE = "A row must be a class, and a box's centre, width and height relative to the picture"
 _ROW = f"{_RULE}: five numbers."
 
@@ -38,7 +34,7 @@ def parse_labels(data: bytes, characters: dict[str, str], classes: dict[str, str
     try:
         lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        return [Mark("", None, None, Fault("damaged", "A label file must be UTF-8.", error))]
+        return [Mark("", "", None, None, Fault("damaged", "A label file must be UTF-8.", error))]
     marks = []
     seen: set[str] = set()
     for number, line in enumerate(lines, 1):
@@ -49,7 +45,7 @@ def parse_labels(data: bytes, characters: dict[str, str], classes: dict[str, str
         key = " ".join(values)
         if key in seen and not mark.fault:
             fault = Fault("duplicate_annotation", "A box must have one row.", f"line {number}: {key}")
-            mark = Mark("", mark.box, None, fault)
+            mark = Mark("", "", mark.box, None, fault)
         seen.add(key)
         marks.append(mark)
     return marks
@@ -59,22 +55,22 @@ def _mark(number: int, values: list[str], characters: dict[str, str], classes: d
     """Returns the annotation of a row."""
     received = printable(f"line {number}: {' '.join(values)[:120]}")
     if len(values) != 5:
-        return Mark("", None, None, _other_task(len(values), received))
+        return Mark("", "", None, None, _other_task(len(values), received))
     try:
         key, x, y, width, height = map(float, values)
     except ValueError:
-        return Mark("", None, None, Fault("damaged", _ROW, received))
+        return Mark("", "", None, None, Fault("damaged", _ROW, received))
     if not (_LEAST <= x <= _MOST and _LEAST <= y <= _MOST and _LEAST <= width <= _MOST and _LEAST <= height <= _MOST):
-        return Mark("", None, None, Fault("bad_box", f"{_RULE}, 0 to 1.", received))
+        return Mark("", "", None, None, Fault("bad_box", f"{_RULE}, 0 to 1.", received))
     if width <= 0 or height <= 0:
-        return Mark("", None, None, Fault("empty_box", "A box must have width and height above 0.", received))
+        return Mark("", "", None, None, Fault("empty_box", "A box must have width and height above 0.", received))
     box = BoundingBox(y - height / 2, x - width / 2, y + height / 2, x + width / 2)
     name = values[0] if values[0] in characters or not key.is_integer() else str(int(key))
     if name not in characters:
         known = f" ({printable(classes[name])})" if name in classes else ""
         rule = "The class of a box must be one of the data set's characters."
-        return Mark("", box, None, Fault(UNKNOWN_CLASS, rule, f"line {number}: class {printable(name)}{known}"))
-    return Mark(characters[name], box)
+        return Mark("", "", box, None, Fault(UNKNOWN_CLASS, rule, f"line {number}: class {printable(name)}{known}"))
+    return Mark(characters[name], "", box)
 
 
 def _other_task(count: int, received: str) -> Fault:
@@ -88,34 +84,22 @@ def _other_task(count: int, received: str) -> Fault:
     return Fault("damaged", _ROW, received)
 
 
-def read_size(picture: Place) -> tuple[int, int]:
-    """Returns the height and width of a picture, pixels, as viewers show it; only its header is decoded.
+def read_size(picture: Place, upright: bool = True) -> tuple[int, int]:
+    """Returns the height and width of a picture, pixels, as `prepare` decodes it; only its header is decoded.
+
+    Args:
+      picture: File of the picture.
+      upright: Whether the picture is turned as its file says.
 
     Raises:
-      OSError: The picture is missing, or no picture that Pillow reads.
+      OSError: The picture is missing or cannot be read.
+      PictureError: The file is no picture, damaged, too large, or of a format without an installed decoder.
     """
+    from tfrecords.images.decode import PictureError, picture_size
+
     with picture.open() as stream:
         head = stream.read(_HEAD_BYTES)
-        if head.startswith(b"RIFF"):  # whose EXIF data follow the pixels
-            head += stream.read()
-        if head[:16] == PNG_START and len(head) >= 24:  # a tenth of Pillow's time
-            width, height = struct.unpack_from(">II", head, 16)
-        else:
-            width, height = _pillow_size(stream)
-    return (width, height) if read_orientation(head) in TRANSPOSED else (height, width)
-
-
-def _pillow_size(stream: BinaryIO) -> tuple[int, int]:
-    """Returns the width and height of a picture, pixels, as Pillow reads them."""
-    from PIL import Image
-
-    stream.seek(0)
-    try:
-        # Pillow warns of damage, and of sizes, that `decode_picture` judges later. The filter covers Pillow only,
-        # because threads that run here at the same time may leave it in place.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            with Image.open(stream) as image:
-                return image.size
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
-        raise OSError(f"{type(error).__name__}: {error}") from None
+        if head.startswith(_SIZE_FIRST):
+            with suppress(PictureError):
+                return picture_size(head, picture.name, upright)
+        return picture_size(head + stream.read(), picture.name, upright)

@@ -11,7 +11,9 @@ import numpy as np
 
 from beam_jobs.annotation import NO_ANNOTATION, Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, check_subset_names
-from beam_jobs.sources.grouping import Fault, Mark, in_reading_order, join
+from beam_jobs.sources.grouping import in_reading_order
+from beam_jobs.sources.layout import choose
+from beam_jobs.sources.marks import Fault, Mark, join, rejected
 from beam_jobs.sources.yolo.labels import OTHER_TASKS, parse_labels, read_size
 from beam_jobs.sources.yolo.layout import Entry, Layout, find_layout
 from tfrecords.errors import UserError
@@ -93,7 +95,7 @@ class YoloSource(Source):
         placed = zip(layout.entries[subset.key][first:last], starts, stops[first:last].tolist(), strict=True)
 
         def annotate(each: tuple[Entry, int, int]) -> list[Annotation]:
-            return _annotations(layout, subset.name, each[0], each[1], digit_order)
+            return _annotations(layout, subset.name, each[0], each[1], digit_order, options.as_stored)
 
         for (entry, index, end), read in read_ahead(placed, annotate, lambda _: layout.root.is_remote):
             found = read()
@@ -118,12 +120,8 @@ def _wanted(layout: Layout, given: Input) -> dict[str, str]:
     present = list(layout.entries)
     if not present:
         raise UserError("A YOLO data set must hold pictures.", given.place)
-    if len(present) == 1 and len(given.wanted) == 1:
-        return {present[0]: given.wanted[0]}
-    names = [name.lower() for name in given.wanted] or present
-    if missing := [name for name in names if name not in present]:
-        raise UserError(f"{given.place} holds the subsets {', '.join(present)}.", ",".join(missing))
-    return {name: name for name in present if name in names}
+    chosen = choose({name: name for name in present}, given.wanted, given.place)
+    return {present_name: name for name, present_name in chosen.items()}
 
 
 def _describe(layout: Layout, path: str, key: str, name: str) -> YoloSubset:
@@ -161,30 +159,32 @@ def _numbers(marks: list[Mark]) -> list[tuple[list[int], Fault | None]]:
     return sorted([*found, *(([index], marks[index].fault) for index in twice)], key=lambda number: number[0])
 
 
-def _annotations(layout: Layout, subset: str, entry: Entry, index: int, digit_order: str) -> list[Annotation]:
+def _annotations(
+    layout: Layout, subset: str, entry: Entry, index: int, digit_order: str, as_stored: bool
+) -> list[Annotation]:
     """Returns the annotations of a picture, of which the first has an index."""
     if entry.fault:
         is_unnamed = entry.fault in ("bad_path", "duplicate_picture")
         fault = _FAULTS[entry.fault]
         name, received = (f"#{index + 1}", entry.name) if is_unnamed else (entry.name, fault.received)
-        return [_rejected(subset, name, index, Fault(fault.reason, fault.rule, received))]
+        return [rejected(subset, name, index, Fault(fault.reason, fault.rule, received))]
     data = layout.at(entry.label).read_bytes() if entry.label else b""
     marks = parse_labels(data, layout.characters, layout.classes)
     if not marks:
         rule = "A picture must have an annotation to become an example."
         fault = Fault(NO_ANNOTATION, rule, "an empty label file" if entry.label else "no label file")
-        return [_rejected(subset, entry.name, index, fault)]
+        return [rejected(subset, entry.name, index, fault)]
     numbers = _numbers(marks)
     parts = range(1, len(numbers) + 1) if len(numbers) > 1 else (0,)
-    size = _size(layout.at(entry.name))
+    size = _size(layout.at(entry.name), not as_stored)
     if isinstance(size, Fault):
-        return [_rejected(subset, entry.name, index + at, size, part) for at, part in enumerate(parts)]
-    placed = [[(marks[at].text, _scaled(marks[at].box, *size)) for at in own] for own, _ in numbers]
+        return [rejected(subset, entry.name, index + at, size, part) for at, part in enumerate(parts)]
+    placed = [[(marks[at].label, _scaled(marks[at].box, *size)) for at in own] for own, _ in numbers]
     around = [None if fault else union(box for _, box in own) for own, (_, fault) in zip(placed, numbers, strict=True)]
     made: list[Annotation] = []
     for at, (part, own) in enumerate(zip(parts, placed, strict=True)):
         if broken := numbers[at][1]:
-            made.append(_rejected(subset, entry.name, index + at, broken, part))
+            made.append(rejected(subset, entry.name, index + at, broken, part))
             continue
         ordered = in_reading_order(own, digit_order)
         text, boxes = "".join(character for character, _ in ordered), tuple(box for _, box in ordered)
@@ -193,21 +193,22 @@ def _annotations(layout: Layout, subset: str, entry: Entry, index: int, digit_or
     return made
 
 
-def _rejected(subset: str, name: str, index: int, fault: Fault, part: int = 0) -> Annotation:
-    return Annotation(subset, name, index, "", dead=fault.error(f"{subset}/{name}").letter, part=part)
-
-
-def _size(picture: Place) -> tuple[int, int] | Fault:
+def _size(picture: Place, upright: bool) -> tuple[int, int] | Fault:
     """Returns the height and width of a picture, pixels, or why they are not known."""
+    # With the other decoders, which are not needed to list what is there.
+    from tfrecords.images.decode import PictureError
+
     try:
-        return read_size(picture)
+        return read_size(picture, upright)
     except FileNotFoundError:
         return Fault("no_image", "A label file must have a picture of its name.", "no such picture")
     except OSError as error:
         # Without the path, which is different on every machine.
-        received = "an unknown format" if "cannot identify" in str(error) else error.strerror or str(error)
         rule = "The picture's size, of which the boxes are parts, must be readable."
-        return Fault("unreadable_picture", rule, received)
+        return Fault("unreadable_picture", rule, error.strerror or str(error))
+    except PictureError as error:
+        rule, _, received = str(error).rpartition(" Received: ")
+        return Fault(error.reason, rule, received)
 
 
 def _scaled(box: BoundingBox | None, height: int, width: int) -> BoundingBox:
