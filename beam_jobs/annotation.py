@@ -9,6 +9,8 @@ from tfrecords.images.crop import BoundingBox
 
 NO_ANNOTATION = "no_annotation"
 """Reason of a picture that is there and has no label. It is no fault: such pictures never fail a job."""
+OTHER_CLASS = "other_class"
+"""Reason of a box around characters whose own class is none, as that of a plate. It is no fault either."""
 
 
 @dataclass(frozen=True)

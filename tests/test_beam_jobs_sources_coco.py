@@ -310,7 +310,7 @@ DAMAGED = {
     "image is a list": (_add(digit(9, [1], 2, 16)), {**TWELVE, **THREE, "train/#3": "no_image"}),
     "plate around": (
         _add({**digit(9, 1, 98, 0), "bbox": [0, 0, 60, 40]}),
-        {"train/a.png@1": "12", "train/a.png@2": "unknown_class", **THREE},
+        {"train/a.png@1": "12", "train/a.png@2": "other_class", **THREE},
     ),
     "point between": (_add({**digit(9, 1, 98, 0), "bbox": [14, 22, 3, 3]}), {"train/a.png": "unknown_class", **THREE}),
     "far": (_add({**digit(9, 1, 98, 80)}), {"train/a.png@1": "12", "train/a.png@2": "unknown_class", **THREE}),

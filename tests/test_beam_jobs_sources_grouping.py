@@ -112,6 +112,7 @@ def test_reading_order() -> None:
 
 
 FAULT, OTHER = Fault("bad_box", "A rule.", 1), Fault("unknown_class", "A rule.", 2)
+AROUND = Fault("other_class", "A box around characters, whose own class is no character, is no number.", 2)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ FAULT, OTHER = Fault("bad_box", "A rule.", 1), Fault("unknown_class", "A rule.",
             [([0], None), ([1, 2], FAULT)],
         ),
         ([Mark("1", "", box(0)), Mark("", "", box(11), None, OTHER)], [([0, 1], OTHER)]),
-        ([Mark("1", "", box(0)), Mark("", "", box(0, 0, 60), None, OTHER)], [([0], None), ([1], OTHER)]),
+        ([Mark("1", "", box(0)), Mark("", "", box(0, 0, 60), None, OTHER)], [([0], None), ([1], AROUND)]),
         ([Mark("", "", box(0, 0, 60), None, OTHER)], [([0], OTHER)]),
         ([Mark("", "", box(0), None, OTHER), Mark("", "", None, None, FAULT)], [([0, 1], FAULT)]),
     ],

@@ -176,7 +176,7 @@ def test_a_bad_row_rejects_the_number(tmp_path: Path, name: str) -> None:
 def test_repeated_rows_and_plates_are_rejected_alone(tmp_path: Path) -> None:
     yaml = YAML.replace("'9'", "'9', plate")
     found = read(one(tmp_path, "10 0.3 0.5 0.5 0.8\n" + TWELVE + "2 0.375 0.5 0.1 0.5\n", yaml))["train"]
-    assert list(said(found).values()) == ["unknown_class", "12", "duplicate_annotation", "12"]
+    assert list(said(found).values()) == ["other_class", "12", "duplicate_annotation", "12"]
     assert found[0].dead and "class 10 (plate)" in found[0].dead.detail
     point = "10 0.31 0.7 0.01 0.04\n" + TWELVE
     assert list(said(read(one(tmp_path, point, yaml))["train"]).values()) == ["unknown_class", "12"]

@@ -7,9 +7,8 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.leaks import LEAK
+from beam_jobs.prepare.leaks import NO_FAULTS
 from tfrecords.record.labels import MOST_CHARACTERS, MOST_LENGTH, Labels
 
 COLUMNS = ["text", "reason", "detail"]
@@ -69,7 +68,7 @@ def what_to_do(table: pa.Table, labels: Labels) -> str:
       table: Rows of all pictures, with `COLUMNS`.
       labels: What the dataset's numbers may be.
     """
-    faults = table.filter(pc.field("reason").is_valid() & ~pc.field("reason").isin([NO_ANNOTATION, LEAK]))
+    faults = table.filter(pc.field("reason").is_valid() & ~pc.field("reason").isin(list(NO_FAULTS)))
     reasons = Counter(faults["reason"].to_pylist())
     reason, count = max(reasons.items(), key=lambda each: each[1], default=("", 0))
     if 2 * count <= reasons.total():

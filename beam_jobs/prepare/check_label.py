@@ -23,7 +23,7 @@ def check_label(annotation: Annotation, labels: Labels, split: str) -> Annotatio
     received = f"{labels.unknown(text)!r} in {text!r}"
     if not text:
         reason, rule, received = "no_text", "A number must have at least one character.", "''"
-    elif len(text) > labels.max_length:
+    elif not labels.unknown(text):
         what = "digits" if labels.alphabet == DIGITS else "characters"
         reason, rule, received = "too_long", f"A number must have at most {labels.max_length} {what}.", str(len(text))
     return replace(annotation, dead=RejectedError("annotation", reason, f"{annotation.key}: {rule}", received).letter)

@@ -11,7 +11,6 @@ from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
-from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
@@ -50,7 +49,12 @@ with any number of workers. After an interruption, run the same command again:
 it keeps the complete shards.
 """
 _DATA = "data"
-_LEAKS = ("left out", "that another split has too")
+_NO_FAULTS = {
+    "no_annotation": ("no label", "pictures without an annotation"),
+    "other_class": ("no number", "boxes around characters, of another class"),
+    "leak": ("left out", "pictures that another split has too"),
+}
+"""Title and meaning of the reasons that never fail a job, for the summary."""
 
 
 @dataclass(frozen=True)
@@ -224,13 +228,12 @@ def _print_dataset(plan: Plan) -> Manifest:
       UserError: Too many pictures were rejected, so there is no dataset.
     """
     from beam_jobs.prepare.advice import unknown_characters, what_to_do
-    from beam_jobs.prepare.leaks import LEAK
     from beam_jobs.prepare.publish_dataset import count_faults
 
     failed = not filesystem.exists(plan.path(MANIFEST))
     manifest = Manifest.parse(filesystem.read_bytes(plan.path(REJECTED_MANIFEST if failed else MANIFEST)), plan.output)
-    dead, others = count_faults(manifest), {NO_ANNOTATION: ("no label", "without an annotation"), LEAK: _LEAKS}
-    counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in others)
+    dead = count_faults(manifest)
+    counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in _NO_FAULTS)
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     letters = plan.path(DEAD_LETTERS)
     rows = _rejected_rows(plan) if dead else None
@@ -253,9 +256,9 @@ def _print_dataset(plan: Plan) -> Manifest:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
         if rows and (line := unknown_characters(rows, manifest.labels)):
             print(f"note: {line}")
-    for reason, (title, what) in others.items():
+    for reason, (title, what) in _NO_FAULTS.items():
         if count := manifest.dead_letters.get(reason, 0):
-            print(f"{title:<11}{count:>9,} pictures {what}: see {letters}")
+            print(f"{title:<11}{count:>9,} {what}: see {letters}")
     return manifest
 
 

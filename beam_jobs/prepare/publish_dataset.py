@@ -6,9 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_jobs import filesystem
-from beam_jobs.annotation import NO_ANNOTATION
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
-from beam_jobs.prepare.leaks import LEAK
+from beam_jobs.prepare.leaks import NO_FAULTS
 from beam_jobs.prepare.load_picture import Read
 from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, versions
@@ -93,7 +92,7 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
 
 def count_faults(manifest: Manifest) -> int:
     """Returns the number of rejected pictures, without those that are left out on purpose or have no annotation."""
-    return sum(count for reason, count in manifest.dead_letters.items() if reason not in (NO_ANNOTATION, LEAK))
+    return sum(count for reason, count in manifest.dead_letters.items() if reason not in NO_FAULTS)
 
 
 def _source_info(subset: Subset, entries: int, rows: pa.Table) -> SourceInfo:

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from beam_jobs.annotation import NO_ANNOTATION, Annotation, RejectedError
+from beam_jobs.annotation import NO_ANNOTATION, OTHER_CLASS, Annotation, RejectedError
 from beam_jobs.sources.grouping import character_of, group_numbers, in_reading_order
 from tfrecords.errors import UserError, printable
 from tfrecords.images.crop import BoundingBox, union
@@ -194,15 +194,28 @@ def join(marks: Sequence[Mark]) -> list[tuple[list[int], Fault | None]]:
     else:
         numbers = [[alone[index] for index in number] for number in group_numbers(boxes)]
     found = sorted([*grouped.values(), *numbers, *([index] for index in grounds)])
-    return [(number, next(_faults(marks, number), None)) for number in found]
+    return [
+        (number, _around(marks[number[0]]) if number[0] in grounds else next(_faults(marks, number), None))
+        for number in found
+    ]
+
+
+def _around(mark: Mark) -> Fault:
+    """Returns why a box of another class around characters is no number."""
+    rule = "A box around characters, whose own class is no character, is no number."
+    return Fault(OTHER_CLASS, rule, mark.fault.received if mark.fault else _described(mark))
 
 
 def _is_ground(mark: Mark, marks: Sequence[Mark]) -> bool:
     """Returns whether a mark is of another class, and covers the centre of a character."""
     if mark.fault is None or mark.fault.reason != UNKNOWN_CLASS or mark.box is None or mark.group:
         return False
-    ymin, xmin, ymax, xmax = mark.box
-    boxes = [other.box for other in marks if other.box and not other.fault]
+    return _covers(mark.box, [other.box for other in marks if other.box and not other.fault])
+
+
+def _covers(around: BoundingBox, boxes: Iterable[BoundingBox]) -> bool:
+    """Returns whether a box covers the centre of another."""
+    ymin, xmin, ymax, xmax = around
     return any(ymin <= (box.ymin + box.ymax) / 2 <= ymax and xmin <= (box.xmin + box.xmax) / 2 <= xmax for box in boxes)
 
 
@@ -266,9 +279,11 @@ def _numbers(marks: list[Mark], digit_order: str) -> list[_Number]:
 
 def _unknown(mark: Mark, marks: list[Mark]) -> Fault:
     """Returns the fault of a box that is no number, by whether the picture has characters."""
-    has_characters = any(character(each.label) and not each.text for each in marks)
+    characters = [each for each in marks if character(each.label) and not each.text]
+    if mark.box and _covers(mark.box, [each.box for each in characters if each.box]):
+        return _around(mark)
     rule = "A box must have a text, or a class of one character."
-    return Fault(UNKNOWN_CLASS if has_characters else "no_text", rule, _described(mark))
+    return Fault(UNKNOWN_CLASS if characters else "no_text", rule, _described(mark))
 
 
 def _described(mark: Mark) -> str:
