@@ -33,7 +33,10 @@ def transfer(source: keras.Model, given: Labels, target: keras.Model, wanted: La
     Returns:
       A sentence that says which weights are new or changed, empty if none is and the images are of the same size.
     """
-    resized, new, partly, summed = set(_layers_of_size(source, target)), [], [], []
+    resized = set(_layers_of_size(source, target))
+    new: list[str] = []
+    partly: list[str] = []
+    summed: list[str] = []
     values = []
     for weight, value, fresh in zip(target.weights, source.get_weights(), target.get_weights(), strict=True):
         layer = weight.path.rpartition("/")[0]
