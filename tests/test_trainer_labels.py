@@ -119,6 +119,13 @@ def test_architectures_take_any_shape_and_labels(name: str, shape: tuple[int, in
     assert outputs["digit_logits"].shape == (None, labels.max_length, labels.pad)
 
 
+@pytest.mark.parametrize(
+    ("shape", "locations"), [((54, 54, 3), 49), ((28, 112, 1), 56), ((8, 8, 1), 64), ((8, 40, 1), 40)]
+)
+def test_compact_does_not_halve_a_side_below_16_pixels(shape: tuple[int, int, int], locations: int) -> None:
+    assert build_model("compact", shape).get_layer("features").output.shape == (None, locations, 128)
+
+
 @pytest.mark.parametrize(("name", "least"), [("compact", 8), ("goodfellow", 16), ("vgg", 16)])
 def test_images_too_small_for_an_architecture_are_refused(name: str, least: int) -> None:
     rule = f"{name} needs images of at least {least} x {least} pixels. Received: {least - 1} x 64"
