@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.common.own_process import choose
 from benchmarks.common.table import markdown, verdict
 from tfrecords.errors import UserError
+from tfrecords.record.labels import Labels
 
 WAYS = {
     "bare": "bare step",
@@ -39,6 +40,8 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 _HEAD = ("way", "first step s", "processor ms", "of bare", "clock ms", "of bare")
 _SIZE = 54
 """Height and width of the images, pixels."""
+_LABELS = Labels()
+"""Numbers that the models predict."""
 _KEPT = 8
 """Batches in memory, which are used again and again."""
 _MAXIMUM_RATIO = 1.03
@@ -119,12 +122,12 @@ def _batches(batch_size: int) -> list[dict[str, Any]]:
     from tfrecords import Labels
     from trainer.input.augment import uniforms_needed
 
-    rng, labels = np.random.default_rng(0), Labels()
+    rng = np.random.default_rng(0)
     arrays = (
         {
             "image": rng.integers(0, 256, (batch_size, _SIZE, _SIZE, 3), np.uint8),
-            "length": rng.integers(1, labels.max_length + 1, batch_size),
-            "digits": rng.integers(0, labels.pad, (batch_size, labels.max_length)),
+            "length": rng.integers(1, _LABELS.max_length + 1, batch_size),
+            "digits": rng.integers(0, _LABELS.pad, (batch_size, _LABELS.max_length)),
             "uniform": rng.random((batch_size, uniforms_needed(3)), np.float32),
         }
         for _ in range(_KEPT)
@@ -148,7 +151,7 @@ def _make_step(way: str, model_name: str, batch_size: int) -> Step:
     keras.utils.set_random_seed(0)
     with tf.distribute.get_strategy().scope() if way == "bare" else strategy.scope():
         with computing_in(config.precision):
-            model = build_model(model_name, (_SIZE, _SIZE, 3))
+            model = build_model(model_name, (_SIZE, _SIZE, 3), _LABELS)
         optimizer = make_optimizer(config, make_schedule(config, 1000))
         optimizer.build(model.trainable_variables)
     if way == "bare":

@@ -39,7 +39,7 @@ def test_a_model_starts_from_the_weights_of_another_run(run: Run) -> None:
 
 
 def test_another_architecture_s_run_is_no_start(run: Run) -> None:
-    with pytest.raises(UserError, match=r"must be a run of vgg .* Received: compact for images of \(54, 54, 3\)"):
+    with pytest.raises(UserError, match=r"must be a run of vgg\. Received: compact$"):
         start_from(build_model("vgg", (54, 54, 3)), str(run.directory))
 
 

@@ -71,3 +71,5 @@ def test_the_pretrained_weights_are_suggested_where_they_fit(manifest: Manifest)
         (TrainConfig(), replace(few, config={**manifest.config, "crop": crop})),
     ):
         assert list(advice(config, other, 100)) == []
+    crop = {**crop, "record_size": 28, "crop_size": 32, "aspect": 4.0}
+    assert list(advice(TrainConfig(), replace(few, config={**manifest.config, "crop": crop}), 100)) == [line]

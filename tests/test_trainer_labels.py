@@ -119,6 +119,13 @@ def test_architectures_take_any_shape_and_labels(name: str, shape: tuple[int, in
     assert outputs["digit_logits"].shape == (None, labels.max_length, labels.pad)
 
 
+@pytest.mark.parametrize(
+    ("shape", "locations"), [((54, 54, 3), 49), ((28, 112, 1), 56), ((8, 8, 1), 64), ((8, 40, 1), 40)]
+)
+def test_compact_does_not_halve_a_side_below_16_pixels(shape: tuple[int, int, int], locations: int) -> None:
+    assert build_model("compact", shape).get_layer("features").output.shape == (None, locations, 128)
+
+
 @pytest.mark.parametrize(("name", "least"), [("compact", 8), ("goodfellow", 16), ("vgg", 16)])
 def test_images_too_small_for_an_architecture_are_refused(name: str, least: int) -> None:
     rule = f"{name} needs images of at least {least} x {least} pixels. Received: {least - 1} x 64"
@@ -133,9 +140,9 @@ def test_weights_of_the_package_start_a_model_of_other_numbers_and_of_grey_image
     fresh = [value for value in model.get_weights() if value.shape == (128, 10)]
     told = start_from(model, "pretrained", {"channels": 1}, labels=labels)
     assert told == (
-        "head length_logits is new; weights of the first 5 positions and the characters '9876543210' are kept: the "
-        "weights are of numbers of up to 5 of '0123456789', the dataset of numbers of up to 8 of '.9876543210'. "
-        "stem_conv is summed over the channels: the weights are of images with 3 channels."
+        "new: length_logits; kept in part: attention_logits, digit_logits; all other layers are kept. The weights are "
+        "of numbers of up to 5 of '0123456789', the dataset of numbers of up to 8 of '.9876543210'. stem_conv is "
+        "summed over the channels: the weights are of images with 3 channels."
     )
     source = load_model(Run.load(DIRECTORY))
     grey = np.random.default_rng(0).integers(0, 256, (2, 54, 54, 1)).astype(np.float32)
@@ -151,17 +158,17 @@ def test_weights_of_the_package_start_a_model_of_other_numbers_and_of_grey_image
     ("wanted", "told"),
     [
         (Labels(), ""),
-        (Labels(2), "head length_logits is new; weights of the first 2 positions are kept"),
-        (Labels(5, "9A0"), "weights of the characters '90' are kept"),
-        (Labels(1, "xy"), "heads length_logits, digit_logits are new"),
-        (Labels(1), "head length_logits is new; weights of the first position are kept"),
+        (Labels(2), "new: length_logits; kept in part: flat_digit_logits; all other layers are kept"),
+        (Labels(5, "9A0"), "kept in part: flat_digit_logits; all other layers are kept"),
+        (Labels(1, "xy"), "new: flat_digit_logits, length_logits; all other layers are kept"),
+        (Labels(1), "new: length_logits; kept in part: flat_digit_logits; all other layers are kept"),
     ],
 )
 def test_a_head_of_all_positions_keeps_those_that_both_have(wanted: Labels, told: str) -> None:
     source, target = tiny.build((12, 12, 3)), tiny.build((12, 12, 3), wanted)
     before = dict(zip([weight.path for weight in target.weights], target.get_weights(), strict=True))
     said = transfer(source, Labels(), target, wanted)
-    assert said.partition(":")[0] == told
+    assert said.partition(". ")[0] == told
     old, new = (model.get_layer("flat_digit_logits").get_weights()[0] for model in (source, target))
     old, new = old.reshape(32, 5, 10), new.reshape(32, wanted.max_length, wanted.pad)
     untouched = before["flat_digit_logits/kernel"].reshape(new.shape)
@@ -171,6 +178,44 @@ def test_a_head_of_all_positions_keeps_those_that_both_have(wanted: Labels, told
     for layer in ("dense", "norm"):
         for ours, theirs in zip(*(model.get_layer(layer).get_weights() for model in (source, target)), strict=True):
             np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("size", [(28, 112), (12, 12)])
+def test_convolutions_start_a_model_of_images_of_another_size(size: tuple[int, int]) -> None:
+    labels = Labels(9, "0123456789.")
+    model = build_model("compact", (*size, 3), labels)
+    before = {weight.path: weight.numpy() for weight in model.weights}
+    cut = {"record_size": size[0], "crop_size": 60, "growth": 0.1, "aspect": size[1] / size[0]}
+    assert start_from(model, "pretrained", cut, labels=labels) == (
+        "new: layout_dense, attention_logits, length_logits; kept in part: digit_logits; all other layers are kept. "
+        "The weights are of images of 54 x 54 and numbers of up to 5 of '0123456789', the dataset of images of "
+        f"{size[0]} x {size[1]} and numbers of up to 9 of '0123456789.'. The images are cut with growth 0.1 instead of "
+        "0.3."
+    )
+    source = {weight.path: weight.numpy() for weight in load_model(Run.load(DIRECTORY)).weights}
+    for weight in model.weights:
+        layer = weight.path.partition("/")[0]
+        if layer == "digit_logits":
+            np.testing.assert_array_equal(weight.numpy()[..., :10], source[weight.path])
+            np.testing.assert_array_equal(weight.numpy()[..., 10:], before[weight.path][..., 10:])
+        else:
+            is_new = layer in ("layout_dense", "attention_logits", "length_logits")
+            np.testing.assert_array_equal(weight.numpy(), (before if is_new else source)[weight.path])
+
+
+def test_a_size_with_a_last_map_of_the_same_size_keeps_every_layer() -> None:
+    model = build_model("compact", (56, 53, 3))
+    assert start_from(model, "pretrained") == (
+        "all layers are kept. The weights are of images of 54 x 54, the dataset of images of 56 x 53."
+    )
+
+
+def test_a_map_of_as_many_values_in_another_order_is_no_start_for_the_heads() -> None:
+    labels = Labels()
+    source, target = (build_model("compact", shape, labels) for shape in ((16, 64, 1), (32, 32, 1)))
+    assert [one.shape for one in source.weights] == [one.shape for one in target.weights]
+    told = transfer(source, labels, target, labels)
+    assert told.startswith("new: layout_dense, attention_logits, length_logits; all other layers are kept. ")
 
 
 def test_grey_is_pillow_s_and_the_graph_s_to_the_bit() -> None:

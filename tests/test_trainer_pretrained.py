@@ -122,8 +122,7 @@ def test_another_architecture_does_not_start_from_them(
 ) -> None:
     options = ["--data", str(records), "--run-dir", str(tmp_path / "run"), "--init", "pretrained", "--model", "vgg"]
     assert main("trainer", "", COMMANDS, ["train", *options]) == 1
-    expected = "error: pretrained must be a run of vgg for images of (54, 54, 3). Received: compact for images of "
-    assert expected in capsys.readouterr().err
+    assert "error: pretrained must be a run of vgg. Received: compact\n" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -30,8 +30,8 @@ _PER_READER = 2
 """Batches that each process reads ahead."""
 
 HostBatch = dict[str, np.ndarray]
-"""`image` (batch, height, width, channels) uint8; `length` (batch,) and `digits` (batch, 5) int32, which every backend
-supports; `uniform` (batch, values) float32, 0 to below 1."""
+"""`image` (batch, height, width, channels) uint8; `length` (batch,) and `digits` (batch, longest) int32, which every
+backend supports; `uniform` (batch, values) float32, 0 to below 1."""
 _NAMES = ("image", "length", "digits")
 T = TypeVar("T")
 

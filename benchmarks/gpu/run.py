@@ -19,11 +19,12 @@ from benchmarks.gpu.step import Batch, Step, Tensor, make_step, put_on_device, s
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
 from tfrecords.progress import Progress, progress
+from tfrecords.record.labels import Labels
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.input.augment import uniforms_needed
 from trainer.models import build_model
 from trainer.run.config import TrainConfig
-from trainer.run.directory import model_input_shape
+from trainer.run.directory import labels_text, model_input_shape
 
 _WARM_UP = 3
 """Steps before the clock starts: in the first ones JAX and TensorFlow compile and choose kernels."""
@@ -104,10 +105,10 @@ def run(job: Job) -> Result:
     Raises:
       UserError: A dataset cannot be read or does not match the others, or the loss is not finite.
     """
-    shape = _common_shape(job.directories)
+    shape, labels = _common_form(job.directories)
     set_precision(job.precision)
     keras.utils.set_random_seed(job.config.seed)
-    model = build_model(job.config.model, shape)
+    model = build_model(job.config.model, shape, labels)
     optimizer = make_optimizer(job.config, job.config.learning_rate)
     step = make_step(model, optimizer, job.config)
     source = Source(job.directories, job.config.global_batch_size, uniforms_needed(shape[2]), job.config.seed)
@@ -122,7 +123,7 @@ def run(job: Job) -> Result:
             real = _timed(step, batches, rate, job.share, shown)
     step.finish()
     with averaged_weights(model, optimizer):
-        scores = tuple(split_scores(model, job.directories, job.config.global_batch_size))
+        scores = tuple(split_scores(model, labels, job.directories, job.config.global_batch_size))
     # This comes last, since it trains on one batch only.
     resident = _timed(step, repeat(first), lambda share: 0.0, _resident_share(job))
     peak = peak_flops(PRECISIONS[job.precision], job.matrix)
@@ -134,13 +135,14 @@ def wait(value: Tensor) -> float:
     return float(ops.convert_to_numpy(value))
 
 
-def _common_shape(directories: tuple[Path, ...]) -> tuple[int, int, int]:
-    """Returns the shape of the images that a model for all datasets takes."""
-    shapes = {directory: model_input_shape(Manifest.load(directory)) for directory in directories}
-    if len(set(shapes.values())) > 1:
-        received = ", ".join(f"{directory}: {shape}" for directory, shape in shapes.items())
-        raise UserError("The datasets of --data must have images of one size.", received)
-    return shapes[directories[0]]
+def _common_form(directories: tuple[Path, ...]) -> tuple[tuple[int, int, int], Labels]:
+    """Returns the shape of the images that a model for all datasets takes, and the numbers that it predicts."""
+    manifests = {directory: Manifest.load(directory) for directory in directories}
+    forms = {directory: (model_input_shape(manifest), manifest.labels) for directory, manifest in manifests.items()}
+    if len(set(forms.values())) > 1:
+        received = ", ".join(f"{path}: {shape}, {labels_text(labels)}" for path, (shape, labels) in forms.items())
+        raise UserError("The datasets of --data must have images of one size, and numbers of one form.", received)
+    return forms[directories[0]]
 
 
 def _learning_rate(config: TrainConfig) -> Callable[[float], float]:

@@ -12,6 +12,7 @@ import tfrecords
 from benchmarks.gpu.step import Tensor
 from tfrecords.dataset.batches import Batches
 from tfrecords.dataset.manifest import Manifest
+from tfrecords.record.labels import Labels
 from trainer.input.augment import centre_window
 from trainer.scoring.decode import decode_predictions
 from trainer.scoring.metrics import score
@@ -20,15 +21,23 @@ _SPLITS = ("validation", "test")
 
 
 def split_scores(
-    model: keras.Model, directories: Sequence[Path], batch_size: int
+    model: keras.Model, labels: Labels, directories: Sequence[Path], batch_size: int
 ) -> Iterator[tuple[Path, str, dict[str, Any]]]:
-    """Yields directory, split and scores of each validation and test split that has examples."""
+    """Yields directory, split and scores of each validation and test split that has examples.
+
+    Args:
+      model: Model to score.
+      labels: Numbers that it predicts, those of all datasets.
+      directories: Dataset directories.
+      batch_size: Examples per batch.
+    """
     forward = make_forward(model)
     for directory in dict.fromkeys(directories):
         for split in _SPLITS:
             info = Manifest.load(directory).splits.get(split)
             if info is not None and info.examples:
-                yield directory, split, _score(forward, model.input_shape[1:3], directory, split, batch_size)
+                batches = Batches(tfrecords.open(directory, split), batch_size)
+                yield directory, split, _score(forward, model.input_shape[1:3], labels, batches)
 
 
 def make_forward(model: keras.Model) -> Callable[[Tensor], dict[str, Tensor]]:
@@ -58,11 +67,12 @@ def make_forward(model: keras.Model) -> Callable[[Tensor], dict[str, Tensor]]:
 
 
 def _score(
-    forward: Callable[[Tensor], dict[str, Tensor]], size: tuple[int, int], directory: Path, split: str, batch_size: int
+    forward: Callable[[Tensor], dict[str, Tensor]], size: tuple[int, int], labels: Labels, batches: Batches
 ) -> dict[str, Any]:
     """Returns the scores on the central window of each image of a split."""
     parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}
-    for batch in Batches(tfrecords.open(directory, split), batch_size):
+    batch_size = batches.batch_size
+    for batch in batches:
         count = len(batch["image"])
         # A short batch would be compiled again, so it is padded.
         images = np.pad(batch["image"], [(0, batch_size - count), (0, 0), (0, 0), (0, 0)])
@@ -70,5 +80,5 @@ def _score(
         for name, part in parts.items():
             part.append(ops.convert_to_numpy(outputs[name])[:count] if name in outputs else batch[name])
     arrays = {name: np.concatenate(part) for name, part in parts.items()}
-    predictions = decode_predictions(arrays["length_logits"], arrays["digit_logits"])
+    predictions = decode_predictions(arrays["length_logits"], arrays["digit_logits"], labels)
     return score(predictions, arrays["length"], arrays["digits"])

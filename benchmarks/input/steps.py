@@ -59,8 +59,9 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
     config = TrainConfig(model=model_name, global_batch_size=batch_size)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     strategy = tf.distribute.OneDeviceStrategy(devices[0].name)
+    manifest = Manifest.load(data)
     with strategy.scope():
-        model = build_model(model_name, model_input_shape(Manifest.load(data)))
+        model = build_model(model_name, model_input_shape(manifest), manifest.labels)
         optimizer = keras.optimizers.AdamW(1e-3)
         optimizer.build(model.trainable_variables)
     step = make_train_step(strategy, model, optimizer, config)

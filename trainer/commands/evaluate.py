@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfrecords.dataset.manifest import MANIFEST, UNKNOWN_SPLIT
+from tfrecords.dataset.manifest import MANIFEST, UNKNOWN_SPLIT, Manifest
 from tfrecords.errors import UserError, printable
 from tfrecords.flags import local_path
 from tfrecords.interrupts import ending_at_once
@@ -79,12 +79,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
     trained = chosen_run(args.run_dir)
     records = Records.open(args.data)
-    records.manifest.split(args.split)
-    if args.split == UNKNOWN_SPLIT:
-        raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
-    rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
-    check_cut(dataset_cut(records.manifest), run_cut(trained), rule, args.allow_other_crop)
-    _check_labels(args, trained, records.manifest.labels)
+    _check_split(args, trained, records.manifest)
     output = _output(args, trained)
     images = records.images(args.split)
     if args.crops > 1 and images.shape[:2] == trained.image_shape[:2]:
@@ -128,6 +123,20 @@ def _predict(args: argparse.Namespace, trained: Run, records: Records, images: I
     shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
     stored = records.manifest.labels
     return predict_split(make_forward(load_model(trained), args.crops), shown, trained.labels, stored)
+
+
+def _check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> None:
+    """Checks that a run can be scored on the split of a dataset.
+
+    Raises:
+      UserError: It cannot.
+    """
+    manifest.split(args.split)
+    if args.split == UNKNOWN_SPLIT:
+        raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
+    rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
+    check_cut(dataset_cut(manifest), run_cut(trained), rule, args.allow_other_crop)
+    _check_labels(args, trained, manifest.labels)
 
 
 def _check_labels(args: argparse.Namespace, trained: Run, stored: Labels) -> None:

@@ -45,6 +45,7 @@ def advice(config: TrainConfig, manifest: Manifest, steps: int, pretrained: Path
 
 def _fits(config: TrainConfig, manifest: Manifest, pretrained: Run) -> bool:
     """Returns whether a run could start from the pretrained weights."""
-    differ = differences(dataset_cut(manifest), run_cut(pretrained))
-    # Weights of colour images start a model of grey ones too (trainer.run.transfer).
-    return config.model == pretrained.config.model and set(differ) <= {"channels"}
+    differ = set(differences(dataset_cut(manifest), run_cut(pretrained)))
+    # Weights of colour images start a model of grey ones too, and of images of any other size (trainer.run.transfer).
+    is_resized = bool(differ & {"record_size", "aspect"})
+    return config.model == pretrained.config.model and (is_resized or differ <= {"channels"})

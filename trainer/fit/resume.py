@@ -89,11 +89,11 @@ def initialise(
       allow_other_crop: Whether the source's images may have had another growth or crop size.
 
     Returns:
-      A sentence that says which weights are new or changed, empty if none is.
+      Sentences that say which weights are new or changed, and how the images differ; empty if nothing does.
 
     Raises:
-      UserError: The source is the run itself, not a run, has no weights, or is of another architecture, image
-        size or cut.
+      UserError: The source is the run itself, not a run, has no weights, or is of another architecture, or of another
+        cut for images of the same size.
     """
     if config.init is None:
         return ""

@@ -144,7 +144,9 @@ class RunOptions:
     keep_checkpoints: int = setting(3, "number of newest checkpoints to keep", group=_EXECUTION)
     host_minutes: float = setting(10.0, "minutes to wait for all hosts to join", group=_EXECUTION)
     allow_other_crop: bool = setting(
-        False, "start from weights (--init) of images cut with another growth or crop size", group=_EXECUTION
+        False,
+        "start from weights (--init) of images of the same size cut with another growth or crop size",
+        group=_EXECUTION,
     )
     profile: bool = setting(False, "record steps 11 to 20 of this start for TensorBoard", group=_EXECUTION)
 

@@ -1,7 +1,9 @@
-"""Weights of a trained model in a model for other numbers or channels: what fits is kept, the rest stays new.
+"""Weights of a trained model in a model for other numbers, channels or sizes: what fits is kept, the rest stays new.
 
-A head has a class per length, or weights per position and per character. Positions and characters that both models have
-keep their weights; lengths do so only together, since "longer" is one of them.
+Convolutions do not depend on the size of the images. The first layer that does, and all that read its outputs, are new
+where the size of the last feature map is another. A head has a class per length, or weights per position and per
+character. Positions and characters that both models have keep their weights; lengths do so only together, since
+"longer" is one of them.
 """
 
 from typing import Any
@@ -16,10 +18,11 @@ from trainer.run.directory import labels_text
 _LENGTHS, _CHARACTERS, _POSITIONS = "length_logits", "digit_logits", "attention_logits"
 _BOTH = "flat_digit_logits"
 """Names of the layers whose shapes follow from the labels; the last has a weight per position and character."""
+_HEADS = (_LENGTHS, _CHARACTERS, _POSITIONS, _BOTH)
 
 
 def transfer(source: keras.Model, given: Labels, target: keras.Model, wanted: Labels) -> str:
-    """Sets the weights of a model to those of another of the same architecture and image size, as far as they fit.
+    """Sets the weights of a model to those of another of the same architecture, as far as they fit.
 
     Args:
       source: Trained model.
@@ -28,25 +31,53 @@ def transfer(source: keras.Model, given: Labels, target: keras.Model, wanted: La
       wanted: Numbers that it predicts.
 
     Returns:
-      A sentence that says which weights are new or changed, empty if none is.
+      A sentence that says which weights are new or changed, empty if none is and the images are of the same size.
     """
-    changed: list[str] = []
+    resized = set(_layers_of_size(source, target))
+    new: list[str] = []
+    partly: list[str] = []
+    summed: list[str] = []
     values = []
     for weight, value, fresh in zip(target.weights, source.get_weights(), target.get_weights(), strict=True):
         layer = weight.path.rpartition("/")[0]
-        if given != wanted and layer in (_LENGTHS, _CHARACTERS, _POSITIONS, _BOTH):
-            value = _head(layer, value, given, fresh, wanted)
+        if layer in resized:
+            value = fresh
+            new.append(layer)
+        elif given != wanted and layer in _HEADS:
+            head = _head(layer, value, given, fresh, wanted)
+            if head is not value:
+                (new if head is fresh else partly).append(layer)
+            value = head
         elif value.shape != fresh.shape:
             value = _of_channels(value, fresh.shape[-2])
-            changed.append(layer)
+            summed.append(layer)
         values.append(value)
     target.set_weights(values)
+    told = _said(new, partly, _words(source, given, target, wanted))
     channels = target.input_shape[-1], source.input_shape[-1]
-    return " ".join(part for part in (_said(source, given, wanted), _channels_said(changed, *channels)) if part)
+    return " ".join(part for part in (told, _channels_said(summed, *channels)) if part)
+
+
+def _layers_of_size(source: keras.Model, target: keras.Model) -> list[str]:
+    """Returns the names of the layers that images of another size leave without use for the source's weights."""
+    new: list[str] = []
+    for layer, other in zip(target.layers, source.layers, strict=True):
+        # A flattened map of 4 x 6 has as many values as one of 6 x 4, in another order.
+        moved = isinstance(layer, keras.layers.Flatten) and layer.input.shape != other.input.shape
+        # The kernels of convolutions depend on the channels, and heads on the labels too.
+        is_other = layer.name in _HEADS or isinstance(layer, keras.layers.Conv2D)
+        fits = is_other or [one.shape for one in layer.weights] == [one.shape for one in other.weights]
+        # All later layers read the outputs of these, but the characters' classifier reads those of the convolutions.
+        if (new or moved or not fits) and layer.name != _CHARACTERS:
+            new.append(layer.name)
+    return [name for name in new if target.get_layer(name).weights]
 
 
 def _head(layer: str, value: NDArray[Any], given: Labels, fresh: NDArray[Any], wanted: Labels) -> NDArray[Any]:
-    """Returns the weights of a head: those of shared positions and characters kept, the others new."""
+    """Returns the weights of a head: those of shared positions and characters kept, the others new.
+
+    They are the array `fresh` itself if none is kept, and `value` itself if all are.
+    """
     if layer == _LENGTHS:
         return value if given.max_length == wanted.max_length else fresh
     # The last axis is (positions, characters), (positions, locations) or (characters,).
@@ -56,11 +87,13 @@ def _head(layer: str, value: NDArray[Any], given: Labels, fresh: NDArray[Any], w
     )
     before = now = np.arange(old.shape[-1])
     if layer != _POSITIONS:
-        characters = _shared(given, wanted)
+        characters = [one for one in wanted.alphabet if one in given.alphabet]
         before, now = (np.array([labels.alphabet.index(one) for one in characters], int) for labels in (given, wanted))
+    if not len(before):
+        return fresh
     positions = min(old.shape[-2], new.shape[-2])
     new[..., :positions, now] = old[..., :positions, before]
-    return new.reshape(fresh.shape)
+    return value if np.array_equal(new, old) else new.reshape(fresh.shape)
 
 
 def _of_channels(kernel: NDArray[Any], channels: int) -> NDArray[Any]:
@@ -72,29 +105,24 @@ def _of_channels(kernel: NDArray[Any], channels: int) -> NDArray[Any]:
     return np.repeat(summed / channels, channels, axis=-2)
 
 
-def _shared(given: Labels, wanted: Labels) -> str:
-    return "".join(one for one in wanted.alphabet if one in given.alphabet)
+def _words(source: keras.Model, given: Labels, target: keras.Model, wanted: Labels) -> tuple[str, str]:
+    """Returns what the source and the target are for, as far as they differ; nothing if they do not."""
+    shapes = source.input_shape[1:3], target.input_shape[1:3]
+    sizes = [f"images of {height} x {width}" if shapes[0] != shapes[1] else "" for height, width in shapes]
+    numbers = [labels_text(labels) if given != wanted else "" for labels in (given, wanted)]
+    before, now = (" and ".join(filter(None, words)) for words in zip(sizes, numbers, strict=True))
+    return before, now
 
 
-def _said(source: keras.Model, given: Labels, wanted: Labels) -> str:
-    """Returns what becomes of the heads."""
-    if given == wanted:
+def _said(new: list[str], partly: list[str], words: tuple[str, str]) -> str:
+    """Returns what becomes of the layers; each is named once per weight."""
+    if not any(words):
         return ""
-    layers, characters = {layer.name for layer in source.layers}, _shared(given, wanted)
-    new, kept = [], []
-    if given.max_length != wanted.max_length:
-        new.append(_LENGTHS)
-        shared = min(given.max_length, wanted.max_length)
-        if _POSITIONS in layers or (_BOTH in layers and characters):
-            kept.append(f"the first {shared} positions" if shared > 1 else "the first position")
-    if given.alphabet != wanted.alphabet:
-        if characters:
-            kept.append(f"the characters {characters!r}")
-        else:
-            new.append(_CHARACTERS)
-    heads = [f"heads {', '.join(new)} are new" if len(new) > 1 else f"head {new[0]} is new"] if new else []
-    heads += [f"weights of {' and '.join(kept)} are kept"] if kept else []
-    return f"{'; '.join(heads)}: the weights are of {labels_text(given)}, the dataset of {labels_text(wanted)}."
+    parts = ((new, "new"), (partly, "kept in part"))
+    # A dictionary's keys are in order and distinct.
+    told = [f"{what}: {', '.join(dict.fromkeys(layers))}" for layers, what in parts if layers]
+    told.append("all other layers are kept" if told else "all layers are kept")
+    return f"{'; '.join(told)}. The weights are of {words[0]}, the dataset of {words[1]}."
 
 
 def _channels_said(layers: list[str], wanted: int, given: int) -> str:

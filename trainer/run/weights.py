@@ -11,7 +11,7 @@ from tfrecords.record.labels import Labels
 from tfrecords.typed_json import shorten
 from trainer.models import build_model
 from trainer.pretrained import run_directory
-from trainer.run.cut import Cut, check_cut, run_cut
+from trainer.run.cut import Cut, check_cut, differences, run_cut
 from trainer.run.directory import WEIGHTS, Run
 from trainer.run.transfer import transfer
 
@@ -37,32 +37,37 @@ def start_from(
 ) -> str:
     """Sets a model's weights to the best weights of another run of the same architecture.
 
-    Numbers of another length or alphabet, and images with another number of channels, take what fits: see
+    Numbers of another length or alphabet, and images of another size or number of channels, take what fits: see
     `trainer.run.transfer`.
 
     Args:
       model: Model that is changed.
       source: Run directory, or `pretrained`.
       cut: Cut of the images that the model will be trained on; None does not compare it.
-      allow_other_crop: Whether the source's images may have had another growth or crop size.
+      allow_other_crop: Whether the source's images may have had another growth or crop size. Images of another size
+        always may.
       labels: Numbers that the model will be trained on.
 
     Returns:
-      A sentence that says which weights are new or changed, empty if none is.
+      Sentences that say which weights are new or changed, and how the images differ; empty if nothing does.
 
     Raises:
-      UserError: The source is not a run directory, has no weights, or is of another architecture, image size or
-        cut.
+      UserError: The source is not a run directory, has no weights, or is of another architecture, or of another cut
+        for images of the same size.
     """
     run = Run.load(run_directory(source))
-    if run.config.model != model.name or run.image_shape[:2] != model.input_shape[1:3]:
-        received = f"{run.config.model} for images of {run.image_shape}"
-        raise UserError(f"{source} must be a run of {model.name} for images of {model.input_shape[1:]}.", received)
-    if cut is not None:
+    if run.config.model != model.name:
+        raise UserError(f"{source} must be a run of {model.name}.", run.config.model)
+    expected = run_cut(run)
+    found = {name: value for name, value in (cut or {}).items() if name != "channels"}
+    framing: dict[str, str] = {}
+    if run.image_shape[:2] == model.input_shape[1:3]:
         rule = f"The dataset must be cut as the images that {source} was trained on"
-        alike = {name: value for name, value in cut.items() if name != "channels"}
-        check_cut(alike, run_cut(run), rule, allow_other_crop)
-    return transfer(load_model(run), run.labels, model, labels)
+        check_cut(found, expected, rule, allow_other_crop)
+    elif "growth" in found:
+        framing = differences({"growth": found["growth"]}, expected)
+    told = transfer(load_model(run), run.labels, model, labels)
+    return " ".join([told, *(f"The images are cut with {one}." for one in framing.values())])
 
 
 def load_model(run: Run) -> keras.Model:
