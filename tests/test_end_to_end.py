@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -148,10 +149,14 @@ def exported(run_dir: Path) -> Path:
     return output
 
 
+@pytest.fixture(scope="module")
+def signatures(exported: Path) -> Any:
+    return tf.saved_model.load(str(exported)).signatures
+
+
 def test_the_export_reads_as_predict_does(
-    records: Path, drawn: Path, run_dir: Path, exported: Path, capsys: pytest.CaptureFixture[str]
+    records: Path, drawn: Path, run_dir: Path, signatures: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    signatures = tf.saved_model.load(str(exported)).signatures
     photos, boxes = zip(*(_photo(records, drawn, row) for row in range(6)), strict=True)
     data = tf.constant([photo.read_bytes() for photo in photos])
     numbers = tf.constant([[float(part) for part in box.split(",")] for box in boxes])
@@ -173,10 +178,9 @@ def test_the_export_reads_as_predict_does(
             assert served["confidence"][row].numpy() == pytest.approx(answered["confidence"], abs=0.02)
 
 
-def test_a_jpeg_of_another_size_is_served_too(run_dir: Path, exported: Path, tmp_path: Path) -> None:
+def test_a_jpeg_of_another_size_is_served_too(run_dir: Path, exported: Path, signatures: Any, tmp_path: Path) -> None:
     Image.new("RGB", (301, 77), (9, 99, 200)).save(tmp_path / "blue.jpg")
-    served = tf.saved_model.load(str(exported)).signatures["serving_default"]
-    answered = served(pictures=tf.constant([(tmp_path / "blue.jpg").read_bytes()]))
+    answered = signatures["serving_default"](pictures=tf.constant([(tmp_path / "blue.jpg").read_bytes()]))
     assert answered["digit_probabilities"].shape == (1, 5, 10)
     assert trainer("export", "--run-dir", run_dir, "--output", exported) == 1
 
