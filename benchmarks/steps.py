@@ -119,7 +119,6 @@ def _batches(batch_size: int) -> list[dict[str, Any]]:
     import numpy as np
     import tensorflow as tf
 
-    from tfrecords import Labels
     from trainer.input.augment import uniforms_needed
 
     rng = np.random.default_rng(0)
