@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from beam_jobs.prepare.assign import Fractions
@@ -148,7 +149,7 @@ class PrepareConfig:
         """How the source's labels are read, also as other settings decide."""
         return replace(self.options, as_stored=self.orientation == "stored")
 
-    @property
+    @cached_property
     def labels(self) -> Labels:
         """What the numbers may be; before a plan is made, the longest length may be open."""
         return Labels(self.max_length or MOST_LENGTH, self.alphabet)

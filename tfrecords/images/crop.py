@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -102,12 +103,13 @@ class CropSpec:
         if not 1 / 16 <= self.aspect <= 16:
             raise UserError("aspect must be 1/16..16.", self.aspect)
 
-    @property
+    # Cached: each is needed for each of millions of windows.
+    @cached_property
     def crop_shape(self) -> Shape:
         """Height and width of the resized crop, pixels."""
         return self.crop_size, self._width(self.crop_size)
 
-    @property
+    @cached_property
     def record_shape(self) -> Shape:
         """Height and width of the window that is cut from the resized crop, pixels."""
         return self.record_size, self._width(self.record_size)
@@ -123,9 +125,15 @@ class CropSpec:
 
     def jitter(self, seed: int, key: str) -> Offset:
         """Returns the offset of the window for an example's key: uniform, and the same on every machine."""
-        rows, columns = (crop - record + 1 for crop, record in zip(self.crop_shape, self.record_shape, strict=True))
+        rows, columns = self._places
         y, x = divmod(stable_digest(f"{seed}/jitter/{key}") % (rows * columns), columns)
         return y, x
+
+    @cached_property
+    def _places(self) -> tuple[int, int]:
+        """Numbers of rows and columns at which a window can begin."""
+        rows, columns = (crop - record + 1 for crop, record in zip(self.crop_shape, self.record_shape, strict=True))
+        return rows, columns
 
 
 def crop_box(boxes: Sequence[BoundingBox], growth: float, height: int, width: int) -> BoundingBox:
