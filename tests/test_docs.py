@@ -38,7 +38,15 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     package.__name__.partition(".")[0]: package.COMMANDS
     for package in (beam_jobs.__main__, tfrecords.__main__, trainer.__main__)
 }
-BENCHMARKS = ("digit_struct", "gpu.__main__", "input.__main__", "prepare.__main__", "readers.__main__", "steps")
+BENCHMARKS = (
+    "digit_struct",
+    "gpu.__main__",
+    "input.__main__",
+    "prepare.__main__",
+    "readers.__main__",
+    "sources.__main__",
+    "steps",
+)
 OF_OTHERS = {
     *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving

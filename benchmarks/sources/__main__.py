@@ -60,10 +60,7 @@ class Measured:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark, prints its table and targets, and returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="A,B", help=f"sources to measure, of {', '.join(SOURCES)}")
-    parser.add_argument("--entries", type=int, default=20_000, help="entries per source (default: 20000)")
-    parser.add_argument("--repeats", type=int, default=2, help="runs per way (default: 2)")
+    parser = make_parser()
     args = parser.parse_args(argv)
     if args.entries < 1 or args.repeats < 1:
         parser.error(f"--entries and --repeats must be at least 1. Received: {args.entries} and {args.repeats}")
@@ -76,6 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, ways in rows.items():
         print(*_targets(name, ways), sep="\n")
     return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="A,B", help=f"sources to measure, of {', '.join(SOURCES)}")
+    parser.add_argument("--entries", type=int, default=20_000, help="entries per source (default: 20000)")
+    parser.add_argument("--repeats", type=int, default=2, help="runs per way (default: 2)")
+    return parser
 
 
 def _measure(source: str, entries: int, repeats: int) -> dict[str, Measured]:
