@@ -451,7 +451,7 @@ def test_kept_copies_go_with_the_process_or_with_the_next_one(tmp_path: Path) ->
         assert done.returncode == -number, done.stderr
         return Path(done.stdout.strip())
 
-    killed = keep(signal.SIGKILL)
+    killed = keep(int(signal.SIGKILL))
     assert killed.is_file()
     assert not keep(0).exists()
     assert not list(tmp_path.iterdir())
