@@ -11,6 +11,14 @@ NO_ANNOTATION = "no_annotation"
 """Reason of a picture that is there and has no label. It is no fault: such pictures never fail a job."""
 OTHER_CLASS = "other_class"
 """Reason of a box around characters whose own class is none, as that of a plate. It is no fault either."""
+LEAK = "leak"
+"""Reason of a picture that is left out because it is in another split. It was asked for, so it is no fault."""
+NO_FAULTS = {
+    NO_ANNOTATION: ("no label", "pictures without an annotation"),
+    OTHER_CLASS: ("no number", "boxes around characters, of another class"),
+    LEAK: ("left out", "pictures that another split has too"),
+}
+"""Reasons that never fail a job, each with its title and meaning in summaries."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.leaks import NO_FAULTS
 from tfrecords.record.labels import MOST_CHARACTERS, MOST_LENGTH, Labels
 
 COLUMNS = ["text", "reason", "detail"]

@@ -11,6 +11,7 @@ from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
+from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
@@ -49,12 +50,6 @@ with any number of workers. After an interruption, run the same command again:
 it keeps the complete shards.
 """
 _DATA = "data"
-_NO_FAULTS = {
-    "no_annotation": ("no label", "pictures without an annotation"),
-    "other_class": ("no number", "boxes around characters, of another class"),
-    "leak": ("left out", "pictures that another split has too"),
-}
-"""Title and meaning of the reasons that never fail a job, for the summary."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +228,7 @@ def _print_dataset(plan: Plan) -> Manifest:
     failed = not filesystem.exists(plan.path(MANIFEST))
     manifest = Manifest.parse(filesystem.read_bytes(plan.path(REJECTED_MANIFEST if failed else MANIFEST)), plan.output)
     dead = count_faults(manifest)
-    counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in _NO_FAULTS)
+    counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in NO_FAULTS)
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     letters = plan.path(DEAD_LETTERS)
     rows = _rejected_rows(plan) if dead else None
@@ -256,7 +251,7 @@ def _print_dataset(plan: Plan) -> Manifest:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
         if rows and (line := unknown_characters(rows, manifest.labels)):
             print(f"note: {line}")
-    for reason, (title, what) in _NO_FAULTS.items():
+    for reason, (title, what) in NO_FAULTS.items():
         if count := manifest.dead_letters.get(reason, 0):
             print(f"{title:<11}{count:>9,} {what}: see {letters}")
     return manifest
@@ -272,23 +267,24 @@ def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
 
 def _rejected_rows(plan: Plan) -> pa.Table:
     """Returns the rows of the pictures that were rejected."""
-    import pyarrow as pa
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
     from beam_jobs.prepare.advice import COLUMNS
 
-    table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
-    return table.filter(pc.field("reason").is_valid())
+    return _read_rows(plan, COLUMNS).filter(pc.field("reason").is_valid())
 
 
 def _shared_pictures(plan: Plan) -> list[SharedPictures]:
     """Returns the pictures that splits of a dataset that was just made share."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
     from beam_jobs.prepare.transforms import picture_reader
 
-    table = pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=COLUMNS)
-    return shared_pictures(table, picture_reader(plan))
+    return shared_pictures(_read_rows(plan, COLUMNS), picture_reader(plan))
+
+
+def _read_rows(plan: Plan, columns: list[str]) -> pa.Table:
+    """Returns columns of the annotations.parquet that was just written."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=columns)

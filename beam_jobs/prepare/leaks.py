@@ -13,15 +13,11 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from beam_jobs.annotation import NO_ANNOTATION, OTHER_CLASS, Annotation, RejectedError, unpack
+from beam_jobs.annotation import LEAK, Annotation, RejectedError, unpack
 from beam_jobs.prepare.load_picture import Picture, Read, is_pixels, read_picture
 from beam_jobs.prepare.plan import Plan
 from tfrecords.files.ahead import read_ahead
 
-LEAK = "leak"
-"""Reason of a picture that is left out because it is in another split. It was asked for, so it is no fault."""
-NO_FAULTS = (NO_ANNOTATION, OTHER_CLASS, LEAK)
-"""Reasons that never fail a job."""
 _DIGEST_BYTES = 16
 
 _FIRST_TO_STAY = ("test", "validation", "predict", "train")

@@ -78,10 +78,10 @@ def _measure(
     A number with characters that are not in the alphabet has length 0: it will be rejected, and as a remark that
     somebody wrote in its place it may be long.
     """
-    characters = frozenset(config.alphabet)
+    labels = config.labels
     lengths, digests, boxes = np.zeros(count, np.int64), np.zeros(count, np.uint64), np.zeros(count, bool)
     for row, annotation in enumerate(annotations):
-        lengths[row] = len(annotation.text) if characters.issuperset(annotation.text) else 0
+        lengths[row] = 0 if labels.unknown(annotation.text) else len(annotation.text)
         boxes[row] = bool(annotation.placed)
         if config.limit is not None:
             digests[row] = limit_digest(annotation, config.seed)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels
+from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels, spell
 from tfrecords.record.schema import DYNAMIC_IMAGE, KINDS, NEW_IN_2, DigitExample
 
 _TAGS = {0x0A: "bytes", 0x12: "float", 0x1A: "int64"}
@@ -145,7 +145,7 @@ def parse_label(
     values, count, pad = parse_int64s(digits, max_length), int(parse_int64s(length, 1)[0]), len(alphabet)
     used, padding = values[:count].tolist(), values[count:].tolist()
     is_valid = 0 <= count <= max_length and max(used, default=0) < pad and all(value == pad for value in padding)
-    if not is_valid or "".join(alphabet[digit] for digit in used).encode() != text:
+    if not is_valid or spell(alphabet, used).encode() != text:
         raise UnknownLayoutError
     return values, count
 
