@@ -8,6 +8,7 @@ each other nor `prepare`, and libraries only when they read.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -148,11 +149,11 @@ class Source(Protocol):
       takes_media_root: Whether the pictures may be in a folder of their own, `Input.media_root`.
     """
 
-    packages: tuple[str, ...]
     title: str
     expects: str
-    options: tuple[str, ...]
-    defaults: Mapping[str, Any]
+    packages: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = MappingProxyType({})
     has_boxes: bool = False
     takes_media_root: bool = False
 
@@ -195,6 +196,8 @@ class Source(Protocol):
     def read_picture(self, subset: Subset, name: str) -> bytes | NDArray[np.uint8]:
         """Returns the bytes of a picture's file; or pixels, where the format holds no files.
 
+        Where a source does not say otherwise, the file is that of the name in the subset's folder of pictures.
+
         Args:
           subset: Subset of the picture.
           name: Name of the picture, as in its annotation.
@@ -205,3 +208,4 @@ class Source(Protocol):
         Raises:
           OSError: The picture is missing or cannot be read.
         """
+        return (Place(subset.pictures) / name).read_bytes()

@@ -4,11 +4,10 @@ The format is described at https://docs.cvat.ai/docs/manual/advanced/xml_format:
 box are pixels, and half-open, since CVAT draws between pixels.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
-from typing import Any
 from xml.etree.ElementTree import Element
 
 from beam_jobs.annotation import Annotation
@@ -35,7 +34,6 @@ _SHAPES = frozenset(("polygon", "polyline", "points", "ellipse", "cuboid", "mask
 class CvatSource(Source):
     """Reader of CVAT for images 1.1."""
 
-    packages = ()
     title = "CVAT for images 1.1"
     expects = (
         "annotations.xml, a folder with it or with train.xml and test.xml, or folders train, val and test with it: "
@@ -43,7 +41,6 @@ class CvatSource(Source):
         "are characters"
     )
     options = ("text_attribute",)
-    defaults: Mapping[str, Any] = {}
     takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:

@@ -6,9 +6,9 @@ Folders of classes are laid out as torchvision's `ImageFolder` and Hugging Face'
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation, RejectedError
@@ -36,14 +36,12 @@ _KEPT_LISTINGS = 4
 class ImageFolderSource(Source):
     """Reader of folders of pictures."""
 
-    packages = ()
     title = "folders of pictures, named for their numbers"
     expects = (
         "a folder with a folder per number (7/abc.png), or with folders train, test, val of such; or any folder, and "
         "--pattern, whose group is the number in the file's path"
     )
     options = ("pattern",)
-    defaults: Mapping[str, Any] = {}
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of an input folder: its folders that have a subset's name, else the folder itself.

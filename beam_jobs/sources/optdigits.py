@@ -31,13 +31,11 @@ _ORIGINAL = "optdigits-orig"
 class OptdigitsSource(Source):
     """Reader of the rows of optdigits."""
 
-    packages = ()
     title = "UCI optdigits"
     expects = (
         "a folder with optdigits.tra (train) and optdigits.tes (test), or one such file, or .csv or .data with the "
         "same 65 integers a row: 64 pixels 0..16 and the digit"
     )
-    options = ()
     defaults: Mapping[str, Any] = {
         "max_length": 1,
         "channels": 1,

@@ -1,8 +1,7 @@
 """COCO detection JSON as a `Source`: categories are characters, or boxes have their number as an attribute."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
@@ -14,14 +13,12 @@ from tfrecords.files.place import Place
 class CocoSource(Source):
     """Reader of COCO detection JSON."""
 
-    packages = ()
     title = "COCO detection JSON"
     expects = (
         "a JSON file, or a folder with one in `annotations` or in a folder per subset: categories are characters "
         "(0, 7, A, seven), or boxes have the number as an attribute (text, transcription, ocr, number, value)"
     )
     options = ("text_attribute",)
-    defaults: Mapping[str, Any] = {}
     takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
@@ -49,14 +46,6 @@ class CocoSource(Source):
         """
         entries = read_entries(subset.path, subset.annotations_sha256, subset.name, options.text_attribute, digit_order)
         return iter(entries[start:stop])
-
-    def read_picture(self, subset: Subset, name: str) -> bytes:
-        """Returns the bytes of a picture's file.
-
-        Raises:
-          OSError: The picture is missing or cannot be read.
-        """
-        return (Place(subset.pictures) / name).read_bytes()
 
 
 SOURCE = CocoSource()

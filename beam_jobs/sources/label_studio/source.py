@@ -7,7 +7,7 @@ of the numbers in it; the annotations of the last subset stay in memory, so that
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -28,14 +28,12 @@ _TASK = re.compile(r"[^ \t\r\n,]|\Z")
 class LabelStudioSource(Source):
     """Reader of Label Studio's exports."""
 
-    packages = ()
     title = "Label Studio JSON or JSON-MIN export"
     expects = (
         "a .json file, or a folder of such files (val.json and files in a folder val are the subset val): a text for "
         "each rectangle or picture, or rectangles whose labels are characters"
     )
     options = ("text_attribute",)
-    defaults: Mapping[str, Any] = {}
     takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:

@@ -49,13 +49,11 @@ class Digits:
 class MnistSource(Source):
     """Reader of MNIST."""
 
-    packages = ()
     title = "MNIST"
     expects = (
         "a folder, or one file, of idx files (train-images-idx3-ubyte and train-labels-idx1-ubyte, t10k-..., .gz or "
         "not), mnist.npz, or CSV (a label and the pixels in a row, as Kaggle's train.csv)"
     )
-    options = ()
     defaults: Mapping[str, Any] = {
         "max_length": 1,
         "channels": 1,

@@ -32,7 +32,6 @@ class SvhnSource(Source):
         "a folder with a folder per subset (train, test, extra, val), or one such folder: pictures, and a "
         "digitStruct.mat with a box for each digit"
     )
-    options = ()
     defaults: Mapping[str, Any] = {"max_length": 5}
     has_boxes = True
 

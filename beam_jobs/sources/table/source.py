@@ -1,8 +1,7 @@
 """Tables of pictures and numbers as a `Source`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation
@@ -17,14 +16,12 @@ from tfrecords.files.place import Place
 class TableSource(Source):
     """Reader of tables."""
 
-    packages = ()
     title = "CSV, TSV, JSON lines or Parquet"
     expects = (
         "a table with a column of pictures' paths or URLs and a column of numbers, and one box at most; or a folder of "
         "tables, or with Hugging Face's metadata.csv, metadata.jsonl or metadata.parquet"
     )
     options = ("picture_column", "text_column", "box_columns", "box_format", "split_column")
-    defaults: Mapping[str, Any] = {}
     takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:

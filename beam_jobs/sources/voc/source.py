@@ -12,9 +12,8 @@ files. So where pictures have the names of their files, a range of the first two
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
@@ -24,7 +23,6 @@ from beam_jobs.sources.voc.folders import Listing, find_places, forget, list_fil
 from beam_jobs.sources.voc.picture import read_file
 from tfrecords.errors import UserError
 from tfrecords.files.ahead import read_ahead
-from tfrecords.files.place import Place
 
 _Key = tuple[Subset, str | None, str]
 _PARSED: dict[_Key, list[Annotation]] = {}
@@ -35,14 +33,12 @@ _MOST_PARSED = 4
 class VocSource(Source):
     """Reader of Pascal VOC."""
 
-    packages = ()
     title = "Pascal VOC XML"
     expects = (
         "a folder of XML files and pictures, with or without folders train, valid and test; or with Annotations, "
         "JPEGImages and ImageSets/Main: objects whose names are characters, or with the number in an attribute"
     )
     options = ("text_attribute",)
-    defaults: Mapping[str, Any] = {}
     takes_media_root = True
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
@@ -95,14 +91,6 @@ class VocSource(Source):
                 raise UserError("The annotations must not change while they are read.", subset.path)
             _keep(key, annotations)
         yield from _PARSED[key][start:stop]
-
-    def read_picture(self, subset: Subset, name: str) -> bytes:
-        """Returns the bytes of a picture's file.
-
-        Raises:
-          OSError: The picture is missing or cannot be read.
-        """
-        return (Place(subset.pictures) / name).read_bytes()
 
 
 SOURCE = VocSource()

@@ -3,9 +3,8 @@
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -56,8 +55,6 @@ class YoloSource(Source):
         "a folder with a data.yaml (or classes.txt) whose classes are characters, `images` and `labels` next to each "
         "other, or pictures with their labels; or the data.yaml"
     )
-    options = ()
-    defaults: Mapping[str, Any] = {}
 
     def find_subsets(self, given: Input, options: SourceOptions) -> tuple[Subset, ...]:
         """Returns the subsets of a data set; see `yolo.layout`. All label files are read.
@@ -102,14 +99,6 @@ class YoloSource(Source):
             if len(found) != end - index:
                 raise UserError(f"{layout.root / entry.name}: Labels must not change while they are read.", entry.label)
             yield from found[max(start - index, 0) : stop - index]
-
-    def read_picture(self, subset: Subset, name: str) -> bytes:
-        """Returns the bytes of a picture's file.
-
-        Raises:
-          OSError: The picture is missing or cannot be read.
-        """
-        return (Place(subset.pictures) / name).read_bytes()
 
 
 SOURCE = YoloSource()
