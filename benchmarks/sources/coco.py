@@ -9,11 +9,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.coco.source import SOURCE, read_entries
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
-_RANGE = 4000
 _PER_NUMBER = 4
 
 
@@ -29,15 +27,7 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
 
     def ours() -> int:
         read_entries.cache_clear()
-        options = SourceOptions()
-        (subset,) = SOURCE.find_subsets(Input(Place(path)), options)
-        return sum(
-            len(annotation.text)
-            for start in range(0, subset.entries, _RANGE)
-            for annotation in SOURCE.read_annotations(
-                subset, start, min(start + _RANGE, subset.entries), "left", options
-            )
-        )
+        return sum(len(annotation.text) for annotation in read_all(SOURCE, path))
 
     return {"pycocotools.coco.COCO": pycocotools, "ours": ours}
 

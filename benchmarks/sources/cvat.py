@@ -5,11 +5,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from beam_jobs.sources import cvat
-from beam_jobs.sources.base import Input, SourceOptions
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
 _EDGES = ("xtl", "ytl", "xbr", "ybr")
-_RANGE = 4000
 
 
 def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
@@ -37,13 +35,7 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
 
     def ours() -> int:
         cvat._parse.cache_clear()
-        options = SourceOptions()
-        return sum(
-            1
-            for subset in cvat.SOURCE.find_subsets(Input(Place(path)), options)
-            for start in range(0, subset.entries, _RANGE)
-            for _ in cvat.SOURCE.read_annotations(subset, start, min(start + _RANGE, subset.entries), "left", options)
-        )
+        return sum(1 for _ in read_all(cvat.SOURCE, path))
 
     return {"ElementTree.parse": by_element_tree, "ours": ours}
 

@@ -4,23 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beam_jobs.sources import image_folder
-from beam_jobs.sources.base import Input, SourceOptions
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
-_RANGE = 4000
 _CLASSES = 100
 
 
 def _ours(folder: Path) -> int:
     """Returns the number of annotations that the source yields."""
     image_folder.forget()
-    options = SourceOptions()
-    count = 0
-    for subset in image_folder.SOURCE.find_subsets(Input(Place(folder)), options):
-        for start in range(0, subset.entries, _RANGE):
-            rows = image_folder.SOURCE.read_annotations(subset, start, start + _RANGE, "left", options)
-            count += sum(1 for _ in rows)
-    return count
+    return sum(1 for _ in read_all(image_folder.SOURCE, folder))
 
 
 def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:

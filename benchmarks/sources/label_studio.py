@@ -4,12 +4,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.label_studio import source
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
 _KEYS = ("x", "y", "width", "height")
-_RANGE = 4000
 
 
 def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
@@ -37,13 +35,7 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
 
     def ours() -> int:
         source._parse.cache_clear()
-        options = SourceOptions()
-        return sum(
-            1
-            for subset in source.SOURCE.find_subsets(Input(Place(path)), options)
-            for start in range(0, subset.entries, _RANGE)
-            for _ in source.SOURCE.read_annotations(subset, start, min(start + _RANGE, subset.entries), "left", options)
-        )
+        return sum(1 for _ in read_all(source.SOURCE, path))
 
     return {"json.loads": by_json, "ours": ours}
 

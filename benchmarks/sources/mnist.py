@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.mnist import source
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
 _PIXELS = 784
 _STROKES = 0.19
-_RANGE = 4000
 
 
 def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
@@ -36,13 +34,7 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
 
     def ours() -> int:
         source._read.cache_clear()
-        options = SourceOptions()
-        return sum(
-            1
-            for subset in source.SOURCE.find_subsets(Input(Place(path)), options)
-            for start in range(0, subset.entries, _RANGE)
-            for _ in source.SOURCE.read_annotations(subset, start, min(start + _RANGE, subset.entries), "left", options)
-        )
+        return sum(1 for _ in read_all(source.SOURCE, path))
 
     return {"pandas.read_csv": by_pandas, "ours": ours}
 

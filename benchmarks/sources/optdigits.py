@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from beam_jobs.sources import optdigits
-from beam_jobs.sources.base import Input, SourceOptions
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
 _PIXELS = 64
-_RANGE = 4000
 
 
 def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
@@ -37,14 +35,6 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
 
     def ours() -> int:
         optdigits._read.cache_clear()
-        options = SourceOptions()
-        return sum(
-            1
-            for subset in optdigits.SOURCE.find_subsets(Input(Place(path)), options)
-            for start in range(0, subset.entries, _RANGE)
-            for _ in optdigits.SOURCE.read_annotations(
-                subset, start, min(start + _RANGE, subset.entries), "left", options
-            )
-        )
+        return sum(1 for _ in read_all(optdigits.SOURCE, path))
 
     return {"pandas.read_csv": by_pandas, "ours": ours}

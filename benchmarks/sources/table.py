@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.table import load
 from beam_jobs.sources.table.source import SOURCE
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
 _COLUMNS = ("file_name", "text", "left", "top", "width", "height")
-_RANGE = 4000
 
 
 def _rows(entries: int) -> Iterator[tuple[str, ...]]:
@@ -45,12 +43,7 @@ def _write(folder: Path, entries: int) -> None:
 def _ours(path: Path) -> int:
     """Returns the number of annotations that the source yields."""
     load.forget()
-    options = SourceOptions()
-    count = 0
-    for subset in SOURCE.find_subsets(Input(Place(path)), options):
-        for start in range(0, subset.entries, _RANGE):
-            count += sum(1 for _ in SOURCE.read_annotations(subset, start, start + _RANGE, "left", options))
-    return count
+    return sum(1 for _ in read_all(SOURCE, path))
 
 
 def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:

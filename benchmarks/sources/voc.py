@@ -4,12 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
-from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.voc import source
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
-_RANGE = 4000
 
 
 def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
@@ -39,13 +37,7 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
 
     def ours() -> int:
         source._PARSED.clear()
-        options = SourceOptions()
-        return sum(
-            1
-            for subset in source.SOURCE.find_subsets(Input(Place(folder)), options)
-            for start in range(0, subset.entries, _RANGE)
-            for _ in source.SOURCE.read_annotations(subset, start, min(start + _RANGE, subset.entries), "left", options)
-        )
+        return sum(1 for _ in read_all(source.SOURCE, folder))
 
     return {"ElementTree.parse": by_element_tree, "ours": ours}
 

@@ -6,11 +6,9 @@ Both open every picture for its size. Ours reads the label files twice: for thei
 from collections.abc import Callable
 from pathlib import Path
 
-from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.yolo.source import SOURCE
-from tfrecords.files.place import Place
+from benchmarks.sources._read import read_all
 
-_RANGE = 4000
 _PER_NUMBER = 4
 
 
@@ -25,15 +23,7 @@ def ways(folder: Path, entries: int) -> dict[str, Callable[[], int]]:
         return sum(len(annotation.boxes) for annotation in found)
 
     def ours() -> int:
-        options = SourceOptions()
-        (subset,) = SOURCE.find_subsets(Input(Place(folder)), options)
-        return sum(
-            len(annotation.text)
-            for start in range(0, subset.entries, _RANGE)
-            for annotation in SOURCE.read_annotations(
-                subset, start, min(start + _RANGE, subset.entries), "left", options
-            )
-        )
+        return sum(len(annotation.text) for annotation in read_all(SOURCE, folder))
 
     return {"globox.AnnotationSet.from_yolo_v5": theirs, "ours": ours}
 
