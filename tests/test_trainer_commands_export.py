@@ -42,6 +42,7 @@ ASK = {
     "h5": ASK_KERAS,
     "tflite": "answers = reader(image=pictures)",
     "onnx": "answers = dict(zip(names, reader.run(names, {'image': pictures})))",
+    "graph": "answers = dict(zip(names, reader(tf.constant(pictures))))",
 }
 WITHOUT_TENSORFLOW = ("tflite", "onnx")
 INSTALLED = [name for name in FORMATS if all(find_spec(module.partition(".")[0]) for module in FORMATS[name].needs)]
@@ -220,7 +221,8 @@ def test_the_documented_request_is_answered_as_documented(
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_documents_tell_each_format_s_output(name: str) -> None:
-    assert f"| `--output reader{FORMATS[name].ending}` |" in DOCUMENT
+    names = " or ".join(f"reader{ending}" for ending in FORMATS[name].endings).replace(" or ", "` or `")
+    assert f"| `--output {names}` |" in DOCUMENT
 
 
 def _failing(run: Run, output: Path, monkeypatch: pytest.MonkeyPatch, name: str, **changes: Any) -> int:
@@ -309,16 +311,19 @@ def test_a_file_s_ending_names_its_format(run: Run, tmp_path: Path, capsys: pyte
     assert export("--run-dir", run.directory, "--format", "onnx", "--output", tmp_path / "reader.h5") == 1
     expected = f"error: --output of the format ONNX file must end in .onnx. Received: {tmp_path / 'reader.h5'}\n"
     assert capsys.readouterr().err == expected
+    assert export("--run-dir", run.directory, "--format", "h5", "--output", tmp_path / "reader.pb") == 1
+    expected = "error: --output of the format Legacy Keras file must end in .h5 or .hdf5. Received: "
+    assert capsys.readouterr().err == f"{expected}{tmp_path / 'reader.pb'}\n"
 
 
-@pytest.mark.parametrize("name", ["r.pt", "r.ONNX", "r.pb", "r.saved_model", "r.hdf5", "r.1a"])
+@pytest.mark.parametrize("name", ["r.pt", "r.ONNX", "r.pbtxt", "r.saved_model", "r.hdf", "r.1a"])
 def test_an_unknown_ending_is_refused_and_makes_no_folder(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     assert export("--run-dir", run.directory, "--output", tmp_path / name) == 1
     assert capsys.readouterr().err == (
-        "error: --output must end in .keras, .h5, .tflite, .onnx, or have no suffix: then it is the folder of a "
-        f"SavedModel, which may have any name with --format savedmodel. Received: {tmp_path / name}\n"
+        "error: --output must end in .keras, .h5, .hdf5, .tflite, .onnx, .pb, or have no suffix: then it is the folder "
+        f"of a SavedModel, which may have any name with --format savedmodel. Received: {tmp_path / name}\n"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -18,6 +18,8 @@ examples:
     python -m trainer export --run-dir runs/first --output models/reader/1
   one file, in the format of its suffix:
     python -m trainer export --run-dir runs/first --output reader.onnx
+  a graph for a C++ program, of the weights for one handwritten digit:
+    python -m trainer export --weights mnist --output reader.pb
 
 formats:
   savedmodel  input: `pictures` (batch,), the bytes of PNG, JPEG, WebP, GIF or
@@ -28,13 +30,17 @@ formats:
               out and resized; one channel of grey where the model was trained
               on that. Needs ai-edge-litert.
   onnx        same input. Needs onnx, tf2onnx and onnxruntime.
+  graph       same input. A frozen GraphDef (.pb) for programs in C and C++: one
+              file, in which the weights are constants.
   keras, h5   the Keras model itself, from (batch, height, width, 3) 0..255, not
-              normalised, to two tensors of logits. h5 is Keras's legacy format,
-              for tools that read nothing else.
+              normalised, to two tensors of logits: one for the digits only
+              where each number is a single character. h5 is Keras's legacy
+              format (.h5 or .hdf5), for tools that read nothing else.
 
-SavedModel, tflite and onnx return length, digits, confidence,
+SavedModel, tflite, onnx and graph return length, digits, confidence,
 length_probabilities and digit_probabilities; a SavedModel also returns the
-number as text. Digits are indices into the alphabet that the model was trained
+number as text. The length is always 1 for a model that was trained on single
+characters. Digits are indices into the alphabet that the model was trained
 on: 0..9 themselves, unless `prepare --alphabet` named other characters. Those
 are printed, and are in the metadata of an ONNX file. Before an export is given
 its name, it is loaded and its predictions are compared with the model's; a
@@ -86,7 +92,7 @@ def _format_of(output: Path) -> str:
     Raises:
       UserError: The suffix is that of no format. A folder may end in a version, as `reader-1.5` does.
     """
-    endings = {kind.ending: name for name, kind in FORMATS.items()}
+    endings = {ending: name for name, kind in FORMATS.items() for ending in kind.endings}
     suffix = output.suffix
     if suffix not in endings and not suffix[1:].isdigit():
         known = ", ".join(ending for ending in endings if ending)
@@ -97,8 +103,8 @@ def _format_of(output: Path) -> str:
 
 def _check_output(output: Path, kind: Format, overwrite: bool) -> None:
     """Raises a UserError if an export of this kind may not be written to `output`."""
-    if kind.ending and output.suffix != kind.ending:
-        raise UserError(f"--output of the format {kind.title} must end in {kind.ending}.", output)
+    if kind.ending and output.suffix not in kind.endings:
+        raise UserError(f"--output of the format {kind.title} must end in {' or '.join(kind.endings)}.", output)
     if not output.exists():
         return
     if not overwrite:

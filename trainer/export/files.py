@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import trainer.models  # noqa: F401  # registers our layers with Keras, which files name
 from tfrecords.record.labels import Labels
-from trainer.export.saved_model import most_probable, save_signatures
+from trainer.export.saved_model import image_spec, most_probable, save_signatures
 
 _OPSET = 18
 """Version of ONNX's operators; ONNX Runtime supports it since 1.14 (2023)."""
@@ -61,7 +61,7 @@ def write_tflite(model: keras.Model, output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         # By way of a SavedModel: from a concrete function, TensorFlow 2.21 silently leaves out the weights of a
         # Keras 3 model (44 kB instead of 2.2 MB, and every prediction NaN).
-        signature = tf.function(predict, input_signature=[_image_spec(model)])
+        signature = tf.function(predict, input_signature=[image_spec(model)])
         save_signatures(model, {"serving_default": signature}, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         output.write_bytes(converter.convert())
@@ -94,7 +94,7 @@ def write_onnx(model: keras.Model, labels: Labels, output: Path) -> None:
         return most_probable(outputs)
 
     traced = tf.function(predict)
-    specs = [_image_spec(model), *(tf.TensorSpec(value.shape, value.dtype, name) for name, value in weights.items())]
+    specs = [image_spec(model), *(tf.TensorSpec(value.shape, value.dtype, name) for name, value in weights.items())]
     proto, _ = tf2onnx.convert.from_function(traced, specs, opset=_OPSET)
     outputs = traced.get_concrete_function(*specs).structured_outputs
     _set_shapes(proto.graph, specs[0], outputs, weights)
@@ -129,7 +129,3 @@ def _set_shapes(graph: Any, image: tf.TensorSpec, outputs: dict[str, tf.Tensor],
         dimensions[0].dim_param = "batch"
         for dimension, size in zip(dimensions[1:], sizes[1:], strict=True):
             dimension.dim_value = size
-
-
-def _image_spec(model: keras.Model) -> tf.TensorSpec:
-    return tf.TensorSpec(model.input_shape, tf.uint8, name="image")

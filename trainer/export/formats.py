@@ -57,6 +57,7 @@ class Format:
       compare: Function of (model, crop, output) that loads an export and returns the model's predictions and its own.
       loading: Python code that loads an export as `reader`, with a placeholder {output!r}.
       needs: Modules that the format needs, of the extra `export`.
+      other_endings: Suffixes that name the format too.
     """
 
     title: str
@@ -65,6 +66,12 @@ class Format:
     compare: Compare
     loading: str
     needs: tuple[str, ...] = ()
+    other_endings: tuple[str, ...] = ()
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """Suffixes of an output's name, the usual one first."""
+        return (self.ending, *self.other_endings)
 
     def check_modules(self) -> None:
         """Imports the modules that the format needs.
@@ -110,6 +117,7 @@ FORMATS = {
         lambda model, _, __, output: _later("files", "write_h5")(model, output),
         compare_on_noise(_later("files", "predict_keras")),
         "import keras, streetdigits; reader = keras.models.load_model({output!r}, compile=False)",
+        other_endings=(".hdf5",),
     ),
     "tflite": Format(
         "LiteRT file",
@@ -127,6 +135,15 @@ FORMATS = {
         compare_on_noise(_later("files", "predict_onnx")),
         "import onnxruntime; reader = onnxruntime.InferenceSession({output!r})",
         ("onnx", "tf2onnx", "onnxruntime"),
+    ),
+    "graph": Format(
+        "Frozen graph",
+        ".pb",
+        lambda model, _, __, output: _later("frozen_graph", "write_graph")(model, output),
+        compare_on_noise(_later("frozen_graph", "predict_graph")),
+        'import tensorflow as tf; graph = tf.compat.v1.GraphDef.FromString(open({output!r}, "rb").read()); reader = '
+        'tf.function(lambda image: tf.graph_util.import_graph_def(graph, {{"image": image}}, ["length:0", "digits:0", '
+        '"confidence:0", "length_probabilities:0", "digit_probabilities:0"]))',
     ),
 }
 """Export formats by the name that `--format` takes."""

@@ -86,6 +86,11 @@ def boxed_images(pictures: tf.Tensor, boxes: tf.Tensor, crop: CropSpec, channels
     return tf.map_fn(image, (pictures, boxes), fn_output_signature=tf.float32)
 
 
+def image_spec(model: keras.Model) -> tf.TensorSpec:
+    """Returns the input `image` of formats without pictures: (batch, height, width, channels) uint8."""
+    return tf.TensorSpec(model.input_shape, tf.uint8, name="image")
+
+
 def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Returns the predictions for a model's outputs: `trainer.scoring.decode.decode_predictions` in TensorFlow.
 
