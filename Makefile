@@ -13,11 +13,18 @@ PRETRAINED_EPOCHS ?= 3
 PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --ema-decay 0.999 \
 	--zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
 
-.PHONY: help demo pretrained test test-fast lint unit docs wheel lock clean
+# The same for the weights of one handwritten digit, from MNIST's files in the folder MNIST. Half of the images are shown
+# dark on light.
+MNIST ?= ../shared/data/mnist
+PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
+PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5
+
+.PHONY: help demo pretrained pretrained-mnist test test-fast lint unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
+	@echo "make pretrained-mnist   prepare, train and score the weights for one handwritten digit: MNIST=folder has its files"
 	@echo "make docs   write the API reference to build/docs"
 	@echo "make wheel  build dist/, install the wheel in an empty environment and read a number with it"
 	@echo "make lock   resolve setup.py's ranges to the newest versions; UPGRADE= keeps the locked ones that still fit"
@@ -68,6 +75,12 @@ pretrained: $(VENV)/installed
 		$(PRETRAINED_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
+
+pretrained-mnist: $(VENV)/installed
+	$(RUN) -m beam_jobs prepare --source mnist --input $(MNIST) --output $(PRETRAINED_MNIST)/records --overwrite
+	$(RUN) -m trainer train --data $(PRETRAINED_MNIST)/records --run-dir $(PRETRAINED_MNIST)/run $(PRETRAINED_MNIST_FLAGS)
+	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_MNIST)/run --data $(PRETRAINED_MNIST)/records --split test
+	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_MNIST)/run --name mnist
 
 # A process per core; one that runs out of tests takes some of another's.
 PYTEST = $(RUN) -m pytest --numprocesses auto --dist worksteal --durations 15

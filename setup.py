@@ -76,7 +76,9 @@ setup(
     packages=find_packages(include=["beam_jobs*", "streetdigits*", "tfrecords*", "trainer*"]),
     entry_points={"console_scripts": ["streetdigits = streetdigits:run"]},
     package_data={
-        "trainer.pretrained": ["README.md", "config.json", "best.weights.h5"],
+        "trainer.pretrained": [
+            f"{folder}{name}" for folder in ("", "mnist/") for name in ("README.md", "config.json", "best.weights.h5")
+        ],
         "trainer.report": ["*.html"],
         "tfrecords": ["py.typed", "manifest.schema.json", "manifest.schema-1.json"],
         "beam_jobs": ["py.typed"],

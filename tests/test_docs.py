@@ -30,7 +30,14 @@ from tests.snippets import run_snippets
 from tfrecords.cli import Command, main
 
 ROOT = Path(__file__).parents[1]
-TOP = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md", "trainer/pretrained/README.md")
+TOP = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "benchmarks/README.md",
+    "trainer/pretrained/README.md",
+    "trainer/pretrained/mnist/README.md",
+)
 PAGES = sorted({*TOP, *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))})
 HISTORY = "CHANGELOG.md"
 """Names what is gone, too."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,42 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import streetdigits
 import tfrecords
+from tests.untrained import make_run
 from tests.wheel import build_wheel
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
 from trainer.models import build_model
-from trainer.pretrained import CARD, DIRECTORY, chosen_run, run_directory
+from trainer.pretrained import (
+    CARD,
+    DIRECTORY,
+    STREET,
+    TABLE,
+    Pretrained,
+    chosen_run,
+    find_pretrained,
+    offered,
+    run_directory,
+)
 from trainer.pretrained.__main__ import publish
 from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model, start_from
+
+LARGEST = {STREET: 10e6, "mnist": 1e6}
+"""Sizes that the weights of a name may have, bytes."""
+EVALUATION_OF_TEST = {
+    "split": "test",
+    "data": "/home/me/records",
+    "num_examples": 500,
+    "whole_number_accuracy": 0.9,
+    "whole_number_accuracy_interval": [0.87, 0.923],
+    "digit_accuracy": 0.95,
+    "length_accuracy": 0.99,
+    "coverage_at_98": 0.75,
+}
 
 
 def _state(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -126,12 +153,14 @@ def test_another_architecture_does_not_start_from_them(
     assert not (tmp_path / "run").exists()
 
 
-def test_they_are_small_and_tell_nothing_of_the_machine() -> None:
-    assert sum(path.stat().st_size for path in DIRECTORY.iterdir() if path.is_file()) < 10e6
-    content = json.loads((DIRECTORY / CONFIG).read_text())
+@pytest.mark.parametrize("name", offered())
+def test_they_are_small_and_tell_nothing_of_the_machine(name: str) -> None:
+    weights = TABLE[name]
+    assert sum(path.stat().st_size for path in weights.directory.iterdir() if path.is_file()) < LARGEST[name]
+    content = json.loads((weights.directory / CONFIG).read_text())
     assert not {"data", "options"} & set(content)
     assert not [text for text in _texts(content) if "/" in text or "\\" in text]
-    assert f"{content['parameters']:,}, float32" in CARD.read_text()
+    assert f"| weights | {content['parameters']:,}, float32 |" in weights.card.read_text()
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -142,39 +171,99 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
 
 
-def test_the_model_card_has_all_its_scores() -> None:
-    assert "TODO-score" not in CARD.read_text()
+@pytest.mark.parametrize("name", offered())
+def test_the_model_card_has_all_its_scores(name: str) -> None:
+    text = TABLE[name].card.read_text()
+    assert "TODO-score" not in text and "| whole-number accuracy | " in text
+
+
+@pytest.fixture(scope="module")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pretrained]:
+    """Weights by the name mnist: those of an untrained run, published to a folder."""
+    folder = tmp_path_factory.mktemp("mnist")
+    make_run(folder / "run", Labels(max_length=1), (28, 28, 1), model="mnist_cnn")
+    content = json.loads((folder / "run" / CONFIG).read_text())
+    content["dataset"]["examples"] = {"train": 35_000}
+    write_json(folder / "run" / CONFIG, {**content, "parameters": 600_810})
+    scores = {**EVALUATION_OF_TEST, "num_examples": 10_000, "whole_number_accuracy": 0.9961}
+    write_json(folder / "run" / EVALUATION, scores)
+    card = TABLE["mnist"].card.read_text()
+    publish(folder / "run", folder / "published", card)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TABLE, "mnist", replace(TABLE["mnist"], directory=folder / "published"))
+        yield TABLE["mnist"]
+
+
+def test_weights_have_names(mnist: Pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(offered()) == [STREET, "mnist"]
+    assert run_directory("pretrained-mnist") == mnist.directory == chosen_run(None, "mnist").directory
+    assert chosen_run(None, STREET).directory == DIRECTORY == chosen_run("pretrained").directory
+    assert find_pretrained(Path("pretrained-mnist")) == mnist and find_pretrained(mnist.directory / "x") is None
+    monkeypatch.setitem(TABLE, "mnist", replace(mnist, directory=mnist.directory / "gone"))
+    # Before they are published, the name is a path like any other.
+    assert list(offered()) == [STREET] and run_directory("pretrained-mnist") == Path("pretrained-mnist")
+
+
+def test_a_digit_is_read_by_weights_of_a_name(
+    mnist: Pretrained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 90), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "digit.png")
+    assert main("trainer", "", COMMANDS, ["predict", "--weights", "mnist", str(tmp_path / "digit.png"), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "Read 1 of 1 pictures.\n"
+    (answer,) = json.loads(printed.out)
+    reader = streetdigits.load("pretrained-mnist")
+    found = reader.read(tmp_path / "digit.png")
+    assert reader.run.directory == mnist.directory and len(found.text) == answer["length"] == 1
+    assert (answer["number"], answer["confidence"]) == (found.text, pytest.approx(found.confidence, abs=1e-6))
+
+
+def test_a_run_and_weights_of_a_name_exclude_each_other(mnist: Pretrained, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["predict", "a.png"], ["export", "--output", "a"], ["report"], ["evaluate", "--data", "a"]):
+        with pytest.raises(SystemExit):
+            main("trainer", "", COMMANDS, [*words, "--run-dir", "run", "--weights", "mnist"])
+        assert "--weights: not allowed with argument --run-dir" in capsys.readouterr().err
+
+
+def test_training_starts_from_weights_of_a_name(mnist: Pretrained) -> None:
+    keras.utils.set_random_seed(2)
+    model = build_model("mnist_cnn", (28, 28, 1), Labels(max_length=1))
+    start_from(model, "pretrained-mnist", labels=Labels(max_length=1))
+    for mine, theirs in zip(model.get_weights(), load_model(Run.load(mnist.directory)).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_the_card_of_single_characters_has_one_accuracy(mnist: Pretrained) -> None:
+    text = mnist.card.read_text()
+    assert "| architecture | `mnist_cnn` |\n| weights | 600,810, float32 |\n| training examples | 35,000 |" in text
+    assert "| whole-number accuracy | 99.61 % (95 % interval 87.00 % to 92.30 %) |\n| coverage at 98" in text
 
 
 @pytest.fixture
 def run(untrained: Path, tmp_path: Path) -> Run:
     run = Run.load(Path(shutil.copytree(untrained, tmp_path / "run")))
-    facts = {"data": "/home/me/records", "options": {"device": "cpu"}, "init": "/home/me/runs/drawn"}
+    facts = {
+        "data": "/home/me/records",
+        "options": {"device": "cpu"},
+        "init": "/home/me/runs/drawn",
+        "parameters": 9000,
+    }
     dataset = {**run.content["dataset"], "examples": {"train": 1234, "test": 500}}
     write_json(run.directory / CONFIG, {**run.content, **facts, "dataset": dataset})
     return Run.load(run.directory)
 
 
 def test_a_run_becomes_the_weights_that_come_along(run: Run, tmp_path: Path) -> None:
-    evaluation = {
-        "split": "test",
-        "data": "/home/me/records",
-        "num_examples": 500,
-        "whole_number_accuracy": 0.9,
-        "whole_number_accuracy_interval": [0.87, 0.923],
-        "digit_accuracy": 0.95,
-        "length_accuracy": 0.99,
-        "coverage_at_98": 0.75,
-    }
-    write_json(run.directory / EVALUATION, evaluation)
+    write_json(run.directory / EVALUATION, EVALUATION_OF_TEST)
     folder = tmp_path / "published"
-    publish(run.directory, folder, CARD.read_text())
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", WEIGHTS, CONFIG]
+    publish(run.directory, folder, TABLE[STREET].card.read_text())
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS, CONFIG]
     assert (folder / WEIGHTS).read_bytes() == run.weights.read_bytes()
     assert Run.load(folder).config.init == "drawn"
     written = (folder / "README.md").read_text()
     assert "| whole-number accuracy | 90.0 % (95 % interval 87.0 % to 92.3 %) |\n" in written
-    assert "| training examples | 1,234 |\n" in written
+    assert "| weights | 9,000, float32 |\n| training examples | 1,234 |\n" in written
     assert not any("/home" in (folder / name).read_text() for name in (CONFIG, "README.md"))
     # Written once more, the table stands there once.
     publish(run.directory, folder, written)
@@ -183,5 +272,5 @@ def test_a_run_becomes_the_weights_that_come_along(run: Run, tmp_path: Path) -> 
 
 def test_a_run_without_scores_is_refused(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"must have evaluation-test\.json: `python -m trainer evaluate` creates it\."):
-        publish(run.directory, tmp_path / "published", CARD.read_text())
+        publish(run.directory, tmp_path / "published", TABLE[STREET].card.read_text())
     assert not (tmp_path / "published").exists()

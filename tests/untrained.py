@@ -27,6 +27,7 @@ def make_run(
     directory.mkdir()
     dataset = {"crop": asdict(crop), **asdict(labels)}
     content = {**settings.to_dict(), "image_shape": list(image_shape), "dataset": dataset}
+    content |= {"reads_length": labels.max_length > 1}
     write_json(directory / CONFIG, content)
     run = Run.load(directory)
     keras.utils.set_random_seed(0)

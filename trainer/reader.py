@@ -100,7 +100,7 @@ class Reader:
 
 
 def load_reader(run_or_name: "str | PathLike[str]") -> Reader:
-    """Returns the model of a run directory, or of a name: `pretrained`.
+    """Returns the model of a run directory, or of a name: `pretrained` or `pretrained-mnist`.
 
     Raises:
       UserError: There is no such run, or it has no weights.

@@ -17,7 +17,7 @@ from tfrecords.progress import progress_of
 from tfrecords.typed_json import parse_object
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
-from trainer.pretrained import DIRECTORY, NAME, chosen_run
+from trainer.pretrained import NAME, add_run_arguments, chosen_name, chosen_run, find_pretrained
 from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
 from trainer.run.directory import CONFIG, Run, labels_text, path_beside, write_json
@@ -45,13 +45,14 @@ _MOST_CROPS = 1000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
-    parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
+    add_run_arguments(parser)
     parser.add_argument("--data", type=local_path, required=True, help="dataset directory")
     parser.add_argument("--split", default="test", help="split to score")
     parser.add_argument(
         "--output",
         type=local_path,
-        help=f"folder for scores and predictions (default: the run directory; for the pretrained weights DATA-{NAME})",
+        help="folder for scores and predictions (default: the run directory; for weights of the package next to DATA: "
+        f"DATA-{NAME}, and with --weights mnist DATA-{NAME}-mnist)",
     )
     parser.add_argument(
         "--crops",
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     for name, most in (("crops", _MOST_CROPS), ("batch_size", MOST_EXAMPLES)):
         if not 1 <= getattr(args, name) <= most:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
-    trained = chosen_run(args.run_dir)
+    trained = chosen_run(args.run_dir, args.weights)
     records = Records.open(args.data)
     _check_split(args, trained, records.manifest)
     output = _output(args, trained)
@@ -134,7 +135,7 @@ def _check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> 
     manifest.split(args.split)
     if args.split == UNKNOWN_SPLIT:
         raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
-    rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
+    rule = f"{args.data} must be cut as the images that {chosen_name(args.run_dir, args.weights)} was trained on"
     check_cut(dataset_cut(manifest), run_cut(trained), rule, args.allow_other_crop)
     _check_labels(args, trained, manifest.labels)
 
@@ -149,7 +150,9 @@ def _check_labels(args: argparse.Namespace, trained: Run, stored: Labels) -> Non
         return
     of_run, of_data = labels_text(trained.labels), labels_text(stored)
     if stored.max_length > trained.labels.max_length or trained.labels.unknown(stored.alphabet):
-        raise UserError(f"{args.run_dir or NAME} was trained on {of_run}, and must be scored on those.", of_data)
+        raise UserError(
+            f"{chosen_name(args.run_dir, args.weights)} was trained on {of_run}, and must be scored on those.", of_data
+        )
     print(f"note: {args.data} has {of_data}; the model can predict {of_run}", file=sys.stderr)
 
 
@@ -159,9 +162,9 @@ def _output(args: argparse.Namespace, trained: Run) -> Path:
     Raises:
       UserError: The folder is the package's, a dataset, or that of another run, or cannot be written to.
     """
-    is_pretrained = trained.directory.resolve() == DIRECTORY.resolve()
-    output: Path = args.output or (path_beside(args.data, f"-{NAME}") if is_pretrained else trained.directory)
-    if output.resolve() == DIRECTORY.resolve() or (output / MANIFEST).exists():
+    own = find_pretrained(trained.directory.resolve())
+    output: Path = args.output or (path_beside(args.data, f"-{own.name}") if own else trained.directory)
+    if find_pretrained(output.resolve()) or (output / MANIFEST).exists():
         raise UserError("--output must not be the folder of the package's weights or of a dataset.", output)
     present = next(path for path in (output, *output.resolve().parents) if path.exists())
     if not present.is_dir() or not os.access(present, os.W_OK):

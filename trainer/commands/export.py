@@ -9,7 +9,7 @@ from tfrecords.interrupts import ending_at_once
 from tfrecords.record.labels import Labels
 from trainer.distribute.startup import start_tensorflow
 from trainer.export.formats import FORMATS, Format, export_model
-from trainer.pretrained import chosen_run
+from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.run.directory import labels_text
 
 EPILOG = """\
@@ -18,8 +18,8 @@ examples:
     python -m trainer export --run-dir runs/first --output models/reader/1
   one file, in the format of its suffix:
     python -m trainer export --run-dir runs/first --output reader.onnx
-  a graph for a C++ program, of the weights for one handwritten digit:
-    python -m trainer export --weights mnist --output reader.pb
+  a graph for a C++ program:
+    python -m trainer export --run-dir runs/first --output reader.pb
 
 formats:
   savedmodel  input: `pictures` (batch,), the bytes of PNG, JPEG, WebP, GIF or
@@ -50,7 +50,7 @@ SavedModel on pictures of several formats and sizes, with both signatures.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `export`."""
-    parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
+    add_run_arguments(parser)
     parser.add_argument(
         "--format",
         choices=list(FORMATS),
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """
     kind = FORMATS[args.format or _format_of(args.output)]
     _check_output(args.output, kind, args.overwrite)
-    chosen = chosen_run(args.run_dir)
+    chosen = chosen_run(args.run_dir, args.weights)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
         start_tensorflow()

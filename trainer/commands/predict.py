@@ -16,7 +16,7 @@ from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import print_line, progress, silent
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import find_photos, is_folder, left_out_line
-from trainer.pretrained import chosen_run
+from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.reader import Reader, cut_image, number_box, read_picture
 from trainer.run.directory import Run
 from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PHOTO",
         help="picture files of any common format, folders, or - for paths from standard input, one per line",
     )
-    parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
+    add_run_arguments(parser)
     parser.add_argument(
         "--box",
         action="append",
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     for name in args.photos:
         refuse_address(name)
     boxes = _boxes(args)
-    chosen = chosen_run(args.run_dir)
+    chosen = chosen_run(args.run_dir, args.weights)
     # The model is loaded with the first picture that can be read, so never where there is none.
     reader = functools.cache(lambda: _load(chosen))
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")

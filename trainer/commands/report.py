@@ -5,7 +5,7 @@ import sys
 
 from tfrecords.errors import UserError
 from tfrecords.flags import local_path
-from trainer.pretrained import DIRECTORY, run_directory
+from trainer.pretrained import add_run_arguments, chosen_name, find_pretrained, run_directory
 from trainer.run.directory import REPORT
 
 EPILOG = """\
@@ -13,6 +13,7 @@ examples:
   python -m trainer report --run-dir runs/first
   python -m trainer report --run-dir runs/first --data records --output run.html
 
+--run-dir may be a folder of `evaluate --output`, too.
 The page shows what the run directory holds: training curves, scores, and
 pictures with their predictions. It says which parts are missing, and which
 command makes them.
@@ -21,7 +22,7 @@ command makes them.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `report`."""
-    parser.add_argument("--run-dir", required=True, help="run directory to summarise, or a folder of evaluate --output")
+    add_run_arguments(parser, required=True)
     parser.add_argument(
         "--output", type=local_path, help="HTML file to write (default: report.html in the run directory)"
     )
@@ -42,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
       UserError: The run directory or the output cannot be used.
       OSError: A file cannot be read or written.
     """
-    run_dir = run_directory(args.run_dir)
+    run_dir = run_directory(chosen_name(args.run_dir, args.weights))
     output = args.output or run_dir / REPORT
-    if output.resolve().parent == DIRECTORY.resolve():
+    if find_pretrained(output.resolve().parent):
         raise UserError("--output must not be in the folder of the package's weights.", output)
     from trainer.report.page import format_bytes, write_report
 

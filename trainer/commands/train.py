@@ -20,7 +20,7 @@ from trainer.fit.advice import advice
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
 from trainer.models import MODELS, build_model, computing_in
-from trainer.pretrained import DIRECTORY, NAME
+from trainer.pretrained import find_pretrained
 from trainer.run.config import RunOptions, TrainConfig
 from trainer.run.directory import model_input_shape, reads_length
 from trainer.run.settings import Settings
@@ -125,8 +125,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _check_run_directory(directory: Path) -> None:
     """Raises a UserError if it is no place for a run, or if other commands would take it for the package's weights."""
-    if directory == Path(NAME) or directory.resolve() == DIRECTORY.resolve():
-        raise UserError(f"--run-dir must not be the weights of the package, which the name {NAME} means.", directory)
+    if own := find_pretrained(directory):
+        raise UserError(
+            f"--run-dir must not be the weights of the package, which the name {own.name} means.", directory
+        )
     check_purpose("--run-dir", directory, "a run")
 
 

@@ -1,10 +1,9 @@
 """Warnings about a run that cannot teach or show much: little data, or few steps."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from tfrecords.dataset.manifest import Manifest
-from trainer.pretrained import DIRECTORY, NAME
+from trainer.pretrained import offered
 from trainer.run.config import TrainConfig
 from trainer.run.cut import dataset_cut, differences, run_cut
 from trainer.run.directory import Run
@@ -15,14 +14,13 @@ FEWEST_PICTURES = 2000
 """Training pictures below which the pretrained weights are a better start than none."""
 
 
-def advice(config: TrainConfig, manifest: Manifest, steps: int, pretrained: Path = DIRECTORY) -> Iterator[str]:
+def advice(config: TrainConfig, manifest: Manifest, steps: int) -> Iterator[str]:
     """Yields a line for each thing that is probably not meant.
 
     Args:
       config: Training configuration.
       manifest: Manifest of the dataset.
       steps: Steps per epoch.
-      pretrained: Run directory of the pretrained weights.
     """
     total, warmup = config.epochs * steps, int(config.warmup_epochs * steps)
     if total <= warmup:
@@ -36,11 +34,13 @@ def advice(config: TrainConfig, manifest: Manifest, steps: int, pretrained: Path
         count = f"{validated} validation picture{'s' * (validated != 1)}" if validated else "no validation pictures"
         yield f"there are {count}: {kept}. `prepare --validation-fraction` draws more."
     pictures = manifest.split("train").pictures
-    if config.init is None and pictures < FEWEST_PICTURES and _fits(config, manifest, Run.load(pretrained)):
-        yield (
-            f"{pictures:,} training pictures are few to start from nothing: --init {NAME} starts from the weights that "
-            "come with the package."
-        )
+    if config.init is None and pictures < FEWEST_PICTURES:
+        fitting = (one for one in offered().values() if _fits(config, manifest, Run.load(one.directory)))
+        if one := next(fitting, None):
+            yield (
+                f"{pictures:,} training pictures are few to start from nothing: --init {one.name} starts from the "
+                "weights that come with the package."
+            )
 
 
 def _fits(config: TrainConfig, manifest: Manifest, pretrained: Run) -> bool:

@@ -17,7 +17,7 @@ from tfrecords.nested import flatten
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import checkpoint_files
 from trainer.input.records import Records
-from trainer.pretrained import NAME, run_directory
+from trainer.pretrained import TABLE, run_directory
 from trainer.run.config import TrainConfig
 from trainer.run.cut import dataset_cut
 from trainer.run.directory import (
@@ -190,7 +190,9 @@ def _refuse_extension(directory: Path, before: dict[str, Any], now: dict[str, An
 
 def _absolute(source: str | None) -> str | None:
     """Returns the run to start from under a name that holds in every working directory."""
-    return source if source is None or source == NAME else str(Path(source).resolve())
+    if source is None or source in {one.name for one in TABLE.values()}:
+        return source
+    return str(Path(source).resolve())
 
 
 def _has_checkpoint(directory: Path) -> bool:

@@ -1,36 +1,102 @@
-"""The pretrained weights of the package: a run directory that is never written to. README.md is their model card."""
+"""The weights that come with the package: run directories that are never written to, each with its model card."""
 
+import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfrecords.flags import refuse_address
-from trainer.run.directory import Run
+from trainer.run.directory import WEIGHTS, Run
 
 NAME = "pretrained"
+CARD = "README.md"
 DIRECTORY = Path(__file__).parent
-CARD = DIRECTORY / "README.md"
+STREET = "street"
+"""Weights that are used where none are named."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights that come with the package.
+
+    Attributes:
+      name: Name in place of a run directory: for `--init` and `streetdigits.load`.
+      directory: Run directory of the weights.
+      reads: What the model reads, for `--help`.
+      data: Pictures that it was trained on, for messages.
+    """
+
+    name: str
+    directory: Path
+    reads: str
+    data: str
+
+    @property
+    def card(self) -> Path:
+        """File of the model card."""
+        return self.directory / CARD
+
+
+TABLE = {
+    STREET: Pretrained(NAME, DIRECTORY, "printed house numbers", "synthetic pictures only"),
+    "mnist": Pretrained(f"{NAME}-mnist", DIRECTORY / "mnist", "one handwritten digit", "MNIST's handwritten digits"),
+}
+"""Weights by the name that `--weights` takes."""
+
+
+def offered() -> dict[str, Pretrained]:
+    """Returns the weights that are there, by name: a checkout has none of a name that was not published yet."""
+    return {name: one for name, one in TABLE.items() if (one.directory / WEIGHTS).is_file()}
+
+
+def find_pretrained(path: Path) -> Pretrained | None:
+    """Returns the weights of the package that a name or a directory means; None if it means none."""
+    return next(
+        (one for one in TABLE.values() if path == Path(one.name) or path.resolve() == one.directory.resolve()), None
+    )
 
 
 def run_directory(name: str) -> Path:
-    """Returns the run directory for a name: a path, or `pretrained` for the package's own.
+    """Returns the run directory for a name: a path, or `pretrained` or `pretrained-mnist` for the package's own.
 
     Raises:
       UserError: The name is an address, or empty.
     """
     refuse_address(name)
-    return DIRECTORY if name == NAME else Path(name)
+    return next((one.directory for one in offered().values() if name == one.name), Path(name))
 
 
-def chosen_run(name: str | None) -> Run:
-    """Returns the run for a name; for None the package's own, with a line on standard error that says so.
+def add_run_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    """Adds the options `--run-dir` and `--weights`, which exclude each other.
 
     Args:
-      name: Run directory, `pretrained` or None.
+      parser: Parser of a command.
+      required: Whether one of them must be given; otherwise the default is the weights for house numbers.
+    """
+    group = parser.add_mutually_exclusive_group(required=required)
+    default = "" if required else " (default: the pretrained weights of the package)"
+    group.add_argument("--run-dir", help=f"run directory of the model{default}")
+    what = "; ".join(f"{name}: {one.reads}" for name, one in offered().items())
+    group.add_argument("--weights", choices=list(offered()), help=f"weights that come with the package ({what})")
+
+
+def chosen_name(run_dir: str | None, weights: str | None) -> str:
+    """Returns the run directory, or the name in place of it, that the options of `add_run_arguments` mean."""
+    return run_dir or TABLE[weights or STREET].name
+
+
+def chosen_run(run_dir: str | None, weights: str | None = None) -> Run:
+    """Returns the run of the options of `add_run_arguments`; without any, a line on standard error names the default.
+
+    Args:
+      run_dir: Run directory, a name in place of it, or None.
+      weights: Key of `TABLE`, or None.
 
     Raises:
       UserError: The directory is not a run directory.
     """
-    if name is None:
-        source = f"the weights of the package, trained on synthetic pictures only (see {CARD})"
+    if run_dir is None and weights is None:
+        street = TABLE[STREET]
+        source = f"the weights of the package, trained on {street.data} (see {street.card})"
         print(f"Using {source}; use --run-dir for a model of your own.", file=sys.stderr)
-    return Run.load(run_directory(NAME if name is None else name))
+    return Run.load(run_directory(chosen_name(run_dir, weights)))

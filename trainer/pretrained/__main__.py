@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,32 @@ from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
 from tfrecords.typed_json import parse_object
-from trainer.pretrained import CARD, DIRECTORY
+from trainer.pretrained import CARD, STREET, TABLE
 from trainer.run.directory import CONFIG, WEIGHTS, Run, write_json
 from trainer.run.evaluations import EvaluationFiles, find_evaluations
 
 _SCORES = re.compile(r"(<!-- scores [^\n]*-->\n).*?(<!-- end of scores -->)", re.DOTALL)
 _LOCAL = ("data", "options")
 """Entries of config.json that describe the machine: paths and devices."""
+_MANY = 10_000
+"""Examples from which on scores have two decimals."""
 
 
 def main() -> int:
     """Parses the command line, copies the weights and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.pretrained", description=__doc__)
     parser.add_argument("--run-dir", type=local_path, required=True, help="run directory of an evaluated model")
+    parser.add_argument("--name", choices=list(TABLE), default=STREET, help="name of the weights (default: street)")
+    args = parser.parse_args()
+    weights = TABLE[args.name]
     try:
-        publish(parser.parse_args().run_dir, DIRECTORY, CARD.read_text(encoding="utf-8"))
+        publish(args.run_dir, weights.directory, weights.card.read_text(encoding="utf-8"))
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"The weights are in {DIRECTORY}. Next: measure the scores on photos in {CARD.name} again.")
+    print(
+        f"The weights are in {weights.directory}. Next: measure again the scores that {weights.card.name} has besides."
+    )
     return 0
 
 
@@ -58,7 +66,7 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
     if sections != 1:
         raise UserError("The model card must have one section for the scores.", sections)
     write_json(folder / CONFIG, portable(run.content))
-    for name, content in ((WEIGHTS, run.weights.read_bytes()), (CARD.name, filled.encode())):
+    for name, content in ((WEIGHTS, run.weights.read_bytes()), (CARD, filled.encode())):
         with atomic_write(folder / name) as stream:
             stream.write(content)
 
@@ -78,22 +86,31 @@ def scores_table(run: Run, evaluation: dict[str, Any]) -> str:
       run: Run that was evaluated.
       evaluation: Content of its evaluation.json.
     """
+    # A tenth of a percent of 10,000 examples is ten of them.
+    decimals = 2 if evaluation["num_examples"] >= _MANY else 1
 
     def percent(share: float) -> str:
-        return f"{100 * share:.1f} %"
+        return f"{100 * share:.{decimals}f} %"
 
     low, high = map(percent, evaluation["whole_number_accuracy_interval"])
     examples = run.content["dataset"]["examples"]
     whole = f"{percent(evaluation['whole_number_accuracy'])} (95 % interval {low} to {high})"
     rows = [
+        ("architecture", f"`{run.config.model}`"),
+        ("weights", f"{run.content['parameters']:,}, float32"),
         ("training examples", f"{examples['train']:,}"),
         (f"evaluated examples (split {evaluation['split']})", f"{evaluation['num_examples']:,}"),
         ("whole-number accuracy", whole),
-        ("digit accuracy", percent(evaluation["digit_accuracy"])),
-        ("length accuracy", percent(evaluation["length_accuracy"])),
+        *_parts(run, evaluation, percent),
         ("coverage at 98 % accuracy", percent(evaluation["coverage_at_98"])),
     ]
     return "".join(f"| {name} | {value} |\n" for name, value in [("measure", "value"), ("---", "---"), *rows])
+
+
+def _parts(run: Run, evaluation: dict[str, Any], percent: Callable[[float], str]) -> list[tuple[str, str]]:
+    """Returns the rows of digits and lengths: none for single characters, of which each is the whole number."""
+    names = ("digit_accuracy", "length_accuracy") if run.reads_length else ()
+    return [(name.replace("_", " "), percent(evaluation[name])) for name in names]
 
 
 if __name__ == "__main__":

@@ -107,7 +107,8 @@ class TrainConfig:
     )
     init: str | None = setting(
         None,
-        "run directory whose best weights to start from, or `pretrained` for the weights that come with the package",
+        "run directory whose best weights to start from, or weights that come with the package: `pretrained` for house "
+        "numbers, `pretrained-mnist` for one handwritten digit",
         group=_TRAINING,
     )
     augment: AugmentConfig = field(default_factory=AugmentConfig)

@@ -42,7 +42,7 @@ def start_from(
 
     Args:
       model: Model that is changed.
-      source: Run directory, or `pretrained`.
+      source: Run directory, or the name of weights of the package: `pretrained` or `pretrained-mnist`.
       cut: Cut of the images that the model will be trained on; None does not compare it.
       allow_other_crop: Whether the source's images may have had another growth or crop size. Images of another size
         always may.
