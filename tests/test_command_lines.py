@@ -60,6 +60,8 @@ REFUSED = [
     ["predict", "photo.png", "--batch-size", "0"],
     ["predict", "photo.png", "--box", "1,2,3"],
     ["predict", "photo.png", "--run-dir", "run"],
+    ["predict"],
+    ["predict", "--data", "records", "--output", "made.csv"],
     ["export", "--output", "made.onnx", "--format", "tflite"],
     ["report", "--run-dir", "run", "--nothing"],
 ]

@@ -1,4 +1,4 @@
-"""python -m trainer predict: the numbers in a user's own pictures, read and printed batch by batch."""
+"""python -m trainer predict: the numbers in a user's own pictures, read and printed batch by batch, or in a split."""
 
 import argparse
 import functools
@@ -9,15 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from tfrecords.dataset.manifest import UNKNOWN_SPLIT
 from tfrecords.errors import UserError, one_line
-from tfrecords.flags import refuse_address
+from tfrecords.flags import local_path, refuse_address
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import print_line, progress, silent
+from trainer.commands.predict_split import predict_split
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import find_photos, is_folder, left_out_line
 from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.reader import Reader, cut_image, number_box, read_picture
+from trainer.run.cut import ALLOW
 from trainer.run.directory import Run
 from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
@@ -38,12 +41,21 @@ examples:
     python -m trainer predict photos --json-lines > numbers.jsonl
   paths from another program:
     find . -name '*.jpg' -print0 | python -m trainer predict - --null
+  Kaggle's submission for its test.csv, prepared as the split predict:
+    python -m trainer predict --run-dir runs/digits --data kaggle-records \\
+      --output submission.csv
 
 In a folder, files with the suffix of a picture format are read in order of
 their names, those of linked folders too. Hidden files are skipped; other files
 are counted at the end. A list of paths may have the line ends and the
 byte-order mark that Windows writes. Predictions are printed after each batch:
 with --batch-size 1, each line of standard input is answered at once.
+
+With --data, a CSV file is written. Its columns are ImageId,Label, in the order
+of the file that the pictures come from, if the source is mnist, the split is a
+complete subset, and the model reads one digit. Otherwise they are key,number,
+in the order of the keys. Rows that `prepare` rejected are counted, since Kaggle
+refuses a file without them.
 """
 
 
@@ -51,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `predict`."""
     parser.add_argument(
         "photos",
-        nargs="+",
+        nargs="*",
         metavar="PHOTO",
         help="picture files of any common format, folders, or - for paths from standard input, one per line",
     )
@@ -72,16 +84,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--null", action="store_true", help="separate paths on standard input by NUL, as find -print0 does"
     )
     parser.add_argument("--batch-size", type=int, default=64, help="pictures per batch")
+    parser.add_argument("--data", type=local_path, help="dataset directory to read instead of photos; needs --output")
+    parser.add_argument("--split", default=UNKNOWN_SPLIT, help="split of --data to read")
+    parser.add_argument("--output", type=local_path, help="CSV file to write for --data; an existing one is replaced")
+    parser.add_argument(ALLOW, action="store_true", help="read images of --data cut with another growth or crop size")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Reads photos, or the split of a dataset; returns 1 if something could not be read.
+
+    Raises:
+      UserError: An option, the run, the dataset or standard input cannot be used.
+      OSError: The file of --output cannot be written.
+    """
+    if args.batch_size < 1:
+        raise UserError("--batch-size must be at least 1.", args.batch_size)
+    if bool(args.photos) == bool(args.data):
+        given = f"{len(args.photos)} photos and --data {args.data}" if args.data else "neither"
+        raise UserError("Either photos must be given, or --data with a dataset directory.", given)
+    if args.data:
+        return predict_split(args)
+    if args.output:
+        raise UserError("--output must go with --data: predictions of photos are printed.", args.output)
+    return _predict_photos(args)
+
+
+def _predict_photos(args: argparse.Namespace) -> int:
     """Prints the number in every picture that can be read; prints an error for each other one and returns 1.
 
     Raises:
       UserError: An option, the run or standard input cannot be used.
     """
-    if args.batch_size < 1:
-        raise UserError("--batch-size must be at least 1.", args.batch_size)
     for name in args.photos:
         refuse_address(name)
     boxes = _boxes(args)

@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -79,13 +80,7 @@ def predict_split(
       labels: Numbers that the model can predict.
       stored: Numbers that the dataset can hold, all of which the model can predict; None for the same.
     """
-    keys: list[str] = []
-    parts = defaultdict(list)
-    for batch in batches:
-        for name, value in (*forward(batch["image"]).items(), ("length", batch["length"]), ("digits", batch["digits"])):
-            parts[name].append(value.numpy())
-        keys.extend(key.decode() for key in batch["key"].numpy())
-    joined = {name: np.concatenate(part) for name, part in parts.items()}
+    keys, joined = _outputs(forward, batches)
     length, digits = joined["length"], _as_predicted(joined["digits"], stored or labels, labels)
     logits = joined.get("length_logits"), joined["digit_logits"]
     losses = number_loss(*logits, keras.ops.convert_to_tensor(length), keras.ops.convert_to_tensor(digits))
@@ -96,6 +91,31 @@ def predict_split(
         digits=digits,
         loss=float(np.mean(losses)),
     )
+
+
+def predict_keys(
+    forward: Forward, batches: Iterable[dict[str, tf.Tensor]], labels: Labels = _DIGITS
+) -> tuple[list[str], Predictions]:
+    """Returns the keys of a split and a model's predictions, in stored order; its labels are not used.
+
+    Args:
+      forward: Function of `make_forward`.
+      batches: Batches of `split_dataset`, each example once.
+      labels: Numbers that the model can predict.
+    """
+    keys, joined = _outputs(forward, batches)
+    return keys, decode_predictions(joined.get("length_logits"), joined["digit_logits"], labels)
+
+
+def _outputs(forward: Forward, batches: Iterable[dict[str, tf.Tensor]]) -> tuple[list[str], dict[str, NDArray[Any]]]:
+    """Returns the keys of all batches, and the model's outputs with the true `length` and `digits`, by name."""
+    keys: list[str] = []
+    parts = defaultdict(list)
+    for batch in batches:
+        for name, value in (*forward(batch["image"]).items(), ("length", batch["length"]), ("digits", batch["digits"])):
+            parts[name].append(value.numpy())
+        keys.extend(key.decode() for key in batch["key"].numpy())
+    return keys, {name: np.concatenate(part) for name, part in parts.items()}
 
 
 def _as_predicted(digits: NDArray[np.int64], stored: Labels, labels: Labels) -> NDArray[np.int64]:

@@ -1,0 +1,121 @@
+"""`predict --data`: the numbers of a split of a dataset as a CSV file, such as Kaggle's submission."""
+
+import argparse
+import shlex
+import sys
+
+from tfrecords.dataset.manifest import DEAD_LETTERS, UNKNOWN_SPLIT, Manifest, SourceInfo
+from tfrecords.errors import UserError
+from tfrecords.interrupts import ending_at_once
+from tfrecords.progress import progress_of
+from tfrecords.record.labels import DIGITS
+from trainer.distribute.startup import start_tensorflow
+from trainer.input.records import Records
+from trainer.pretrained import chosen_name, chosen_run
+from trainer.run.cut import check_cut, dataset_cut, run_cut
+from trainer.run.directory import Run
+from trainer.scoring.decode import Predictions
+from trainer.scoring.submission import Submission, kaggle_submission, keyed_submission, write_submission
+
+SUFFIX = ".csv"
+_SHOWN = 5
+"""Missing rows that a warning names."""
+
+
+def predict_split(args: argparse.Namespace) -> int:
+    """Writes the predicted numbers of a split; returns 1 if Kaggle would refuse the file for missing rows.
+
+    Raises:
+      UserError: An option, the run or the dataset cannot be used.
+      OSError: A file cannot be read or written.
+    """
+    _check_options(args)
+    trained = chosen_run(args.run_dir, args.weights)
+    records = Records.open(args.data)
+    manifest = records.manifest
+    manifest.split(args.split)
+    rule = f"{args.data} must be cut as the images that {chosen_name(args.run_dir, args.weights)} was trained on"
+    check_cut(dataset_cut(manifest), run_cut(trained), rule, args.allow_other_crop)
+    # TensorFlow, whose import takes seconds, comes after the options are checked.
+    with ending_at_once():
+        start_tensorflow()
+    keys, predictions = _predict(args, trained, records)
+    source = _kaggle_source(manifest, args.split, trained)
+    numbers = predictions.texts
+    submission = kaggle_submission(keys, numbers, source.pictures) if source else keyed_submission(keys, numbers)
+    write_submission(args.output, submission)
+    order = "in the order of the pictures' file" if submission.is_kaggle else "in the order of the keys"
+    print(f"Wrote {len(keys):,} rows {','.join(submission.columns)} {order}: {args.output}")
+    _print_notes(args, manifest)
+    return _print_missing(args, manifest, submission)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Raises a UserError if options for pictures, or no output, are given with a dataset."""
+    of_pictures = ("box", "json", "json_lines", "null")
+    if given := [f"--{name.replace('_', '-')}" for name in of_pictures if getattr(args, name)]:
+        raise UserError(f"--data writes a CSV file: {', '.join(given)} must go with pictures.", f"--data {args.data}")
+    if args.output is None or args.output.suffix != SUFFIX:
+        raise UserError(f"--data needs --output, a file that ends in {SUFFIX}.", args.output)
+
+
+def _predict(args: argparse.Namespace, trained: Run, records: Records) -> tuple[list[str], Predictions]:
+    """Returns the keys of the split and the predictions, in stored order, and shows the progress."""
+    from trainer.fit.errors import readable
+    from trainer.input.dataset import split_dataset
+    from trainer.run.weights import load_model
+    from trainer.scoring.inference import make_forward, predict_keys
+
+    batches = split_dataset(records.images(args.split), args.batch_size)
+    read = readable(batches, args.data, args.split)
+    shown = progress_of(read, f"predict {args.split}", len(batches), "batches")
+    return predict_keys(make_forward(load_model(trained)), shown, trained.labels)
+
+
+def _kaggle_source(manifest: Manifest, split: str, trained: Run) -> SourceInfo | None:
+    """Returns the subset that a split has all accepted pictures of, if it is one that Kaggle's form fits.
+
+    That is one of the source mnist, whose pictures are numbered as the rows of their file, and read by a model that
+    answers each with one digit.
+    """
+    if manifest.config.get("source") != "mnist" or trained.reads_length or trained.labels.alphabet != DIGITS:
+        return None
+    examples = manifest.split(split).examples
+    sources = [one for one in manifest.sources if one.accepted]
+    # One subset per split, as prepare makes them of Kaggle's train.csv and test.csv, and no jitters.
+    named = [one for one in sources if one.subset == split and one.accepted == examples]
+    return named[0] if named else None
+
+
+def _print_notes(args: argparse.Namespace, manifest: Manifest) -> None:
+    """Prints a note where the numbers of the split are known, so that predictions could be scored."""
+    if args.split == UNKNOWN_SPLIT:
+        return
+    chosen = [
+        word for name in ("run_dir", "weights") if (value := getattr(args, name)) for word in _option(name, value)
+    ]
+    words = ["python", "-m", "trainer", "evaluate", *chosen, "--data", str(args.data), "--split", args.split]
+    command = shlex.join(words)
+    print(f"note: the numbers of {args.split} are known; `{command}` scores the predictions", file=sys.stderr)
+
+
+def _option(name: str, value: str) -> tuple[str, str]:
+    return f"--{name.replace('_', '-')}", value
+
+
+def _print_missing(args: argparse.Namespace, manifest: Manifest, submission: Submission) -> int:
+    """Prints which rows are missing; returns the exit code."""
+    limit = manifest.config.get("limit") if submission.is_kaggle else None
+    if limit is not None:
+        print(f"warning: `prepare --limit {limit}` took a sample of the rows: Kaggle refuses the file", file=sys.stderr)
+        return 1
+    if not submission.missing:
+        return 0
+    first = ", ".join(map(str, submission.missing[:_SHOWN])) + (", ..." if len(submission.missing) > _SHOWN else "")
+    total = len(submission.missing) + len(submission.rows)
+    print(
+        f"warning: {len(submission.missing):,} of {total:,} rows are missing (ImageId {first}), because `prepare` "
+        f"rejected their pictures ({args.data / DEAD_LETTERS}): Kaggle refuses the file",
+        file=sys.stderr,
+    )
+    return 1
