@@ -34,9 +34,7 @@ def main() -> int:
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(
-        f"The weights are in {weights.directory}. Next: measure again the scores that {weights.card.name} has besides."
-    )
+    print(f"The weights are in {weights.directory}. Next: measure the other scores of its {CARD} again, if it has any.")
     return 0
 
 

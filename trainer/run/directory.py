@@ -124,7 +124,9 @@ def reads_length(manifest: Manifest) -> bool:
 
 
 def labels_text(labels: Labels) -> str:
-    """Returns labels as words: numbers of up to 5 of '0123456789'."""
+    """Returns labels as words: numbers of up to 5 of '0123456789', or single characters of them."""
+    if labels.max_length == 1:
+        return f"single characters of {labels.alphabet!r}"
     return f"numbers of up to {labels.max_length} of {labels.alphabet!r}"
 
 
