@@ -92,12 +92,13 @@ def tiles(cells: NDArray[np.uint8], factor: int = 1) -> NDArray[np.uint8]:
     return np.pad(joined, ((0, GAP), (0, GAP)), constant_values=GAP_GREY)[..., None]
 
 
-def best_factor(counts: tuple[int, int], cell: tuple[int, int]) -> int:
-    """Returns the side of a value, 1..8 pixels, at which tiles are as large as is useful, and small ones enlarged.
+def best_factor(counts: tuple[int, int], cell: tuple[int, int], most_side: int = _ENLARGED_SIDE) -> int:
+    """Returns the side of a value, 1..8 pixels, that enlarges small tiles up to a useful size.
 
     Args:
       counts: Number of rows and columns.
       cell: Height and width of a cell, values.
+      most_side: Largest side of the picture, pixels; 800 in any case. Tiles that are larger are not enlarged.
     """
-    room = ((_ENLARGED_SIDE - GAP - count * GAP) // (count * side) for count, side in zip(counts, cell, strict=True))
-    return max(1, min(_MOST_PIXELS, *room))
+    room = min(most_side, _ENLARGED_SIDE) - GAP
+    return max(1, min(_MOST_PIXELS, *((room // count - GAP) // side for count, side in zip(counts, cell, strict=True))))

@@ -23,13 +23,14 @@ class FeatureMaps:
 
     Attributes:
       layer: Name of the layer.
-      image: Maps in grey, channel by channel in rows of about as many as there are rows, with white lines between
-        them: (height, width, 1) uint8. All maps share one scale, so that a channel that responds weakly is even.
-        Places after the last map are white.
+      image: Maps in grey, channel by channel in `columns` columns, row by row, with white lines between them:
+        (height, width, 1) uint8. All maps share one scale, so that a channel that responds weakly is even. Places
+        after the last map are white.
       low: Value that is black: the smallest of all maps.
       high: Value that is white: the largest of all maps.
       shape: Shape of the output: height, width, channels.
       factor: Side of a value in the picture, pixels.
+      columns: Number of maps in a row.
     """
 
     layer: str
@@ -38,6 +39,7 @@ class FeatureMaps:
     high: float
     shape: tuple[int, ...]
     factor: int
+    columns: int
 
 
 def feature_maps(model: keras.Model, image: NDArray[np.uint8]) -> list[FeatureMaps]:
@@ -59,10 +61,16 @@ def _maps(name: str, values: NDArray[np.float32]) -> FeatureMaps:
     """Returns the picture of a layer's output (height, width, channels)."""
     height, width, channels = values.shape
     low, high = float(values.min()), float(values.max())
-    columns = math.ceil(math.sqrt(channels))
+    columns = _columns(channels)
     rows = math.ceil(channels / columns)
     cells = np.full((rows * columns, height, width), GAP_GREY, np.uint8)
     cells[:channels] = grey(values, low, high).transpose(2, 0, 1)
     factor = best_factor((rows, columns), (height, width))
     picture = tiles(cells.reshape(rows, columns, height, width), factor)
-    return FeatureMaps(name, picture, low, high, values.shape, factor)
+    return FeatureMaps(name, picture, low, high, values.shape, factor, columns)
+
+
+def _columns(channels: int) -> int:
+    """Returns the number of columns of an almost square table of the channels, without empty places if there is one."""
+    root = math.ceil(math.sqrt(channels))
+    return next((columns for columns in range(root, 2 * root) if channels % columns == 0), root)

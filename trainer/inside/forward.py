@@ -53,7 +53,7 @@ def layer_outputs(
 
     check_images(model, images)
     # Not traced: tracing takes longer than the few images that pictures of a network are made of.
-    part = keras.Model(model.inputs, [model.get_layer(name).output for name in names])
+    part = keras.Model(model.input, [model.get_layer(name).output for name in names])
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     found = [keras.tree.flatten(part(batch.astype(np.float32), training=False)) for batch in batches]
     arrays = [[keras.ops.convert_to_numpy(one).astype(np.float32) for one in each] for each in found]

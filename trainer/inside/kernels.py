@@ -90,7 +90,7 @@ def _grid(name: str, kernel: NDArray[np.float32], is_depthwise: bool, most_side:
     cells = kernel.transpose((3, 2, 0, 1) if is_depthwise else (2, 3, 0, 1))
     cells = cells[: _fitting(height, most_side), : _fitting(width, most_side)]
     drawn = cells.shape[0], cells.shape[1]
-    factor = best_factor(drawn, (height, width))
+    factor = best_factor(drawn, (height, width), most_side)
     return KernelGrid(name, tiles(grey(cells, low, high), factor), low, high, kernel.shape, factor, drawn)
 
 
