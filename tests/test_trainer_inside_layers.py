@@ -21,10 +21,10 @@ def test_rows_state_what_each_layer_is_and_add_up_to_the_model(model: keras.Mode
     assert list(rows) == [layer.name for layer in model.layers]
     stated = {name: (row.kind, row.configuration, row.shape, row.weights) for name, row in rows.items()}
     assert stated["image"] == ("InputLayer", "", "12 x 10 x 3", 0)
-    assert stated["first"] == ("Conv2D", "4 of 3x3, stride 2x2, tanh", "5 x 4 x 4", 3 * 3 * 3 * 4 + 4)
+    assert stated["first"] == ("Conv2D", "4 of 3x3, stride 2, tanh", "5 x 4 x 4", 3 * 3 * 3 * 4 + 4)
     assert stated["deep"] == ("DepthwiseConv2D", "2x2, 2 per channel, padded, no bias", "5 x 4 x 8", 2 * 2 * 4 * 2)
     assert stated["drop"] == ("Dropout", "rate 0.5", "5 x 4 x 8", 0)
-    assert stated["back"][:3] == ("Conv2DTranspose", "5 of 2x2, stride 2x2, tanh", "10 x 6 x 5")
+    assert stated["back"][:3] == ("Conv2DTranspose", "5 of 2x2, stride 2, tanh", "10 x 6 x 5")
     assert stated["length_logits"] == ("Dense", "5", "5", 5 * 5 + 5)
     assert sum(row.weights for row in rows.values()) == model.count_params() == model_size(model).weights
 
@@ -53,8 +53,8 @@ def test_settings_that_are_defaults_are_left_out() -> None:
         "image": "",
         "norm": "momentum 0.9, no scale",
         "relu": "",
-        "pool": "2x1, stride 1x1, padded",
+        "pool": "2x1, stride 1, padded",
         "move": "height factor 0.1, width factor 0.2, fill mode nearest",
-        "conv": "4 of 3x3, dilation 2x2, 2 groups, LeakyReLU",
+        "conv": "4 of 3x3, dilation 2, 2 groups, LeakyReLU",
         "soft": "axis 1",
     }

@@ -120,7 +120,7 @@ def _configuration(layer: keras.layers.Layer) -> str:
         words = _convolution(settings)
     elif "pool_size" in settings:
         # The usual stride of pooling is its size, so that no stride is a matter of course.
-        words = [_sides(settings["pool_size"]), f"stride {_sides(settings['strides'])}", *_padding(settings)]
+        words = [_sides(settings["pool_size"]), f"stride {_step(settings['strides'])}", *_padding(settings)]
     elif "units" in settings and "use_bias" in settings:
         words = [str(settings["units"]), *_ending(settings)]
     else:
@@ -134,13 +134,13 @@ def _convolution(settings: dict[str, Any]) -> list[str]:
     if (multiplier := settings.get("depth_multiplier", 1)) != 1:
         first += f", {multiplier} per channel"
     dilation = settings.get("dilation_rate", 1)
-    dilated = [] if set(_tuple(dilation)) == {1} else [f"dilation {_sides(dilation)}"]
+    dilated = [] if set(_tuple(dilation)) == {1} else [f"dilation {_step(dilation)}"]
     groups = [f"{settings['groups']} groups"] if settings.get("groups", 1) != 1 else []
     return [first, *_stride(settings), *_padding(settings), *dilated, *groups, *_ending(settings)]
 
 
 def _stride(settings: dict[str, Any]) -> list[str]:
-    return [] if set(_tuple(settings["strides"])) == {1} else [f"stride {_sides(settings['strides'])}"]
+    return [] if set(_tuple(settings["strides"])) == {1} else [f"stride {_step(settings['strides'])}"]
 
 
 def _padding(settings: dict[str, Any]) -> list[str]:
@@ -161,8 +161,8 @@ def _chosen(layer: keras.layers.Layer, settings: dict[str, Any]) -> list[str]:
     defaults = {name: parameter.default for name, parameter in parameters.items()}
     words = []
     for name, value in settings.items():
-        # Keras saves some switches whose default is None as False.
-        is_default = value == defaults.get(name) or (value is False and defaults.get(name) is None)
+        # Off is worth a word only where on is the default; Keras saves some switches whose default is None as False.
+        is_default = value == defaults.get(name) or (value is False and defaults.get(name) is not True)
         if name in defaults and name not in _UNNAMED and not is_default:
             words += _words(name, value)
     return words
@@ -189,3 +189,8 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 def _sides(value: Any) -> str:
     """Returns a height and width in words: 5x5."""
     return "x".join(map(str, _tuple(value)))
+
+
+def _step(value: Any) -> str:
+    """Returns a step down and to the right in words: 2 where both are the same."""
+    return str(_tuple(value)[0]) if len(set(_tuple(value))) == 1 else _sides(value)
