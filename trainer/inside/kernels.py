@@ -31,8 +31,8 @@ class KernelGrid:
       high: Weight that is white: the largest of the kernels.
       shape: Shape of the kernels: height, width, inputs, outputs.
       factor: Side of a weight in the picture, pixels.
-      drawn: Number of rows and columns in the picture.
-      left_out: Number of rows and columns after these, which do not fit into the picture.
+      drawn: Number of rows and columns in the picture. Where their product is below that of inputs and outputs, the
+        other kernels do not fit.
     """
 
     layer: str
@@ -42,7 +42,6 @@ class KernelGrid:
     shape: tuple[int, ...]
     factor: int
     drawn: tuple[int, int]
-    left_out: tuple[int, int]
 
 
 def kernel_grids(model: keras.Model, most_side: int = MOST_SIDE) -> list[KernelGrid]:
@@ -50,7 +49,7 @@ def kernel_grids(model: keras.Model, most_side: int = MOST_SIDE) -> list[KernelG
 
     Args:
       model: Model with weights.
-      most_side: Largest side of a picture, pixels; what does not fit is left out, as `KernelGrid.left_out` states.
+      most_side: Largest side of a picture, pixels; what does not fit is left out, as `KernelGrid.drawn` states.
     """
     return [
         _grid(name, kernel, is_depthwise, most_side)
@@ -92,10 +91,9 @@ def _grid(name: str, kernel: NDArray[np.float32], is_depthwise: bool, most_side:
     cells = grey(kernel.transpose((3, 2, 0, 1) if is_depthwise else (2, 3, 0, 1)), low, high)
     cells = wrap(cells[0]) if len(cells) == 1 else cells
     drawn = min(cells.shape[0], _fitting(height, most_side)), min(cells.shape[1], _fitting(width, most_side))
-    left_out = cells.shape[0] - drawn[0], cells.shape[1] - drawn[1]
     factor = best_factor(drawn, (height, width), most_side)
     picture = tiles(cells[: drawn[0], : drawn[1]], factor)
-    return KernelGrid(name, picture, low, high, kernel.shape, factor, drawn, left_out)
+    return KernelGrid(name, picture, low, high, kernel.shape, factor, drawn)
 
 
 def _fitting(side: int, most_side: int) -> int:
