@@ -1,5 +1,6 @@
 """Each optimizer: its update rule, its learning rates, the exact resume, the average, and several replicas."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,7 @@ def test_an_optimizer_makes_the_updates_of_its_paper(name: str) -> None:
         # The decay is apart from the gradients' update (Loshchilov and Hutter 2017), by the learning rate.
         expected = 1.0
         updates = [_adam(0.0, gradients[:count], rate, config.epsilon) for count in range(len(gradients) + 1)]
-        for before, after in zip(updates, updates[1:], strict=False):
+        for before, after in pairwise(updates):
             expected = expected * (1 - rate * config.weight_decay) + after - before
     assert float(weight.numpy()) == pytest.approx(expected, abs=1e-6)
 
