@@ -145,12 +145,12 @@ def _check_labels(args: argparse.Namespace, trained: Run, manifest: Manifest) ->
       UserError: It cannot.
     """
     stored = manifest.labels
-    of_run, of_data = labels_text(trained.labels), labels_text(stored)
-    rule = f"{args.run_dir or NAME} was trained on {{}}, and must be scored on those."
+    name, of_run, of_data = args.run_dir or NAME, labels_text(trained.labels), labels_text(stored)
     if stored.max_length > trained.labels.max_length or trained.labels.unknown(stored.alphabet):
-        raise UserError(rule.format(of_run), of_data)
+        raise UserError(f"{name} was trained on {of_run}, and must be scored on those.", of_data)
     if reads_length(manifest) and not trained.reads_length:
-        raise UserError(rule.format("single characters"), f"{args.data}, which has crops without a number")
+        rule = f"{name} was trained on single characters, and must be scored on those."
+        raise UserError(rule, f"{args.data}, which has crops without a number")
     if stored != trained.labels:
         print(f"note: {args.data} has {of_data}; the model can predict {of_run}", file=sys.stderr)
 
