@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -292,10 +293,10 @@ def test_the_paths_that_download_and_evaluate_print_are_quoted(
     folder = tmp_path / "d'\u00e9 \u2116$(1)"
     words = _next(download._summary(download.DownloadConfig(folder), ("train",)))
     assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}-records"]
-    scores = dict.fromkeys(("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98"), 0.5)
-    evaluate._print_summary(
-        {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json"
-    )
+    names = ("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98")
+    scores: dict[str, Any] = dict.fromkeys(names, 0.5)
+    scores |= {"num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}
+    evaluate._print_summary(scores, "test", folder / "s.json", reads_length=True)
     assert _next(capsys.readouterr().out) == ["report", "--run-dir", str(folder)]
 
 
