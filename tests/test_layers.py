@@ -31,6 +31,8 @@ ROOMS = {
     "tfrecords.images": "record",
     "tfrecords.files": "",
     "tfrecords.dataset": "record images files",
+    # HTML pages of commands: skeleton, stylesheet, charts.
+    "tfrecords.pages": "record files",
     # Doors to other ecosystems.
     "tfrecords.arrow": "record",
     "tfrecords.webdataset": "record",
@@ -82,10 +84,10 @@ ROOMS = {
         "distribute run run.weights input scoring models pretrained tfrecords.record tfrecords.files tfrecords.dataset"
     ),
     "trainer.export": "models tfrecords.record tfrecords.images tfrecords.files",
-    "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.dataset",
+    "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
     "trainer.commands": (
         "distribute run run.weights input scoring models pretrained reader fit export report "
-        "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+        "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
     ),
     "trainer": "",
     #
