@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation, RejectedError
+from beam_jobs.job.pictures import Read
 from beam_jobs.prepare.assign import order_of
 from beam_jobs.prepare.backgrounds import background_box, has_background
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.load_picture import PictureRow, Read, load
+from beam_jobs.prepare.load_picture import PictureRow, load
 from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
 from tfrecords.images.channels import to_channels
