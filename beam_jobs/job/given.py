@@ -7,13 +7,16 @@ from typing import Any
 
 from beam_jobs.job.wrong_input import name_sources, refuse_archive
 from beam_jobs.sources import SOURCES, load_source
-from beam_jobs.sources.base import Input, SourceOptions, Subset
+from beam_jobs.sources.base import DIGIT_ORDERS, Input, SourceOptions, Subset
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.flags import setting, settings_of
 
 DATA = "data"
 """Title of the flags for the input."""
+PICTURES = "pictures"
+"""Title of the flags for pictures and their crops."""
+ORIENTATIONS = ("upright", "stored")
 _ENTRIES_PER_RANGE = 4000
 
 
@@ -63,6 +66,21 @@ class GivenData:
     def subset_names(self) -> tuple[str, ...]:
         """Names of the subsets to read; empty for all."""
         return tuple(name for name in (self.subsets or "").split(",") if name)
+
+
+def digit_order_setting() -> Any:
+    """Returns the setting `digit_order`, one of `DIGIT_ORDERS`."""
+    help = "reading order of a picture's digits: by the left edges of their boxes, or as the source stores them"
+    return setting("left", help, choices=DIGIT_ORDERS, group=DATA)
+
+
+def orientation_setting() -> Any:
+    """Returns the setting `orientation`, one of `ORIENTATIONS`."""
+    help = (
+        "whether pictures are turned as their EXIF data say, which is how viewers and annotation tools show them, or "
+        "read as they are stored"
+    )
+    return setting("upright", help, choices=ORIENTATIONS, group=PICTURES)
 
 
 def check_options(name: str, values: Mapping[str, Any]) -> None:
