@@ -26,6 +26,11 @@ def join(folder: str, name: str) -> str:
     return str(_beam().join(folder, name))
 
 
+def parent(path: str) -> str:
+    """Returns the folder that holds a file."""
+    return str(Path(path).parent) if is_local(path) else str(_beam().split(path)[0])
+
+
 def is_local(path: str) -> bool:
     """Returns whether a path is on this machine; other paths have a scheme, as gs://."""
     return _SCHEME.match(path.strip()) is None

@@ -2,7 +2,8 @@
 
 import errno
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,30 @@ def content_digest(picture: Picture) -> bytes:
     return hashlib.blake2b(picture, digest_size=_DIGEST_BYTES).digest()
 
 
+@contextmanager
+def reasons(key: str) -> Iterator[None]:
+    """Raises an error of reading a picture in the block as the reason of a dead letter.
+
+    Args:
+      key: Key of the annotation, for messages.
+
+    Raises:
+      RejectedError: The picture is missing or cannot be read.
+      UserError: The machine lacks a resource that every picture needs.
+    """
+    try:
+        yield
+    except OSError as error:
+        # Without the path, which is different on every machine: the same input must give the same bytes.
+        received = error.strerror or type(error).__name__
+        if error.errno in _ERRORS_OF_THE_MACHINE:
+            rule = f"{key}: cannot be read, because the machine lacks a resource that every picture needs."
+            raise UserError(rule, received) from error
+        if isinstance(error, FileNotFoundError):
+            raise RejectedError("picture", "missing_picture", f"{key}: there is no such picture.", received) from error
+        raise RejectedError("picture", "unreadable_picture", f"{key}: cannot be read.", received) from error
+
+
 def read_picture(key: str, read: Callable[[], Picture]) -> Picture:
     """Returns a picture.
 
@@ -62,17 +87,8 @@ def read_picture(key: str, read: Callable[[], Picture]) -> Picture:
       UserError: The machine lacks a resource that every picture needs.
       AssertionError: The source returned pixels of another shape or type.
     """
-    try:
+    with reasons(key):
         picture = read()
-    except OSError as error:
-        # Without the path, which is different on every machine: the same input must give the same bytes.
-        received = error.strerror or type(error).__name__
-        if error.errno in _ERRORS_OF_THE_MACHINE:
-            rule = f"{key}: cannot be read, because the machine lacks a resource that every picture needs."
-            raise UserError(rule, received) from error
-        if isinstance(error, FileNotFoundError):
-            raise RejectedError("picture", "missing_picture", f"{key}: there is no such picture.", received) from error
-        raise RejectedError("picture", "unreadable_picture", f"{key}: cannot be read.", received) from error
     if isinstance(picture, np.ndarray) and not (
         picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] in (1, 3) and picture.size
     ):
