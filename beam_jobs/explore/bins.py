@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from beam_jobs.explore.statistics import quantile_of
 from tfrecords.images.crop import Shape
+from tfrecords.pages.charts import nice_ticks
 
 PER_OCTAVE = 4
 """Bins of sizes in which a size doubles."""
@@ -47,13 +48,20 @@ class Bins:
             return f"{low} {unit}"
         return f"{low * scale:g} to {(high - (scale == 1)) * scale:g} {unit}"
 
-    def ticks(self, most: int = 6, scale: float = 1.0) -> dict[float, str]:
-        """Returns the labels of some lower edges, evenly chosen, by their position in bins."""
-        step = max(1, math.ceil(len(self.counts) / most))
+    def ticks(self, scale: float = 1.0) -> dict[float, str]:
+        """Returns round values in the range of the bins, by their position in bins.
+
+        Args:
+          scale: Unit of the edges.
+        """
+        # Whole numbers are in the middle of a bin that is theirs alone.
         middle = 0.5 if scale == 1 and self.width == 1 else 0.0
+        last = self.first + len(self.counts) * self.width
+        values = nice_ticks(self.first * scale, last * scale, whole=scale == 1)
         return {
-            index + middle: f"{(self.first + index * self.width) * scale:g}"
-            for index in range(0, len(self.counts), step)
+            (value / scale - self.first) / self.width + middle: f"{value:g}"
+            for value in values
+            if value < last * scale or not middle
         }
 
 

@@ -18,8 +18,8 @@ ROWS, COLUMNS = 3, 5
 """Size of the grid of pictures."""
 MOST_JITTERS = 5
 """Largest number of windows that are drawn."""
-_SIDE = 200
-"""Larger side of a picture on the page, pixels."""
+_GRID_SIDE, _STEP_SIDE = 200, 300
+"""Larger side of a picture in the grid and of one in the steps, pixels."""
 _BOX, _CROP, _SHADE = (255, 196, 0), (0, 200, 255), 96
 """Colours of the boxes of characters and of crops; grey of what is outside the picture."""
 Pixels = NDArray[np.uint8]
@@ -93,7 +93,9 @@ def make_gallery(sample: Iterable[Annotation], read: Read, upright: bool, spec: 
             shown.append((annotation, _pixels(annotation, read, upright)))
         except (RejectedError, PictureError):
             damaged += 1
-    grid = tuple(Shown(one.key, one.text, drawn_boxes(pixels, one.placed), pixels.shape[:2]) for one, pixels in shown)
+    grid = tuple(
+        Shown(one.key, one.text, drawn_boxes(pixels, one.placed, _GRID_SIDE), pixels.shape[:2]) for one, pixels in shown
+    )
     # Several characters with boxes show the most.
     for annotation, pixels in sorted(shown, key=lambda one: -min(len(one[0].boxes), 2)):
         try:
@@ -115,22 +117,27 @@ def _pixels(annotation: Annotation, read: Read, upright: bool) -> Pixels:
 
 
 def drawn_boxes(
-    pixels: Pixels, boxes: Sequence[BoundingBox], colour: tuple[int, int, int] = _BOX, around: BoundingBox | None = None
+    pixels: Pixels,
+    boxes: Sequence[BoundingBox],
+    side: int,
+    colour: tuple[int, int, int] = _BOX,
+    around: BoundingBox | None = None,
 ) -> Pixels:
     """Returns a picture with boxes, scaled down to the page: (height, width, 3) uint8.
 
     Args:
       pixels: Picture, (height, width, 1 or 3) uint8.
       boxes: Boxes to draw.
+      side: Larger side of the result, pixels, if the picture is larger.
       colour: Red, green and blue of their lines.
       around: Part to show, which may be larger than the picture: it is grey there. None for the complete picture.
     """
     height, width = pixels.shape[:2]
     part = around or BoundingBox(0, 0, height, width)
-    scale = min(1.0, _SIDE / max(part.height, part.width))
+    scale = min(1.0, side / max(part.height, part.width))
     # Small pictures are enlarged by whole pixels, so that a line is thinner than a pixel of theirs.
-    if part.height * 2 <= _SIDE and part.width * 2 <= _SIDE:
-        scale = float(_SIDE // max(part.height, part.width, 1))
+    if part.height * 2 <= side and part.width * 2 <= side:
+        scale = float(side // max(part.height, part.width, 1))
     image = Image.fromarray(np.ascontiguousarray(to_channels(pixels, 3)))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     image = image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX)
@@ -160,11 +167,12 @@ def preparation(annotation: Annotation, pixels: Pixels, spec: CropSpec, seed: in
     """
     height, width = pixels.shape[:2]
     box = crop_box(annotation.placed, spec.growth, height, width)
-    steps = _placed_steps(annotation, pixels, spec, box) if annotation.placed else []
+    steps = _placed_steps(annotation, pixels, spec, box) if annotation.placed else _whole_steps(pixels)
     # Without boxes, prepare stores the complete picture and no window of it, which would cut the number.
     shape = spec.crop_shape if annotation.placed else spec.record_shape
     crop = cut(pixels, box, shape)
-    steps.append(Step("Resized", f"{_size(box.height, box.width)} to {_size(*shape)} pixels", (crop,)))
+    if crop.shape[:2] != (box.height, box.width):
+        steps.append(Step("Resized", f"{_size(box.height, box.width)} to {_size(*shape)} pixels", (crop,)))
     if annotation.placed and spec.jitters:
         count = min(spec.jitters, MOST_JITTERS)
         offsets = [spec.jitter(seed, f"{annotation.key}#{index}") for index in range(count)]
@@ -182,19 +190,25 @@ def _placed_steps(annotation: Annotation, pixels: Pixels, spec: CropSpec, box: B
     what = "characters" if annotation.boxes else "the number"
     boxes = f"{len(annotation.placed)} of {what}, in a picture of {_size(height, width)} pixels"
     return [
-        Step("Boxes", boxes, (drawn_boxes(pixels, annotation.placed),)),
-        Step("Union", f"{_size(whole.height, whole.width)} pixels", (drawn_boxes(pixels, [whole], _CROP),)),
+        Step("Boxes", boxes, (drawn_boxes(pixels, annotation.placed, _STEP_SIDE),)),
+        Step("Union", f"{_size(whole.height, whole.width)} pixels", (drawn_boxes(pixels, [whole], _STEP_SIDE, _CROP),)),
         Step(
             "Grown",
             f"by {100 * spec.growth:g} %, to {_size(grown.height, grown.width)} pixels",
-            (drawn_boxes(pixels, [grown], _CROP, around),),
+            (drawn_boxes(pixels, [grown], _STEP_SIDE, _CROP, around),),
         ),
         Step(
             "Clipped",
             f"to whole pixels of the picture: {_size(box.height, box.width)}",
-            (drawn_boxes(pixels, [box], _CROP),),
+            (drawn_boxes(pixels, [box], _STEP_SIDE, _CROP),),
         ),
     ]
+
+
+def _whole_steps(pixels: Pixels) -> list[Step]:
+    """Returns the step up to the crop of a number without boxes."""
+    detail = f"{_size(*pixels.shape[:2])} pixels: without a box, the picture is the number"
+    return [Step("Complete picture", detail, (drawn_boxes(pixels, (), _STEP_SIDE),))]
 
 
 def _jitter_detail(spec: CropSpec, offsets: Sequence[tuple[int, int]]) -> str:

@@ -78,7 +78,7 @@ def _charts(subsets: Mapping[str, Statistics], found: Statistics) -> dict[str, A
     """Returns the charts by the names that the template has for them; empty where there is nothing to draw."""
     return {
         "label_chart": charts.label_chart(subsets) if found.characters else "",
-        "length_charts": [charts.length_chart(subsets, log) for log in (False, True)] if found.lengths else [],
+        "length_charts": [charts.length_chart(subsets, log) for log in (False, True)] if len(found.lengths) > 1 else [],
         "slope_charts": [charts.slope_chart(found, log) for log in (False, True)] if found.slopes else [],
         "size_chart": charts.size_chart(found) if len(found.sizes) > 1 else "",
         "pixel_chart": charts.pixel_chart(found) if len(found.sizes) > 1 else "",

@@ -32,7 +32,7 @@ def statistics_json(statistics: Mapping[str, Statistics], duplicates: Duplicates
     """Returns the file: equal input and settings give equal bytes, whatever the runner.
 
     Args:
-      statistics: Statistics by subset.
+      statistics: Statistics by subset, in the order of the source.
       duplicates: Pictures of equal content.
       config: How the input was read.
     """
@@ -43,7 +43,7 @@ def statistics_json(statistics: Mapping[str, Statistics], duplicates: Duplicates
         "digit_order": config.digit_order,
         "orientation": config.orientation,
         "total": summary(total(statistics.values())),
-        "subsets": {name: summary(statistics[name]) for name in sorted(statistics)},
+        "subsets": {name: summary(one) for name, one in statistics.items()},
         "duplicates": {
             "groups": duplicates.groups,
             "copies": duplicates.copies,

@@ -173,12 +173,16 @@ def _lines(count: int, axes: BarAxes, scale: _Scale) -> list[str]:
     parts = []
     if axes.guide is not None:
         parts.append(f'<path class="guide" d="M{LEFT} {scale.down(axes.guide):.1f}H{WIDTH - RIGHT}"/>')
-    for index, (position, text) in enumerate((axes.marks or {}).items()):
+    places = sorted((axes.marks or {}).items())
+    for index, (position, text) in enumerate(places):
         at = _across(min(max(position, 0), count), count)
         parts.append(f'<path class="guide" d="M{at:.1f} {TOP - 4}V{HEIGHT - BOTTOM}"/>')
-        right = at < (LEFT + WIDTH) / 2
-        # One above the other, since the lines may be close.
-        place = f'x="{at + (4 if right else -4):.1f}" y="{11 + 14 * index}" text-anchor="{"start" if right else "end"}"'
+        # The first to the left of its line, where there is room, the others to the right, each in a row of its own.
+        left = index == 0 and at > LETTER_WIDTH * len(text)
+        row = len(places) - 1 - index
+        place = (
+            f'x="{at + (-4 if left else 4):.1f}" y="{TOP - 8 - 14 * row}" text-anchor="{"end" if left else "start"}"'
+        )
         parts.append(f"<text {place}>{escape(text)}</text>")
     return parts
 

@@ -7,7 +7,7 @@ from html import escape
 
 from tfrecords.pages.charts import LEFT, RIGHT, WIDTH
 
-_HEIGHT, _TOP, _BOTTOM = 320, 14, 42
+_HEIGHT, _TOP, _BOTTOM = 330, 26, 42
 """Size and margins of a histogram, user units: its plotted area is nearly a square."""
 Cell = tuple[int, int]
 """Column, from the left, and row, from the bottom, of a cell."""
@@ -64,5 +64,5 @@ def heat_map(counts: Mapping[Cell, int], names: Mapping[Cell, str], x: HeatAxis,
         )
     parts.append(f'<path class="axis" d="M{LEFT} {_TOP}V{base}H{right}"/>')
     parts.append(f'<text x="{(LEFT + right) / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(x.label)}</text>')
-    parts.append(f'<text x="{LEFT + 6}" y="{_TOP + 6}">{escape(y.label)}</text>')
+    parts.append(f'<text x="2" y="12">{escape(y.label)}</text>')
     return "".join([*parts, "</svg>"])
