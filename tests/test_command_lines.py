@@ -151,7 +151,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],
         "export": ["--output", "made"],
-        "report": ["--run-dir", run, "--output", "made"],
+        "report": ["--run-dir", run, "--output", "made.html"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
     assert {name for name, extra in extras.items() if extra} == set(lines)

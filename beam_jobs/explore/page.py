@@ -1,8 +1,14 @@
 """What was found to one HTML page that needs nothing but itself."""
 
+import base64
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.explore import charts
@@ -21,11 +27,15 @@ from beam_jobs.explore.statistics import (
     quantile_of,
     total,
 )
+from tfrecords.images.channels import to_channels
 from tfrecords.pages.page import png_data_uri, render_page
 
 _TEMPLATE = Path(__file__).parent / "explore.html"
 _MOST_LISTED = 24
-"""Lengths and subsets that a table lists."""
+"""Lengths that a table lists."""
+_LARGEST_PNG = 30_000
+"""Largest PNG on the page, characters of its URI."""
+_JPEG_QUALITY = 90
 
 
 def render(
@@ -49,7 +59,7 @@ def render(
         "total": found,
         "duplicates": duplicates,
         "gallery": gallery,
-        "uri": png_data_uri,
+        "uri": image_uri,
         "faults": {reason: count for reason, count in sorted(found.rejected.items()) if reason not in NO_FAULTS},
         "no_faults": [
             (what, found.rejected[reason]) for reason, (_, what) in NO_FAULTS.items() if found.rejected[reason]
@@ -69,9 +79,19 @@ def render(
     return render_page(_TEMPLATE, COMMAND, values)
 
 
-def count_faults(found: Statistics) -> int:
-    """Returns the number of rejected annotations, without those that are no faults."""
-    return sum(count for reason, count in found.rejected.items() if reason not in NO_FAULTS)
+def image_uri(image: NDArray[np.uint8]) -> str:
+    """Returns an image as a `data:` URI, as PNG if that is small and as JPEG if not: a page has 2 MB.
+
+    Args:
+      image: (height, width, 1 or 3) uint8.
+    """
+    uri = png_data_uri(image)
+    if len(uri) <= _LARGEST_PNG:
+        return uri
+    stream = io.BytesIO()
+    # Without subsampling of colours, which would blur the lines of boxes.
+    Image.fromarray(to_channels(image, 3)).save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def _charts(subsets: Mapping[str, Statistics], found: Statistics) -> dict[str, Any]:
