@@ -122,6 +122,7 @@ def test_pictures_of_one_digit_without_boxes_have_a_page(tmp_path: Path) -> None
     [
         ("page.txt", None, "--output must end in .html or .htm"),
         ("page.html", b"<html>mine</html>", "--output must be a new file, or a page of an earlier explore"),
+        ("new", b"no folder", "--output must be in a folder that can be written to"),
         ("page.statistics.json", b"{}", "must be a new file, or those of an earlier explore"),
     ],
 )
@@ -131,7 +132,7 @@ def test_somebody_s_file_stays(
     if content is not None:
         (tmp_path / name).write_bytes(content)
     before = files(tmp_path)
-    output = tmp_path / ("page.txt" if name == "page.txt" else "page.html")
+    output = tmp_path / {"page.txt": "page.txt", "new": "new/page.html"}.get(name, "page.html")
     assert explore("svhn", drawn, output) == 1
     assert message in capsys.readouterr().err
     assert files(tmp_path) == before

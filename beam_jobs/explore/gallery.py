@@ -187,8 +187,9 @@ def _placed_steps(annotation: Annotation, pixels: Pixels, spec: CropSpec, box: B
     whole = union(annotation.placed)
     grown = whole.grow(spec.growth)
     around = union([BoundingBox(0, 0, height, width), grown])
-    what = "characters" if annotation.boxes else "the number"
-    boxes = f"{len(annotation.placed)} of {what}, in a picture of {_size(height, width)} pixels"
+    count = len(annotation.boxes)
+    what = f"{count} character{'s' * (count > 1)}" if count else "the number"
+    boxes = f"of {what}, in a picture of {_size(height, width)} pixels"
     return [
         Step("Boxes", boxes, (drawn_boxes(pixels, annotation.placed, _STEP_SIDE),)),
         Step("Union", f"{_size(whole.height, whole.width)} pixels", (drawn_boxes(pixels, [whole], _STEP_SIDE, _CROP),)),

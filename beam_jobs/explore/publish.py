@@ -1,7 +1,9 @@
 """The two files of a job: the page and statistics.json, next to each other on any file system."""
 
 import json
+import os
 import re
+from pathlib import Path
 
 from beam_jobs import filesystem
 from beam_jobs.explore.config import COMMAND
@@ -24,7 +26,8 @@ def check_outputs(output: str) -> None:
       output: Path or address of the page.
 
     Raises:
-      UserError: The page has another suffix, no file system has it, or somebody else's file is there.
+      UserError: The page has another suffix, no file system has it, its folder cannot be written to, or somebody else's
+        file is there.
       OSError: An existing file cannot be read.
     """
     filesystem.check_file_system(output)
@@ -32,6 +35,10 @@ def check_outputs(output: str) -> None:
         raise UserError(f"The page is HTML: --output must end in {' or '.join(SUFFIXES)}.", output)
     if filesystem.exists(output) and footer_mark(COMMAND).encode() not in _read(output):
         raise UserError("--output must be a new file, or a page of an earlier explore.", output)
+    if filesystem.is_local(output):
+        folder = next(each for each in Path(output).absolute().parents if each.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise UserError("--output must be in a folder that can be written to.", folder)
     path = statistics_path(output)
     if filesystem.exists(path) and not _is_ours(_read(path)):
         raise UserError("The statistics next to --output must be a new file, or those of an earlier explore.", path)
