@@ -1,5 +1,7 @@
 """`explore` as a user runs it: the page, the figures, and what is refused."""
 
+import csv
+import gzip
 import hashlib
 import json
 import re
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from beam_jobs.__main__ import COMMANDS
+from tests.real_data import data_folder
 from tfrecords.cli import main
 from tfrecords.pages.page import footer_mark
 
@@ -136,3 +139,19 @@ def test_somebody_s_file_stays(
     assert explore("svhn", drawn, output) == 1
     assert message in capsys.readouterr().err
     assert files(tmp_path) == before
+
+
+def test_all_of_svhn_s_train_as_a_table_without_pictures_has_the_published_figures(tmp_path: Path) -> None:
+    numbers: dict[str, str] = {}
+    with gzip.open(data_folder() / "svhn_annotations" / "train.csv.gz", "rt") as stream:
+        for row in csv.DictReader(stream):
+            numbers[row["name"]] = numbers.get(row["name"], "") + str(int(row["label"]) % 10)
+    lines = [f"{name},{text}" for name, text in numbers.items()]
+    (tmp_path / "train.csv").write_text("\n".join(["file_name,text", *lines]))
+    assert explore("table", tmp_path / "train.csv", tmp_path / "page.html") == 0
+    total = json.loads((tmp_path / "page.statistics.json").read_text())["total"]
+    assert total["lengths"] == {"1": 5137, "2": 18130, "3": 8691, "4": 1434, "5": 9, "6": 1}
+    shares = {digit: round(100 * one["share"], 1) for digit, one in total["characters"].items()}
+    assert (shares["1"], shares["9"]) == (18.9, 6.4)
+    assert total["rejected"] == {"missing_picture": 33402}
+    assert "No picture could be read." in (tmp_path / "page.html").read_text()
