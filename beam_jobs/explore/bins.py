@@ -38,15 +38,15 @@ class Bins:
 
         Args:
           index: Index of the bin.
-          unit: Unit of the values, in the plural.
+          unit: Unit of the values, in the plural; empty for none.
           scale: Unit of the edges.
         """
         low, high = self.first + index * self.width, self.first + (index + 1) * self.width
         if index == len(self.counts) - 1 and self.beyond:
-            return f"{low * scale:g} {unit} or more"
+            return f"{low * scale:g} {unit}".strip() + " or more"
         if scale == 1 and self.width == 1:
             return f"{low} {unit}"
-        return f"{low * scale:g} to {(high - (scale == 1)) * scale:g} {unit}"
+        return f"{low * scale:g} to {(high - (scale == 1)) * scale:g} {unit}".strip()
 
     def ticks(self, scale: float = 1.0) -> dict[float, str]:
         """Returns round values in the range of the bins, by their position in bins.

@@ -149,7 +149,7 @@ def box_charts(found: Statistics) -> dict[str, str]:
         axes = BarAxes(bins.ticks(), f"{title.lower()}, pixels")
         charts[title] = bar_chart([BarSeries("", bins.counts)], names, axes, story)
     bins = bins_of(found.box_aspects)
-    names = [bins.name(index, "", ASPECT_BIN).strip() for index in range(len(bins.counts))]
+    names = [bins.name(index, "", ASPECT_BIN) for index in range(len(bins.counts))]
     median = (quantile_of(found.box_aspects, 0.5) or 0) * ASPECT_BIN
     axes = BarAxes(bins.ticks(scale=ASPECT_BIN), "width over height")
     charts["Width over height"] = bar_chart([BarSeries("", bins.counts)], names, axes, f"Median about {median:.2f}.")

@@ -84,25 +84,28 @@ def make_gallery(sample: Iterable[Annotation], read: Read, upright: bool, spec: 
       spec: Geometry of crops.
       seed: Random seed of the jitter.
     """
-    shown: list[tuple[Annotation, Pixels]] = []
+    grid: list[Shown] = []
+    shown: list[Annotation] = []
     damaged = 0
     for annotation in sample:
-        if len(shown) == ROWS * COLUMNS:
+        if len(grid) == ROWS * COLUMNS:
             break
         try:
-            shown.append((annotation, _pixels(annotation, read, upright)))
+            pixels = _pixels(annotation, read, upright)
         except (RejectedError, PictureError):
             damaged += 1
-    grid = tuple(
-        Shown(one.key, one.text, drawn_boxes(pixels, one.placed, _GRID_SIDE), pixels.shape[:2]) for one, pixels in shown
-    )
-    # Several characters with boxes show the most.
-    for annotation, pixels in sorted(shown, key=lambda one: -min(len(one[0].boxes), 2)):
+            continue
+        drawn = drawn_boxes(pixels, annotation.placed, _GRID_SIDE)
+        grid.append(Shown(annotation.key, annotation.text, drawn, pixels.shape[:2]))
+        shown.append(annotation)
+    # Several characters with boxes show the most. Read again, since fifteen large pictures would need gigabytes.
+    for annotation in sorted(shown, key=lambda one: -min(len(one.boxes), 2)):
         try:
-            return Gallery(grid, tuple(preparation(annotation, pixels, spec, seed)), annotation.key, damaged)
+            steps = preparation(annotation, _pixels(annotation, read, upright), spec, seed)
         except UserError:
             continue  # a box outside the picture, which prepare rejects
-    return Gallery(grid, (), "", damaged)
+        return Gallery(tuple(grid), tuple(steps), annotation.key, damaged)
+    return Gallery(tuple(grid), (), "", damaged)
 
 
 def _pixels(annotation: Annotation, read: Read, upright: bool) -> Pixels:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_jobs.annotation import Annotation
+from beam_jobs.annotation import BOX_OUTSIDE, Annotation
 from beam_jobs.explore.statistics import (
     ASPECT_BIN,
     BIN_DEGREES,
@@ -19,8 +19,6 @@ from beam_jobs.explore.statistics import (
 )
 from tfrecords.images.crop import Shape
 
-OUTSIDE = "box_outside"
-"""Reason of a number of which a character lies outside the picture, as of `prepare`."""
 _LARGEST = 1e9
 """Largest side of a box that is told from larger ones, pixels."""
 
@@ -104,7 +102,7 @@ def _add_crops(
     of_box = np.repeat(limits, counts, axis=0)
     outside = np.logical_or.reduceat(((edges[:, :2] >= of_box) | (edges[:, 2:] <= 0)).any(1), starts)
     if outside.any():
-        found.rejected[OUTSIDE] = int(outside.sum())
+        found.rejected[BOX_OUTSIDE] = int(outside.sum())
     used = np.isfinite(limits[:, 0]) & ~outside
     low = np.minimum.reduceat(edges[:, :2], starts)[used]
     high = np.maximum.reduceat(edges[:, 2:], starts)[used]

@@ -28,6 +28,7 @@ from beam_jobs.explore.statistics import (
     total,
 )
 from tfrecords.images.channels import to_channels
+from tfrecords.pages.bars import MOST_SERIES
 from tfrecords.pages.page import png_data_uri, render_page
 
 _TEMPLATE = Path(__file__).parent / "explore.html"
@@ -66,6 +67,7 @@ def render(
         ],
         "characters": [(one, charts.sign_of(one)) for one in charts.characters_of(found)],
         "lengths": sorted(found.lengths)[:_MOST_LISTED],
+        "most_series": MOST_SERIES,
         "tails": TAILS_DEGREES,
         "sides": SIDES,
         "bin_degrees": BIN_DEGREES,

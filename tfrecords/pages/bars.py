@@ -1,7 +1,7 @@
 """Bar charts as inline SVG, in the manner of `charts`: counts or shares by class or by bin, linear or logarithmic.
 
-A library that draws in the browser (Vega-Lite) would add 800 kB of script to each page, and matplotlib's SVG has fixed
-colours that do not follow dark mode.
+A library that draws in the browser (Vega-Lite) would add about 800 kB of script to each page, and matplotlib's SVG has
+fixed colours, which do not follow dark mode.
 """
 
 import math
