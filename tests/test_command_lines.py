@@ -28,6 +28,7 @@ REQUIRED = {
     "sample": ["--output", "made"],
     "download": ["--output", "made"],
     "sources": [],
+    "explore": ["--source", "svhn", "--input", "svhn", "--output", "made.html"],
     "prepare": ["--source", "svhn", "--input", "svhn", "--output", "made"],
     "inspect": ["records"],
     "validate": ["records"],
@@ -47,6 +48,8 @@ REFUSED = [
     ["sample", "--output", "made", "--jobs", "0"],
     ["sample", "--output", "made", "--style", "wild"],
     ["download", "--output", "made", "--subset", "all"],
+    ["explore", *REQUIRED["explore"], "--growth", "-1"],
+    ["explore", *REQUIRED["explore"], "--pattern", "(x)"],
     ["prepare", *REQUIRED["prepare"], "--jitters", "-1"],
     ["prepare", *REQUIRED["prepare"], "--tset-fraction", "0.1"],
     ["prepare", *REQUIRED["prepare"], "--encoding", "gif"],
@@ -128,7 +131,7 @@ def test_help_comes_without_the_heavy_libraries_and_fits_80_columns(helps: list[
 
 
 def test_a_refused_option_is_one_line_without_the_heavy_libraries_and_makes_nothing(tmp_path: Path) -> None:
-    lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name != "prepare"]
+    lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name not in ("explore", "prepare")]
     for argv, code, shown, errors, heavy in run_all(tmp_path, [*REFUSED, *lines]):
         assert code in (1, 2) and shown == "", argv
         lines_ = [line for line in errors.splitlines() if not line.startswith(("Using the weights", "SVHN"))]
@@ -150,13 +153,14 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     run, photo = str(ROOT / "trainer" / "pretrained"), str(drawn / "test" / "1.png")
     lines = {
         "sample": ["--output", "made", "--count", "2"],
+        "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
         "train": ["--data", str(records), "--run-dir", "made"],
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],
         "export": ["--output", "made"],
         "summary": ["--model", "compact"],
-        "report": ["--run-dir", run, "--output", "made"],
+        "report": ["--run-dir", run, "--output", "made.html"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
     assert {name for name, extra in extras.items() if extra} == set(lines)
