@@ -99,8 +99,8 @@ def test_operations_are_as_many_as_pytorch_counts(there: OnBackend) -> None:
     for name in MODELS:
         forward, step, torch_forward, torch_step = there.arrays[f"{name}/flops"]
         assert forward == torch_forward > 0, name
-        # PyTorch leaves out the first layer's gradient of the images.
-        assert torch_step <= step < 1.05 * torch_step, name
+        # PyTorch leaves out the first layer's gradient of the images: a fifth of a step where there are few layers.
+        assert torch_step <= step < 1.25 * torch_step, name
 
 
 def test_operations_are_counted_as_by_hand() -> None:
