@@ -37,6 +37,7 @@ REQUIRED = {
     "evaluate": ["--run-dir", "run", "--data", "records"],
     "predict": ["photo.png"],
     "export": ["--output", "made"],
+    "summary": [],
     "report": ["--run-dir", "run"],
 }
 """Arguments that each command cannot do without."""
@@ -61,6 +62,12 @@ REFUSED = [
     ["predict", "photo.png", "--box", "1,2,3"],
     ["predict", "photo.png", "--run-dir", "run"],
     ["export", "--output", "made.onnx", "--format", "tflite"],
+    ["summary", "--model", "compcat"],
+    ["summary", "--model", "compact", "--run-dir", "run"],
+    ["summary", "--run-dir", "run", "--max-length", "1"],
+    ["summary", "--model", "compact", "--image-shape", "28x28"],
+    ["summary", "--model", "compact", "--image-shape", "4x4x1"],
+    ["summary", "--model", "compact", "--alphabet", "aa"],
     ["report", "--run-dir", "run", "--nothing"],
 ]
 """Options that are refused."""
@@ -147,6 +154,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],
         "export": ["--output", "made"],
+        "summary": ["--model", "compact"],
         "report": ["--run-dir", run, "--output", "made"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
