@@ -294,7 +294,7 @@ def test_the_paths_that_download_and_evaluate_print_are_quoted(
     assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}-records"]
     scores = dict.fromkeys(("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98"), 0.5)
     evaluate._print_summary(
-        {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json"
+        {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json", True
     )
     assert _next(capsys.readouterr().out) == ["report", "--run-dir", str(folder)]
 
