@@ -8,6 +8,7 @@ from keras import ops
 
 from trainer.input.augment import augment, uniforms_needed
 from trainer.models import MODELS, build_model
+from trainer.models.layers import TrainingStandardise
 from trainer.run.config import AugmentConfig, TrainConfig
 
 SIZE = 24
@@ -30,6 +31,10 @@ def build(name: str) -> keras.Model:
         return rng.normal(0, np.prod(shape[:-1]) ** -0.5, shape)
 
     model.set_weights([weight(value.shape).astype(np.float32) for value in model.get_weights()])
+    for layer in model.layers:
+        if isinstance(layer, TrainingStandardise):
+            layer.mean.assign(rng.uniform(100, 150, layer.mean.shape))
+            layer.deviation.assign(rng.uniform(50, 90, layer.deviation.shape))
     return model
 
 

@@ -11,7 +11,7 @@ from tfrecords.errors import UserError
 from trainer.export.files import write_h5
 from trainer.models import MODELS, build_model
 from trainer.models.goodfellow import LocallyConnected, Maxout, SubtractiveNormalisation
-from trainer.models.layers import Standardise, TrainingStandardise
+from trainer.models.layers import Rescale, Standardise, TrainingStandardise
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
@@ -33,7 +33,7 @@ def test_a_model_answers_with_seven_lengths_and_five_digits(model: keras.Model) 
 def test_brightness_changes_no_answer_because_the_model_normalises(model: keras.Model) -> None:
     # The others are published with the same shift for every image.
     first = model.layers[1]
-    assert isinstance(first, Standardise | TrainingStandardise | keras.layers.Rescaling)
+    assert isinstance(first, Standardise | TrainingStandardise | Rescale)
     if not isinstance(first, Standardise):
         return
     pictures = _pictures(2) / 2

@@ -83,13 +83,13 @@ class TrainConfig:
         group=_TRAINING,
     )
     decay: float = setting(
-        0.0, "fall of a constant learning rate: after n steps it is divided by 1 + decay * n", group=_TRAINING
+        0.0, "inverse decay of a constant learning rate: n steps divide it by 1 + decay * n", group=_TRAINING
     )
     warmup_epochs: float = setting(2.0, "epochs of linear warm-up", group=_TRAINING)
     weight_decay: float = setting(0.05, "weight decay of AdamW; 0 for other optimizers", group=_TRAINING)
     momentum: float = setting(0.0, "momentum of SGD", group=_TRAINING)
     nesterov: bool = setting(False, "use Nesterov's form of SGD's momentum", group=_TRAINING)
-    epsilon: float = setting(1e-7, "small divisor of AdamW, Adam and Adadelta", group=_TRAINING)
+    epsilon: float = setting(1e-7, "constant added to the divisor of AdamW, Adam and Adadelta", group=_TRAINING)
     clip_norm: float = setting(5.0, "largest norm of all gradients together; 0 disables clipping", group=_TRAINING)
     keep: str = setting(
         "best",
