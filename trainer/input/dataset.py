@@ -75,7 +75,6 @@ def training_dataset(
     indices = epoch_indices(images.shards, config.seed, epoch, host, hosts)
     epoch_seed = seed_of(f"{config.seed}/epoch/{epoch}")
 
-    @tf.autograph.experimental.do_not_convert
     def add_uniform(step: tf.Tensor, batch: Batch) -> Batch:
         shape = (config.global_batch_size, uniforms_needed(images.shape[-1]))
         # Stateless: the values do not depend on which steps were drawn before.
@@ -96,7 +95,6 @@ def _batches(images: ImageCache, indices: NDArray[np.int64], size: int, steps: r
     longest = images.labels.max_length
     dtypes = (tf.uint8 if images.is_raw else tf.string, tf.int64, tf.int64, tf.string)
 
-    @tf.autograph.experimental.do_not_convert
     def make(step: tf.Tensor) -> Batch:
         here = order[step * size : (step + 1) * size]
         image, length, digits, key = tf.numpy_function(images.take, [here], dtypes, stateful=False)
