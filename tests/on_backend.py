@@ -8,11 +8,16 @@ from keras import ops
 
 from trainer.input.augment import augment, uniforms_needed
 from trainer.models import MODELS, build_model
+from trainer.models.layers import TrainingStandardise
 from trainer.run.config import AugmentConfig, TrainConfig
 
 SIZE = 24
 """Of the pictures that the models answer: large enough for all layers."""
-AUGMENT = {"plain": AugmentConfig(), "warped": AugmentConfig(zoom=0.2, stretch=0.2, rotate=10.0, shear=0.2)}
+AUGMENT = {
+    "plain": AugmentConfig(),
+    "warped": AugmentConfig(zoom=0.2, stretch=0.2, rotate=10.0, shear=0.2),
+    "shifted": AugmentConfig(translate=0.2),
+}
 
 
 def build(name: str) -> keras.Model:
@@ -26,6 +31,10 @@ def build(name: str) -> keras.Model:
         return rng.normal(0, np.prod(shape[:-1]) ** -0.5, shape)
 
     model.set_weights([weight(value.shape).astype(np.float32) for value in model.get_weights()])
+    for layer in model.layers:
+        if isinstance(layer, TrainingStandardise):
+            layer.mean.assign(rng.uniform(100, 150, layer.mean.shape))
+            layer.deviation.assign(rng.uniform(50, 90, layer.deviation.shape))
     return model
 
 

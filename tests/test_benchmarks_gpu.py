@@ -17,10 +17,10 @@ from benchmarks.gpu.backends import Choice, choose
 from benchmarks.gpu.flops import forward_flops, peak_flops, step_flops
 from benchmarks.gpu.input import Joined, Source, device_batches
 from benchmarks.gpu.report import report
-from benchmarks.gpu.run import Job, Pace, Result
+from benchmarks.gpu.run import Job, Pace, Result, _check_model, _common_form
 from tests import on_backend
 from tfrecords.errors import UserError
-from trainer.models import MODELS
+from trainer.models import MODELS, build_model
 from trainer.run.config import TrainConfig
 from trainer.scoring.metrics import score
 
@@ -99,8 +99,8 @@ def test_operations_are_as_many_as_pytorch_counts(there: OnBackend) -> None:
     for name in MODELS:
         forward, step, torch_forward, torch_step = there.arrays[f"{name}/flops"]
         assert forward == torch_forward > 0, name
-        # PyTorch leaves out the first layer's gradient of the images.
-        assert torch_step <= step < 1.05 * torch_step, name
+        # PyTorch leaves out the first layer's gradient of the images: a fifth of a step where there are few layers.
+        assert torch_step <= step < 1.25 * torch_step, name
 
 
 def test_operations_are_counted_as_by_hand() -> None:
@@ -228,3 +228,11 @@ def _scores(right: int, total: int) -> dict:
     digits = np.full((total, 5), 10)
     digits[:right, 0], digits[right:, 0] = 3, 4
     return score(decode_predictions(*logits), np.ones(total, np.int64), digits)
+
+
+def test_a_model_that_needs_statistics_or_penalties_is_refused(records: Path) -> None:
+    for name in ("barcode", "mnist_vgg"):
+        with pytest.raises(UserError, match=rf"--model must have neither penalties .* Received: {name}$"):
+            _check_model(build_model(name, (28, 28, 1)))
+    _check_model(build_model("mnist_cnn", (28, 28, 1)))
+    assert _common_form((records,))[2]

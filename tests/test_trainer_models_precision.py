@@ -57,11 +57,11 @@ def test_a_model_in_mixed_precision_has_float32_weights_and_answers() -> None:
         np.testing.assert_allclose(output, expected, atol=0.1 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", ["compact", "goodfellow", "vgg"])
 def test_pictures_are_standardised_in_float32_in_mixed_precision_too(name: str) -> None:
-    images = np.random.default_rng(0).random((2, 54, 54, 3), np.float32) * 4 + 127.3
+    images = np.random.default_rng(0).random((2, 24, 24, 3), np.float32) * 4 + 127.3
     with computing_in("mixed_bfloat16"):
-        model = build_model(name, (54, 54, 3))
+        model = build_model(name, (24, 24, 3))
         found = keras.Model(model.input, model.get_layer("standardise").output)(images)
     np.testing.assert_allclose(found, Standardise(model.get_layer("standardise").scale)(images), atol=1e-6)
 

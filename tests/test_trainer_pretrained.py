@@ -220,7 +220,13 @@ def test_a_digit_is_read_by_weights_of_a_name(
 
 
 def test_a_run_and_weights_of_a_name_exclude_each_other(mnist: Pretrained, capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["predict", "a.png"], ["export", "--output", "a"], ["report"], ["evaluate", "--data", "a"]):
+    for words in (
+        ["predict", "a.png"],
+        ["export", "--output", "a"],
+        ["report"],
+        ["summary"],
+        ["evaluate", "--data", "a"],
+    ):
         with pytest.raises(SystemExit):
             main("trainer", "", COMMANDS, [*words, "--run-dir", "run", "--weights", "mnist"])
         assert "--weights: not allowed with argument --run-dir" in capsys.readouterr().err

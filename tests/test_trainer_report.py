@@ -18,10 +18,11 @@ import pytest
 from PIL import Image
 
 from tfrecords.errors import UserError
+from tfrecords.pages import charts, formats, page
+from tfrecords.pages.charts import Axis, Series
 from trainer.commands import report as command
 from trainer.pretrained import DIRECTORY
-from trainer.report import charts, gallery, load_run, page, render, write_report
-from trainer.report.charts import Axis, Series
+from trainer.report import gallery, load_run, render, write_report
 from trainer.scoring.metrics import coverage_at, coverage_curve
 from trainer.scoring.prediction_file import COLUMNS, Prediction, read_predictions
 
@@ -240,7 +241,7 @@ def test_the_gallery_puts_the_surest_mistakes_and_the_least_sure_answers_first()
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_survives_its_data_uri(channels: int) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (5, 4, channels), np.uint8)
-    head, _, body = gallery.png_data_uri(picture).partition(",")
+    head, _, body = page.png_data_uri(picture).partition(",")
     read = np.asarray(Image.open(io.BytesIO(base64.b64decode(body))))
     assert head == "data:image/png;base64"
     np.testing.assert_array_equal(read.reshape(picture.shape), picture)
@@ -248,7 +249,7 @@ def test_a_picture_survives_its_data_uri(channels: int) -> None:
 
 def test_a_picture_of_floats_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"must be uint8 .* Received: float64, shape \(2, 2, 3\)"):
-        gallery.png_data_uri(np.zeros((2, 2, 3)))  # type: ignore[arg-type]
+        page.png_data_uri(np.zeros((2, 2, 3)))  # type: ignore[arg-type]
 
 
 def test_pictures_are_found_by_key_in_one_pass_that_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,18 +281,18 @@ def test_mix_ups_come_commonest_first_and_leave_out_right_digits() -> None:
         (0.99996, "> 99.9 %"),
         (0.0001, "< 0.1 %"),
         (0, "0.0 %"),
-        (None, page.DASH),
-        (float("nan"), page.DASH),
+        (None, formats.DASH),
+        (float("nan"), formats.DASH),
     ],
 )
 def test_shares_are_not_rounded_to_all_or_nothing(share: float | None, text: str) -> None:
-    assert page.format_percent(share).replace("\u00a0", " ") == text
+    assert formats.format_percent(share).replace("\u00a0", " ") == text
 
 
 def test_nested_settings_are_joined_with_dots() -> None:
     value = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": "text", "f": {}, "g": [{"h": None}, {"h": True}]}
     leaves = {"a.b": "1", "a.c.d": "[1, 2]", "e": "text", "f": "{}", "g.0.h": "null", "g.1.h": "true"}
-    assert page.named_texts(value) == list(leaves.items())
+    assert formats.named_texts(value) == list(leaves.items())
 
 
 # Reading a run.
@@ -570,7 +571,7 @@ def test_a_split_evaluated_again_hides_what_an_older_version_wrote(run_dir: Path
 
 
 def test_no_card_is_too_narrow_for_its_numbers() -> None:
-    style = (Path(page.__file__).parent / "page.html").read_text()
+    style = (Path(page.__file__).parent / "style.css").read_text()
     for selector in (".answers b", ".tiles b", ".confusion th, .confusion td"):
         (rule,) = re.findall(rf"^{re.escape(selector)} {{([^}}]*)}}", style, re.MULTILINE)
         assert "white-space: nowrap" in rule and "overflow-wrap" not in rule
@@ -586,7 +587,7 @@ def test_no_card_is_too_narrow_for_its_numbers() -> None:
 
 @pytest.mark.parametrize("share", [0.99996, 0.0001, 0.5, 1])
 def test_a_share_is_never_broken(share: float) -> None:
-    assert not re.search("[ \t\n]", page.format_percent(share))
+    assert not re.search("[ \t\n]", formats.format_percent(share))
 
 
 @pytest.mark.parametrize(("count", "style"), [(7, "10.3em"), (9999, "31.5em"), (12345, "38.5em")])

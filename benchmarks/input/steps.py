@@ -54,14 +54,14 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
     from trainer.input.dataset import open_images, training_dataset
     from trainer.models import build_model
     from trainer.run.config import TrainConfig
-    from trainer.run.directory import model_input_shape
+    from trainer.run.directory import model_input_shape, reads_length
 
     config = TrainConfig(model=model_name, global_batch_size=batch_size)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     strategy = tf.distribute.OneDeviceStrategy(devices[0].name)
     manifest = Manifest.load(data)
     with strategy.scope():
-        model = build_model(model_name, model_input_shape(manifest), manifest.labels)
+        model = build_model(model_name, model_input_shape(manifest), manifest.labels, reads_length(manifest))
         optimizer = keras.optimizers.AdamW(1e-3)
         optimizer.build(model.trainable_variables)
     step = make_train_step(strategy, model, optimizer, config)

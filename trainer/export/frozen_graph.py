@@ -34,7 +34,7 @@ def write_graph(model: keras.Model, output: Path) -> None:
             predictions = most_probable(outputs)
         return {name: tf.identity(value, name) for name, value in predictions.items()}
 
-    traced = tf.function(predict, input_signature=[image_spec(model)]).get_concrete_function()
+    traced = tf.function(predict, autograph=False, input_signature=[image_spec(model)]).get_concrete_function()
     output.write_bytes(traced.graph.as_graph_def().SerializeToString(deterministic=True))
 
 

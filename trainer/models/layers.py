@@ -40,6 +40,15 @@ class Standardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
 
 
 @keras.saving.register_keras_serializable("streetdigits")
+class Rescale(layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Divides by 255: `keras.layers.Rescaling` needs TensorFlow on every backend (3.15)."""
+
+    def call(self, images: Any) -> Any:
+        """Maps images (batch, height, width, channels), 0..255, to the same shape, 0..1."""
+        return images / 255.0
+
+
+@keras.saving.register_keras_serializable("streetdigits")
 class TrainingStandardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
     """Subtracts the training split's mean and divides by its standard deviation: the same values for each image.
 

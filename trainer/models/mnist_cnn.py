@@ -10,13 +10,13 @@ import keras
 from keras import layers
 
 from tfrecords.record.labels import Labels
-from trainer.models.layers import flat_heads
+from trainer.models.layers import Rescale, flat_heads
 
 
 def build_mnist_cnn(image_shape: tuple[int, int, int], labels: Labels, reads_length: bool) -> keras.Model:
     """Returns the untrained model: see `trainer.models.build_model`."""
     images = keras.Input(image_shape, name="image")
-    values = layers.Rescaling(1 / 255, dtype="float32", name="rescale")(images)
+    values = Rescale(dtype="float32", name="rescale")(images)
     values = layers.Conv2D(32, 3, activation="relu", name="conv1")(values)
     values = layers.Conv2D(32, 3, activation="relu", name="conv2")(values)
     values = layers.MaxPooling2D(2, name="pool")(values)

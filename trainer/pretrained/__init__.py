@@ -1,5 +1,7 @@
 """The weights that come with the package: run directories that are never written to, each with its model card."""
 
+from __future__ import annotations
+
 import argparse
 import sys
 from dataclasses import dataclass
@@ -66,8 +68,8 @@ def run_directory(name: str) -> Path:
     return next((one.directory for one in offered().values() if name == one.name), Path(name))
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    """Adds the options `--run-dir` and `--weights`, which exclude each other.
+def add_run_arguments(parser: argparse.ArgumentParser, required: bool = False) -> argparse._MutuallyExclusiveGroup:
+    """Adds the options `--run-dir` and `--weights`, which exclude each other, and returns their group.
 
     Args:
       parser: Parser of a command.
@@ -78,6 +80,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, required: bool = False) -
     group.add_argument("--run-dir", help=f"run directory of the model{default}")
     what = "; ".join(f"{name}: {one.reads}" for name, one in offered().items())
     group.add_argument("--weights", choices=list(offered()), help=f"weights that come with the package ({what})")
+    return group
 
 
 def chosen_name(run_dir: str | None, weights: str | None) -> str:
