@@ -19,7 +19,7 @@ def summary(*words: str) -> int:
 def test_a_table_lists_each_layer_with_its_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert summary("--model", "barcode", "--image-shape", "28x28x1", "--max-length", "1") == 0
     first, before, head, *rows, after, total = capsys.readouterr().out.splitlines()
-    assert first == "barcode: images of 28 x 28 x 1 (height x width x channels); numbers of up to 1 of '0123456789'"
+    assert first == "barcode: images of 28 x 28 x 1 (height x width x channels); single characters of '0123456789'"
     assert head.split() == ["layer", "kind", "configuration", "output", "shape", "weights", "fixed"]
     assert not before and not after and len({len(line) for line in (head, *rows)}) == 1
     lines = {row.split()[0]: " ".join(row.split()[1:]) for row in rows}

@@ -138,13 +138,13 @@ def test_every_architecture_has_one_head_unless_the_length_is_read(name: str) ->
             (Labels(), True),
             (ONE, False),
             "kept in part: flat_digit_logits; left out: length_logits; all other layers are kept. The weights are of "
-            "numbers of up to 5 of '0123456789', the dataset of numbers of up to 1 of '0123456789'.",
+            "numbers of up to 5 of '0123456789', the dataset of single characters of '0123456789'.",
         ),
         (
             (ONE, False),
             (Labels(), True),
             "new: length_logits; kept in part: flat_digit_logits; all other layers are kept. The weights are of "
-            "numbers of up to 1 of '0123456789', the dataset of numbers of up to 5 of '0123456789'.",
+            "single characters of '0123456789', the dataset of numbers of up to 5 of '0123456789'.",
         ),
         ((ONE, False), (ONE, False), ""),
     ],
@@ -218,13 +218,13 @@ def test_evaluate_refuses_crops_without_a_number_for_a_model_that_reads_no_lengt
     monkeypatch.setitem(MODELS, "tiny", tiny.build)
     make_run(tmp_path / "run", ONE, (12, 12, 1), model="tiny")
     run = Run.load(tmp_path / "run")
-    args = argparse.Namespace(run_dir=str(run.directory), data=Path("records"))
+    args = argparse.Namespace(run_dir=str(run.directory), weights=None, data=Path("records"))
     _check_labels(args, run, _manifest(labels=ONE))
     assert capsys.readouterr().err == ""
     rule = "was trained on single characters, and must be scored on those. Received: records, which has crops without"
     with pytest.raises(UserError, match=rule):
         _check_labels(args, run, _manifest(labels=ONE, config={"backgrounds": 0.1}))
-    with pytest.raises(UserError, match=r"trained on numbers of up to 1 of .* Received: numbers of up to 5 of"):
+    with pytest.raises(UserError, match=r"trained on single characters of .* Received: numbers of up to 5 of"):
         _check_labels(args, run, _manifest())
     # A model that reads the length reads single characters too.
     _check_labels(args, replace(run, reads_length=True), _manifest(labels=ONE))

@@ -77,9 +77,10 @@ def add_run_arguments(parser: argparse.ArgumentParser, required: bool = False) -
     """
     group = parser.add_mutually_exclusive_group(required=required)
     default = "" if required else " (default: the pretrained weights of the package)"
-    group.add_argument("--run-dir", help=f"run directory of the model{default}")
-    what = "; ".join(f"{name}: {one.reads}" for name, one in offered().items())
-    group.add_argument("--weights", choices=list(offered()), help=f"weights that come with the package ({what})")
+    group.add_argument("--run-dir", metavar="DIR", help=f"run directory of the model{default}")
+    names = "; ".join(f"{name}: {one.reads}" for name, one in offered().items())
+    what = f"weights that come with the package: {names}"
+    group.add_argument("--weights", choices=list(offered()), metavar="NAME", help=what)
     return group
 
 
