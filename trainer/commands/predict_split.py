@@ -40,9 +40,12 @@ def predict_split(args: argparse.Namespace) -> int:
     with ending_at_once():
         start_tensorflow()
     keys, predictions = _predict(args, trained, records)
-    source = _kaggle_source(manifest, args.split, trained)
     numbers = predictions.texts
-    submission = kaggle_submission(keys, numbers, source.pictures) if source else keyed_submission(keys, numbers)
+    source = _kaggle_source(manifest, args.split, trained)
+    if source and all(key.startswith(f"{source.subset}/") for key in keys):
+        submission = kaggle_submission(keys, numbers, source.pictures)
+    else:
+        submission = keyed_submission(keys, numbers)
     write_submission(args.output, submission)
     order = "in the order of the pictures' file" if submission.is_kaggle else "in the order of the keys"
     print(f"Wrote {len(keys):,} rows {','.join(submission.columns)} {order}: {args.output}")
@@ -91,16 +94,10 @@ def _print_notes(args: argparse.Namespace, manifest: Manifest) -> None:
     """Prints a note where the numbers of the split are known, so that predictions could be scored."""
     if args.split == UNKNOWN_SPLIT:
         return
-    chosen = [
-        word for name in ("run_dir", "weights") if (value := getattr(args, name)) for word in _option(name, value)
-    ]
+    chosen = ["--run-dir", args.run_dir] if args.run_dir else ["--weights", args.weights] if args.weights else []
     words = ["python", "-m", "trainer", "evaluate", *chosen, "--data", str(args.data), "--split", args.split]
     command = shlex.join(words)
     print(f"note: the numbers of {args.split} are known; `{command}` scores the predictions", file=sys.stderr)
-
-
-def _option(name: str, value: str) -> tuple[str, str]:
-    return f"--{name.replace('_', '-')}", value
 
 
 def _print_missing(args: argparse.Namespace, manifest: Manifest, submission: Submission) -> int:
