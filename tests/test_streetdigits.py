@@ -122,7 +122,8 @@ sys.path.insert(0, {str(tmp_path)!r})
 import importlib.util
 import {names}
 assert importlib.util.find_spec("keras")
-assert [layer.__name__ for layer in keras.registered] == ["Standardise"], keras.registered
+names = [layer.__name__ for layer in keras.registered]
+assert names == ["Standardise", "Rescale", "TrainingStandardise"], names
 """
     done = _python(program)
     assert done.returncode == 0, done.stderr

@@ -5,12 +5,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfrecords
 from tests.untrained import make_run
 from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.errors import UserError
 from tfrecords.record.labels import Labels
+from trainer.distribute.cluster import Cluster
+from trainer.distribute.strategy import make_strategy
 from trainer.fit import statistics
 from trainer.fit.statistics import _statistics, measure
 from trainer.input.records import Records
@@ -89,6 +92,22 @@ def test_a_layer_with_statistics_and_a_model_without_the_layer_read_nothing(monk
     measure(build_model("mnist_cnn", (8, 8, 3), Labels(1)), records, images, "train")
     for found, expected in zip(measured.get_weights(), before, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_every_replica_gets_the_statistics() -> None:
+    records = Records.open(DATASETS / "raw")
+    strategy = make_strategy(Cluster(), "cpu", 1.0)
+    if strategy.num_replicas_in_sync < 2:
+        pytest.skip("TensorFlow has started with one device")
+    images = records.images("train")
+    with strategy.scope():
+        model = _model(images.shape, by_pixel=True)  # type: ignore[arg-type]
+    measure(model, records, images, "train")
+    expected = _measured(records, images.shape, by_pixel=True).get_weights()  # type: ignore[arg-type]
+    found = strategy.run(lambda: [tf.convert_to_tensor(weight) for weight in model.weights])
+    for replicas, value in zip(found, expected, strict=True):
+        for one in strategy.experimental_local_results(replicas):
+            np.testing.assert_array_equal(one.numpy(), value)
 
 
 def test_a_damaged_shard_is_named_by_the_split(tmp_path: Path) -> None:
