@@ -11,6 +11,7 @@ COMMANDS = (
     Command("predict", "read the numbers in your own pictures", "trainer.commands.predict", extra="train"),
     Command("export", "write a trained model for serving", "trainer.commands.export", extra="train"),
     Command("report", "make one page of a run: curves, scores, pictures", "trainer.commands.report", extra="train"),
+    Command("explain", "make one page of what happens inside a model", "trainer.commands.explain", extra="train"),
 )
 
 if __name__ == "__main__":
