@@ -170,7 +170,8 @@ def _bare(model: Any, optimizer: Any, config: Any) -> Step:
         images = augment(batch["image"], (_SIZE, _SIZE), config.augment, batch["uniform"])
         with tf.GradientTape() as tape:
             outputs = model(images, training=True)
-            losses = number_loss(outputs["length_logits"], outputs["digit_logits"], batch["length"], batch["digits"])
+            logits = outputs.get("length_logits"), outputs["digit_logits"]
+            losses = number_loss(*logits, batch["length"], batch["digits"])
             loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, model.trainable_variables)
         optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))

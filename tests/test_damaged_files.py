@@ -328,7 +328,7 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODELS, "tiny", lambda *_: model)
     path = tmp_path / WEIGHTS
     save_weights(model, path)
-    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, Labels(), {})  # type: ignore[arg-type]
+    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, Labels(), True, {})  # type: ignore[arg-type]
     assert _try_all(_of_bytes(path.read_bytes(), 20), path, lambda: load_model(run)) > 5
 
 
@@ -339,7 +339,7 @@ def test_weights_of_a_model_with_fewer_layers_do_not_leave_random_ones(
     small = keras.Model(images, keras.layers.Flatten(name="flat")(images), name="tiny")
     save_weights(small, tmp_path / WEIGHTS)
     monkeypatch.setitem(MODELS, "tiny", tiny.build)
-    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, Labels(), {})  # type: ignore[arg-type]
+    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, Labels(), True, {})  # type: ignore[arg-type]
     with warnings.catch_warnings(), pytest.raises(UserError, match=r"must hold the weights of tiny\. Received: "):
         warnings.simplefilter("ignore")
         load_model(run)

@@ -76,14 +76,16 @@ ROOMS = {
     # The sizes of the heads are those of the labels.
     "trainer.models": "tfrecords.record",
     "trainer.pretrained": "run tfrecords.files",
-    # The one module of run that builds a model and may open the pretrained run: above both, apart from its room.
-    "trainer.run.weights": "run models pretrained tfrecords.record tfrecords.files",
+    # The modules of run that know the models' layers, and that build a model and may open the pretrained run: above
+    # both, apart from their room.
+    "trainer.run.transfer": "run models tfrecords.record",
+    "trainer.run.weights": "run run.transfer models pretrained tfrecords.record tfrecords.files",
     # What predict and streetdigits.load have in common.
     "trainer.reader": "distribute run run.weights input scoring pretrained tfrecords.images",
     "trainer.fit": (
         "distribute run run.weights input scoring models pretrained tfrecords.record tfrecords.files tfrecords.dataset"
     ),
-    "trainer.export": "models tfrecords.record tfrecords.images tfrecords.files",
+    "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
     "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
     "trainer.commands": (
         "distribute run run.weights input scoring models pretrained reader fit export report "

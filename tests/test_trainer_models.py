@@ -11,6 +11,7 @@ from tfrecords.errors import UserError
 from trainer.export.files import write_h5
 from trainer.models import MODELS, build_model
 from trainer.models.goodfellow import LocallyConnected, Maxout, SubtractiveNormalisation
+from trainer.models.layers import Standardise, TrainingStandardise
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
@@ -30,6 +31,11 @@ def test_a_model_answers_with_seven_lengths_and_five_digits(model: keras.Model) 
 
 
 def test_brightness_changes_no_answer_because_the_model_normalises(model: keras.Model) -> None:
+    # The others are published with the same shift for every image.
+    first = model.layers[1]
+    assert isinstance(first, Standardise | TrainingStandardise | keras.layers.Rescaling)
+    if not isinstance(first, Standardise):
+        return
     pictures = _pictures(2) / 2
     plain, bright = (model(value, training=False)["digit_logits"] for value in (pictures, pictures + 100))
     np.testing.assert_allclose(plain, bright, atol=2e-3)
@@ -129,7 +135,7 @@ def test_the_locally_connected_layer_brings_no_large_constant_into_a_graph() -> 
 
 
 def test_an_unknown_architecture_is_named() -> None:
-    with pytest.raises(UserError, match=r"model must be one of compact, goodfellow, vgg\. Received: huge"):
+    with pytest.raises(UserError, match=rf"model must be one of {', '.join(MODELS)}\. Received: huge"):
         build_model("huge", (54, 54, 3))
 
 

@@ -11,6 +11,7 @@ from tfrecords.errors import UserError
 from tfrecords.flags import settings_of
 from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
+from trainer.models import MODELS
 from trainer.run.config import AugmentConfig, RunOptions, TrainConfig
 from trainer.run.directory import CONFIG, Run
 from trainer.run.settings import Settings
@@ -114,7 +115,7 @@ def test_each_setting_has_a_flag_with_its_help(capsys: pytest.CaptureFixture[str
     for name, each in settings_of(Settings).items():
         assert f"--{name.replace('_', '-')} " in text
         assert name in PATHS or each.metadata["help"] in text
-    assert "--model {compact,goodfellow,vgg} architecture (default: compact)" in text
+    assert f"--model NAME architecture (default: compact): {', '.join(sorted(MODELS))}" in text
     assert not [old for old in OLD if f"--{old} " in text]
 
 

@@ -20,7 +20,7 @@ from trainer.models.layers import flat_heads
 _DIGITS = Labels()
 
 
-def build(image_shape: tuple[int, int, int], labels: Labels = _DIGITS) -> keras.Model:
+def build(image_shape: tuple[int, int, int], labels: Labels = _DIGITS, reads_length: bool = True) -> keras.Model:
     """Returns a model with all that has a state: batch normalisation and dropout."""
     images = keras.Input(image_shape, name="image")
     values = keras.layers.AveragePooling2D(6, name="pool")(images / 255.0)
@@ -28,7 +28,7 @@ def build(image_shape: tuple[int, int, int], labels: Labels = _DIGITS) -> keras.
     values = keras.layers.Flatten(name="flat")(values)
     values = keras.layers.Dense(32, activation="relu", name="dense")(values)
     values = keras.layers.Dropout(0.3, name="dropout")(values)
-    return keras.Model(images, flat_heads(values, labels), name="tiny")
+    return keras.Model(images, flat_heads(values, labels, reads_length), name="tiny")
 
 
 def _patch_faults(kill: str) -> None:

@@ -98,8 +98,8 @@ class Reader:
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Returns the predictions for images cut as the run's records: (batch, height, width, channels) uint8."""
-        outputs = self.forward(images)
-        return decode_predictions(outputs["length_logits"].numpy(), outputs["digit_logits"].numpy(), self.run.labels)
+        outputs = {name: value.numpy() for name, value in self.forward(images).items()}
+        return decode_predictions(outputs.get("length_logits"), outputs["digit_logits"], self.run.labels)
 
 
 def load_reader(run_or_name: "str | PathLike[str]") -> Reader:

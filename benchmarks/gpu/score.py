@@ -1,5 +1,6 @@
 """Scores a model on the splits that it did not learn from. Import it last, as `step`."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,15 +71,17 @@ def _score(
     forward: Callable[[Tensor], dict[str, Tensor]], size: tuple[int, int], labels: Labels, batches: Batches
 ) -> dict[str, Any]:
     """Returns the scores on the central window of each image of a split."""
-    parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}
+    parts: dict[str, list[np.ndarray]] = defaultdict(list)
     batch_size = batches.batch_size
     for batch in batches:
         count = len(batch["image"])
         # A short batch would be compiled again, so it is padded.
         images = np.pad(batch["image"], [(0, batch_size - count), (0, 0), (0, 0), (0, 0)])
         outputs = forward(centre_window(ops.convert_to_tensor(images), size))
-        for name, part in parts.items():
-            part.append(ops.convert_to_numpy(outputs[name])[:count] if name in outputs else batch[name])
+        for name, value in outputs.items():
+            parts[name].append(ops.convert_to_numpy(value)[:count])
+        for name in ("length", "digits"):
+            parts[name].append(batch[name])
     arrays = {name: np.concatenate(part) for name, part in parts.items()}
-    predictions = decode_predictions(arrays["length_logits"], arrays["digit_logits"], labels)
+    predictions = decode_predictions(arrays.get("length_logits"), arrays["digit_logits"], labels)
     return score(predictions, arrays["length"], arrays["digits"])

@@ -187,7 +187,7 @@ class _TensorflowStep:
 
 def mean_loss(outputs: dict[str, Tensor], batch: Batch, config: TrainConfig) -> Tensor:
     """Returns the trainer's loss: that of the number, mixed by label smoothing with that of uniform targets."""
-    lengths, digits = outputs["length_logits"], outputs["digit_logits"]
+    lengths, digits = outputs.get("length_logits"), outputs["digit_logits"]
     loss = ops.mean(number_loss(lengths, digits, batch["length"], batch["digits"]))
     if not config.label_smoothing:
         return loss

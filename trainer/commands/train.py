@@ -22,7 +22,7 @@ from trainer.input.records import Records
 from trainer.models import MODELS, build_model, computing_in
 from trainer.pretrained import DIRECTORY, NAME
 from trainer.run.config import RunOptions, TrainConfig
-from trainer.run.directory import model_input_shape
+from trainer.run.directory import model_input_shape, reads_length
 from trainer.run.settings import Settings
 
 if TYPE_CHECKING:
@@ -174,4 +174,5 @@ def _build_model(config: TrainConfig, records: Records, devices: Devices) -> ker
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
     with devices.strategy.scope(), computing_in(config.precision):
-        return build_model(config.model, model_input_shape(records.manifest), records.manifest.labels)
+        manifest = records.manifest
+        return build_model(config.model, model_input_shape(manifest), manifest.labels, reads_length(manifest))

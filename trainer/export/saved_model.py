@@ -11,6 +11,7 @@ from tfrecords.images.crop import CropSpec
 from tfrecords.record.labels import Labels
 from trainer.export.picture_graph import decode_picture
 from trainer.export.resize_graph import resize
+from trainer.scoring.decode import ONE_CHARACTER
 
 
 def write_saved_model(model: keras.Model, crop: CropSpec, labels: Labels, output: Path) -> None:
@@ -89,13 +90,17 @@ def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Returns the predictions for a model's outputs: `trainer.scoring.decode.decode_predictions` in TensorFlow.
 
     Args:
-      outputs: `length_logits` (batch, longest + 2) and `digit_logits` (batch, longest, characters).
+      outputs: `digit_logits` (batch, longest, characters) and, unless the model is of single characters,
+        `length_logits` (batch, longest + 2).
 
     Returns:
       Tensors named, shaped and defined as the attributes of `trainer.scoring.decode.Predictions`.
     """
-    length_log = tf.nn.log_softmax(outputs["length_logits"])
     digit_log = tf.nn.log_softmax(outputs["digit_logits"])
+    if "length_logits" in outputs:
+        length_log = tf.nn.log_softmax(outputs["length_logits"])
+    else:
+        length_log = tf.tile(ONE_CHARACTER[None], [tf.shape(digit_log)[0], 1])
     sums = tf.pad(tf.cumsum(tf.reduce_max(digit_log, -1), axis=-1), ((0, 0), (1, 0)))
     total = length_log + tf.concat([sums, sums[:, -1:]], -1)
     return {

@@ -67,6 +67,19 @@ def host_errors(hosts: int) -> Iterator[None]:
         ) from error
 
 
+def check_single_characters(batch: Batch) -> None:
+    """Checks that each example of a batch is one character, for a model that has no output for the length.
+
+    Raises:
+      UserError: An example has no character.
+    """
+    lengths = batch["length"].numpy()
+    if (lengths != 1).any():
+        first = int((lengths != 1).argmax())
+        rule = "Each example must have one character: the model reads no length, since none of the dataset has more."
+        raise UserError(rule, f"{lengths[first]} characters in {batch['key'].numpy()[first].decode()}")
+
+
 def not_finite_error(step: int, directory: Path, keys: Sequence[str], totals: StepTotals) -> UserError:
     """Returns the error of a step whose loss or gradients are not finite.
 

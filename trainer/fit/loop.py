@@ -13,12 +13,13 @@ from tfrecords.progress import Progress as Shown
 from tfrecords.progress import print_line, progress, silent
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
-from trainer.fit.errors import not_finite_error, readable
+from trainer.fit.errors import check_single_characters, not_finite_error, readable
 from trainer.fit.history import History, history_has
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.fit.profile import Profile
 from trainer.fit.resume import initialise
 from trainer.fit.signals import Stopped, StopRequest
+from trainer.fit.statistics import measure
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
 from trainer.fit.validation import Validation, epoch_line, epoch_text, record_epoch
 from trainer.input.dataset import training_dataset
@@ -74,6 +75,7 @@ class Training:
             for name in (CONFIG, HISTORY, WEIGHTS):
                 remove_partial(run.directory, name)
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
+        measure(model, records, self._images, _SPLIT)
         self._check_same_step()
         # In a log, lines for the run: short epochs would print hundreds. On a terminal there is a bar per epoch.
         total = run.config.epochs * self._steps
@@ -149,6 +151,8 @@ class Training:
         running: tf.Tensor | None = None
         with self._shown() as shown, profile:
             for batch in readable(self._batches(), self._directory, _SPLIT):
+                if not self._run.reads_length:
+                    check_single_characters(batch)
                 profile.step()
                 result = self._train_step(batch, self._requests())
                 # A step's totals are fetched after the next step was started, so that a GPU need not wait for them.

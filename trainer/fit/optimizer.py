@@ -2,20 +2,49 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
+from keras import ops
 
 from trainer.run.config import TrainConfig
 
 
+class ConstantSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
+    """A learning rate that stays after a linear warm-up, except for an inverse decay by step."""
+
+    def __init__(self, learning_rate: float, decay: float = 0.0, warmup_steps: int = 0) -> None:
+        """Creates the schedule.
+
+        Args:
+          learning_rate: Learning rate after the warm-up.
+          decay: Fall: n steps after the warm-up the rate is divided by 1 + decay * n.
+          warmup_steps: Number of steps of the warm-up.
+        """
+        super().__init__()
+        self.learning_rate, self.decay, self.warmup_steps = learning_rate, decay, warmup_steps
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the learning rate of a step, counted from 0."""
+        step = ops.cast(step, "float32")
+        falling = self.learning_rate / (1.0 + self.decay * ops.maximum(step - self.warmup_steps, 0.0))
+        return falling * ops.minimum(step / self.warmup_steps, 1.0) if self.warmup_steps else falling
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that recreate the schedule."""
+        return {"learning_rate": self.learning_rate, "decay": self.decay, "warmup_steps": self.warmup_steps}
+
+
 def make_schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Returns the learning rate by step: a linear warm-up, then a cosine decay to 0.
+    """Returns the learning rate by step: a linear warm-up, then a cosine decay to 0, or a constant rate.
 
     Args:
       config: Training configuration.
       steps: Steps per epoch.
     """
     warmup = min(int(config.warmup_epochs * steps), config.epochs * steps - 1)
+    if config.schedule == "constant":
+        return ConstantSchedule(config.learning_rate, config.decay, warmup)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else config.learning_rate,
         decay_steps=config.epochs * steps - warmup,
@@ -34,14 +63,21 @@ def make_optimizer(
       schedule: Learning rate by step.
     """
     # The name is part of the variables' names in checkpoints. By default a second optimizer in a process gets another.
-    optimizer = keras.optimizers.AdamW(
-        schedule,
-        weight_decay=config.weight_decay,
-        global_clipnorm=5.0,
-        use_ema=config.ema_decay > 0,
-        ema_momentum=config.ema_decay,
-        name="adamw",
-    )
+    options = {
+        "learning_rate": schedule,
+        "global_clipnorm": config.clip_norm or None,
+        "use_ema": config.ema_decay > 0,
+        "ema_momentum": config.ema_decay,
+        "name": config.optimizer,
+    }
+    if config.optimizer == "sgd":
+        return keras.optimizers.SGD(momentum=config.momentum, nesterov=config.nesterov, **options)
+    options["epsilon"] = config.epsilon
+    if config.optimizer == "adadelta":
+        return keras.optimizers.Adadelta(**options)
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(**options)
+    optimizer = keras.optimizers.AdamW(weight_decay=config.weight_decay, **options)
     # Decay towards 0 makes no sense for biases and the scales of normalisation layers.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

@@ -30,6 +30,7 @@ from trainer.run.directory import (
     Run,
     model_input_shape,
     path_beside,
+    reads_length,
     write_json,
 )
 from trainer.run.evaluations import find_evaluations
@@ -114,6 +115,7 @@ def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[st
         **config.to_dict(),
         "init": _absolute(config.init),
         "image_shape": list(model_input_shape(records.manifest)),
+        "reads_length": reads_length(records.manifest),
         "data": str(records.directory.resolve()),
         "dataset": records.describe(),
         **facts,

@@ -97,7 +97,9 @@ def _make_replica_gradients(
     """Returns a replica's part of a step: the gradients of the mean loss of the global batch, and the totals."""
     size = model.input_shape[1:3]
     several = strategy.num_replicas_in_sync > 1
-    statistics = [variable for variable in model.non_trainable_variables if variable.dtype.startswith("float")]
+    # Those of batch normalisation. Those of the training split are the same on every replica, and stay to the bit.
+    normalising = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+    statistics = [variable for layer in normalising for variable in layer.non_trainable_variables]
 
     def replica_gradients(batch: Batch, requests: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
         images = augment(batch["image"], size, config.augment, batch["uniform"])
@@ -130,16 +132,20 @@ def _learn(
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Returns the gradients of the summed loss over `divisor`, and two sums: of the losses, and of right predictions.
 
+    Penalties on weights, such as L2, are in the gradients only.
     There may be more images than labels; their outputs do not count.
     """
     with tf.GradientTape() as tape:
         outputs = model(images, training=True)
         outputs = {name: tf.cast(value, tf.float32)[: tf.shape(length)[0]] for name, value in outputs.items()}
-        losses = number_loss(outputs["length_logits"], outputs["digit_logits"], length, digits)
+        losses = number_loss(outputs.get("length_logits"), outputs["digit_logits"], length, digits)
         loss = mixed = tf.reduce_sum(losses)
         if smoothing:
-            even = evenness_loss(outputs["length_logits"], outputs["digit_logits"], digits)
+            even = evenness_loss(outputs.get("length_logits"), outputs["digit_logits"], digits)
             mixed = loss + smoothing * (tf.reduce_sum(even) - loss)
+        if model.losses:
+            # Penalties on weights, such as L2: once per example, so that the mean over the global batch has them once.
+            mixed += tf.cast(tf.shape(length)[0], tf.float32) * tf.add_n(model.losses)
         mixed /= divisor
     gradients = tape.gradient(mixed, model.trainable_variables)
     return gradients, tf.stack([loss, _count_right(outputs, length, digits)])
@@ -167,7 +173,7 @@ def _nothing(_: object) -> int:
 
 def _count_right(outputs: dict[str, tf.Tensor], length: tf.Tensor, digits: tf.Tensor) -> tf.Tensor:
     """Returns the number of examples whose length and digits the heads predict right, each by itself."""
-    right = tf.argmax(outputs["length_logits"], -1) == length
+    right = tf.argmax(outputs["length_logits"], -1) == length if "length_logits" in outputs else length == 1
     right_digits = tf.argmax(outputs["digit_logits"], -1) == digits
     right = right & tf.reduce_all(right_digits | (digits == outputs["digit_logits"].shape[-1]), -1)
     return tf.reduce_sum(tf.cast(right, tf.float32))

@@ -85,7 +85,7 @@ def _rows(images: Tensor, size: int, uniform: Tensor) -> Tensor:
 
 
 def warped_window(images: Tensor, size: Size, config: AugmentConfig, uniform: Tensor) -> Tensor:
-    """Returns a random window of each image, zoomed, stretched, rotated and sheared about its centre.
+    """Returns a random window of each image, shifted, and zoomed, stretched, rotated and sheared about its centre.
 
     Window and warp are a single bilinear resampling, because two would blur twice. Outside the image its edge is
     repeated.
@@ -101,8 +101,13 @@ def warped_window(images: Tensor, size: Size, config: AugmentConfig, uniform: Te
     """
     _, height, width, _ = ops.shape(images)
     middle_y, middle_x = (size[0] - 1) / 2, (size[1] - 1) / 2
+    # One random value is both the window's place in the stored image and its shift beyond: more values would change
+    # those of every other change.
     centre_y = uniform[:, 0] * ops.cast(height - size[0], "float32") + middle_y
     centre_x = uniform[:, 1] * ops.cast(width - size[1], "float32") + middle_x
+    if config.translate:
+        centre_y += (2 * uniform[:, 0] - 1) * config.translate * size[0]
+        centre_x += (2 * uniform[:, 1] - 1) * config.translate * size[1]
     zoom, stretch, rotation, shear = ops.unstack(2 * uniform[:, 2:] - 1, 4, axis=1)
     taller = ops.exp(zoom * math.log1p(config.zoom) + stretch * math.log1p(config.stretch) / 2)
     wider = ops.exp(zoom * math.log1p(config.zoom) - stretch * math.log1p(config.stretch) / 2)

@@ -5,7 +5,7 @@ Keras loads exported `.keras` files.
 
 Input: images (batch, height, width, channels), 0..255, not normalised. Outputs: `length_logits` (batch,
 longest + 2) and `digit_logits` (batch, longest, characters), unnormalised log-probabilities; for SVHN's numbers (batch,
-7) and (batch, 5, 10).
+7) and (batch, 5, 10). A model of single characters, as MNIST's digits, has `digit_logits` (batch, 1, characters) only.
 """
 
 from trainer.models.build import MODELS, build_model, computing_in

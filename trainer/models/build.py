@@ -21,28 +21,41 @@ Shape = tuple[int, int, int]
 """Height, width and channels of images."""
 
 
-def _build(name: str, image_shape: Shape, labels: Labels) -> keras.Model:
+def _build(name: str, image_shape: Shape, labels: Labels, reads_length: bool) -> keras.Model:
     """Imports an architecture's module, and Keras with it, and returns the model."""
-    build: Callable[[Shape, Labels], keras.Model]
+    build: Callable[[Shape, Labels, bool], keras.Model]
     build = getattr(importlib.import_module(f"trainer.models.{name}"), f"build_{name}")
-    return build(image_shape, labels)
+    return build(image_shape, labels, reads_length)
 
 
-_SMALLEST = {"compact": 8, "goodfellow": 16, "vgg": 16}
+_SMALLEST = {
+    "barcode": 18,
+    "compact": 8,
+    "conv2": 6,
+    "goodfellow": 16,
+    "mnist_cnn": 6,
+    "mnist_vgg": 4,
+    "optdigits_cnn": 4,
+    "vgg": 16,
+}
 """Smallest height and width of the images of an architecture, pixels. Four layers of `goodfellow` and `vgg` halve the
-image, so that 16 pixels become one."""
+image, so that 16 pixels become one; convolutions without padding need some pixels left."""
 
-MODELS: dict[str, Callable[[Shape, Labels], keras.Model]] = {name: partial(_build, name) for name in _SMALLEST}
-"""Architecture name to the function that builds it for an image shape (height, width, channels) and labels."""
+MODELS: dict[str, Callable[[Shape, Labels, bool], keras.Model]] = {name: partial(_build, name) for name in _SMALLEST}
+"""Architecture name to the function that builds it for an image shape (height, width, channels), labels, and whether
+the model reads the length."""
 
 
-def build_model(name: str, image_shape: Shape, labels: Labels = _DIGITS) -> keras.Model:
+def build_model(
+    name: str, image_shape: Shape, labels: Labels = _DIGITS, reads_length: bool | None = None
+) -> keras.Model:
     """Returns an untrained model.
 
     Args:
       name: Architecture, a key of `MODELS`.
       image_shape: Height, width and channels of the images.
       labels: Numbers to predict; the default is those of SVHN.
+      reads_length: Whether the model has the output `length_logits`; None: unless the longest number is one character.
 
     Raises:
       UserError: No architecture has that name, or the images are too small for it.
@@ -52,7 +65,7 @@ def build_model(name: str, image_shape: Shape, labels: Labels = _DIGITS) -> kera
     height, width, _ = image_shape
     if min(height, width) < (least := _SMALLEST.get(name, 1)):
         raise UserError(f"{name} needs images of at least {least} x {least} pixels.", f"{height} x {width}")
-    return MODELS[name](image_shape, labels)
+    return MODELS[name](image_shape, labels, labels.max_length > 1 if reads_length is None else reads_length)
 
 
 @contextmanager

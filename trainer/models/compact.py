@@ -23,8 +23,8 @@ _HALVED_SIDE = 16
 """Smallest height or width of images, pixels, that layers halve."""
 
 
-def build_compact(image_shape: tuple[int, int, int], labels: Labels) -> keras.Model:
-    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255, and labels."""
+def build_compact(image_shape: tuple[int, int, int], labels: Labels, reads_length: bool) -> keras.Model:
+    """Returns the untrained model: see `trainer.models.build_model`."""
     # Reduced by 8, a smaller side would be one location, and the strokes of its digits are one pixel wide.
     height, width, _ = image_shape
     halved = 2 if height >= _HALVED_SIDE else 1, 2 if width >= _HALVED_SIDE else 1
@@ -35,7 +35,7 @@ def build_compact(image_shape: tuple[int, int, int], labels: Labels) -> keras.Mo
         for block in range(1, blocks + 1):
             stride = halved if block == 1 and stage > 1 else (1, 1)
             values = _block(values, units, stride, f"stage{stage}_block{block}")
-    return keras.Model(images, _heads(values, labels), name="compact")
+    return keras.Model(images, _heads(values, labels, reads_length), name="compact")
 
 
 def _conv(values: Any, units: int, name: str, size: int = 3, stride: tuple[int, int] = (1, 1)) -> Any:
@@ -61,18 +61,20 @@ def _block(values: Any, units: int, stride: tuple[int, int], name: str) -> Any:
     return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([values, short]))
 
 
-def _heads(values: Any, labels: Labels) -> dict[str, Any]:
-    """Returns the two outputs, computed from the last feature map: (batch, height, width, channels)."""
+def _heads(values: Any, labels: Labels, reads_length: bool) -> dict[str, Any]:
+    """Returns the outputs, computed from the last feature map: (batch, height, width, channels)."""
     height, width, channels = values.shape[1:]
     locations, positions = height * width, labels.max_length
     layout = layers.ReLU(name="layout_relu")(_conv(values, _LAYOUT_CHANNELS, "layout", size=1))
     layout = layers.Flatten(name="layout_flat")(layout)
     layout = layers.Dense(_LAYOUT_UNITS, activation="relu", kernel_initializer="he_normal", name="layout_dense")(layout)
-    length = layers.Dense(positions + 2, dtype="float32", name="length_logits")(layout)
+    outputs = {}
+    if reads_length:
+        outputs["length_logits"] = layers.Dense(positions + 2, dtype="float32", name="length_logits")(layout)
     maps = layers.Dense(positions * locations, name="attention_logits")(layout)
     maps = layers.Softmax(name="attention")(layers.Reshape((positions, locations), name="attention_maps")(maps))
     features = layers.Reshape((locations, channels), name="features")(values)
     # A layer, not keras.ops: Keras 3.15 cannot load operations back from a legacy .h5 file.
     digits = layers.Dot((2, 1), name="attended")([maps, features])
-    digits = layers.Dense(len(labels.alphabet), dtype="float32", name="digit_logits")(digits)
-    return {"length_logits": length, "digit_logits": digits}
+    outputs["digit_logits"] = layers.Dense(len(labels.alphabet), dtype="float32", name="digit_logits")(digits)
+    return outputs

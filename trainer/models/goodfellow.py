@@ -99,8 +99,8 @@ class LocallyConnected(layers.Layer):  # type: ignore[misc]  # Keras has no type
         return {**super().get_config(), "units": self.units, "window": self.window}
 
 
-def build_goodfellow(image_shape: tuple[int, int, int], labels: Labels) -> keras.Model:
-    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255, and labels."""
+def build_goodfellow(image_shape: tuple[int, int, int], labels: Labels, reads_length: bool) -> keras.Model:
+    """Returns the untrained model: see `trainer.models.build_model`."""
     images = keras.Input(image_shape, name="image")
     values = Standardise(scale=False, dtype="float32", name="standardise")(images)
     for index, units in enumerate(_UNITS):
@@ -122,4 +122,4 @@ def build_goodfellow(image_shape: tuple[int, int, int], labels: Labels) -> keras
             values
         )
         values = layers.Dropout(_DROPOUT, name=f"dropout{index}")(values)
-    return keras.Model(images, flat_heads(values, labels), name="goodfellow")
+    return keras.Model(images, flat_heads(values, labels, reads_length), name="goodfellow")

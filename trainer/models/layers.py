@@ -39,10 +39,55 @@ class Standardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
         return {**super().get_config(), "scale": self.scale}
 
 
-def flat_heads(features: Any, labels: Labels) -> dict[str, Any]:
-    """Returns the two outputs of a model, each a linear function of (batch, features)."""
+@keras.saving.register_keras_serializable("streetdigits")
+class TrainingStandardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """Subtracts the training split's mean and divides by its standard deviation: the same values for each image.
+
+    Training measures both before its first step (`trainer.fit.statistics`); they are weights, so that every saved model
+    and export has them. Where the deviation is 0, values are not divided. `keras.layers.Normalization` does not fit: it
+    keeps the values as constants of the traced graph, which a restored checkpoint does not change, and it divides by
+    1e-7 where a pixel of the training split never varies.
+    """
+
+    def __init__(self, by_pixel: bool, **options: Any) -> None:
+        """Creates the layer.
+
+        Args:
+          by_pixel: Whether each pixel and channel has its own mean and deviation; one for all otherwise.
+          **options: Keyword arguments of every Keras layer, such as `name`.
+        """
+        super().__init__(**options)
+        self.by_pixel = by_pixel
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        """Creates the weights for images of `shape`: (batch, height, width, channels)."""
+        each = tuple(shape[1:]) if self.by_pixel else ()
+        self.mean = self.add_weight(shape=each, initializer="zeros", trainable=False, name="mean")
+        self.deviation = self.add_weight(shape=each, initializer="ones", trainable=False, name="deviation")
+        # 0: not measured yet.
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, dtype="int32", name="count")
+
+    def call(self, images: Any) -> Any:
+        """Maps images (batch, height, width, channels), 0..255, to the same shape."""
+        return (images - self.mean) / self.deviation
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that recreate the layer."""
+        return {**super().get_config(), "by_pixel": self.by_pixel}
+
+
+def flat_heads(features: Any, labels: Labels, reads_length: bool) -> dict[str, Any]:
+    """Returns the outputs of a model, each a linear function of (batch, features).
+
+    Args:
+      features: (batch, features) tensor.
+      labels: Numbers to predict.
+      reads_length: Whether there is an output for the length.
+    """
     positions, characters = labels.max_length, len(labels.alphabet)
-    length = layers.Dense(positions + 2, dtype="float32", name="length_logits")(features)
+    outputs = {}
+    if reads_length:
+        outputs["length_logits"] = layers.Dense(positions + 2, dtype="float32", name="length_logits")(features)
     digits = layers.Dense(positions * characters, dtype="float32", name="flat_digit_logits")(features)
-    digits = layers.Reshape((positions, characters), dtype="float32", name="digit_logits")(digits)
-    return {"length_logits": length, "digit_logits": digits}
+    outputs["digit_logits"] = layers.Reshape((positions, characters), dtype="float32", name="digit_logits")(digits)
+    return outputs

@@ -20,8 +20,8 @@ _DENSE_UNITS = 3072
 _DROPOUT = 0.2
 
 
-def build_vgg(image_shape: tuple[int, int, int], labels: Labels) -> keras.Model:
-    """Returns the untrained model for images of `image_shape` (height, width, channels), 0..255, and labels."""
+def build_vgg(image_shape: tuple[int, int, int], labels: Labels, reads_length: bool) -> keras.Model:
+    """Returns the untrained model: see `trainer.models.build_model`."""
     images = keras.Input(image_shape, name="image")
     values = Standardise(scale=True, dtype="float32", name="standardise")(images)
     for index, units in enumerate(_UNITS, start=1):
@@ -31,7 +31,7 @@ def build_vgg(image_shape: tuple[int, int, int], labels: Labels) -> keras.Model:
         values = layers.Dense(_DENSE_UNITS, activation="relu", kernel_initializer="he_normal", name=f"dense{index}")(
             values
         )
-    return keras.Model(images, flat_heads(values, labels), name="vgg")
+    return keras.Model(images, flat_heads(values, labels, reads_length), name="vgg")
 
 
 def _layer(values: Any, units: int, stride: int, index: int) -> Any:

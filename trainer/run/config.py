@@ -13,6 +13,8 @@ from tfrecords.flags import old_names, setting
 
 DEVICES = ("auto", "cpu", "gpu")
 KEEPS = ("best", "last")
+OPTIMIZERS = ("adamw", "adadelta", "adam", "sgd")
+SCHEDULES = ("cosine", "constant")
 PRECISIONS = ("float32", "mixed_bfloat16")
 """Data types that layers compute in; the weights are float32 in any case.
 
@@ -47,10 +49,13 @@ class AugmentConfig:
     )
     rotate: float = setting(0.0, "largest rotation to either side, in degrees", group=_AUGMENTATION)
     shear: float = setting(0.0, "largest shear: sideways shift of a row over its height", group=_AUGMENTATION)
+    translate: float = setting(
+        0.0, "largest shift up, down, left and right, as a share of the side", group=_AUGMENTATION
+    )
 
     def __post_init__(self) -> None:
         """Checks the values."""
-        for name in ("invert", "zoom", "stretch", "shear"):
+        for name in ("invert", "zoom", "stretch", "shear", "translate"):
             _check(0 <= getattr(self, name) <= 1, f"{name} must be 0..1.", getattr(self, name))
         _check(0 <= self.contrast < math.inf, "contrast must be at least 0 and finite.", self.contrast)
         _check(0 <= self.brightness <= 255, "brightness must be 0..255.", self.brightness)
@@ -58,8 +63,8 @@ class AugmentConfig:
 
     @property
     def moves_pixels(self) -> bool:
-        """Whether images are zoomed, stretched, rotated or sheared at all."""
-        return any((self.zoom, self.stretch, self.rotate, self.shear))
+        """Whether images are zoomed, stretched, rotated, sheared or shifted at all."""
+        return any((self.zoom, self.stretch, self.rotate, self.shear, self.translate))
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,23 @@ class TrainConfig:
     model: str = setting("compact", "architecture", group=_TRAINING)
     epochs: int = setting(30, "passes over the training split", group=_TRAINING)
     global_batch_size: int = setting(16, "examples per step, over all devices and hosts", group=_TRAINING)
-    learning_rate: float = setting(1.5e-3, "peak learning rate; it falls to 0 along a cosine", group=_TRAINING)
+    optimizer: str = setting("adamw", "optimizer", choices=OPTIMIZERS, group=_TRAINING)
+    learning_rate: float = setting(1.5e-3, "peak learning rate", group=_TRAINING)
+    schedule: str = setting(
+        "cosine",
+        "learning rate after the warm-up: it falls to 0 along a cosine, or stays except for --decay",
+        choices=SCHEDULES,
+        group=_TRAINING,
+    )
+    decay: float = setting(
+        0.0, "fall of a constant learning rate: after n steps it is divided by 1 + decay * n", group=_TRAINING
+    )
     warmup_epochs: float = setting(2.0, "epochs of linear warm-up", group=_TRAINING)
-    weight_decay: float = setting(0.05, "weight decay of AdamW", group=_TRAINING)
+    weight_decay: float = setting(0.05, "weight decay of AdamW; 0 for other optimizers", group=_TRAINING)
+    momentum: float = setting(0.0, "momentum of SGD", group=_TRAINING)
+    nesterov: bool = setting(False, "use Nesterov's form of SGD's momentum", group=_TRAINING)
+    epsilon: float = setting(1e-7, "small divisor of AdamW, Adam and Adadelta", group=_TRAINING)
+    clip_norm: float = setting(5.0, "largest norm of all gradients together; 0 disables clipping", group=_TRAINING)
     keep: str = setting(
         "best",
         "epoch whose weights are kept: the best by validation accuracy, or the last; last disables early stopping",
@@ -105,16 +124,30 @@ class TrainConfig:
             _check(getattr(self, name) >= 1, f"{name} must be at least 1.", getattr(self, name))
         for name, most in (("epochs", _MOST_EPOCHS), ("global_batch_size", MOST_EXAMPLES)):
             _check(getattr(self, name) <= most, f"{name} must be at most {most}.", getattr(self, name))
-        for name in ("warmup_epochs", "weight_decay"):
+        for name in ("warmup_epochs", "weight_decay", "decay", "clip_norm"):
             _check(getattr(self, name) >= 0, f"{name} must be at least 0.", getattr(self, name))
-        for name in ("label_smoothing", "ema_decay"):
+        for name in ("label_smoothing", "ema_decay", "momentum"):
             _check(0 <= getattr(self, name) < 1, f"{name} must be 0 to below 1.", getattr(self, name))
-        for name in ("warmup_epochs", "weight_decay", "learning_rate"):
+        for name in ("warmup_epochs", "weight_decay", "learning_rate", "decay", "clip_norm", "epsilon"):
             _check(math.isfinite(getattr(self, name)), f"{name} must be finite.", getattr(self, name))
         _check(0 <= self.seed < 2**32, "seed must be 0..4294967295.", self.seed)
-        _check(self.learning_rate > 0, "learning_rate must be above 0.", self.learning_rate)
-        _check(self.keep in KEEPS, f"keep must be one of {', '.join(KEEPS)}.", self.keep)
-        _check(self.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}.", self.precision)
+        for name in ("learning_rate", "epsilon"):
+            _check(getattr(self, name) > 0, f"{name} must be above 0.", getattr(self, name))
+        choices = {"keep": KEEPS, "precision": PRECISIONS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+        for name, allowed in choices.items():
+            _check(getattr(self, name) in allowed, f"{name} must be one of {', '.join(allowed)}.", getattr(self, name))
+        self._check_optimizer()
+
+    def _check_optimizer(self) -> None:
+        """Checks that no setting is given that the chosen optimizer or schedule would ignore."""
+        others = "optimizers other than"
+        if self.optimizer != "adamw":
+            _check(not self.weight_decay, f"weight_decay must be 0 for {others} adamw.", self.weight_decay)
+        if self.optimizer != "sgd":
+            _check(not (self.momentum or self.nesterov), f"momentum is for sgd, not for {others} it.", self.momentum)
+        _check(self.momentum > 0 or not self.nesterov, "nesterov needs a momentum above 0.", self.momentum)
+        if self.schedule != "constant":
+            _check(not self.decay, "decay must be 0 unless the schedule is constant.", self.decay)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the values as JSON holds them."""

@@ -34,6 +34,7 @@ class _Facts:
     """What config.json holds besides the training configuration, as far as it is used."""
 
     image_shape: tuple[_Pixels, _Pixels, Annotated[int, one_of(1, 3)]]
+    reads_length: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Run:
       image_shape: Height, width and channels of the model's input.
       crop: Crop of the pictures that the records were made with.
       labels: Numbers that the records can hold, and the model can predict.
+      reads_length: Whether the model has an output for the length; without one, each number is a single character.
       content: Content of config.json, with present names and the defaults of settings that it lacks.
     """
 
@@ -54,6 +56,7 @@ class Run:
     image_shape: tuple[int, int, int]
     crop: CropSpec
     labels: Labels
+    reads_length: bool
     content: dict[str, Any]
 
     @property
@@ -74,12 +77,16 @@ class Run:
             raise UserError(f"{directory} is not a run directory: {reason}. `python -m trainer train` makes one.")
         content = _with_defaults(parse_object(path.read_bytes(), str(path)), str(path))
         config = from_json(TrainConfig, {name: content[name] for name in TrainConfig().to_dict()}, str(path))
-        facts = from_json(_Facts, {"image_shape": content.get("image_shape")}, str(path))
+        # Models of versions that did not state it read the length in any case.
+        stated = {"image_shape": content.get("image_shape"), "reads_length": content.get("reads_length", True)}
+        facts = from_json(_Facts, stated, str(path))
         dataset = content.get("dataset")
         dataset = dataset if isinstance(dataset, dict) else {}
         crop = _crop_spec(dataset.get("crop"), f"{path}: dataset.crop")
         labels = from_json(Labels, {name: dataset[name] for name in asdict(_DIGITS)}, f"{path}: dataset")
-        return cls(directory, config, facts.image_shape, crop, labels, content)
+        if not (facts.reads_length or labels.max_length == 1):
+            raise UserError(f"{path}: reads_length must be true for numbers of several characters.", "false")
+        return cls(directory, config, facts.image_shape, crop, labels, facts.reads_length, content)
 
 
 def _with_defaults(content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -107,6 +114,14 @@ def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
       UserError: The manifest does not state the crop.
     """
     return *dataset_crop(manifest).record_shape, manifest.image.shape[2]
+
+
+def reads_length(manifest: Manifest) -> bool:
+    """Returns whether a model of this dataset needs an output for the length: not where each number is one character.
+
+    Crops without a number (`prepare --backgrounds`) are numbers of no character.
+    """
+    return manifest.labels.max_length > 1 or bool(manifest.config.get("backgrounds"))
 
 
 def labels_text(labels: Labels) -> str:

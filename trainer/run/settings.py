@@ -11,6 +11,7 @@ from typing import Any
 from tfrecords.errors import UserError
 from tfrecords.flags import defaults, from_flags, old_names, refuse_address, settings_of
 from trainer.run.config import AugmentConfig, RunOptions, TrainConfig, present_names
+from trainer.run.recipes import recipe
 
 _PATHS = ("data", "run_dir")
 
@@ -45,6 +46,8 @@ class Settings:
         """
         given = {name: flags[name] for name in settings_of(cls) if name in flags}
         values = {**(_read_file(file) if file else {}), **given}
+        usual = defaults(TrainConfig)
+        values = {**recipe(values, usual["model"], usual["optimizer"]), **values}
         for name in (*_PATHS, "init"):
             if values.get(name) is not None:
                 refuse_address(str(values[name]))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.record.labels import Labels
+from trainer.models.layers import TrainingStandardise
 from trainer.run.directory import labels_text
 
 _LENGTHS, _CHARACTERS, _POSITIONS = "length_logits", "digit_logits", "attention_logits"
@@ -38,9 +39,11 @@ def transfer(source: keras.Model, given: Labels, target: keras.Model, wanted: La
     partly: list[str] = []
     summed: list[str] = []
     values = []
-    for weight, value, fresh in zip(target.weights, source.get_weights(), target.get_weights(), strict=True):
+    learned = dict(zip([weight.path for weight in source.weights], source.get_weights(), strict=True))
+    for weight, fresh in zip(target.weights, target.get_weights(), strict=True):
         layer = weight.path.rpartition("/")[0]
-        if layer in resized:
+        value = learned.pop(weight.path, None)
+        if value is None or layer in resized:
             value = fresh
             new.append(layer)
         elif given != wanted and layer in _HEADS:
@@ -53,7 +56,8 @@ def transfer(source: keras.Model, given: Labels, target: keras.Model, wanted: La
             summed.append(layer)
         values.append(value)
     target.set_weights(values)
-    told = _said(new, partly, _words(source, given, target, wanted))
+    dropped = [path.rpartition("/")[0] for path in learned]
+    told = _said(new, partly, dropped, _words(source, given, target, wanted))
     channels = target.input_shape[-1], source.input_shape[-1]
     return " ".join(part for part in (told, _channels_said(summed, *channels)) if part)
 
@@ -61,16 +65,25 @@ def transfer(source: keras.Model, given: Labels, target: keras.Model, wanted: La
 def _layers_of_size(source: keras.Model, target: keras.Model) -> list[str]:
     """Returns the names of the layers that images of another size leave without use for the source's weights."""
     new: list[str] = []
-    for layer, other in zip(target.layers, source.layers, strict=True):
+    measured: list[str] = []
+    others = {layer.name: layer for layer in source.layers}
+    for layer in target.layers:
+        # A head for the length is missing where numbers are single characters.
+        if (other := others.get(layer.name)) is None:
+            continue
         # A flattened map of 4 x 6 has as many values as one of 6 x 4, in another order.
         moved = isinstance(layer, keras.layers.Flatten) and layer.input.shape != other.input.shape
         # The kernels of convolutions depend on the channels, and heads on the labels too.
         is_other = layer.name in _HEADS or isinstance(layer, keras.layers.Conv2D)
         fits = is_other or [one.shape for one in layer.weights] == [one.shape for one in other.weights]
+        if isinstance(layer, TrainingStandardise):
+            # The layers after it read images in any case.
+            measured += [] if fits else [layer.name]
+            continue
         # All later layers read the outputs of these, but the characters' classifier reads those of the convolutions.
         if (new or moved or not fits) and layer.name != _CHARACTERS:
             new.append(layer.name)
-    return [name for name in new if target.get_layer(name).weights]
+    return measured + [name for name in new if target.get_layer(name).weights]
 
 
 def _head(layer: str, value: NDArray[Any], given: Labels, fresh: NDArray[Any], wanted: Labels) -> NDArray[Any]:
@@ -114,11 +127,11 @@ def _words(source: keras.Model, given: Labels, target: keras.Model, wanted: Labe
     return before, now
 
 
-def _said(new: list[str], partly: list[str], words: tuple[str, str]) -> str:
+def _said(new: list[str], partly: list[str], dropped: list[str], words: tuple[str, str]) -> str:
     """Returns what becomes of the layers; each is named once per weight."""
     if not any(words):
         return ""
-    parts = ((new, "new"), (partly, "kept in part"))
+    parts = ((new, "new"), (partly, "kept in part"), (dropped, "left out"))
     # A dictionary's keys are in order and distinct.
     told = [f"{what}: {', '.join(dict.fromkeys(layers))}" for layers, what in parts if layers]
     told.append("all other layers are kept" if told else "all layers are kept")

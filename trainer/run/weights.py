@@ -81,7 +81,7 @@ def load_model(run: Run) -> keras.Model:
             f"{run.directory} has no {WEIGHTS}: training stopped before the end of its first epoch, "
             "or it holds an evaluation only."
         )
-    model = build_model(run.config.model, run.image_shape, run.labels)
+    model = build_model(run.config.model, run.image_shape, run.labels, run.reads_length)
     try:
         with warnings.catch_warnings():
             # Keras warns of weights that are missing from the file, and leaves random ones in their place.

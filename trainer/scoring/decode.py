@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from tfrecords.record.labels import Labels
 
 _DIGITS = Labels()
+ONE_CHARACTER = np.array([-np.inf, 0.0, -np.inf], np.float32)
+"""Log-probabilities of the lengths 0, 1 and longer where a model of single characters reads no length."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Predictions:
 
 
 def decode_predictions(
-    length_logits: NDArray[np.floating], digit_logits: NDArray[np.floating], labels: Labels = _DIGITS
+    length_logits: NDArray[np.floating] | None, digit_logits: NDArray[np.floating], labels: Labels = _DIGITS
 ) -> Predictions:
     """Returns the jointly most probable length and digits of each image.
 
@@ -50,13 +52,16 @@ def decode_predictions(
     numbers (Goodfellow et al. 2013, section 4).
 
     Args:
-      length_logits: (batch, longest + 2) unnormalised log-probabilities.
+      length_logits: (batch, longest + 2) unnormalised log-probabilities; None for a model of single characters, whose
+        length is 1.
       digit_logits: (batch, longest, characters) unnormalised log-probabilities.
       labels: Numbers that the model can predict.
 
     Raises:
       ValueError: The logits are not of these labels.
     """
+    if length_logits is None:
+        length_logits = np.tile(ONE_CHARACTER, (len(digit_logits), 1))
     expected = (labels.max_length + 2,), (labels.max_length, len(labels.alphabet))
     if (found := (length_logits.shape[1:], digit_logits.shape[1:])) != expected:
         raise ValueError(f"The logits must be of the shapes {expected} for {labels}. Received: {found}")

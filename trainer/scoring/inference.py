@@ -1,6 +1,7 @@
 """A model over a split: one prediction per example."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -79,20 +80,20 @@ def predict_split(
       stored: Numbers that the dataset can hold, all of which the model can predict; None for the same.
     """
     keys: list[str] = []
-    parts: dict[str, list[np.ndarray]] = {"length_logits": [], "digit_logits": [], "length": [], "digits": []}
+    parts = defaultdict(list)
     for batch in batches:
-        outputs = forward(batch["image"])
-        for name, part in parts.items():
-            part.append((outputs if name in outputs else batch)[name].numpy())
+        for name, value in (*forward(batch["image"]).items(), ("length", batch["length"]), ("digits", batch["digits"])):
+            parts[name].append(value.numpy())
         keys.extend(key.decode() for key in batch["key"].numpy())
     joined = {name: np.concatenate(part) for name, part in parts.items()}
-    joined["digits"] = _as_predicted(joined["digits"], stored or labels, labels)
-    losses = number_loss(*(keras.ops.convert_to_tensor(value) for value in joined.values()))
+    length, digits = joined["length"], _as_predicted(joined["digits"], stored or labels, labels)
+    logits = joined.get("length_logits"), joined["digit_logits"]
+    losses = number_loss(*logits, keras.ops.convert_to_tensor(length), keras.ops.convert_to_tensor(digits))
     return SplitPredictions(
         keys=keys,
-        predictions=decode_predictions(joined["length_logits"], joined["digit_logits"], labels),
-        length=joined["length"],
-        digits=joined["digits"],
+        predictions=decode_predictions(*logits, labels),
+        length=length,
+        digits=digits,
         loss=float(np.mean(losses)),
     )
 
