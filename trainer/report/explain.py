@@ -24,8 +24,8 @@ from trainer.scoring.prediction_file import Prediction
 COMMAND = "python -m trainer explain"
 MOST_BYTES = 2_000_000
 """Largest size of a page, bytes."""
-_TEXT_BYTES = 300_000
-"""Bytes that are kept free for all that is no picture: stylesheet, tables, charts, captions."""
+_SPARE_BYTES = 30_000
+"""Bytes that are kept free: the words around a picture differ from those around one that is left out."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,11 @@ def render(source: Source, answers: Answers, evidence: Evidence, most_bytes: int
       evidence: What is shown of the model.
       most_bytes: Largest size of the page, bytes.
     """
-    room = _Room(most_bytes - _TEXT_BYTES)
+    words = _render(source, answers, evidence, _Room(0)).html
+    return _render(source, answers, evidence, _Room(most_bytes - _SPARE_BYTES - len(words.encode(errors="replace"))))
+
+
+def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -> Explanation:
     looks = [(look, room.figures(look_pictures(look))) for look in evidence.looks]
     strips = [] if evidence.barcodes is None else _strips(evidence.barcodes, room)
     chosen = (*answers.chosen.wrong, *answers.chosen.unsure)
