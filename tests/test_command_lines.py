@@ -38,6 +38,7 @@ REQUIRED = {
     "predict": ["photo.png"],
     "export": ["--output", "made"],
     "report": ["--run-dir", "run"],
+    "explain": ["--data", "records"],
 }
 """Arguments that each command cannot do without."""
 REFUSED = [
@@ -62,6 +63,10 @@ REFUSED = [
     ["predict", "photo.png", "--run-dir", "run"],
     ["export", "--output", "made.onnx", "--format", "tflite"],
     ["report", "--run-dir", "run", "--nothing"],
+    ["explain", "--data", "records", "--examples", "0"],
+    ["explain", "--data", "records", "--box", "1,2,3,4"],
+    ["explain", "--data", "records", "--picture", "photo.png", "--box", "1,2"],
+    ["explain", "--data", "records"],
 ]
 """Options that are refused."""
 RUN_ALL = """
@@ -148,6 +153,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "predict": [photo],
         "export": ["--output", "made"],
         "report": ["--run-dir", run, "--output", "made"],
+        "explain": ["--data", str(records), "--output", "made"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
     assert {name for name, extra in extras.items() if extra} == set(lines)

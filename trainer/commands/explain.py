@@ -15,7 +15,7 @@ from tfrecords.errors import UserError
 from tfrecords.flags import local_path
 from tfrecords.images.crop import BoundingBox
 from tfrecords.interrupts import ending_at_once
-from tfrecords.pages.formats import format_bytes
+from tfrecords.pages.formats import format_bytes, format_percent
 from tfrecords.pages.page import check_output, write_page
 from tfrecords.progress import progress_of
 from trainer.commands.evaluate import check_split
@@ -142,7 +142,7 @@ def _own_subject(args: argparse.Namespace, reader: Reader) -> Subject:
     image = read_image(args.picture, _box(args), reader.run.crop, reader.run.image_shape[2])
     predictions = reader.predict(image[None])
     answer = predictions.texts[0]
-    story = f"Predicted {answer or 'no number'}, {predictions.confidence[0]:.1%} confident."
+    story = f"Predicted {answer or 'no number'}, {format_percent(float(predictions.confidence[0]))} confident."
     return Subject("picture", args.picture.name, story, image, answer, max(1, len(answer)))
 
 
@@ -208,7 +208,7 @@ def _subjects(found: SplitPredictions, rows: list[Prediction], view: _View) -> t
         row, character = rows[index], int(first[index])
         title = row.number if labels.max_length == 1 else f"First {labels.alphabet[character]}: {row.number}"
         verdict = "right" if row.correct else "wrong"
-        story = f"{row.key}: read as {row.answer or 'no number'}, which is {verdict}, {row.confidence:.1%} confident."
+        story = f"{row.key}: read as {row.answer or 'no number'}, which is {verdict}, {format_percent(row.confidence)} confident."
         positions = min(max(1, int(found.predictions.length[index])), labels.max_length)
         subjects.append(Subject(f"class-{character:02}", title, story, image, row.answer, positions))
     absent = [one for index, one in enumerate(labels.alphabet) if index not in first[chosen]]

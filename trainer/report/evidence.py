@@ -23,6 +23,8 @@ MOST_SUBJECTS = 10
 """Largest number of images that are looked into: one for each digit."""
 _SQUARES = 6
 """Squares of the occlusion along the smaller side of an image: about the width of a stroke."""
+_SMALLEST_SQUARE = 2
+"""Smallest side of a square of the occlusion, pixels."""
 Images = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 """Function from indices of examples to their images as the model takes them, (images, height, width, channels)."""
 
@@ -116,7 +118,7 @@ def gather(
     """
     averaged = first_of_classes(first, len(alphabet), MOST_AVERAGED)
     codes = barcodes(model, images(averaged), first[averaged], alphabet) if averaged.size else None
-    square = max(1, min(model.input_shape[1:3]) // _SQUARES)
+    square = max(_SMALLEST_SQUARE, min(model.input_shape[1:3]) // _SQUARES)
     return Evidence(
         layers=layer_rows(model),
         size=model_size(model),
