@@ -111,7 +111,8 @@ def test_equal_evidence_gives_the_same_page_and_the_same_files(
     assert len(files) == count and {"kernels-01-conv_0.png", "maps-class-02-02-conv_1.png"} <= set(files)
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-    written = np.asarray(Image.open(tmp_path / "one" / "kernels-01-conv_0.png"))
+    with Image.open(tmp_path / "one" / "kernels-01-conv_0.png") as picture:
+        written = np.asarray(picture)
     np.testing.assert_array_equal(written, evidence.kernels[0].image[..., 0])
 
 

@@ -86,7 +86,10 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the run, the dataset or the picture cannot be used.
       OSError: A file cannot be read or written.
     """
-    trained, records, output = _check(args)
+    return _explain(args, *_check(args))
+
+
+def _explain(args: argparse.Namespace, trained: Run, records: Records, output: Path) -> int:
     images = records.images(args.split)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
@@ -207,8 +210,8 @@ def _subjects(found: SplitPredictions, rows: list[Prediction], view: _View) -> t
     for index, image in zip(shown.tolist(), view.images(shown), strict=True) if shown.size else ():
         row, character = rows[index], int(first[index])
         title = row.number if labels.max_length == 1 else f"First {labels.alphabet[character]}: {row.number}"
-        verdict = "right" if row.correct else "wrong"
-        story = f"{row.key}: read as {row.answer or 'no number'}, which is {verdict}, {format_percent(row.confidence)} confident."
+        verdict = f"{'right' if row.correct else 'wrong'}, {format_percent(row.confidence)} confident"
+        story = f"{row.key}: read as {row.answer or 'no number'}, which is {verdict}."
         positions = min(max(1, int(found.predictions.length[index])), labels.max_length)
         subjects.append(Subject(f"class-{character:02}", title, story, image, row.answer, positions))
     absent = [one for index, one in enumerate(labels.alphabet) if index not in first[chosen]]
