@@ -34,7 +34,7 @@ def test_the_page_holds_the_predictions_and_the_picture_that_was_asked_for(writt
     text = " ".join(parsed.text.split())
     assert "Inside compact on svhn" in text and f"Run {untrained.name}" in text and "549,094 weights" in text
     assert "5 of the 20 examples of the split test" in text and "Only the first 5 of 20 examples" in text
-    assert "1.png" in text and "Attention 1" in text and "Output of the layer attended, 128 features" in text
+    assert "1.png" in text and "position 1" in text and "Output of the layer attended, 128 features" in text
 
 
 def test_every_picture_is_a_file_of_its_size(written: Path) -> None:

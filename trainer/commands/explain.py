@@ -209,13 +209,17 @@ def _subjects(found: SplitPredictions, rows: list[Prediction], view: _View) -> t
     subjects = []
     for index, image in zip(shown.tolist(), view.images(shown), strict=True) if shown.size else ():
         row, character = rows[index], int(first[index])
-        title = row.number if labels.max_length == 1 else f"First {labels.alphabet[character]}: {row.number}"
+        title = row.number if labels.max_length == 1 else f"{row.number} (begins with {labels.alphabet[character]})"
         verdict = f"{'right' if row.correct else 'wrong'}, {format_percent(row.confidence)} confident"
         story = f"{row.key}: read as {row.answer or 'no number'}, which is {verdict}."
         positions = min(max(1, int(found.predictions.length[index])), labels.max_length)
         subjects.append(Subject(f"class-{character:02}", title, story, image, row.answer, positions))
     absent = [one for index, one in enumerate(labels.alphabet) if index not in first[chosen]]
-    notes = [f"No predicted example begins with {' '.join(absent)}, so none is looked into."] if absent else []
+    notes = (
+        [f"No number of the predicted examples begins with {' '.join(absent)}, so none is looked into."]
+        if absent
+        else []
+    )
     if len(ordered) > len(shown):
         notes.append(f"Examples of {len(shown)} of the {len(ordered)} characters are looked into, the first ones.")
     return subjects, notes

@@ -88,14 +88,15 @@ def look_pictures(look: Look) -> list[Picture]:
     largest = float(look.occlusion.max())
     lost = np.clip(look.occlusion / largest, 0, 1) if largest > 0 else np.zeros_like(look.occlusion)
     parts = [
-        ("image", "Image", "As the model takes it.", subject.image),
-        ("saliency", "Saliency", "Orange: the strongest gradient.", overlay(subject.image, look.saliency)),
-        ("occlusion", "Occlusion", f"Orange: up to {max(largest, 0):.3g} nats lost.", overlay(subject.image, lost)),
+        ("image", "Image", "", subject.image),
+        ("saliency", "Saliency", "", overlay(subject.image, look.saliency)),
+        ("occlusion", "Occlusion", f"up to {max(largest, 0):.2g} nats", overlay(subject.image, lost)),
     ]
     for index, heat in enumerate(() if look.attention is None else look.attention):
-        read = f"Read as {subject.answer[index]!r}." if index < len(subject.answer) else "No character read."
-        title = f"Attention {index + 1}"
-        parts.append((f"attention-{index + 1}", title, read, overlay(subject.image, heat)))
+        read = f", read as {subject.answer[index]!r}" if index < len(subject.answer) else ""
+        parts.append(
+            (f"attention-{index + 1}", "Attention", f"position {index + 1}{read}", overlay(subject.image, heat))
+        )
     return [Picture(f"look-{subject.name}-{name}", title, caption, image) for name, title, caption, image in parts]
 
 
