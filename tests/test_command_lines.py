@@ -37,6 +37,7 @@ REQUIRED = {
     "evaluate": ["--run-dir", "run", "--data", "records"],
     "predict": ["photo.png"],
     "export": ["--output", "made"],
+    "summary": [],
     "report": ["--run-dir", "run"],
     "explain": ["--data", "records"],
 }
@@ -62,6 +63,12 @@ REFUSED = [
     ["predict", "photo.png", "--box", "1,2,3"],
     ["predict", "photo.png", "--run-dir", "run"],
     ["export", "--output", "made.onnx", "--format", "tflite"],
+    ["summary", "--model", "compcat"],
+    ["summary", "--model", "compact", "--run-dir", "run"],
+    ["summary", "--run-dir", "run", "--max-length", "1"],
+    ["summary", "--model", "compact", "--image-shape", "28x28"],
+    ["summary", "--model", "compact", "--image-shape", "4x4x1"],
+    ["summary", "--model", "compact", "--alphabet", "aa"],
     ["report", "--run-dir", "run", "--nothing"],
     ["explain", "--data", "records", "--examples", "0"],
     ["explain", "--data", "records", "--box", "1,2,3,4"],
@@ -152,6 +159,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],
         "export": ["--output", "made"],
+        "summary": ["--model", "compact"],
         "report": ["--run-dir", run, "--output", "made.html"],
         "explain": ["--data", str(records), "--output", "made.html"],
     }
@@ -292,7 +300,7 @@ def test_the_paths_that_download_and_evaluate_print_are_quoted(
     assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}-records"]
     scores = dict.fromkeys(("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98"), 0.5)
     evaluate._print_summary(
-        {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json"
+        {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json", True
     )
     assert _next(capsys.readouterr().out) == ["report", "--run-dir", str(folder)]
 

@@ -15,28 +15,26 @@ def model() -> keras.Model:
     return small()
 
 
-def weight_at(grid: KernelGrid, row: int, column: int, y: int, x: int) -> NDArray[np.uint8]:
-    """The pixels of one weight."""
-    height, width = grid.shape[:2]
-    top = 1 + row * (height * grid.factor + 1) + y * grid.factor
-    left = 1 + column * (width * grid.factor + 1) + x * grid.factor
-    return grid.image[top : top + grid.factor, left : left + grid.factor, 0]
-
-
 def check_grid(grid: KernelGrid, kernel: NDArray[np.float32], is_depthwise: bool = False) -> None:
     """Compares each weight, sliced by hand, with its pixels, and the rest with the lines."""
     assert grid.shape == kernel.shape and (grid.low, grid.high) == (kernel.min(), kernel.max())
-    seen = np.zeros(grid.image.shape[:2], bool)
+    height, width, factor = *kernel.shape[:2], grid.factor
+    is_one_row = kernel.shape[3 if is_depthwise else 2] == 1
+    line = max(1, factor // 4)
+    rest = grid.image[..., 0].astype(int)
     for y, x, source, target in np.ndindex(kernel.shape):
         row, column = (target, source) if is_depthwise else (source, target)
-        pixels = weight_at(grid, row, column, y, x)
+        if is_one_row:
+            row, column = divmod(column, grid.drawn[1])
+        top = line + row * (height * factor + line) + y * factor
+        left = line + column * (width * factor + line) + x * factor
+        pixels = rest[top : top + factor, left : left + factor]
         share = (float(kernel[y, x, source, target]) - grid.low) / (grid.high - grid.low)
-        assert pixels.shape == (grid.factor, grid.factor) and (pixels == round(share * 255)).all()
-        weight_at(KernelGrid("", seen[..., None], 0, 1, grid.shape, grid.factor, grid.drawn), row, column, y, x)[:] = (
-            True
-        )
-    assert (grid.image[~seen] == 255).all()
-    assert {0, 255} <= set(grid.image[seen].ravel().tolist())
+        assert pixels.shape == (factor, factor) and (pixels == round(share * 255)).all()
+        pixels[:] = 1000
+    assert set(rest.ravel().tolist()) == {255, 1000}
+    assert (rest == 1000).sum() == kernel.size * factor**2
+    assert np.prod(grid.drawn) >= kernel.shape[2] * kernel.shape[3]
 
 
 def test_every_weight_of_every_kind_of_convolution_is_at_its_place(model: keras.Model) -> None:
@@ -54,8 +52,8 @@ def test_every_weight_of_every_kind_of_convolution_is_at_its_place(model: keras.
 
 @pytest.mark.parametrize(
     ("size", "channels", "factor", "side"),
-    # At 8 pixels a weight, 32 kernels of 3x3 would be 801 pixels wide.
-    [(3, 32, 7, 32 * (3 * 7 + 1) + 1), (5, 192, 1, 192 * (5 + 1) + 1), (1, 8, 8, 8 * (8 + 1) + 1)],
+    # At 8 pixels a weight and 2 a line, 32 kernels of 3x3 would be 834 pixels wide.
+    [(3, 32, 7, 32 * (3 * 7 + 1) + 1), (5, 192, 1, 192 * (5 + 1) + 1), (1, 8, 16, 8 * (16 + 4) + 4)],
 )
 def test_a_grid_is_one_picture_of_a_useful_size(size: int, channels: int, factor: int, side: int) -> None:
     images = keras.Input((8, 8, channels))
@@ -79,4 +77,12 @@ def test_a_grid_that_is_too_large_states_what_it_shows() -> None:
 def test_a_kernel_of_equal_weights_is_black() -> None:
     images = keras.Input((8, 8, 1))
     (grid,) = kernel_grids(keras.Model(images, layers.Conv2D(1, 2, kernel_initializer="ones")(images)))
-    assert (grid.low, grid.high) == (1, 1) and not grid.image[1:-1, 1:-1].any()
+    assert (grid.low, grid.high) == (1, 1) and not grid.image[4:-4, 4:-4].any()
+
+
+def test_the_kernels_of_grey_images_are_wrapped_into_rows() -> None:
+    images = keras.Input((8, 8, 1))
+    model = keras.Model(images, layers.Conv2D(7, (3, 2), name="conv")(images))
+    (grid,) = kernel_grids(model)
+    assert grid.drawn == (3, 3)
+    check_grid(grid, model.get_layer("conv").weights[0].numpy())

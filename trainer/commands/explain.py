@@ -175,7 +175,7 @@ def _predict(args: argparse.Namespace, reader: Reader, records: Records, images:
     count = min(args.examples, len(images))
     size = min(_BATCH, count)
     batches = -(-count // size)
-    read = readable(split_dataset(images, size).take(batches), args.data, args.split)
+    read = readable(split_dataset(images, size).take(batches), args.data, args.split, reader.run.reads_length)
     shown = progress_of(_first(read, count), f"explain {args.split}", batches, "batches")
     return predict_split(reader.forward, shown, reader.run.labels, records.manifest.labels)
 

@@ -3,6 +3,8 @@
 Blue and orange stay apart for colour-blind people, and white between them is zero.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,13 +13,11 @@ _UNKNOWN = 128
 """Grey of values that are not numbers."""
 _HEAT_OPACITY = 0.8
 """Opacity of the hottest place of an overlay, so that the image shows through it."""
-GAP = 1
-"""Width of the lines between tiles, pixels."""
 GAP_GREY = 255
-"""Grey of the lines between tiles."""
+"""Grey of the lines between tiles, and of places without a tile."""
 _ENLARGED_SIDE = 800
 """Side that small pictures are enlarged up to, pixels."""
-_MOST_PIXELS = 8
+_MOST_PIXELS = 16
 """Largest side of an enlarged value, pixels."""
 
 
@@ -75,6 +75,11 @@ def enlarge(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return large
 
 
+def gap(factor: int) -> int:
+    """Returns the width of the lines between tiles, pixels: a quarter of the side of a value, and at least 1."""
+    return max(1, factor // 4)
+
+
 def tiles(cells: NDArray[np.uint8], factor: int = 1) -> NDArray[np.uint8]:
     """Returns cells in rows and columns as one picture, with white lines between and around them.
 
@@ -83,22 +88,46 @@ def tiles(cells: NDArray[np.uint8], factor: int = 1) -> NDArray[np.uint8]:
       factor: Side of a value, pixels.
 
     Returns:
-      (rows * (height * factor + 1) + 1, columns * (width * factor + 1) + 1, 1) uint8.
+      (rows * (height * factor + gap) + gap, columns * (width * factor + gap) + gap, 1) uint8, where gap is
+      `gap(factor)`.
     """
     rows, columns, height, width = cells.shape
+    line = gap(factor)
     large = cells.repeat(factor, axis=2).repeat(factor, axis=3)
-    framed = np.pad(large, ((0, 0), (0, 0), (GAP, 0), (GAP, 0)), constant_values=GAP_GREY)
-    joined = framed.transpose(0, 2, 1, 3).reshape(rows * (height * factor + GAP), columns * (width * factor + GAP))
-    return np.pad(joined, ((0, GAP), (0, GAP)), constant_values=GAP_GREY)[..., None]
+    framed = np.pad(large, ((0, 0), (0, 0), (line, 0), (line, 0)), constant_values=GAP_GREY)
+    joined = framed.transpose(0, 2, 1, 3).reshape(rows * (height * factor + line), columns * (width * factor + line))
+    return np.pad(joined, ((0, line), (0, line)), constant_values=GAP_GREY)[..., None]
+
+
+def wrap(cells: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns cells as the rows and columns of an almost square table, without empty places where their number allows.
+
+    Args:
+      cells: Grey cells, (cells, height, width) uint8.
+
+    Returns:
+      (rows, columns, height, width) uint8, row by row; places after the last cell are white.
+    """
+    count, height, width = cells.shape
+    root = math.ceil(math.sqrt(count))
+    columns = next((columns for columns in range(root, 2 * root) if count % columns == 0), root)
+    rows = math.ceil(count / columns)
+    padded = np.pad(cells, ((0, rows * columns - count), (0, 0), (0, 0)), constant_values=GAP_GREY)
+    return padded.reshape(rows, columns, height, width)
 
 
 def best_factor(counts: tuple[int, int], cell: tuple[int, int], most_side: int = _ENLARGED_SIDE) -> int:
-    """Returns the side of a value, 1..8 pixels, that enlarges small tiles up to a useful size.
+    """Returns the side of a value, 1..16 pixels, that enlarges small tiles up to a useful size.
 
     Args:
       counts: Number of rows and columns.
       cell: Height and width of a cell, values.
       most_side: Largest side of the picture, pixels; 800 in any case. Tiles that are larger are not enlarged.
     """
-    room = min(most_side, _ENLARGED_SIDE) - GAP
-    return max(1, min(_MOST_PIXELS, *((room // count - GAP) // side for count, side in zip(counts, cell, strict=True))))
+    room = min(most_side, _ENLARGED_SIDE)
+
+    def fits(factor: int) -> bool:
+        line = gap(factor)
+        return all(count * (side * factor + line) + line <= room for count, side in zip(counts, cell, strict=True))
+
+    return next((factor for factor in range(_MOST_PIXELS, 1, -1) if fits(factor)), 1)

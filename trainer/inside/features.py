@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.inside.draw import GAP_GREY, best_factor, grey, tiles
+from trainer.inside.draw import best_factor, grey, tiles, wrap
 from trainer.inside.forward import layer_outputs
 from trainer.inside.layers import convolutions
 
@@ -59,18 +58,9 @@ def feature_maps(model: keras.Model, image: NDArray[np.uint8]) -> list[FeatureMa
 
 def _maps(name: str, values: NDArray[np.float32]) -> FeatureMaps:
     """Returns the picture of a layer's output (height, width, channels)."""
-    height, width, channels = values.shape
+    height, width, _ = values.shape
     low, high = float(values.min()), float(values.max())
-    columns = _columns(channels)
-    rows = math.ceil(channels / columns)
-    cells = np.full((rows * columns, height, width), GAP_GREY, np.uint8)
-    cells[:channels] = grey(values, low, high).transpose(2, 0, 1)
+    cells = wrap(grey(values, low, high).transpose(2, 0, 1))
+    rows, columns = cells.shape[:2]
     factor = best_factor((rows, columns), (height, width))
-    picture = tiles(cells.reshape(rows, columns, height, width), factor)
-    return FeatureMaps(name, picture, low, high, values.shape, factor, columns)
-
-
-def _columns(channels: int) -> int:
-    """Returns the number of columns of an almost square table of the channels, without empty places if there is one."""
-    root = math.ceil(math.sqrt(channels))
-    return next((columns for columns in range(root, 2 * root) if channels % columns == 0), root)
+    return FeatureMaps(name, tiles(cells, factor), low, high, values.shape, factor, columns)

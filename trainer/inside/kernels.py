@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.inside.draw import GAP, best_factor, grey, tiles
+from trainer.inside.draw import best_factor, gap, grey, tiles, wrap
 from trainer.inside.layers import convolutions
 
 if TYPE_CHECKING:
@@ -26,12 +26,13 @@ class KernelGrid:
       layer: Name of the layer; for one with two kernels, followed by the name of the kernel.
       image: Kernels in grey, a row per input channel and a column per output channel, with white lines between them:
         (height, width, 1) uint8. A depthwise kernel, whose channels do not mix, has a column per input channel and a
-        row per output of it.
+        row per output of it. A single row is wrapped into several, and places after the last kernel are white.
       low: Weight that is black: the smallest of the kernels.
       high: Weight that is white: the largest of the kernels.
       shape: Shape of the kernels: height, width, inputs, outputs.
       factor: Side of a weight in the picture, pixels.
-      drawn: Number of rows and columns in the picture. It has the first ones only where all do not fit.
+      drawn: Number of rows and columns in the picture. Where their product is below that of inputs and outputs, the
+        other kernels do not fit.
     """
 
     layer: str
@@ -87,13 +88,14 @@ def _kernels(layer: keras.layers.Layer) -> list[tuple[str, NDArray[np.float32], 
 def _grid(name: str, kernel: NDArray[np.float32], is_depthwise: bool, most_side: int) -> KernelGrid:
     low, high = float(kernel.min()), float(kernel.max())
     height, width = kernel.shape[:2]
-    cells = kernel.transpose((3, 2, 0, 1) if is_depthwise else (2, 3, 0, 1))
-    cells = cells[: _fitting(height, most_side), : _fitting(width, most_side)]
-    drawn = cells.shape[0], cells.shape[1]
+    cells = grey(kernel.transpose((3, 2, 0, 1) if is_depthwise else (2, 3, 0, 1)), low, high)
+    cells = wrap(cells[0]) if len(cells) == 1 else cells
+    drawn = min(cells.shape[0], _fitting(height, most_side)), min(cells.shape[1], _fitting(width, most_side))
     factor = best_factor(drawn, (height, width), most_side)
-    return KernelGrid(name, tiles(grey(cells, low, high), factor), low, high, kernel.shape, factor, drawn)
+    picture = tiles(cells[: drawn[0], : drawn[1]], factor)
+    return KernelGrid(name, picture, low, high, kernel.shape, factor, drawn)
 
 
 def _fitting(side: int, most_side: int) -> int:
     """Returns how many kernels of `side` weights fit into a picture, at one pixel a weight; at least one."""
-    return max(1, (most_side - GAP) // (side + GAP))
+    return max(1, (most_side - gap(1)) // (side + gap(1)))
