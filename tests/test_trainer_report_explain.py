@@ -1,6 +1,8 @@
 """The page of `explain`: what it shows, says and leaves out, and how a browser shows it. No network is computed."""
 
 import io
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from trainer.inside.layers import LayerRow, ModelSize
 from trainer.report.evidence import Evidence, Look, Subject, first_of_classes
 from trainer.report.explain import MOST_BYTES, Answers, Source, render, write_pictures
 from trainer.report.gallery import choose
-from trainer.report.pictures import all_pictures, look_pictures
+from trainer.report.pictures import all_pictures, first_kernels, look_pictures
 from trainer.scoring.prediction_file import Prediction
 
 HOSTILE = '<script>alert("1")</script>&'
@@ -83,7 +85,7 @@ def test_the_page_names_every_picture_and_says_what_each_shows(evidence: Evidenc
     for words in ("12,345 weights", "60 of the 500 examples", "66.7 % of them right", "black -0.5, white 0.25"):
         assert words in text
     assert "Only the first 8 rows and 24 columns are drawn." in text and HOSTILE in parsed.text
-    assert explanation.left_out == () and "Only the first 60 of 500" in text
+    assert explanation.notes == SOURCE.notes and "Only the first 60 of 500" in text
 
 
 def test_shares_of_the_confusion_matrix_are_those_of_its_rows(evidence: Evidence, answers: Answers) -> None:
@@ -120,10 +122,24 @@ def test_pictures_without_room_are_counted_and_named(evidence: Evidence, answers
     full = render(SOURCE, answers, evidence)
     small = render(SOURCE, answers, evidence, most_bytes=150_000)
     assert len(small.html) < 150_000 < len(full.html) < MOST_BYTES
-    assert small.num_pictures + len(small.left_out) == full.num_pictures and small.left_out
     text = Page(small.html).text
-    assert f"{len(small.left_out)} pictures are left out" in text
-    assert all(f"left out: {name}.png" in text for name in small.left_out if name.startswith(("maps", "kernels")))
+    missing = re.findall(r"left out: (\S+)\.png", text)
+    assert missing and set(missing) < {one.name for one in all_pictures(evidence)}
+    assert small.num_pictures == full.num_pictures - len(missing)
+    assert small.notes[1] == f"The page has no room for {len(missing)} pictures; `--png DIR` writes them to files."
+    assert f"no room for {len(missing)} pictures; --png DIR writes" in " ".join(text.split())
+
+
+def test_of_many_kernels_the_page_shows_the_first_ones(evidence: Evidence, answers: Answers) -> None:
+    # 8 x 24 kernels of 3x3 at 3 pixels a weight, with lines of a pixel: half as many rows and columns for a quarter.
+    part = first_kernels(evidence.kernels[0], most=8 * 24 * 9 // 4)
+    assert part.drawn == (4, 12) and part.image.shape == (4 * 10 + 1, 12 * 10 + 1, 1)
+    np.testing.assert_array_equal(part.image, evidence.kernels[0].image[:41, :121])
+    assert first_kernels(evidence.kernels[0], most=8 * 24 * 9) is evidence.kernels[0]
+    many = replace(evidence.kernels[0], image=_noise(1201, 1201, 1), shape=(3, 3, 300, 300), factor=1, drawn=(300, 300))
+    explanation = render(SOURCE, answers, replace(evidence, kernels=[many]))
+    assert "Of 1 layers the page shows the first kernels" in explanation.notes[1]
+    assert "Only the first 129 rows and 129 columns are drawn." in explanation.html
 
 
 def test_a_model_without_convolutions_barcode_and_attention_says_so(evidence: Evidence, answers: Answers) -> None:

@@ -25,7 +25,7 @@ from trainer.input.records import Records
 from trainer.pretrained import DIRECTORY, NAME, chosen_run
 from trainer.reader import Reader, read_image
 from trainer.report.evidence import MOST_SUBJECTS, Evidence, Subject, first_of_classes, gather
-from trainer.report.explain import COMMAND, Answers, Source, render, write_pictures
+from trainer.report.explain import COMMAND, Answers, Explanation, Source, render, write_pictures
 from trainer.report.gallery import choose
 from trainer.run.cut import ALLOW
 from trainer.run.directory import EXPLANATION, Run, path_beside
@@ -102,12 +102,12 @@ def _explain(args: argparse.Namespace, trained: Run, records: Records, output: P
     subjects, notes = ([own], []) if own else _subjects(found, answers.rows, view)
     evidence = gather(reader.model, subjects, found.digits[:, 0], trained.labels.alphabet, view.images)
     if len(found.keys) < len(images):
-        notes.append(f"Only the first {len(found.keys):,} of {len(images):,} examples are predicted (--examples).")
+        notes.append(f"Only the first {len(found.keys):,} of {len(images):,} examples are predicted (`--examples`).")
     name = trained.directory.resolve().name
     source = Source(name, trained.config.model, records.manifest.name, args.split, len(images), tuple(notes))
     explanation = render(source, answers, evidence)
     write_page(output, explanation.html)
-    _print_summary(args, output, explanation.num_pictures, [*notes, *_left_out(explanation.left_out)], evidence)
+    _print_summary(args, output, explanation, evidence)
     return 0
 
 
@@ -225,13 +225,10 @@ def _subjects(found: SplitPredictions, rows: list[Prediction], view: _View) -> t
     return subjects, notes
 
 
-def _left_out(names: tuple[str, ...]) -> list[str]:
-    return [f"{len(names)} pictures have no room on the page; --png DIR writes them to files."] if names else []
-
-
-def _print_summary(args: argparse.Namespace, output: Path, count: int, notes: list[str], evidence: Evidence) -> None:
-    for line in notes:
+def _print_summary(args: argparse.Namespace, output: Path, explanation: Explanation, evidence: Evidence) -> None:
+    for line in explanation.notes:
         print(f"note: {line}", file=sys.stderr)
-    print(f"Explanation with {count} pictures ({format_bytes(output.stat().st_size)}): {output}")
+    size = format_bytes(output.stat().st_size)
+    print(f"Explanation with {explanation.num_pictures} pictures ({size}): {output}")
     if args.png:
         print(f"Pictures as PNG files: {write_pictures(args.png, evidence)} in {args.png}")

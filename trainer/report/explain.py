@@ -1,5 +1,6 @@
 """Evidence and predictions to one HTML page that needs nothing but itself, and to picture files."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,18 @@ from tfrecords.pages.page import grey_data_uri, png_data_uri, render_page
 from tfrecords.record.codec import png_bytes
 from tfrecords.record.labels import DIGITS
 from trainer.inside.barcode import Barcodes
-from trainer.report.evidence import Evidence
+from trainer.report.evidence import Evidence, Look
 from trainer.report.gallery import Gallery, top_confusions
 from trainer.report.page import SPACE
-from trainer.report.pictures import Picture, all_pictures, class_strips, kernel_pictures, look_pictures, map_pictures
+from trainer.report.pictures import (
+    Picture,
+    all_pictures,
+    class_strips,
+    first_kernels,
+    kernel_pictures,
+    look_pictures,
+    map_pictures,
+)
 from trainer.scoring.calibration import Reliability, reliability
 from trainer.scoring.prediction_file import Prediction
 
@@ -73,12 +82,12 @@ class Explanation:
     Attributes:
       html: Content of the page.
       num_pictures: Number of pictures that it shows.
-      left_out: Names of the picture files whose pictures the page has no room for.
+      notes: Sentences about what is left out.
     """
 
     html: str
     num_pictures: int
-    left_out: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class _Room:
@@ -90,15 +99,16 @@ class _Room:
 
     def colour(self, name: str, image: NDArray[np.uint8]) -> str:
         """Returns an image as a URI, or an empty text if there is no room for it."""
-        return self._take(name, png_data_uri(image))
+        return self._take(name, image, png_data_uri)
 
     def figures(self, pictures: list[Picture], is_grey: bool = False) -> list[tuple[Picture, str]]:
         """Returns each picture with its URI, which is empty if there is no room for it."""
         encode = grey_data_uri if is_grey else png_data_uri
-        return [(one, self._take(one.name, encode(one.image))) for one in pictures]
+        return [(one, self._take(one.name, one.image, encode)) for one in pictures]
 
-    def _take(self, name: str, uri: str) -> str:
-        if len(uri) > self.left:
+    def _take(self, name: str, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], str]) -> str:
+        uri = encode(image) if self.left > 0 else ""
+        if not uri or len(uri) > self.left:
             self.left_out.append(name)
             return ""
         self.left -= len(uri)
@@ -110,7 +120,8 @@ def render(source: Source, answers: Answers, evidence: Evidence, most_bytes: int
     """Returns the page; the same arguments give the same page.
 
     Pictures that there is no room for are left out, and named on the page. The smallest and the most telling ones come
-    first: images that are looked into, barcodes, mistakes, kernels, then the feature maps image by image.
+    first: images that are looked into, barcodes, mistakes, the feature maps of the first image, kernels, then the
+    feature maps of the other images. Of many kernels, the first ones are shown.
 
     Args:
       source: Where the rest comes from.
@@ -127,8 +138,12 @@ def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -
     strips = [] if evidence.barcodes is None else _strips(evidence.barcodes, room)
     chosen = (*answers.chosen.wrong, *answers.chosen.unsure)
     pictures = {one.key: room.colour(one.key, answers.images[one.key]) for one in chosen}
-    kernels = room.figures(kernel_pictures(evidence.kernels), is_grey=True)
-    maps = [(look.subject.title, room.figures(map_pictures(look), is_grey=True)) for look in evidence.looks]
+    maps = [_maps(look, room) for look in evidence.looks[:1]]
+    parts = [first_kernels(one) for one in evidence.kernels]
+    kernels = room.figures(kernel_pictures(parts), is_grey=True)
+    maps += [_maps(look, room) for look in evidence.looks[1:]]
+    num_cut = sum(part is not one for part, one in zip(parts, evidence.kernels, strict=True))
+    notes = (*source.notes, *_left_out(len(room.left_out), num_cut))
     alphabet = answers.scores["alphabet"]
     scored = reliability([one.confidence for one in answers.rows], [one.correct for one in answers.rows])
     values = {
@@ -140,7 +155,7 @@ def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -
         "pictures": {key: uri for key, uri in pictures.items() if uri},
         "kernels": kernels,
         "maps": maps,
-        "left_out": room.left_out,
+        "notes": notes,
         "has_attention": any(look.attention is not None for look in evidence.looks),
         "characters": alphabet.replace(" ", SPACE),
         "unit": "digit" if alphabet == DIGITS else "character",
@@ -151,7 +166,7 @@ def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -
         "error": scored.error,
     }
     html = render_page(Path(__file__).parent / "explain.html", COMMAND, values)
-    return Explanation(html, room.shown, tuple(room.left_out))
+    return Explanation(html, room.shown, notes)
 
 
 def write_pictures(folder: Path, evidence: Evidence) -> int:
@@ -172,6 +187,21 @@ def write_pictures(folder: Path, evidence: Evidence) -> int:
         with atomic_write(folder / f"{one.name}.png") as stream:
             stream.write(png_bytes(one.image))
     return len(pictures)
+
+
+def _maps(look: Look, room: _Room) -> tuple[str, list[tuple[Picture, str]]]:
+    """Returns the title of an image and its feature maps with their URIs."""
+    return look.subject.title, room.figures(map_pictures(look), is_grey=True)
+
+
+def _left_out(num_pictures: int, num_cut: int) -> list[str]:
+    """Returns sentences about pictures without room, and about layers of which the first kernels are shown."""
+    lines = []
+    if num_pictures:
+        lines.append(f"The page has no room for {num_pictures:,} pictures; `--png DIR` writes them to files.")
+    if num_cut:
+        lines.append(f"Of {num_cut:,} layers the page shows the first kernels; `--png DIR` writes more.")
+    return lines
 
 
 def _strips(codes: Barcodes, room: _Room) -> list[dict[str, Any]]:

@@ -1,20 +1,23 @@
 """Evidence to pictures, each with a title, a caption and a file name. NumPy only."""
 
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.inside.barcode import Barcodes
-from trainer.inside.draw import diverging, enlarge, grey, overlay
+from trainer.inside.draw import diverging, enlarge, gap, grey, overlay
 from trainer.inside.features import FeatureMaps
 from trainer.inside.kernels import KernelGrid
 from trainer.report.evidence import Evidence, Look
 
 _BAR_WIDTH, _BAR_HEIGHT = 5, 20
 """Size of a feature in the picture files of barcodes, pixels."""
+MOST_WEIGHTS = 150_000
+"""Largest number of weights of a picture of kernels on a page: about 100 kB."""
 _MOST_NAME = 80
 """Largest number of letters that a picture file's name has of a layer's."""
 
@@ -59,6 +62,23 @@ def kernel_pictures(kernels: Sequence[KernelGrid]) -> list[Picture]:
         Picture(_file_name("kernels", index, one.layer), one.layer, _kernel_caption(one), one.image)
         for index, one in enumerate(kernels, start=1)
     ]
+
+
+def first_kernels(one: KernelGrid, most: int = MOST_WEIGHTS) -> KernelGrid:
+    """Returns a picture of the first rows and columns of kernels, in the same proportion, or all where they fit.
+
+    Args:
+      one: Kernels of a convolution.
+      most: Largest number of weights in the picture.
+    """
+    height, width = one.shape[:2]
+    share = math.sqrt(most / (one.drawn[0] * one.drawn[1] * height * width))
+    if share >= 1:
+        return one
+    rows, columns = (max(1, int(count * share)) for count in one.drawn)
+    line = gap(one.factor)
+    bottom, right = rows * (height * one.factor + line) + line, columns * (width * one.factor + line) + line
+    return replace(one, image=one.image[:bottom, :right], drawn=(rows, columns))
 
 
 def _kernel_caption(one: KernelGrid) -> str:
