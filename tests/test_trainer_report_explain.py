@@ -81,6 +81,9 @@ def test_the_page_names_every_picture_and_says_what_each_shows(evidence: Evidenc
     assert len(parsed.all("img")) == explanation.num_pictures == 2 * 5 + 2 * 2 + 32 + 1 + 2 * 2
     assert all(attrs["alt"] for attrs in parsed.all("img"))
     assert len(parsed.all("caption")) == len(parsed.all("table"))
+    # What scrolls can be reached and scrolled by keyboard, and has a name.
+    scrolled = [attrs for attrs in parsed.all("div") if "scroll" in attrs.get("class", "").split()]
+    assert scrolled and all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in scrolled)
     text = " ".join(parsed.text.split()).replace("\u00a0", " ")
     for words in ("12,345 weights", "60 of the 500 examples", "66.7 % of them right", "black -0.5, white 0.25"):
         assert words in text
@@ -138,7 +141,7 @@ def test_of_many_kernels_the_page_shows_the_first_ones(evidence: Evidence, answe
     assert first_kernels(evidence.kernels[0], most=8 * 24 * 9) is evidence.kernels[0]
     many = replace(evidence.kernels[0], image=_noise(1201, 1201, 1), shape=(3, 3, 300, 300), factor=1, drawn=(300, 300))
     explanation = render(SOURCE, answers, replace(evidence, kernels=[many]))
-    assert "Of 1 layers the page shows the first kernels" in explanation.notes[1]
+    assert "only the first kernels of 1 layer;" in explanation.notes[1]
     assert "Only the first 129 rows and 129 columns are drawn." in explanation.html
 
 

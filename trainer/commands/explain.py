@@ -91,11 +91,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _explain(args: argparse.Namespace, trained: Run, records: Records, output: Path) -> int:
     images = records.images(args.split)
+    crop, channels = trained.crop, trained.image_shape[2]
+    picture = read_image(args.picture, _box(args), crop, channels) if args.picture else None
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
         start_tensorflow()
     reader = Reader(trained)
-    own = _own_subject(args, reader) if args.picture else None
+    own = None if picture is None else _own_subject(args.picture.name, picture, reader)
     found = _predict(args, reader, records, images)
     view = _View(args.data, args.split, records, trained)
     answers = _answers(found, view)
@@ -140,13 +142,12 @@ def _box(args: argparse.Namespace) -> list[BoundingBox]:
     return [parse_box(args.box)] if args.box else []
 
 
-def _own_subject(args: argparse.Namespace, reader: Reader) -> Subject:
-    """Returns the picture of the command line, cut out as for the run's records."""
-    image = read_image(args.picture, _box(args), reader.run.crop, reader.run.image_shape[2])
+def _own_subject(name: str, image: NDArray[np.uint8], reader: Reader) -> Subject:
+    """Returns the picture of the command line, (height, width, channels) uint8, with what the model reads in it."""
     predictions = reader.predict(image[None])
     answer = predictions.texts[0]
-    story = f"Predicted {answer or 'no number'}, {format_percent(float(predictions.confidence[0]))} confident."
-    return Subject("picture", args.picture.name, story, image, answer, max(1, len(answer)))
+    story = f"Read as {answer or 'no number'}, {format_percent(float(predictions.confidence[0]))} confident."
+    return Subject("picture", name, story, image, answer, max(1, len(answer)))
 
 
 class _View:

@@ -200,7 +200,8 @@ def _left_out(num_pictures: int, num_cut: int) -> list[str]:
     if num_pictures:
         lines.append(f"The page has no room for {num_pictures:,} pictures; `--png DIR` writes them to files.")
     if num_cut:
-        lines.append(f"Of {num_cut:,} layers the page shows the first kernels; `--png DIR` writes more.")
+        layers = "layer" if num_cut == 1 else "layers"
+        lines.append(f"The page shows only the first kernels of {num_cut:,} {layers}; `--png DIR` writes more.")
     return lines
 
 
