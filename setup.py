@@ -81,6 +81,7 @@ setup(
         "trainer.pretrained": ["README.md", "config.json", "best.weights.h5"],
         "tfrecords.pages": ["*.html", "*.css"],
         "trainer.report": ["*.html"],
+        "beam_jobs.explore": ["*.html"],
         "tfrecords": ["py.typed", "manifest.schema.json", "manifest.schema-1.json"],
         "beam_jobs": ["py.typed"],
         "trainer": ["py.typed"],

@@ -60,8 +60,13 @@ ROOMS = {
     "beam_jobs.sources": "sources.base sources.*",
     "beam_jobs.sources.command": "sources sources.base",
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
+    # What the jobs that read a source have in common.
+    "beam_jobs.job": "annotation sources sources.base tfrecords.files",
+    "beam_jobs.explore": (
+        "annotation filesystem sources sources.base job tfrecords.images tfrecords.files tfrecords.pages"
+    ),
     "beam_jobs.prepare": (
-        "annotation filesystem file_lock sources sources.base "
+        "annotation filesystem file_lock sources sources.base job "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
     ),
     # Synthetic pictures are written as SVHN publishes them.

@@ -62,7 +62,7 @@ def test_a_pixel_that_never_varies_keeps_its_value_less_the_mean() -> None:
     mean, deviation = _statistics(images.sum(0), np.square(images).sum(0), len(images), by_pixel=True)
     assert mean[1, 2, 0] == 201 and mean[0, 0, 0] == 0 and deviation[1, 2, 0] == deviation[0, 0, 0] == 1
     np.testing.assert_allclose(mean, images.mean(0), rtol=1e-6)
-    assert (mean.dtype, deviation.dtype) == (np.float32, np.float32)
+    assert mean.dtype == deviation.dtype == np.dtype(np.float32)
     layer = _model((3, 4, 1), by_pixel=True).get_layer("standardise")
     layer.mean.assign(mean)
     layer.deviation.assign(deviation)

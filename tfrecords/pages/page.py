@@ -51,7 +51,7 @@ def render_page(template: Path, command: str, values: Mapping[str, Any]) -> str:
     )
     for function in (format_bytes, format_percent, format_value, named_texts):
         environment.filters[function.__name__] = function
-    return environment.get_template(template.name).render(**values, mark=_mark(command))
+    return environment.get_template(template.name).render(**values, mark=footer_mark(command))
 
 
 def check_output(output: Path, command: str) -> None:
@@ -66,7 +66,7 @@ def check_output(output: Path, command: str) -> None:
     """
     if output.suffix.lower() not in SUFFIXES:
         raise UserError(f"The page is HTML: --output must end in {' or '.join(SUFFIXES)}.", output)
-    if output.is_dir() or (output.exists() and _mark(command).encode() not in output.read_bytes()):
+    if output.is_dir() or (output.exists() and footer_mark(command).encode() not in output.read_bytes()):
         kind = command.rpartition(" ")[2]
         raise UserError(f"--output must be a new file, or a page of an earlier {kind}.", output)
 
@@ -121,6 +121,6 @@ def _data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
-def _mark(command: str) -> str:
+def footer_mark(command: str) -> str:
     """Returns the HTML of the footer by which the pages of a command are recognised."""
     return f"Created by <code>{escape(command)}</code>"
