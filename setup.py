@@ -18,12 +18,14 @@ OPENCV = "opencv-python-headless>=4.10,<6"
 PICTURES = ["imagecodecs>=2024.9.22,<2027", OPENCV]
 # Reads and writes digitStruct.mat.
 HDF5 = "h5py>=3.12,<4"
-BEAM = ["apache-beam>=2.76,<3", HDF5, *PICTURES]
+# Renders pages.
+PAGES = "jinja2>=3.1,<4"
+BEAM = ["apache-beam>=2.76,<3", HDF5, PAGES, *PICTURES]
 # matplotlib only for the typefaces in its wheel.
 SAMPLE = ["matplotlib>=3.9,<4", HDF5, OPENCV]
 TRAIN = [
     *PICTURES,
-    "jinja2>=3.1,<4",
+    PAGES,
     "keras>=3.12,<4",
     "tensorboard>=2.20,<3",
     "tensorflow>=2.20,<2.22",
@@ -77,7 +79,9 @@ setup(
     entry_points={"console_scripts": ["streetdigits = streetdigits:run"]},
     package_data={
         "trainer.pretrained": ["README.md", "config.json", "best.weights.h5"],
+        "tfrecords.pages": ["*.html", "*.css"],
         "trainer.report": ["*.html"],
+        "beam_jobs.explore": ["*.html"],
         "tfrecords": ["py.typed", "manifest.schema.json", "manifest.schema-1.json"],
         "beam_jobs": ["py.typed"],
         "trainer": ["py.typed"],

@@ -10,6 +10,13 @@ COMMANDS = (
     Command("download", "download SVHN's published archives, check and unpack them", "beam_jobs.download.command"),
     Command("sources", "list the formats that prepare reads, and what each expects", "beam_jobs.sources.command"),
     Command(
+        "explore",
+        "show a source's labels, sizes and pictures on one page, before preparing it",
+        "beam_jobs.explore.command",
+        passes_through=True,
+        extra="beam",
+    ),
+    Command(
         "prepare",
         "crop, jitter and write a source's pictures as TFRecords",
         "beam_jobs.prepare.command",

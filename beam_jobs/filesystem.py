@@ -26,6 +26,11 @@ def join(folder: str, name: str) -> str:
     return str(_beam().join(folder, name))
 
 
+def parent(path: str) -> str:
+    """Returns the folder that holds a file."""
+    return str(Path(path).parent) if is_local(path) else str(_beam().split(path)[0])
+
+
 def is_local(path: str) -> bool:
     """Returns whether a path is on this machine; other paths have a scheme, as gs://."""
     return _SCHEME.match(path.strip()) is None
@@ -69,6 +74,35 @@ def read_local(path: str) -> bytes:
     Raises:
       OSError: The file cannot be read, or is not a regular file.
     """
+    descriptor, size = _open_regular(path)
+    try:
+        data = os.read(descriptor, size)
+        while len(data) < size and (more := os.read(descriptor, size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
+
+
+def read_start(path: str, size: int) -> tuple[bytes, int]:
+    """Returns the beginning of a local file, of up to `size` bytes, and the file's size in bytes.
+
+    Raises:
+      OSError: The file cannot be read, or is not a regular file.
+    """
+    descriptor, length = _open_regular(path)
+    try:
+        return os.read(descriptor, size), length
+    finally:
+        os.close(descriptor)
+
+
+def _open_regular(path: str) -> tuple[int, int]:
+    """Returns the descriptor and the size of a local file.
+
+    Raises:
+      OSError: The file cannot be opened, or is not a regular file.
+    """
     # Non-blocking, since opening a pipe without a writer would wait. Bare calls, since a stream takes twice as long.
     descriptor = os.open(_encoded(path), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
@@ -77,12 +111,10 @@ def read_local(path: str) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "Not a regular file", path)
-        data = os.read(descriptor, status.st_size)
-        while len(data) < status.st_size and (more := os.read(descriptor, status.st_size - len(data))):
-            data += more
-        return data
-    finally:
+    except OSError:
         os.close(descriptor)
+        raise
+    return descriptor, status.st_size
 
 
 def _encoded(path: str) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["beam_jobs.prepare.transforms", "beam_jobs.prepare.runner", "tests.tiny"])
+_CONTEXT.set_forkserver_preload(["beam_jobs.prepare.transforms", "beam_jobs.job.runner", "tests.tiny"])
 _STREAMS = ("output", "errors")
 
 

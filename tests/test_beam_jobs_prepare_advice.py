@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from beam_jobs.__main__ import COMMANDS
+from beam_jobs.job.wrong_input import name_sources, refuse_archive
 from beam_jobs.prepare.advice import narrow_characters, unknown_characters, what_to_do
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.wrong_input import name_sources, refuse_archive
 from beam_jobs.sources.base import Input
 from tfrecords.cli import main
 from tfrecords.errors import UserError

@@ -15,12 +15,12 @@ from PIL import Image
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
+from beam_jobs.job.runner import parse_beam_options
 from beam_jobs.prepare.command import run_pipeline
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.monitoring import read_metrics
 from beam_jobs.prepare.output_lock import lock_output
 from beam_jobs.prepare.plan import make_plan
-from beam_jobs.prepare.runner import parse_beam_options
 from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.sources.svhn.source import SOURCE
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
@@ -187,7 +187,7 @@ def test_the_job_counts_what_the_manifest_states(tmp_path: Path) -> None:
     plan = make_plan(PrepareConfig(max_dead_fraction=1.0), subsets, str(output))
     with lock_output(plan, overwrite=False):
         Path(plan.scratch, "progress").mkdir()
-        counters, distributions = read_metrics(run_pipeline(plan, parse_beam_options([])))
+        counters, distributions = read_metrics(run_pipeline(plan, parse_beam_options([], "prepare")))
     manifest = Manifest.load(output)
     assert {name: count for name, count in counters.items() if name.startswith("dead_")} == {
         f"dead_{reason}": count for reason, count in manifest.dead_letters.items()

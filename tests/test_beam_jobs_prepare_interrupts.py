@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.prepare import worker
+from beam_jobs.job import worker
 from tests.forked import Forked
 from tfrecords.cli import main
 from tfrecords.interrupts import SIGNALS
@@ -111,14 +111,14 @@ def _lose_a_worker(status: int) -> int:
     from apache_beam.portability.api import beam_provision_api_pb2
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
-    from beam_jobs.prepare.runner import ending_with_workers
+    from beam_jobs.job.runner import ending_with_workers
 
     info = SimpleNamespace(provision_info=beam_provision_api_pb2.ProvisionInfo())
     handler: Any = object.__new__(worker_handlers.SubprocessSdkWorkerHandler)
     handler._worker_command_line = f"kill -{status} $$".encode() if status else b"true"
     handler.state, handler.provision_info, handler.worker_id = None, info, "one"
     handler.control_address = "localhost:1"
-    with ending_with_workers():
+    with ending_with_workers("the same command resumes"):
         handler.start_worker()
         handler.stop_worker()
         time.sleep(0.5 if status else 0)
@@ -136,14 +136,14 @@ def test_a_worker_starts_with_the_signals_of_a_terminal_ignored_and_ends_when_it
     # The launcher's command with another module, so that the worker needs none of Beam.
     code = """
 import os, subprocess, sys
-from beam_jobs.prepare import worker
+from beam_jobs.job import worker
 command = worker.command().replace("-m " + worker.__name__, "-c " + repr(sys.argv[1]))
 subprocess.Popen(command, shell=True)
 sys.stdin.read()
 """
     work = """
 import signal, sys
-from beam_jobs.prepare import worker
+from beam_jobs.job import worker
 ignored = [signal.getsignal(n) == signal.SIG_IGN for n in (signal.SIGINT, signal.SIGTERM)]
 print(ignored, flush=True)
 worker._end_with(int(sys.argv[1]))

@@ -14,12 +14,12 @@ from PIL import Image
 
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation, DeadLetter, pack
+from beam_jobs.job.pictures import Picture, Read, content_digest
+from beam_jobs.job.runner import _DEFAULT_RUNNER
 from beam_jobs.prepare import leaks
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.leaks import FindLeaks, content_digest, leaks_among, leaves_out, without_leaks
-from beam_jobs.prepare.load_picture import Picture, Read
+from beam_jobs.prepare.leaks import FindLeaks, leaks_among, leaves_out, without_leaks
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.prepare.runner import _DEFAULT_RUNNER
 from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
 from beam_jobs.prepare.survey import Survey
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct

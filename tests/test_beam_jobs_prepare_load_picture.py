@@ -9,7 +9,8 @@ import pytest
 
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation
-from beam_jobs.prepare.load_picture import Picture, PictureFile, PictureRow, load
+from beam_jobs.job.pictures import Picture
+from beam_jobs.prepare.load_picture import PictureFile, PictureRow, load
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tests.pictures import NOISE, exif, saved
 from tfrecords.cli import main

@@ -13,7 +13,8 @@ import pytest
 
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation
-from beam_jobs.prepare.load_picture import Picture, PictureRow, load
+from beam_jobs.job.pictures import Picture
+from beam_jobs.prepare.load_picture import PictureRow, load
 from tests.loopback import Server, serving
 from tests.pictures import NOISE, saved
 from tests.stores import Bucket

@@ -15,7 +15,7 @@ from PIL import Image
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.prepare import plan
+from beam_jobs.job import given
 from beam_jobs.sources import SOURCES
 from tests.real_data import data_folder
 from tfrecords.cli import main
@@ -334,7 +334,7 @@ def test_ranges_and_workers_do_not_change_a_byte(
     made: tuple[Case, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case, folder, output = made
-    monkeypatch.setattr(plan, "_ENTRIES_PER_RANGE", 1)
+    monkeypatch.setattr(given, "_ENTRIES_PER_RANGE", 1)
     workers = ("--direct_running_mode", "multi_threading", "--direct_num_workers", "2")
     assert prepare(case, folder, tmp_path / "again", *workers) == 0
     assert contents(tmp_path / "again") == contents(output)

@@ -248,6 +248,9 @@ def read_all(source: str, given: Input) -> tuple[list[object], list[Annotation],
             except OSError as error:
                 pictures.append(type(error).__name__)
             else:
+                files = [place.read_bytes() for place in reader.picture_places(subset, each.name) if place.is_file()]
+                assert files[:1] in ([picture], []), "the first place that is there is the picture's"
+                assert files or not reader.picture_places(subset, each.name)
                 pictures.append(picture if isinstance(picture, bytes) else picture.tolist())
     return found, annotations, pictures
 

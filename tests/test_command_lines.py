@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ REQUIRED = {
     "sample": ["--output", "made"],
     "download": ["--output", "made"],
     "sources": [],
+    "explore": ["--source", "svhn", "--input", "svhn", "--output", "made.html"],
     "prepare": ["--source", "svhn", "--input", "svhn", "--output", "made"],
     "inspect": ["records"],
     "validate": ["records"],
@@ -39,6 +41,7 @@ REQUIRED = {
     "export": ["--output", "made"],
     "summary": [],
     "report": ["--run-dir", "run"],
+    "explain": ["--data", "records"],
 }
 """Arguments that each command cannot do without."""
 REFUSED = [
@@ -46,6 +49,8 @@ REFUSED = [
     ["sample", "--output", "made", "--jobs", "0"],
     ["sample", "--output", "made", "--style", "wild"],
     ["download", "--output", "made", "--subset", "all"],
+    ["explore", *REQUIRED["explore"], "--growth", "-1"],
+    ["explore", *REQUIRED["explore"], "--pattern", "(x)"],
     ["prepare", *REQUIRED["prepare"], "--jitters", "-1"],
     ["prepare", *REQUIRED["prepare"], "--tset-fraction", "0.1"],
     ["prepare", *REQUIRED["prepare"], "--encoding", "gif"],
@@ -69,6 +74,10 @@ REFUSED = [
     ["summary", "--model", "compact", "--image-shape", "4x4x1"],
     ["summary", "--model", "compact", "--alphabet", "aa"],
     ["report", "--run-dir", "run", "--nothing"],
+    ["explain", "--data", "records", "--examples", "0"],
+    ["explain", "--data", "records", "--box", "1,2,3,4"],
+    ["explain", "--data", "records", "--picture", "photo.png", "--box", "1,2"],
+    ["explain", "--data", "records"],
 ]
 """Options that are refused."""
 RUN_ALL = """
@@ -127,7 +136,7 @@ def test_help_comes_without_the_heavy_libraries_and_fits_80_columns(helps: list[
 
 
 def test_a_refused_option_is_one_line_without_the_heavy_libraries_and_makes_nothing(tmp_path: Path) -> None:
-    lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name != "prepare"]
+    lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name not in ("explore", "prepare")]
     for argv, code, shown, errors, heavy in run_all(tmp_path, [*REFUSED, *lines]):
         assert code in (1, 2) and shown == "", argv
         lines_ = [line for line in errors.splitlines() if not line.startswith(("Using the weights", "SVHN"))]
@@ -149,13 +158,15 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     run, photo = str(ROOT / "trainer" / "pretrained"), str(drawn / "test" / "1.png")
     lines = {
         "sample": ["--output", "made", "--count", "2"],
+        "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
         "train": ["--data", str(records), "--run-dir", "made"],
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],
         "export": ["--output", "made"],
         "summary": ["--model", "compact"],
-        "report": ["--run-dir", run, "--output", "made"],
+        "report": ["--run-dir", run, "--output", "made.html"],
+        "explain": ["--data", str(records), "--output", "made.html"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
     assert {name for name, extra in extras.items() if extra} == set(lines)
@@ -168,7 +179,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
             assert code == 1 and shown == "" and _installs(argv, errors, extras[argv[0]]), (argv, errors)
         else:
             assert code == 0, (argv, errors)
-    assert not (tmp_path / "made").exists()
+    assert not list(tmp_path.glob("made*"))
 
 
 def test_every_command_has_arguments_here() -> None:
@@ -292,10 +303,10 @@ def test_the_paths_that_download_and_evaluate_print_are_quoted(
     folder = tmp_path / "d'\u00e9 \u2116$(1)"
     words = _next(download._summary(download.DownloadConfig(folder), ("train",)))
     assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}-records"]
-    scores = dict.fromkeys(("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98"), 0.5)
-    evaluate._print_summary(
-        {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json", True
-    )
+    names = ("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98")
+    scores: dict[str, Any] = dict.fromkeys(names, 0.5)
+    scores |= {"num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}
+    evaluate._print_summary(scores, "test", folder / "s.json", reads_length=True)
     assert _next(capsys.readouterr().out) == ["report", "--run-dir", str(folder)]
 
 

@@ -215,7 +215,7 @@ def test_a_model_learns_twenty_pictures_by_heart(records: Path) -> None:
     config = TrainConfig(augment=AugmentConfig(0.0, 0.0, 0.0))
     step = make_train_step(strategy, model, optimizer, config)
     (batch,) = split_dataset(open_images(records, "test"), 20)
-    for _ in range(60):
+    for _ in range(35):
         step({**batch, "uniform": tf.fill((20, uniforms_needed(3)), 0.5)})
     # Batch normalisation's averages follow a few steps behind.
     found = predict_split(make_forward(model), split_dataset(open_images(records, "test"), 20))

@@ -31,6 +31,8 @@ ROOMS = {
     "tfrecords.images": "record",
     "tfrecords.files": "",
     "tfrecords.dataset": "record images files",
+    # HTML pages of commands: skeleton, stylesheet, charts.
+    "tfrecords.pages": "record files",
     # Doors to other ecosystems.
     "tfrecords.arrow": "record",
     "tfrecords.webdataset": "record",
@@ -58,8 +60,13 @@ ROOMS = {
     "beam_jobs.sources": "sources.base sources.*",
     "beam_jobs.sources.command": "sources sources.base",
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
+    # What the jobs that read a source have in common.
+    "beam_jobs.job": "annotation sources sources.base tfrecords.files",
+    "beam_jobs.explore": (
+        "annotation filesystem sources sources.base job tfrecords.images tfrecords.files tfrecords.pages"
+    ),
     "beam_jobs.prepare": (
-        "annotation filesystem file_lock sources sources.base "
+        "annotation filesystem file_lock sources sources.base job "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
     ),
     # Synthetic pictures are written as SVHN publishes them.
@@ -86,10 +93,10 @@ ROOMS = {
     # What a network computes on the way to its outputs.
     "trainer.inside": "",
     "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
-    "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.dataset",
+    "trainer.report": "run scoring inside tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
     "trainer.commands": (
         "distribute run run.weights input scoring models pretrained reader fit export inside report "
-        "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+        "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
     ),
     "trainer": "",
     #

@@ -17,7 +17,7 @@ from trainer.run.directory import Run
 
 pytestmark = pytest.mark.slow
 
-_PICTURES = 1400
+_PICTURES = 900
 _COMPARED = 20
 """Held-out pictures that LiteRT reads too."""
 
@@ -33,8 +33,10 @@ def meters(shared: Shared) -> Path:
         options += ["--aspect", "4", "--crop-size", "32", "--record-size", "28"]
         assert main("beam_jobs", "", BEAM_COMMANDS, ["prepare", *options]) == 0
         options = ["--data", str(folder / "records"), "--run-dir", str(folder / "run"), "--epochs", "4"]
-        # From nothing, three epochs of these pictures read 94 %; from these weights, four read 99 %.
-        options += ["--learning-rate", "0.002", "--warmup-epochs", "0.5", "--init", "pretrained"]
+        # Small batches, because steps are what few pictures lack: 98.9 % of the held-out numbers in half the time of
+        # 1,400 pictures in batches of 64.
+        options += ["--global-batch-size", "32", "--learning-rate", "0.003", "--warmup-epochs", "0.5"]
+        options += ["--init", "pretrained"]
         assert main("trainer", "", COMMANDS, ["train", *options]) == 0
 
     return shared("meters", fill)

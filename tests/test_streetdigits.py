@@ -122,8 +122,7 @@ sys.path.insert(0, {str(tmp_path)!r})
 import importlib.util
 import {names}
 assert importlib.util.find_spec("keras")
-names = [layer.__name__ for layer in keras.registered]
-assert names == ["Standardise", "Rescale", "TrainingStandardise"], names
+assert [layer.__name__ for layer in keras.registered] == ["Standardise", "Rescale", "TrainingStandardise"]
 """
     done = _python(program)
     assert done.returncode == 0, done.stderr

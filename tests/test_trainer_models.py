@@ -13,15 +13,18 @@ from trainer.models import MODELS, build_model
 from trainer.models.goodfellow import LocallyConnected, Maxout, SubtractiveNormalisation
 from trainer.models.layers import Rescale, Standardise, TrainingStandardise
 
+SIZE = 24
+"""Height and width of images, in pixels, where a layer's size is not what is tested: large enough for all models."""
+
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
 def model(request: pytest.FixtureRequest) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return build_model(request.param, (54, 54, 3))
+    return build_model(request.param, (SIZE, SIZE, 3))
 
 
 def _pictures(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 54, 54, 3)).astype(np.float32)
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.float32)
 
 
 def test_a_model_answers_with_seven_lengths_and_five_digits(model: keras.Model) -> None:
@@ -66,7 +69,6 @@ def test_keras_itself_loads_a_model_s_legacy_file(model: keras.Model, tmp_path: 
     path = tmp_path / "model.h5"
     write_h5(model, path)
     again = keras.models.load_model(path, compile=False)
-    path.unlink()  # 153 MB, of which pytest would keep three
     outputs = model(_pictures(1), training=False)
     for name, value in again(_pictures(1), training=False).items():
         np.testing.assert_array_equal(value, outputs[name])
@@ -88,10 +90,10 @@ def test_goodfellow_s_layers_are_the_paper_s() -> None:
 
 
 def test_maxout_takes_the_largest_of_three_pieces() -> None:
-    model = build_model("goodfellow", (54, 54, 3))
+    model = build_model("goodfellow", (SIZE, SIZE, 3))
     conv = keras.Model(model.input, model.get_layer("conv1").output)(_pictures(1))
     maxed = keras.Model(model.input, model.get_layer("pool1").input)(_pictures(1))
-    np.testing.assert_allclose(maxed, np.asarray(conv).reshape(1, 54, 54, 48, 3).max(-1), atol=1e-5)
+    np.testing.assert_allclose(maxed, np.asarray(conv).reshape(1, SIZE, SIZE, 48, 3).max(-1), atol=1e-5)
 
 
 def test_subtractive_normalisation_takes_the_neighbourhood_s_mean() -> None:

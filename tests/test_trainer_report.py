@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,48 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.pages import Page
 from tfrecords.errors import UserError
+from tfrecords.pages import charts, formats, page
+from tfrecords.pages.charts import Axis, Series
 from trainer.commands import report as command
 from trainer.pretrained import DIRECTORY
-from trainer.report import charts, gallery, load_run, page, render, write_report
-from trainer.report.charts import Axis, Series
+from trainer.report import gallery, load_run, render, write_report
 from trainer.scoring.metrics import coverage_at, coverage_curve
 from trainer.scoring.prediction_file import COLUMNS, Prediction, read_predictions
 
 HOSTILE = '<script>alert("1")</script>&"\'.png#0'
 SECTIONS = {"scores", "training", "coverage", "lengths", "digits", "gallery", "data", "configuration"}
-VOID = {"meta", "link", "img", "br", "path", "circle", "hr"}
-
-
-class Page(HTMLParser):
-    """What the tests ask of a page; fails where elements are not closed in order."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert tag in VOID or self.open.pop() == tag, f"</{tag}> closes another element"
-
-    def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
-            self.text += data
-
-    def all(self, tag: str) -> list[dict]:
-        return [attrs for name, attrs in self.tags if name == tag]
 
 
 def _predictions(count: int = 80) -> list[Prediction]:
@@ -240,7 +209,7 @@ def test_the_gallery_puts_the_surest_mistakes_and_the_least_sure_answers_first()
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_survives_its_data_uri(channels: int) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (5, 4, channels), np.uint8)
-    head, _, body = gallery.png_data_uri(picture).partition(",")
+    head, _, body = page.png_data_uri(picture).partition(",")
     read = np.asarray(Image.open(io.BytesIO(base64.b64decode(body))))
     assert head == "data:image/png;base64"
     np.testing.assert_array_equal(read.reshape(picture.shape), picture)
@@ -248,7 +217,7 @@ def test_a_picture_survives_its_data_uri(channels: int) -> None:
 
 def test_a_picture_of_floats_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"must be uint8 .* Received: float64, shape \(2, 2, 3\)"):
-        gallery.png_data_uri(np.zeros((2, 2, 3)))  # type: ignore[arg-type]
+        page.png_data_uri(np.zeros((2, 2, 3)))  # type: ignore[arg-type]
 
 
 def test_pictures_are_found_by_key_in_one_pass_that_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,18 +249,18 @@ def test_mix_ups_come_commonest_first_and_leave_out_right_digits() -> None:
         (0.99996, "> 99.9 %"),
         (0.0001, "< 0.1 %"),
         (0, "0.0 %"),
-        (None, page.DASH),
-        (float("nan"), page.DASH),
+        (None, formats.DASH),
+        (float("nan"), formats.DASH),
     ],
 )
 def test_shares_are_not_rounded_to_all_or_nothing(share: float | None, text: str) -> None:
-    assert page.format_percent(share).replace("\u00a0", " ") == text
+    assert formats.format_percent(share).replace("\u00a0", " ") == text
 
 
 def test_nested_settings_are_joined_with_dots() -> None:
     value = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": "text", "f": {}, "g": [{"h": None}, {"h": True}]}
     leaves = {"a.b": "1", "a.c.d": "[1, 2]", "e": "text", "f": "{}", "g.0.h": "null", "g.1.h": "true"}
-    assert page.named_texts(value) == list(leaves.items())
+    assert formats.named_texts(value) == list(leaves.items())
 
 
 # Reading a run.
@@ -368,10 +337,7 @@ def test_the_page_shows_every_section_and_score(run_dir: Path) -> None:
 
 def test_the_page_fetches_nothing(run_dir: Path) -> None:
     parsed = Page(render(load_run(run_dir)).html)
-    assert not parsed.all("script") and not parsed.all("iframe")
-    for tag, attrs in parsed.tags:
-        for name in ("src", "href", "srcset", "poster", "data", "xlink:href"):
-            assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs)
+    parsed.check_self_contained()
     html = render(load_run(run_dir)).html
     assert "url(" not in html and "@import" not in html and "http://" not in html and "https://" not in html
 
@@ -570,7 +536,7 @@ def test_a_split_evaluated_again_hides_what_an_older_version_wrote(run_dir: Path
 
 
 def test_no_card_is_too_narrow_for_its_numbers() -> None:
-    style = (Path(page.__file__).parent / "page.html").read_text()
+    style = (Path(page.__file__).parent / "style.css").read_text()
     for selector in (".answers b", ".tiles b", ".confusion th, .confusion td"):
         (rule,) = re.findall(rf"^{re.escape(selector)} {{([^}}]*)}}", style, re.MULTILINE)
         assert "white-space: nowrap" in rule and "overflow-wrap" not in rule
@@ -586,7 +552,7 @@ def test_no_card_is_too_narrow_for_its_numbers() -> None:
 
 @pytest.mark.parametrize("share", [0.99996, 0.0001, 0.5, 1])
 def test_a_share_is_never_broken(share: float) -> None:
-    assert not re.search("[ \t\n]", page.format_percent(share))
+    assert not re.search("[ \t\n]", formats.format_percent(share))
 
 
 @pytest.mark.parametrize(("count", "style"), [(7, "10.3em"), (9999, "31.5em"), (12345, "38.5em")])

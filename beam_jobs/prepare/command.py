@@ -5,22 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-import sys
 import time
 from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import NO_FAULTS
+from beam_jobs.job.given import DATA, GivenData, find_subsets, warn
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
-from beam_jobs.prepare.wrong_input import name_sources, refuse_archive
-from beam_jobs.sources import SOURCES, load_source
-from beam_jobs.sources.base import Input, Subset
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
-from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags, setting
 from tfrecords.interrupts import ending_at_once
 
@@ -49,48 +45,16 @@ The same input, configuration and seed give the same bytes, on any runner and
 with any number of workers. After an interruption, run the same command again:
 it keeps the complete shards.
 """
-_DATA = "data"
+RESUMES = "the same command resumes"
+"""What to do after an interruption."""
 
 
-@dataclass(frozen=True)
-class PrepareJob:
+@dataclass(frozen=True, kw_only=True)
+class PrepareJob(GivenData):
     """What one call reads and writes; nothing of it is saved. The help line of each setting describes it."""
 
-    source: str = setting(
-        MISSING, "format of the input; `python -m beam_jobs sources` explains each", choices=tuple(SOURCES), group=_DATA
-    )
-    input: str = setting(MISSING, "file or folder of the source, local or at an address, as s3://", group=_DATA)
-    output: str = setting(MISSING, "dataset directory to create, on any file system that Beam knows", group=_DATA)
-    media_root: str | None = setting(
-        None, "folder of the pictures that the annotations name, where they are not next to them", group=_DATA
-    )
-    subsets: str | None = setting(
-        None,
-        "subsets to read, comma-separated, as train,extra; by default all that are known by their names, as train, "
-        "val, valid, validation, dev, test and extra. test is the split test, the four after train are the split "
-        "validation, others are train",
-        group=_DATA,
-    )
-    overwrite: bool = setting(False, "replace an existing dataset in the output", group=_DATA)
-
-    def __post_init__(self) -> None:
-        """Checks the places, before anything large is imported.
-
-        Raises:
-          UserError: One is empty, or an address with a slash too few.
-        """
-        _ = self.given
-
-    @property
-    def given(self) -> Input:
-        """What to read."""
-        media_root = Place(self.media_root) if self.media_root is not None else None
-        return Input(Place(self.input), self.subset_names, media_root)
-
-    @property
-    def subset_names(self) -> tuple[str, ...]:
-        """Names of the subsets to read; empty for all."""
-        return tuple(name for name in (self.subsets or "").split(",") if name)
+    output: str = setting(MISSING, "dataset directory to create, on any file system that Beam knows", group=DATA)
+    overwrite: bool = setting(False, "replace an existing dataset in the output", group=DATA)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,21 +76,21 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     config = config_from_flags(vars(args))
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
+        from beam_jobs.job.runner import is_of_this_process, leaves_processors_idle, parse_beam_options
         from beam_jobs.prepare.advice import narrow_characters
-        from beam_jobs.prepare.runner import is_of_this_process, leaves_processors_idle, parse_beam_options
 
-        options = parse_beam_options(beam_options)
+        options = parse_beam_options(beam_options, "prepare")
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
-    with ending_at_once("the same command resumes") if is_of_this_process(options) else contextlib.nullcontext():
-        subsets = _find_subsets(job, config)
+    with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
+        subsets = find_subsets(job, config.reading)
         plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
-            _warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
+            warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
             size = plan.config.crop.record_size
             print(f"note: no number has a box, so each picture is stored whole (--crop-size {size} --jitters 0)")
         if config.backgrounds and not plan.survey.has_boxes:
-            _warn("no number has a box, so no crop without a digit can be cut (--backgrounds)")
+            warn("no number has a box, so no crop without a digit can be cut (--backgrounds)")
         if "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
             print(f"note: {line}")
         _prepare(plan, options, job.overwrite, args.verbose)
@@ -139,13 +103,13 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
     Raises:
       UserError: The output cannot be used, or too many pictures were rejected.
     """
+    from beam_jobs.job.runner import ending_with_workers, one_line_errors
     from beam_jobs.prepare.monitoring import read_metrics, watch_progress
-    from beam_jobs.prepare.runner import ending_with_workers, one_line_errors
 
     start = time.monotonic()
     with lock_output(plan, overwrite) as complete:
         if not complete:
-            with watch_progress(plan), one_line_errors(verbose), ending_with_workers():
+            with watch_progress(plan), one_line_errors(verbose), ending_with_workers(RESUMES):
                 result = run_pipeline(plan, options)
     if not complete:
         _print_metrics(*read_metrics(result))
@@ -160,34 +124,12 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
     print(f"Next: python -m tfrecords inspect {shlex.quote(plan.output)}")
 
 
-def _find_subsets(job: PrepareJob, config: PrepareConfig) -> tuple[Subset, ...]:
-    """Returns the subsets to read, and names the folders that are left out although nobody asked for it."""
-    refuse_archive(job.given)
-    source = load_source(job.source)
-    if job.media_root is not None and not source.takes_media_root:
-        rule = f"--source {job.source} has its pictures in --input: leave out --media-root."
-        raise UserError(rule, job.media_root)
-    try:
-        subsets = source.find_subsets(job.given, config.reading)
-    except UserError as error:
-        raise name_sources(error, job.given, job.source) from error
-    unread = () if job.subset_names else source.unread(job.given, subsets, config.reading)
-    if unread:
-        names = ", ".join(unread)
-        _warn(f"not read, although annotations are there: {names} (--subsets chooses, or give one as --input)")
-    return subsets
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)
-
-
 def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
     """Runs the pipeline of a plan and waits until it has finished."""
     import apache_beam as beam
 
-    from beam_jobs.prepare.memory import limit_malloc_arenas
-    from beam_jobs.prepare.runner import make_runner
+    from beam_jobs.job.memory import limit_malloc_arenas
+    from beam_jobs.job.runner import make_runner
     from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 
     limit_malloc_arenas()
@@ -262,7 +204,7 @@ def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
     from beam_jobs.prepare.split_warnings import few_validation_pictures
 
     for line in (*few_validation_pictures(manifest.splits), *map(str, _shared_pictures(plan))):
-        _warn(line)
+        warn(line)
 
 
 def _rejected_rows(plan: Plan) -> pa.Table:
@@ -276,10 +218,10 @@ def _rejected_rows(plan: Plan) -> pa.Table:
 
 def _shared_pictures(plan: Plan) -> list[SharedPictures]:
     """Returns the pictures that splits of a dataset that was just made share."""
+    from beam_jobs.job.pictures import picture_reader
     from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
-    from beam_jobs.prepare.transforms import picture_reader
 
-    return shared_pictures(_read_rows(plan, COLUMNS), picture_reader(plan))
+    return shared_pictures(_read_rows(plan, COLUMNS), picture_reader(plan.config.source, plan.subsets))
 
 
 def _read_rows(plan: Plan, columns: list[str]) -> pa.Table:

@@ -6,20 +6,21 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from beam_jobs.job.given import DATA, ORIENTATIONS, PICTURES, check_options, digit_order_setting, orientation_setting
 from beam_jobs.prepare.assign import Fractions
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import DIGIT_ORDERS, SourceOptions
 from tfrecords.dataset.manifest import SPLITS, UNKNOWN_SPLIT, ImageInfo
 from tfrecords.errors import UserError
-from tfrecords.flags import from_flags, setting, settings_of
+from tfrecords.flags import from_flags, setting
 from tfrecords.images.crop import CropSpec, Shape
 from tfrecords.record.codec import ENCODINGS
 from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels
 
-ORIENTATIONS, ON_LEAK = ("upright", "stored"), ("warn", "fail", "drop")
+ON_LEAK = ("warn", "fail", "drop")
 CHOSEN_SPLITS = tuple(split for split in SPLITS if split != UNKNOWN_SPLIT)
 """Splits that a user may choose for all pictures: those of numbers that are known."""
-_DATA, _SPLITS, _PICTURES = "data", "splits and shards", "pictures"
+_SPLITS = "splits and shards"
 _UNSET: dict[str, Any] = {
     "split": None,
     "backgrounds": 0.0,
@@ -45,20 +46,20 @@ class PrepareConfig:
     """
 
     source: str = "svhn"
-    name: str = setting("svhn", "name of the dataset, first part of its shards' names", group=_DATA)
-    max_length: int | None = setting(5, f"largest number of characters in a number, 1..32; {_ANY_LENGTH}", group=_DATA)
-    alphabet: str = setting(DIGITS, "characters of numbers; a number with others is rejected", group=_DATA)
+    name: str = setting("svhn", "name of the dataset, first part of its shards' names", group=DATA)
+    max_length: int | None = setting(5, f"largest number of characters in a number, 1..32; {_ANY_LENGTH}", group=DATA)
+    alphabet: str = setting(DIGITS, "characters of numbers; a number with others is rejected", group=DATA)
     crop: CropSpec = field(default_factory=CropSpec)
-    channels: int = setting(3, "channels of the images: 3 for colours, 1 for grey", group=_PICTURES)
+    channels: int = setting(3, "channels of the images: 3 for colours, 1 for grey", group=PICTURES)
     whole_crops: bool = setting(
         False,
         "with --jitters 0: store the complete crop of evaluation pictures too, for trainer evaluate --crops 10",
-        group=_PICTURES,
+        group=PICTURES,
     )
     backgrounds: float = setting(
         0.0,
         "share of the pictures, 0..1, of which a random crop without a digit is stored too, as a number of length 0",
-        group=_PICTURES,
+        group=PICTURES,
     )
     validation_fraction: float = setting(
         0.05, "share of the training pictures drawn for validation, 0..1", group=_SPLITS
@@ -71,24 +72,13 @@ class PrepareConfig:
         group=_SPLITS,
     )
     seed: int = setting(0, "random seed for splits, shards, order and jitter", group=_SPLITS)
-    encoding: str = setting("raw", "encoding of the stored pixels", choices=ENCODINGS, group=_PICTURES)
-    digit_order: str = setting(
-        "left",
-        "reading order of a picture's digits: by the left edges of their boxes, or as the source stores them",
-        choices=DIGIT_ORDERS,
-        group=_DATA,
-    )
+    encoding: str = setting("raw", "encoding of the stored pixels", choices=ENCODINGS, group=PICTURES)
+    digit_order: str = digit_order_setting()
     examples_per_shard: int = setting(4096, "target number of examples per shard", group=_SPLITS)
     shards: int | None = setting(
         None, "number of shards of the largest split, instead of --examples-per-shard", group=_SPLITS
     )
-    orientation: str = setting(
-        "upright",
-        "whether pictures are turned as their EXIF data say, which is how viewers and annotation tools show them, or "
-        "read as they are stored",
-        choices=ORIENTATIONS,
-        group=_PICTURES,
-    )
+    orientation: str = orientation_setting()
     on_leak: str = setting(
         "warn",
         "what to do if the same picture, byte for byte, is in several splits: name some, publish nothing, or leave it "
@@ -97,13 +87,13 @@ class PrepareConfig:
         group=_SPLITS,
     )
     max_dead_fraction: float = setting(
-        0.01, "largest share of rejected pictures, 0..1; the job fails if there are more", group=_PICTURES
+        0.01, "largest share of rejected pictures, 0..1; the job fails if there are more", group=PICTURES
     )
     limit: int | None = setting(
         None,
         "number of pictures to take, a random sample, each counted once for each of its numbers; a larger limit takes "
         "the same ones and more",
-        group=_DATA,
+        group=DATA,
     )
     options: SourceOptions = field(default_factory=SourceOptions)
 
@@ -190,9 +180,5 @@ def config_from_flags(values: Mapping[str, Any]) -> PrepareConfig:
     drawn = {"validation_fraction": 0.0} if values.get("test_fraction") == 1 else {}
     of_source = {"name": name.replace("-", "_"), "max_length": None, **source.defaults}
     config: PrepareConfig = from_flags(PrepareConfig, {**of_source, **drawn, **values})
-    unused = [each for each in settings_of(SourceOptions) if each in values and each not in source.options]
-    if unused:
-        flags = ", ".join(f"--{each.replace('_', '-')}" for each in source.options) or "none"
-        rule = f"--source {name} heeds {flags} of the flags for labels."
-        raise UserError(rule, ", ".join(f"--{each.replace('_', '-')}" for each in unused))
+    check_options(name, values)
     return config

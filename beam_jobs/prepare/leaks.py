@@ -5,20 +5,16 @@ A picture stays in the split by which models are compared: test, then validation
 depends on the pictures and their splits alone, so a rerun leaves out the same ones, and complete shards stay valid.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
 from beam_jobs.annotation import LEAK, Annotation, RejectedError, unpack
-from beam_jobs.prepare.load_picture import Picture, Read, is_pixels, read_picture
+from beam_jobs.job.pictures import Read, content_digest, is_pixels, read_picture
 from beam_jobs.prepare.plan import Plan
 from tfrecords.files.ahead import read_ahead
-
-_DIGEST_BYTES = 16
 
 _FIRST_TO_STAY = ("test", "validation", "predict", "train")
 _LEAKS = {"train": ("test", "validation", "predict"), "validation": ("test",)}
@@ -48,13 +44,6 @@ class FindLeaks(beam.PTransform):
             | "GatherCopies" >> beam.GroupByKey()
             | "ChooseOne" >> beam.FlatMap(lambda copies: leaks_among(copies[1]))
         )
-
-
-def content_digest(picture: Picture) -> bytes:
-    """Returns the digest of a picture's file, or of its pixels and their shape."""
-    if isinstance(picture, np.ndarray):
-        return hashlib.blake2b(picture.tobytes(), digest_size=_DIGEST_BYTES, key=repr(picture.shape).encode()).digest()
-    return hashlib.blake2b(picture, digest_size=_DIGEST_BYTES).digest()
 
 
 def must_not_share(split: str, other: str) -> bool:

@@ -5,7 +5,6 @@ steps of the crop costs as much time as is gained (measured). Remote files, not 
 threads: see `tfrecords.files.ahead`.
 """
 
-import errno
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,13 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation, DeadLetter, RejectedError
-from tfrecords.errors import UserError
+from beam_jobs.job.pictures import Picture, Read, is_pixels, read_picture
 from tfrecords.files.ahead import read_ahead
 from tfrecords.images.crop import BoundingBox
 from tfrecords.images.decode import PictureError, decode_picture
-
-_ERRORS_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors that say nothing about the picture. A dead letter would leave a good picture out of the dataset for good."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,6 @@ class PictureRow:
     decode_us: int | None = None
 
 
-Picture = bytes | NDArray[np.uint8]
-"""Content of a picture's file; or its pixels, (height, width, 1 or 3) uint8, where the source holds no files."""
-Read = Callable[[str], Picture]
-"""Function that returns the picture of a subset and a name, as `train/5.png`; raises OSError if it cannot."""
 Loaded = tuple[PictureRow, NDArray[np.uint8] | None]
 """Row of a picture and its pixels, (height, width, 3) uint8, or as the source gave them; None if the row has a dead
 letter."""
@@ -98,11 +90,6 @@ def load(rows: Iterable[PictureRow], read: Read, upright: bool = True, is_remote
             yield row, None
 
 
-def is_pixels(picture: Picture) -> bool:
-    """Returns whether a source holds no files: its pictures are in memory then, and reading ahead gains nothing."""
-    return isinstance(picture, np.ndarray)
-
-
 def _picture(row: PictureRow, read: Callable[[], Picture], upright: bool) -> NDArray[np.uint8]:
     annotation = row.annotation
     if annotation.dead:
@@ -120,35 +107,4 @@ def _picture(row: PictureRow, read: Callable[[], Picture], upright: bool) -> NDA
         raise RejectedError("picture", error.reason, str(error)) from error
     row.decode_us = (time.perf_counter_ns() - start) // 1000
     row.file = PictureFile(len(data), checksum, *picture.shape[:2])
-    return picture
-
-
-def read_picture(key: str, read: Callable[[], Picture]) -> Picture:
-    """Returns a picture.
-
-    Args:
-      key: Key of the annotation, for messages.
-      read: Function that returns the picture.
-
-    Raises:
-      RejectedError: It is missing or cannot be read.
-      UserError: The machine lacks a resource that every picture needs.
-      AssertionError: The source returned pixels of another shape or type.
-    """
-    try:
-        picture = read()
-    except OSError as error:
-        # Without the path, which is different on every machine: the same input must give the same bytes.
-        received = error.strerror or type(error).__name__
-        if error.errno in _ERRORS_OF_THE_MACHINE:
-            rule = f"{key}: cannot be read, because the machine lacks a resource that every picture needs."
-            raise UserError(rule, received) from error
-        if isinstance(error, FileNotFoundError):
-            raise RejectedError("picture", "missing_picture", f"{key}: there is no such picture.", received) from error
-        raise RejectedError("picture", "unreadable_picture", f"{key}: cannot be read.", received) from error
-    if isinstance(picture, np.ndarray) and not (
-        picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] in (1, 3) and picture.size
-    ):
-        rule = f"{key}: A source must return bytes or pixels, (height, width, 1 or 3) uint8."
-        raise AssertionError(f"{rule} Received: {picture.shape} {picture.dtype}")
     return picture

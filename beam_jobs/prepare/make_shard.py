@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from beam_jobs.annotation import Annotation, RejectedError
+from beam_jobs.annotation import BOX_OUTSIDE, Annotation, RejectedError
+from beam_jobs.job.pictures import Read
 from beam_jobs.prepare.assign import order_of
 from beam_jobs.prepare.backgrounds import background_box, has_background
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.load_picture import PictureRow, Read, load
+from beam_jobs.prepare.load_picture import PictureRow, load
 from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
 from tfrecords.images.channels import to_channels
@@ -103,7 +104,7 @@ def picture_examples(
     try:
         box = row.crop_box = crop_box(annotation.placed, config.crop.growth, height, width)
     except UserError as error:
-        raise RejectedError("crop", "box_outside", f"{key}: {error}") from error
+        raise RejectedError("crop", BOX_OUTSIDE, f"{key}: {error}") from error
     yield from _cut(picture, box, annotation.text, annotation.boxes, _windows(f"{key}#", row.split, config), config)
     if config.backgrounds and annotation.placed and has_background(key, config.seed, config.backgrounds):
         beside = background_box(

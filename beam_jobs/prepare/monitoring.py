@@ -1,13 +1,8 @@
-"""Progress and metrics of a job.
+"""Progress of the shards of a job, and its metrics."""
 
-No local runner has metrics before it ends, and workers may be other processes. So workers write their counts of
-pictures to small files in the scratch folder, and the progress bar reads these.
-"""
-
-import contextlib
-import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -16,12 +11,11 @@ from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricsFilter
 
 from beam_jobs import filesystem
+from beam_jobs.job.progress import watch_counts, write_count
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult
-from tfrecords.progress import Progress, progress
 
 _SECONDS_BETWEEN_WRITES = 0.2
-_SECONDS_BETWEEN_READS = 0.5
 _NAMESPACE = "streetdigits"
 _Item = TypeVar("_Item")
 
@@ -59,40 +53,12 @@ class ShardProgress:
     def _write(self) -> None:
         self._next = time.monotonic() + _SECONDS_BETWEEN_WRITES
         if self._path:
-            # If the folder is gone, so is the job that reads it; a full disk is for the shard to report.
-            with contextlib.suppress(OSError):
-                self._path.write_text(str(self._count))
+            write_count(self._path, self._count)
 
 
-@contextlib.contextmanager
-def watch_progress(plan: Plan) -> Iterator[None]:
+def watch_progress(plan: Plan) -> AbstractContextManager[None]:
     """Shows the number of pictures while the block runs; the count of a shard that is retried starts from 0 again."""
-    folder = _progress_folder(plan)
-    with progress("prepare", plan.pictures, "pictures") as bar:
-        if not folder:
-            yield
-            return
-        folder.mkdir()
-        finished = threading.Event()
-        watcher = threading.Thread(target=_follow, args=(folder, bar, finished), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            finished.set()
-            watcher.join()
-
-
-def _follow(folder: Path, bar: Progress, finished: threading.Event) -> None:
-    """Moves the bar to the sum of all counts, repeatedly until `finished` and once afterwards."""
-    counts: dict[str, int] = {}
-    running = True
-    while running:
-        running = not finished.wait(_SECONDS_BETWEEN_READS)
-        for path in folder.iterdir():
-            # A file that is being rewritten is empty: the bar must not go backwards.
-            counts[path.name] = int(path.read_text() or counts.get(path.name, 0))
-        bar.move_to(sum(counts.values()))
+    return watch_counts(_progress_folder(plan), "prepare", plan.pictures, "pictures")
 
 
 def _progress_folder(plan: Plan) -> Path | None:

@@ -5,24 +5,13 @@ import uuid
 from dataclasses import dataclass, replace
 
 from beam_jobs import filesystem
+from beam_jobs.job.given import Range, ranges_of, reads_remote
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.sources.base import Subset, published_split
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.errors import UserError
-from tfrecords.files.place import Place
 from tfrecords.files.shards import ShardName
-
-_ENTRIES_PER_RANGE = 4000
-
-
-@dataclass(frozen=True)
-class Range:
-    """Entries of a subset from `start` to before `stop`: what one worker parses at a time."""
-
-    subset: Subset
-    start: int
-    stop: int
 
 
 @dataclass(frozen=True)
@@ -55,16 +44,12 @@ class Plan:
     @property
     def reads_remote(self) -> bool:
         """Whether pictures are at an address: in the folder that a subset names for them, or with its annotations."""
-        return any(Place(subset.pictures or subset.path).is_remote for subset in self.subsets)
+        return reads_remote(self.subsets)
 
     @property
     def ranges(self) -> list[Range]:
         """Ranges of entries that together cover every subset once."""
-        return [
-            Range(subset, start, min(start + _ENTRIES_PER_RANGE, subset.entries))
-            for subset in self.subsets
-            for start in range(0, subset.entries, _ENTRIES_PER_RANGE)
-        ]
+        return ranges_of(self.subsets)
 
     @property
     def shard_keys(self) -> list[tuple[str, int]]:

@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import NO_FAULTS
+from beam_jobs.job.memory import release_memory
+from beam_jobs.job.pictures import Read
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
-from beam_jobs.prepare.load_picture import Read
-from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, versions
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_jobs.prepare.leaks import content_digest, must_not_share
-from beam_jobs.prepare.load_picture import Read
+from beam_jobs.job.pictures import Read, content_digest
+from beam_jobs.prepare.leaks import must_not_share
 from tfrecords.dataset.manifest import SPLITS, SplitInfo
 
 COLUMNS = ["key", "subset", "name", "split", "source_bytes", "source_crc32c", "reason"]

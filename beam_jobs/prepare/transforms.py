@@ -11,14 +11,15 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs.annotation import Annotation, pack, unpack
+from beam_jobs.job.given import Range
+from beam_jobs.job.memory import release_memory
+from beam_jobs.job.pictures import Read, picture_reader
 from beam_jobs.prepare.assign import shard_of, split_of
 from beam_jobs.prepare.check_label import check_label
 from beam_jobs.prepare.leaks import FindLeaks, Leaks, leaves_out, without_leaks
-from beam_jobs.prepare.load_picture import Picture, Read
 from beam_jobs.prepare.make_shard import make_shard
-from beam_jobs.prepare.memory import release_memory
 from beam_jobs.prepare.monitoring import ShardProgress, count_decoding, count_kept_shard, count_shard
-from beam_jobs.prepare.plan import Plan, Range
+from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.publish_shard import ShardResult, find_complete_shard, publish_shard
 from beam_jobs.prepare.survey import limit_digest
@@ -60,7 +61,7 @@ class WriteShards(beam.PTransform):
         every = assigned.pipeline | "Shards" >> beam.Create([(key, pack([])) for key in self._plan.shard_keys])
         leaks = None
         if self._plan.config.on_leak == "drop":
-            leaks = beam.pvalue.AsDict(assigned | "FindLeaks" >> FindLeaks(self._plan, picture_reader))
+            leaks = beam.pvalue.AsDict(assigned | "FindLeaks" >> FindLeaks(self._plan, _reader))
         return (
             (every, assigned)
             | "Merge" >> beam.Flatten()
@@ -107,7 +108,7 @@ class WriteShard(beam.DoFn):
                 *key,
                 dynamic,
                 self._plan.config,
-                picture_reader(self._plan),
+                _reader(self._plan),
                 self._plan.reads_remote,
             )
         count_decoding([row.decode_us for row in rows if row.decode_us is not None])
@@ -149,7 +150,7 @@ class PublishDataset(beam.PTransform):
             shards
             | "OneKey" >> beam.WithKeys("dataset")
             | "GatherShards" >> beam.GroupByKey()
-            | "WriteManifest" >> beam.Map(lambda _, plan: publish_dataset(plan, picture_reader(plan)), self._plan)
+            | "WriteManifest" >> beam.Map(lambda _, plan: publish_dataset(plan, _reader(plan)), self._plan)
         )
 
 
@@ -172,13 +173,6 @@ def _parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, by
         yield key, pack(annotations)
 
 
-def picture_reader(plan: Plan) -> Read:
+def _reader(plan: Plan) -> Read:
     """Returns the function that reads the picture of a subset and a name."""
-    source = load_source(plan.config.source)
-    subsets = {subset.name: subset for subset in plan.subsets}
-
-    def read(picture: str) -> Picture:
-        subset, name = picture.split("/", 1)
-        return source.read_picture(subsets[subset], name)
-
-    return read
+    return picture_reader(plan.config.source, plan.subsets)

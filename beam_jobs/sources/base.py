@@ -209,3 +209,16 @@ class Source(Protocol):
           OSError: The picture is missing or cannot be read.
         """
         return (Place(subset.pictures) / name).read_bytes()
+
+    def picture_places(self, subset: Subset, name: str) -> tuple[Place, ...]:
+        """Returns where the file of a picture may be, for readers that need its beginning only; the first counts.
+
+        Args:
+          subset: Subset of the picture.
+          name: Name of the picture, as in its annotation.
+
+        Returns:
+          Places, of which one at least is there if the picture is; none where only `read_picture` can read it, as of
+          formats that hold no files.
+        """
+        return (Place(subset.pictures) / name,)

@@ -88,14 +88,23 @@ class CvatSource(Source):
         Raises:
           OSError: The picture is missing or cannot be read.
         """
-        names = [name, *(f"{folder}/{name}" for folder in (subset.name, subset.name.title(), subset.name.upper()))]
-        if subset.pictures:
-            return read_first(Place(subset.pictures), [*names, name.rpartition("/")[2]])
-        folder = Place(subset.path).parent
-        return read_first(folder, [*(f"images/{each}" for each in names), *names])
+        return read_first(*_folder_and_names(subset, name))
+
+    def picture_places(self, subset: Subset, name: str) -> tuple[Place, ...]:
+        """Returns where the file of a picture may be; see `Source`."""
+        folder, names = _folder_and_names(subset, name)
+        return tuple(folder / each for each in names)
 
 
 SOURCE = CvatSource()
+
+
+def _folder_and_names(subset: Subset, name: str) -> tuple[Place, list[str]]:
+    """Returns the folder of a picture, and the names that its file may have there."""
+    names = [name, *(f"{folder}/{name}" for folder in (subset.name, subset.name.title(), subset.name.upper()))]
+    if subset.pictures:
+        return Place(subset.pictures), [*names, name.rpartition("/")[2]]
+    return Place(subset.path).parent, [*(f"images/{each}" for each in names), *names]
 
 
 def _exports(place: Place) -> list[Place]:

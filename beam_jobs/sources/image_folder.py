@@ -108,6 +108,10 @@ class ImageFolderSource(Source):
         place = Place(subset.path)
         return (place / name).read_bytes() if place.is_remote else filesystem.read_local(f"{place}/{name}")
 
+    def picture_places(self, subset: Subset, name: str) -> tuple[Place, ...]:
+        """Returns the place of a picture's file; see `Source`."""
+        return (Place(subset.path) / name,)
+
 
 SOURCE = ImageFolderSource()
 

@@ -97,6 +97,10 @@ class OptdigitsSource(Source):
         pixels: NDArray[np.uint8] = STORED[rows.pixels[index_of(subset, name)]]
         return pixels.reshape(SIDE, SIDE, 1)
 
+    def picture_places(self, subset: Subset, name: str) -> tuple[Place, ...]:
+        """Returns nothing: pictures are no files."""
+        return ()
+
 
 SOURCE = OptdigitsSource()
 

@@ -17,9 +17,9 @@ import beam_jobs.prepare.transforms
 import beam_jobs.sources.svhn.source  # noqa: F401
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation, RejectedError
+from beam_jobs.job.runner import parse_beam_options
 from beam_jobs.prepare.load_picture import PictureRow, load
 from beam_jobs.prepare.make_shard import picture_examples
-from beam_jobs.prepare.runner import parse_beam_options
 from benchmarks.prepare.job import Job
 from tfrecords.cli import main
 from tfrecords.record.codec import encode
@@ -53,7 +53,7 @@ def write_to_tfrecord(job: Job) -> None:
     All pictures pass through the shuffle twice, the second time as records. There is no order, no separation of splits
     and no manifest.
     """
-    with beam.Pipeline(options=parse_beam_options([])) as pipeline:
+    with beam.Pipeline(options=parse_beam_options([], "prepare")) as pipeline:
         (
             pipeline
             | "Annotations" >> beam.Create(list(job.annotations()))

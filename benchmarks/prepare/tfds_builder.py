@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from beam_jobs.annotation import Annotation
-from beam_jobs.prepare.runner import parse_beam_options
+from beam_jobs.job.runner import parse_beam_options
 from benchmarks.prepare.job import Job
 from benchmarks.prepare.pipelines import examples
 from tfrecords.dataset.tfds_metadata import features_json
@@ -67,5 +67,5 @@ def _features(example: DigitExample) -> dict[str, Any]:
 
 def build(job: Job) -> None:
     """Runs the builder, with the runner that prepare uses."""
-    config = tfds.download.DownloadConfig(beam_options=parse_beam_options([]))
+    config = tfds.download.DownloadConfig(beam_options=parse_beam_options([], "prepare"))
     StreetDigits(job, data_dir=job.output).download_and_prepare(download_config=config)

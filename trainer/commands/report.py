@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     output = args.output or run_dir / REPORT
     if output.resolve().parent == DIRECTORY.resolve():
         raise UserError("--output must not be in the folder of the package's weights.", output)
-    from trainer.report.page import format_bytes, write_report
+    from tfrecords.pages.formats import format_bytes
+    from trainer.report.page import write_report
 
     report = write_report(run_dir, output, args.data, args.split)
     for line in report.missing:

@@ -142,5 +142,5 @@ def _collector(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Ten
     def collect(values: tf.Tensor) -> tf.Tensor:
         return strategy.reduce(tf.distribute.ReduceOp.SUM, values, axis=None)
 
-    collector: Callable[[tf.Tensor], tf.Tensor] = tf.function(collect)
+    collector: Callable[[tf.Tensor], tf.Tensor] = tf.function(collect, autograph=False)
     return collector

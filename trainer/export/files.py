@@ -61,7 +61,7 @@ def write_tflite(model: keras.Model, output: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         # By way of a SavedModel: from a concrete function, TensorFlow 2.21 silently leaves out the weights of a
         # Keras 3 model (44 kB instead of 2.2 MB, and every prediction NaN).
-        signature = tf.function(predict, input_signature=[_image_spec(model)])
+        signature = tf.function(predict, autograph=False, input_signature=[_image_spec(model)])
         save_signatures(model, {"serving_default": signature}, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         output.write_bytes(converter.convert())
@@ -93,7 +93,7 @@ def write_onnx(model: keras.Model, labels: Labels, output: Path) -> None:
         outputs, _ = model.stateless_call(values[:trainable], values[trainable:], images, training=False)
         return most_probable(outputs)
 
-    traced = tf.function(predict)
+    traced = tf.function(predict, autograph=False)
     specs = [_image_spec(model), *(tf.TensorSpec(value.shape, value.dtype, name) for name, value in weights.items())]
     proto, _ = tf2onnx.convert.from_function(traced, specs, opset=_OPSET)
     outputs = traced.get_concrete_function(*specs).structured_outputs

@@ -69,7 +69,7 @@ def _decode(data: tf.Tensor) -> tf.Tensor:
 
 # Traced once for both signatures of a SavedModel, and for the comparison with `predict`.
 decode_picture: Callable[[tf.Tensor], tf.Tensor] = tf.function(
-    _decode, input_signature=[tf.TensorSpec((), tf.string, name="data")]
+    _decode, autograph=False, input_signature=[tf.TensorSpec((), tf.string, name="data")]
 )
 """Function of the content of one file that returns its pixels: see `_decode`."""
 

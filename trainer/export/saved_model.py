@@ -34,8 +34,8 @@ def write_saved_model(model: keras.Model, crop: CropSpec, labels: Labels, output
         return _predict(model, boxed_images(pictures, boxes, crop, channels), labels)
 
     signatures = {
-        "serving_default": tf.function(without_boxes, input_signature=[pictures]),
-        "with_boxes": tf.function(with_boxes, input_signature=[pictures, boxes]),
+        "serving_default": tf.function(without_boxes, autograph=False, input_signature=[pictures]),
+        "with_boxes": tf.function(with_boxes, autograph=False, input_signature=[pictures, boxes]),
     }
     save_signatures(model, signatures, output)
 
@@ -47,12 +47,14 @@ def save_signatures(model: keras.Model, signatures: dict[str, Any], output: Path
 
     Args:
       model: Model that the functions call.
-      signatures: Signature name to `tf.function`.
+      signatures: Signature name to `tf.function` with an input signature.
       output: Folder to create.
     """
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]
-    tf.saved_model.save(module, str(output), signatures)
+    # Traced here: what TensorFlow traces while it saves is not reused by calls outside (2.21).
+    concrete = {name: signature.get_concrete_function() for name, signature in signatures.items()}
+    tf.saved_model.save(module, str(output), concrete)
 
 
 def whole_images(pictures: tf.Tensor, crop: CropSpec, channels: int = 3) -> tf.Tensor:

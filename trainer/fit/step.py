@@ -85,7 +85,7 @@ def make_train_step(
             # One trace for batches of any size, including the short last one.
             spec = {name: tf.TensorSpec((None, *value.shape[1:]), value.dtype) for name, value in batch.items()}
             request_spec = tf.TensorSpec((len(requests),), tf.float32)
-            traced.append(tf.function(train_step, input_signature=[spec, request_spec]))
+            traced.append(tf.function(train_step, autograph=False, input_signature=[spec, request_spec]))
         return traced[0](batch, tf.constant(requests, tf.float32, (len(requests),)))
 
     return step

@@ -1,6 +1,5 @@
-"""Choice of the predictions worth a look, and their images as data URIs."""
+"""Choice of the predictions worth a look, and their images."""
 
-import base64
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tfrecords.record.codec import png_bytes
 from trainer.scoring.prediction_file import Prediction
 
 MOST_WRONG, MOST_UNSURE, MOST_RIGHT = 24, 12, 24
@@ -68,22 +66,6 @@ def load_images(data_dir: Path, split: str, keys: Collection[str]) -> dict[str, 
             if len(images) == len(keys):
                 break
     return images
-
-
-def png_data_uri(image: npt.NDArray[np.uint8]) -> str:
-    """Returns an image as a lossless `data:image/png;base64,...` URI.
-
-    Args:
-      image: uint8 array of shape (height, width, channels), with 1 (grey) or 3 (RGB) channels.
-
-    Raises:
-      ValueError: The array has another dtype or shape.
-    """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3) or not image.size:
-        raise ValueError(
-            f"An image must be uint8 of shape (height, width, 1 or 3). Received: {image.dtype}, shape {image.shape}"
-        )
-    return "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode("ascii")
 
 
 def top_confusions(confusion: Sequence[Sequence[int]], most: int = 6) -> list[tuple[int, int, int]]:

@@ -1,32 +1,26 @@
 """A run to one HTML page that needs nothing but itself."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from tfrecords.errors import UserError
-from tfrecords.files.publish import atomic_write
-from tfrecords.nested import flatten
+from tfrecords.pages import charts
+from tfrecords.pages.charts import Axis, Series
+from tfrecords.pages.formats import format_percent, is_finite
+from tfrecords.pages.page import check_output, png_data_uri, render_page, write_page
 from tfrecords.record.labels import DIGITS
-from trainer.report import charts, gallery
-from trainer.report.charts import Axis, Series
+from trainer.report import gallery
 from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, RunFiles, load_run
 from trainer.scoring.metrics import COVERAGE_ACCURACY, coverage_at, coverage_curve
 from trainer.scoring.prediction_file import Prediction
 
 LEAST_ANSWERED = 10
 """Smallest number of predictions whose accuracy is drawn; that of fewer jumps too much."""
-DASH = "\u2013"
-"""Text for a missing value."""
 SPACE = "\u2423"
 """Sign for a space, as a heading."""
-_SUFFIXES = (".html", ".htm")
-_MARK = b"Created by <code>python -m trainer report</code>"
-"""Text of the footer, by which a page is recognised."""
+_COMMAND = "python -m trainer report"
 _PICTURE = b'<img src="data:image/'
 
 
@@ -59,25 +53,11 @@ def write_report(run_dir: Path, output: Path, data_dir: Path | None = None, spli
         would be replaced by one without.
       OSError: A file cannot be read or written.
     """
-    check_output(output)
+    check_output(output, _COMMAND)
     report = render(load_run(run_dir, data_dir, split))
     _check_pictures(output, report)
-    with atomic_write(output) as stream:
-        # JSON may hold one half of a surrogate pair, which UTF-8 cannot encode.
-        stream.write(report.html.encode("utf-8", errors="replace"))
+    write_page(output, report.html)
     return report
-
-
-def check_output(output: Path) -> None:
-    """Checks that a page may be written to a path: an HTML file that is new, or a page of an earlier report.
-
-    Raises:
-      UserError: The path has another suffix, or is a folder or somebody's file.
-    """
-    if output.suffix.lower() not in _SUFFIXES:
-        raise UserError(f"The page is HTML: --output must end in {' or '.join(_SUFFIXES)}.", output)
-    if output.is_dir() or (output.exists() and _MARK not in output.read_bytes()):
-        raise UserError("--output must be a new file, or a page of an earlier report.", output)
 
 
 def _check_pictures(output: Path, report: Report) -> None:
@@ -99,94 +79,27 @@ def render(run: RunFiles) -> Report:
     # Runs of earlier versions do not state it: their models read the length.
     single = run.config.get("reads_length") is False
     accuracy_name = "Accuracy" if single else "Whole-number accuracy"
-    html = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            run=run,
-            name=run.run_dir.resolve().name,
-            missing=missing,
-            history_charts=_history_charts(run.history, accuracy_name, single) if run.history else {},
-            coverage_chart=_coverage_chart(run.predictions) if run.predictions else "",
-            least_answered=LEAST_ANSWERED,
-            chosen=chosen,
-            pictures=pictures,
-            confusion=confusion,
-            # A space would be an empty heading.
-            characters=alphabet.replace(" ", SPACE),
-            plain_digits=alphabet == DIGITS,
-            unit="digit" if alphabet == DIGITS else "character",
-            single=single,
-            accuracy_name=accuracy_name,
-            confusions=gallery.top_confusions(confusion),
-            commands={"train": TRAIN, "evaluate": EVALUATE, "prepare": PREPARE},
-        )
-    )
+    values = {
+        "run": run,
+        "name": run.run_dir.resolve().name,
+        "missing": missing,
+        "history_charts": _history_charts(run.history, accuracy_name, single) if run.history else {},
+        "coverage_chart": _coverage_chart(run.predictions) if run.predictions else "",
+        "least_answered": LEAST_ANSWERED,
+        "chosen": chosen,
+        "pictures": pictures,
+        "confusion": confusion,
+        # A space would be an empty heading.
+        "characters": alphabet.replace(" ", SPACE),
+        "plain_digits": alphabet == DIGITS,
+        "unit": "digit" if alphabet == DIGITS else "character",
+        "single": single,
+        "accuracy_name": accuracy_name,
+        "confusions": gallery.top_confusions(confusion),
+        "commands": {"train": TRAIN, "evaluate": EVALUATE, "prepare": PREPARE},
+    }
+    html = render_page(Path(__file__).parent / "report.html", _COMMAND, values)
     return Report(html, len(pictures), missing)
-
-
-def format_percent(share: Any) -> str:
-    """Returns a share in 0..1 as `87.3 %`, or a dash for anything else; only 1 gives 100 %, and only 0 gives 0 %."""
-    if not _is_finite(share):
-        return DASH
-    if 0.9995 <= share < 1:
-        return ">\u00a099.9\u00a0%"
-    if 0 < share < 0.0005:
-        return "<\u00a00.1\u00a0%"
-    return f"{100 * share:.1f}\u00a0%"
-
-
-def format_value(value: Any) -> str:
-    """Returns an int with thousands separators, a float with four significant digits, a dash for anything else."""
-    if not _is_finite(value):
-        return DASH
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def format_bytes(num_bytes: float) -> str:
-    """Returns a number of bytes in the largest decimal unit that gives at least 1."""
-    for unit in ("B", "kB", "MB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:,.1f} GB"
-
-
-def named_texts(value: Any) -> list[tuple[str, str]]:
-    """Returns (name, text) of every leaf of a JSON value.
-
-    Names are joined by dots; the items of a list of objects are named by their indices. A value that is itself a leaf
-    has an empty name.
-    """
-    nested = _with_indices(value)
-    leaves = flatten(nested) if isinstance(nested, dict) and nested else {"": nested}
-    return [
-        (name, leaf if isinstance(leaf, str) else json.dumps(leaf, ensure_ascii=False)) for name, leaf in leaves.items()
-    ]
-
-
-def _with_indices(value: Any) -> Any:
-    """Returns a JSON value with its lists of objects as objects by index."""
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        value = {str(index): item for index, item in enumerate(value)}
-    return {name: _with_indices(inner) for name, inner in value.items()} if isinstance(value, dict) else value
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for function in (format_bytes, format_percent, format_value, named_texts):
-        environment.filters[function.__name__] = function
-    return environment
 
 
 def _pictures(run: RunFiles, chosen: gallery.Gallery) -> tuple[dict[str, str], list[str]]:
@@ -203,12 +116,12 @@ def _pictures(run: RunFiles, chosen: gallery.Gallery) -> tuple[dict[str, str], l
         return {}, [f"The gallery has no pictures: {error}"]
     absent = len(keys - images.keys())
     complaint = f"{run.data_dir}, split {split}, does not have {absent} of the gallery's {len(keys)} pictures."
-    return {key: gallery.png_data_uri(image) for key, image in images.items()}, [complaint] if absent else []
+    return {key: png_data_uri(image) for key, image in images.items()}, [complaint] if absent else []
 
 
 def _points(history: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
     """Returns (epoch, value) of each epoch that has the value; a value that is not a finite number becomes NaN."""
-    return [(row["epoch"], row[name] if _is_finite(row[name]) else math.nan) for row in history if name in row]
+    return [(row["epoch"], row[name] if is_finite(row[name]) else math.nan) for row in history if name in row]
 
 
 def _history_charts(history: list[dict[str, Any]], accuracy_name: str, single: bool) -> dict[str, str]:

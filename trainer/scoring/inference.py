@@ -64,7 +64,8 @@ def make_forward(model: keras.Model, crops: int = 1) -> Forward:
             outputs = {name: tf.reduce_logsumexp(log, axis=0) - math.log(crops) for name, log in logs.items()}
         return outputs
 
-    traced: Forward = tf.function(forward, input_signature=[tf.TensorSpec((None, None, None, channels), tf.uint8)])
+    spec = tf.TensorSpec((None, None, None, channels), tf.uint8)
+    traced: Forward = tf.function(forward, autograph=False, input_signature=[spec])
     return traced
 
 

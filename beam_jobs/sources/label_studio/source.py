@@ -83,12 +83,22 @@ class LabelStudioSource(Source):
         """
         if "://" in name and not subset.pictures:
             return Place(name).read_linked()
-        place = Place(subset.pictures or subset.path)
-        folder = place.parent if not subset.pictures and place.suffix == ".json" else place
-        return read_first(folder, places_of(name))
+        return read_first(_folder(subset), places_of(name))
+
+    def picture_places(self, subset: Subset, name: str) -> tuple[Place, ...]:
+        """Returns where the file of a picture may be; nothing for an address."""
+        if "://" in name and not subset.pictures:
+            return ()
+        return tuple(_folder(subset) / each for each in places_of(name))
 
 
 SOURCE = LabelStudioSource()
+
+
+def _folder(subset: Subset) -> Place:
+    """Returns the folder of a subset's pictures, if they are files."""
+    place = Place(subset.pictures or subset.path)
+    return place.parent if not subset.pictures and place.suffix == ".json" else place
 
 
 def _files(place: Place) -> tuple[Place, dict[str, list[str]]]:

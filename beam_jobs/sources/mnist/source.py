@@ -105,6 +105,10 @@ class MnistSource(Source):
         # A copy, so that no picture keeps a memory map or the array of all alive.
         return np.array(_digits(subset).pixels[index_of(subset, name)], order="C")[..., None]
 
+    def picture_places(self, subset: Subset, name: str) -> tuple[Place, ...]:
+        """Returns nothing: pictures are no files."""
+        return ()
+
 
 SOURCE = MnistSource()
 

@@ -95,6 +95,10 @@ class SvhnSource(Source):
             return (Place(subset.path) / name).read_bytes()
         return filesystem.read_local(f"{subset.path}/{name}")
 
+    def picture_places(self, subset: Subset, name: str) -> tuple[Place, ...]:
+        """Returns the place of a picture's file; see `Source`."""
+        return (Place(subset.path) / name,)
+
 
 SOURCE = SvhnSource()
 

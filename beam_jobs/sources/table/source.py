@@ -85,6 +85,12 @@ class TableSource(Source):
             return (folder / name).read_bytes()
         return filesystem.read_local(f"{folder}/{name}")
 
+    def picture_places(self, subset: Subset, name: str) -> tuple[Place, ...]:
+        """Returns the place of a picture's file; nothing for an address, and for a row of a Parquet file."""
+        if "://" in name or _embedded_column(subset):
+            return ()
+        return (Place(subset.pictures) / name,)
+
 
 SOURCE = TableSource()
 

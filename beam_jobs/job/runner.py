@@ -14,7 +14,7 @@ from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
-from beam_jobs.prepare import worker
+from beam_jobs.job import worker
 from tfrecords.errors import UserError
 from tfrecords.interrupts import end_process
 
@@ -53,11 +53,14 @@ def one_line_errors(verbose: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ending_with_workers() -> Iterator[None]:
+def ending_with_workers(advice: str) -> Iterator[None]:
     """Ends the process with one line if a worker process is killed while the block runs.
 
     Beam's local runner would wait for ever for the worker's answer. All that it does is an error in the thread that
     watches the worker.
+
+    Args:
+      advice: What to do then, as `the same command resumes`.
     """
     before = threading.excepthook
 
@@ -65,7 +68,7 @@ def ending_with_workers() -> Iterator[None]:
         if error.thread is None or error.thread.name != _WATCHER:
             before(error)
             return
-        reason = "it may have used more memory than there is; the same command resumes."
+        reason = f"it may have used more memory than there is; {advice}."
         end_process(f"error: A worker process must not end before its work: {reason} Received: {error.exc_value}", 1)
 
     threading.excepthook = end
@@ -75,11 +78,12 @@ def ending_with_workers() -> Iterator[None]:
         threading.excepthook = before
 
 
-def parse_beam_options(flags: list[str]) -> PipelineOptions:
+def parse_beam_options(flags: list[str], command: str) -> PipelineOptions:
     """Returns Beam's options; the default runner needs no service and no download.
 
     Args:
-      flags: Command-line options that are not those of `prepare`.
+      flags: Command-line options that are not those of the command.
+      command: Name of the command, for messages.
 
     Raises:
       UserError: Beam does not know an option, which it would silently ignore, or a value.
@@ -98,7 +102,7 @@ def parse_beam_options(flags: list[str]) -> PipelineOptions:
         raise UserError(rule, standard.runner) from error
     # A job server has options of its own, which only it knows.
     if unknown and not re.search("portable|flink|spark", standard.runner.lower()):
-        raise UserError("prepare takes its own options (see --help) and Beam's; one of these is neither.", flags)
+        raise UserError(f"{command} takes its own options (see --help) and Beam's; one of these is neither.", flags)
     return options
 
 

@@ -1,0 +1,1 @@
+"""What jobs that read a source have in common: their input, its pictures, Beam's runner, progress."""
