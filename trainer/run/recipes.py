@@ -5,6 +5,20 @@ from typing import Any
 
 _PLAIN = {"contrast": 0.0, "brightness": 0.0, "invert": 0.0}
 """No augmentation: of the changes to images, only these three are not 0 by default."""
+_OURS = {
+    "epochs": 30,
+    "global_batch_size": 128,
+    "learning_rate": 0.01,
+    "weight_decay": 0.02,
+    "keep": "last",
+    **_PLAIN,
+    "zoom": 0.1,
+    "stretch": 0.1,
+    "rotate": 10.0,
+    "shear": 0.1,
+    "translate": 0.08,
+}
+"""Recipe of our networks for one digit. It needs no validation pictures, so that all can be trained on."""
 _PUBLISHED = {"schedule": "constant", "warmup_epochs": 0.0, "clip_norm": 0.0, "keep": "last", **_PLAIN}
 """What the published networks have in common: a constant learning rate, no validation, no augmentation."""
 
@@ -30,6 +44,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "rotate": 36.0,
         "translate": 0.1,
     },
+    "barcode_residual": _OURS,
+    "digits": _OURS,
     "conv2": {
         "optimizer": "sgd",
         "momentum": 0.9,
