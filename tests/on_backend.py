@@ -12,7 +12,11 @@ from trainer.run.config import AugmentConfig, TrainConfig
 
 SIZE = 24
 """Of the pictures that the models answer: large enough for all layers."""
-AUGMENT = {"plain": AugmentConfig(), "warped": AugmentConfig(zoom=0.2, stretch=0.2, rotate=10.0, shear=0.2)}
+AUGMENT = {
+    "plain": AugmentConfig(),
+    "warped": AugmentConfig(zoom=0.2, stretch=0.2, rotate=10.0, shear=0.2),
+    "shifted": AugmentConfig(translate=0.2),
+}
 
 
 def build(name: str) -> keras.Model:

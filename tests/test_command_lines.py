@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,7 @@ REQUIRED = {
     "evaluate": ["--run-dir", "run", "--data", "records"],
     "predict": ["photo.png"],
     "export": ["--output", "made"],
+    "summary": [],
     "report": ["--run-dir", "run"],
 }
 """Arguments that each command cannot do without."""
@@ -61,6 +63,12 @@ REFUSED = [
     ["predict", "photo.png", "--box", "1,2,3"],
     ["predict", "photo.png", "--run-dir", "run"],
     ["export", "--output", "made.onnx", "--format", "tflite"],
+    ["summary", "--model", "compcat"],
+    ["summary", "--model", "compact", "--run-dir", "run"],
+    ["summary", "--run-dir", "run", "--max-length", "1"],
+    ["summary", "--model", "compact", "--image-shape", "28x28"],
+    ["summary", "--model", "compact", "--image-shape", "4x4x1"],
+    ["summary", "--model", "compact", "--alphabet", "aa"],
     ["report", "--run-dir", "run", "--nothing"],
 ]
 """Options that are refused."""
@@ -147,6 +155,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],
         "export": ["--output", "made"],
+        "summary": ["--model", "compact"],
         "report": ["--run-dir", run, "--output", "made"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
@@ -284,10 +293,10 @@ def test_the_paths_that_download_and_evaluate_print_are_quoted(
     folder = tmp_path / "d'\u00e9 \u2116$(1)"
     words = _next(download._summary(download.DownloadConfig(folder), ("train",)))
     assert words[words.index("--input") + 1 :] == [str(folder), "--output", f"{folder}-records"]
-    scores = dict.fromkeys(("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98"), 0.5)
-    evaluate._print_summary(
-        {**scores, "num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}, "test", folder / "s.json"
-    )
+    names = ("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98")
+    scores: dict[str, Any] = dict.fromkeys(names, 0.5)
+    scores |= {"num_examples": 2, "whole_number_accuracy_interval": (0.1, 0.9)}
+    evaluate._print_summary(scores, "test", folder / "s.json", reads_length=True)
     assert _next(capsys.readouterr().out) == ["report", "--run-dir", str(folder)]
 
 

@@ -83,10 +83,12 @@ ROOMS = {
     "trainer.fit": (
         "distribute run run.weights input scoring models pretrained tfrecords.record tfrecords.files tfrecords.dataset"
     ),
+    # What a network computes on the way to its outputs.
+    "trainer.inside": "",
     "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
     "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.dataset",
     "trainer.commands": (
-        "distribute run run.weights input scoring models pretrained reader fit export report "
+        "distribute run run.weights input scoring models pretrained reader fit export inside report "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
     ),
     "trainer": "",

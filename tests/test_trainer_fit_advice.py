@@ -40,6 +40,13 @@ def test_few_validation_pictures_are_counted(manifest: Manifest, validation: int
     assert line == f"{words} `prepare --validation-fraction` draws more."
 
 
+@pytest.mark.parametrize("validation", [None, 0, 1, 19])
+def test_validation_pictures_are_not_missed_where_the_last_epoch_is_kept(
+    manifest: Manifest, validation: int | None
+) -> None:
+    assert list(advice(TrainConfig(keep="last"), _with(manifest, 2000, validation), 100)) == []
+
+
 @pytest.mark.parametrize(
     ("config", "steps", "warns"),
     [
@@ -68,6 +75,7 @@ def test_the_pretrained_weights_are_suggested_where_they_fit(manifest: Manifest)
     for config, other in (
         (TrainConfig(init="pretrained"), few),
         (TrainConfig(model="vgg"), few),
+        (TrainConfig(model="mnist_cnn"), few),
         (TrainConfig(), replace(few, config={**manifest.config, "crop": crop})),
     ):
         assert list(advice(config, other, 100)) == []

@@ -382,9 +382,10 @@ def _opened(directory: Path, before: dict[str, Any], now: dict[str, Any]) -> Run
     facts: dict[str, Any] = {"image_shape": [54, 54, 3], "dataset": {"crop": asdict(CropSpec())}}
     directory.mkdir()
     write_json(directory / CONFIG, {**TrainConfig().to_dict(), **facts, **before})
-    # The last version stated no labels.
+    # The last version stated no labels, and all its models read the length.
     dataset = {**facts["dataset"], **asdict(Labels())}
-    return open_run(directory, {**TrainConfig().to_dict(), **facts, "dataset": dataset, **now})
+    content = {**TrainConfig().to_dict(), **facts, "dataset": dataset, "reads_length": True}
+    return open_run(directory, {**content, **now})
 
 
 def test_more_epochs_are_answered_with_what_to_type(tmp_path: Path) -> None:
@@ -396,6 +397,9 @@ def test_more_epochs_are_answered_with_what_to_type(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=rule):
         _opened(folder, {"epochs": 1}, {"epochs": 3})
+    constant = {"epochs": 2, "schedule": "constant"}
+    with pytest.raises(UserError, match=r"cannot be extended: it has 2 epochs\. To train on from its weights, type "):
+        _opened(tmp_path / "constant", constant, {**constant, "epochs": 3})
 
 
 @pytest.mark.parametrize(

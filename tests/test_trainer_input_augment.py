@@ -46,8 +46,11 @@ def test_the_window_of_a_warp_lies_where_its_numbers_say() -> None:
         (AugmentConfig(stretch=0.21), 3, (10 / 1.1, 11.0)),
         (AugmentConfig(rotate=90.0), 4, (10.0, -10.0)),
         (AugmentConfig(shear=0.5), 5, (5.0, 10.0)),
+        # The window moves down, so the mark moves up: by a tenth of 65 pixels.
+        (AugmentConfig(translate=0.1), 0, (10.0, 3.5)),
+        (AugmentConfig(translate=0.1), 1, (3.5, 10.0)),
     ],
-    ids=["zoom", "stretch", "turn", "shear"],
+    ids=["zoom", "stretch", "turn", "shear", "down", "right"],
 )
 def test_each_number_of_the_warp_does_one_thing(
     config: AugmentConfig, number: int, expected: tuple[float, float]
@@ -133,7 +136,32 @@ def test_ten_crops_answer_with_the_mean_probabilities_of_ten_windows() -> None:
     np.testing.assert_allclose(make_forward(model)(images)["length_logits"].numpy(), corners[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["zoom", "stretch", "shear", "rotate"])
+def _sampled(image: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Returns a grey image at places between its pixels: `numpy.interp` down, then across, which repeats the edge."""
+    height, width = image.shape
+    down = np.stack([np.interp(rows, np.arange(height), column) for column in image.T.astype(float)], 1)
+    return np.stack([np.interp(columns, np.arange(width), row) for row in down])
+
+
+def test_a_shift_is_numpy_s_interpolation_between_pixels() -> None:
+    images = _smooth(24, count=3)[..., :1]
+    uniform = np.random.default_rng(0).random((3, 6), np.float32)
+    found = _warp(images, 24, AugmentConfig(translate=0.2), uniform)
+    for image, window, (y, x) in zip(images, found, uniform[:, :2].astype(float), strict=True):
+        rows, columns = (np.arange(24) + (2 * place - 1) * 0.2 * 24 for place in (y, x))
+        np.testing.assert_allclose(window[..., 0], _sampled(image[..., 0], rows, columns), atol=0.01)
+
+
+def test_a_shift_adds_to_the_place_of_the_window() -> None:
+    images = _smooth(64)
+    uniform = np.array([[1.0, 0.0, 0.5, 0.5, 0.5, 0.5]], np.float32)
+    window = _warp(images, 54, AugmentConfig(translate=0.1), uniform)[0, ..., 0]
+    # The last of 10 places down and the first across, and from there a tenth of 54 pixels down and to the left.
+    expected = _sampled(images[0, ..., 0], np.arange(54) + 10 + 5.4, np.arange(54) - 5.4)
+    np.testing.assert_allclose(window, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["zoom", "stretch", "shear", "rotate", "translate"])
 def test_a_warp_below_nothing_is_refused(name: str) -> None:
     from trainer.run.config import TrainConfig
 

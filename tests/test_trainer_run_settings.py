@@ -115,7 +115,10 @@ def test_each_setting_has_a_flag_with_its_help(capsys: pytest.CaptureFixture[str
     for name, each in settings_of(Settings).items():
         assert f"--{name.replace('_', '-')} " in text
         assert name in PATHS or each.metadata["help"] in text
-    assert f"--model NAME architecture (default: compact): {', '.join(sorted(MODELS))}" in text
+    assert (
+        f"--model NAME architecture, which other defaults depend on (default: compact): {', '.join(sorted(MODELS))}"
+        in text
+    )
     assert not [old for old in OLD if f"--{old} " in text]
 
 
@@ -164,7 +167,8 @@ def test_a_run_of_the_last_version_is_loaded_without_a_warning(
     run = Run.load(tmp_path)
     # Its records held up to five digits, which it did not state.
     dataset = {**now["dataset"], "max_length": 5, "alphabet": "0123456789"}
-    assert run.config == config and run.content == {**now, "dataset": dataset} and run.labels == Labels()
+    assert run.config == config and run.labels == Labels() and run.reads_length
+    assert run.content == {**now, "dataset": dataset, "reads_length": True}
     assert capsys.readouterr() == ("", "")
 
 

@@ -10,6 +10,7 @@ COMMANDS = (
     Command("evaluate", "score a trained model on a split", "trainer.commands.evaluate", extra="train"),
     Command("predict", "read the numbers in your own pictures", "trainer.commands.predict", extra="train"),
     Command("export", "write a trained model for serving", "trainer.commands.export", extra="train"),
+    Command("summary", "list a model's layers, shapes and weights", "trainer.commands.summary", extra="train"),
     Command("report", "make one page of a run: curves, scores, pictures", "trainer.commands.report", extra="train"),
 )
 

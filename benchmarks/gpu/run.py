@@ -23,8 +23,9 @@ from tfrecords.record.labels import Labels
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.input.augment import uniforms_needed
 from trainer.models import build_model
+from trainer.models.layers import TrainingStandardise
 from trainer.run.config import TrainConfig
-from trainer.run.directory import labels_text, model_input_shape
+from trainer.run.directory import labels_text, model_input_shape, reads_length
 
 _WARM_UP = 3
 """Steps before the clock starts: in the first ones JAX and TensorFlow compile and choose kernels."""
@@ -105,10 +106,12 @@ def run(job: Job) -> Result:
     Raises:
       UserError: A dataset cannot be read or does not match the others, or the loss is not finite.
     """
-    shape, labels = _common_form(job.directories)
+    form = _common_form(job.directories)
+    shape, labels, _ = form
     set_precision(job.precision)
     keras.utils.set_random_seed(job.config.seed)
-    model = build_model(job.config.model, shape, labels)
+    model = build_model(job.config.model, *form)
+    _check_model(model)
     optimizer = make_optimizer(job.config, job.config.learning_rate)
     step = make_step(model, optimizer, job.config)
     source = Source(job.directories, job.config.global_batch_size, uniforms_needed(shape[2]), job.config.seed)
@@ -135,14 +138,24 @@ def wait(value: Tensor) -> float:
     return float(ops.convert_to_numpy(value))
 
 
-def _common_form(directories: tuple[Path, ...]) -> tuple[tuple[int, int, int], Labels]:
-    """Returns the shape of the images that a model for all datasets takes, and the numbers that it predicts."""
+def _check_model(model: keras.Model) -> None:
+    """Raises a UserError if a model needs statistics of the dataset or penalties, which these steps do not have."""
+    if model.losses or any(isinstance(layer, TrainingStandardise) for layer in model.layers):
+        rule = "--model must have neither penalties on weights nor statistics of the training images."
+        raise UserError(rule, model.name)
+
+
+def _common_form(directories: tuple[Path, ...]) -> tuple[tuple[int, int, int], Labels, bool]:
+    """Returns what a model for all datasets takes and predicts: image shape, labels, and whether it reads lengths.
+
+    Where crops without a number are in one of the datasets only, the model reads lengths.
+    """
     manifests = {directory: Manifest.load(directory) for directory in directories}
     forms = {directory: (model_input_shape(manifest), manifest.labels) for directory, manifest in manifests.items()}
     if len(set(forms.values())) > 1:
         received = ", ".join(f"{path}: {shape}, {labels_text(labels)}" for path, (shape, labels) in forms.items())
         raise UserError("The datasets of --data must have images of one size, and numbers of one form.", received)
-    return forms[directories[0]]
+    return *forms[directories[0]], any(reads_length(manifest) for manifest in manifests.values())
 
 
 def _learning_rate(config: TrainConfig) -> Callable[[float], float]:

@@ -20,12 +20,11 @@ from trainer.input.records import Records
 from trainer.pretrained import DIRECTORY, NAME, chosen_run
 from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
-from trainer.run.directory import CONFIG, Run, labels_text, path_beside, write_json
+from trainer.run.directory import CONFIG, Run, labels_text, path_beside, reads_length, write_json
 from trainer.run.evaluations import EvaluationFiles
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache
-    from tfrecords.record.labels import Labels
     from trainer.scoring.inference import SplitPredictions
 
 EPILOG = """\
@@ -107,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         write_json(output / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
     write_predictions(files.predictions, found.keys, found.predictions, found.length, found.digits)
-    _print_summary(scores, args.split, files.scores)
+    _print_summary(scores, args.split, files.scores, trained.reads_length)
     return 0
 
 
@@ -119,7 +118,7 @@ def _predict(args: argparse.Namespace, trained: Run, records: Records, images: I
     from trainer.scoring.inference import make_forward, predict_split
 
     batches = split_dataset(images, args.batch_size)
-    read = readable(batches, args.data, args.split)
+    read = readable(batches, args.data, args.split, trained.reads_length)
     shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
     stored = records.manifest.labels
     return predict_split(make_forward(load_model(trained), args.crops), shown, trained.labels, stored)
@@ -136,21 +135,24 @@ def _check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> 
         raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
     rule = f"{args.data} must be cut as the images that {args.run_dir or NAME} was trained on"
     check_cut(dataset_cut(manifest), run_cut(trained), rule, args.allow_other_crop)
-    _check_labels(args, trained, manifest.labels)
+    _check_labels(args, trained, manifest)
 
 
-def _check_labels(args: argparse.Namespace, trained: Run, stored: Labels) -> None:
+def _check_labels(args: argparse.Namespace, trained: Run, manifest: Manifest) -> None:
     """Checks that a run can predict every number that a dataset can hold, and prints a note if it can predict others.
 
     Raises:
       UserError: It cannot.
     """
-    if stored == trained.labels:
-        return
-    of_run, of_data = labels_text(trained.labels), labels_text(stored)
+    stored = manifest.labels
+    name, of_run, of_data = args.run_dir or NAME, labels_text(trained.labels), labels_text(stored)
     if stored.max_length > trained.labels.max_length or trained.labels.unknown(stored.alphabet):
-        raise UserError(f"{args.run_dir or NAME} was trained on {of_run}, and must be scored on those.", of_data)
-    print(f"note: {args.data} has {of_data}; the model can predict {of_run}", file=sys.stderr)
+        raise UserError(f"{name} was trained on {of_run}, and must be scored on those.", of_data)
+    if reads_length(manifest) and not trained.reads_length:
+        rule = f"{name} was trained on single characters, and must be scored on those."
+        raise UserError(rule, f"{args.data}, which has crops without a number")
+    if stored != trained.labels:
+        print(f"note: {args.data} has {of_data}; the model can predict {of_run}", file=sys.stderr)
 
 
 def _output(args: argparse.Namespace, trained: Run) -> Path:
@@ -194,8 +196,11 @@ def _print_replaced(path: Path, data: Path, crops: int) -> None:
         )
 
 
-def _print_summary(scores: dict[str, Any], split: str, path: Path) -> None:
+def _print_summary(scores: dict[str, Any], split: str, path: Path, reads_length: bool) -> None:
+    """Prints the scores; those of lengths only of a model that reads them."""
     for name in ("whole_number_accuracy", "digit_accuracy", "length_accuracy", "coverage_at_98", "num_examples"):
+        if name == "length_accuracy" and not reads_length:
+            continue
         value = scores[name]
         print(f"{name:<24}{value:>10,}" if isinstance(value, int) else f"{name:<24}{value:>10.4f}")
     low, high = scores["whole_number_accuracy_interval"]

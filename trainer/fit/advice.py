@@ -31,7 +31,7 @@ def advice(config: TrainConfig, manifest: Manifest, steps: int, pretrained: Path
             "more --epochs, or a smaller --warmup-epochs."
         )
     validated = manifest.splits["validation"].pictures if "validation" in manifest.splits else 0
-    if validated < FEWEST_VALIDATED:
+    if validated < FEWEST_VALIDATED and config.keep == "best":
         kept = "the last epoch is kept" if not validated else "they hardly show which epoch is the best"
         count = f"{validated} validation picture{'s' * (validated != 1)}" if validated else "no validation pictures"
         yield f"there are {count}: {kept}. `prepare --validation-fraction` draws more."

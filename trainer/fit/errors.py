@@ -22,19 +22,23 @@ class HostLostError(Exception):
     """Another host no longer answers."""
 
 
-def readable(batches: Iterable[Batch], directory: Path, split: str) -> Iterator[Batch]:
+def readable(batches: Iterable[Batch], directory: Path, split: str, reads_length: bool = True) -> Iterator[Batch]:
     """Yields the batches of a split.
 
     Args:
       batches: Batches of the split.
       directory: Dataset directory, for the error.
       split: Name of the split, for the error.
+      reads_length: Whether the model has an output for the length; without one, each example must be one character.
 
     Raises:
-      UserError: A batch cannot be read, or is too large.
+      UserError: A batch cannot be read, or is too large; or an example is not one character and must be.
     """
     try:
-        yield from batches
+        for batch in batches:
+            if not reads_length:
+                _check_single_characters(batch, directory, split)
+            yield batch
     except tf.errors.ResourceExhaustedError as error:
         rule = "There must be memory for a batch: give a smaller --global-batch-size, or --batch-size of evaluate."
         raise UserError(rule, _WHERE_IN_TENSORFLOW.sub("", error.message.splitlines()[0])) from error
@@ -44,6 +48,16 @@ def readable(batches: Iterable[Batch], directory: Path, split: str) -> Iterator[
         check = f"python -m tfrecords validate {shlex.quote(str(directory))}"
         rule = f"The split {split} cannot be read: `{check}` lists all errors."
         raise UserError(rule, cause) from error
+
+
+def _check_single_characters(batch: Batch, directory: Path, split: str) -> None:
+    """Raises a UserError if an example of a batch is not one character."""
+    lengths = batch["length"].numpy()
+    if (lengths != 1).any():
+        first = int((lengths != 1).argmax())
+        key = batch["key"].numpy()[first].decode()
+        rule = f"{directory}, split {split}: each number must be one character, because the model reads no length."
+        raise UserError(rule, f"{lengths[first]} characters in {key}")
 
 
 @contextlib.contextmanager
@@ -65,19 +79,6 @@ def host_errors(hosts: int) -> Iterator[None]:
             f"one of the {hosts} hosts no longer answers; start the same command on all of them "
             "to resume from the last checkpoint."
         ) from error
-
-
-def check_single_characters(batch: Batch) -> None:
-    """Checks that each example of a batch is one character, for a model that has no output for the length.
-
-    Raises:
-      UserError: An example has no character.
-    """
-    lengths = batch["length"].numpy()
-    if (lengths != 1).any():
-        first = int((lengths != 1).argmax())
-        rule = "Each example must have one character: the model reads no length, since none of the dataset has more."
-        raise UserError(rule, f"{lengths[first]} characters in {batch['key'].numpy()[first].decode()}")
 
 
 def not_finite_error(step: int, directory: Path, keys: Sequence[str], totals: StepTotals) -> UserError:

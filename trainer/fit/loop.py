@@ -13,7 +13,7 @@ from tfrecords.progress import Progress as Shown
 from tfrecords.progress import print_line, progress, silent
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
-from trainer.fit.errors import check_single_characters, not_finite_error, readable
+from trainer.fit.errors import not_finite_error, readable
 from trainer.fit.history import History, history_has
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.fit.profile import Profile
@@ -150,9 +150,7 @@ class Training:
         began = time.monotonic() - progress.seconds
         running: tf.Tensor | None = None
         with self._shown() as shown, profile:
-            for batch in readable(self._batches(), self._directory, _SPLIT):
-                if not self._run.reads_length:
-                    check_single_characters(batch)
+            for batch in readable(self._batches(), self._directory, _SPLIT, self._run.reads_length):
                 profile.step()
                 result = self._train_step(batch, self._requests())
                 # A step's totals are fetched after the next step was started, so that a GPU need not wait for them.

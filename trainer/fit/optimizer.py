@@ -11,14 +11,14 @@ from trainer.run.config import TrainConfig
 
 
 class ConstantSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
-    """A learning rate that stays after a linear warm-up, except for an inverse decay by step."""
+    """Constant learning rate after a linear warm-up, with an optional inverse decay by step."""
 
     def __init__(self, learning_rate: float, decay: float = 0.0, warmup_steps: int = 0) -> None:
         """Creates the schedule.
 
         Args:
           learning_rate: Learning rate after the warm-up.
-          decay: Fall: n steps after the warm-up the rate is divided by 1 + decay * n.
+          decay: Inverse decay per step: n steps after the warm-up the rate is divided by 1 + decay * n.
           warmup_steps: Number of steps of the warm-up.
         """
         super().__init__()
@@ -54,13 +54,13 @@ def make_schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules
 
 
 def make_optimizer(
-    config: TrainConfig, schedule: keras.optimizers.schedules.LearningRateSchedule
+    config: TrainConfig, schedule: keras.optimizers.schedules.LearningRateSchedule | float
 ) -> keras.optimizers.Optimizer:
     """Returns the optimizer of a run, not built yet.
 
     Args:
       config: Training configuration.
-      schedule: Learning rate by step.
+      schedule: Learning rate by step, or a constant one.
     """
     # The name is part of the variables' names in checkpoints. By default a second optimizer in a process gets another.
     options = {

@@ -181,9 +181,9 @@ def _refuse_extension(directory: Path, before: dict[str, Any], now: dict[str, An
         ["python", "-m", "trainer", "train", *options, "--init", str(directory), "--epochs", str(more)]
     )
     epochs = f"{before['epochs']} epoch{'s' * (before['epochs'] != 1)}"
+    falls = f"its learning rate falls to 0 over {epochs}" if before["schedule"] == "cosine" else f"it has {epochs}"
     raise UserError(
-        f"{directory} cannot be extended: its learning rate falls to 0 over {epochs}. To train on from its weights, "
-        f"type `{command}`.",
+        f"{directory} cannot be extended: {falls}. To train on from its weights, type `{command}`.",
         f"epochs {now['epochs']}",
     )
 

@@ -11,15 +11,15 @@ from trainer.input.dataset import split_dataset
 from trainer.input.records import Records
 from trainer.models.layers import TrainingStandardise
 
-_BATCH = 1024
+_BATCH = 256
 
 
 def measure(model: keras.Model, records: Records, images: ImageCache, split: str) -> None:
     """Sets the statistics of each `TrainingStandardise` layer of a model to those of a split.
 
-    They are those of the central windows, as evaluation cuts them, before any augmentation. The sums are integers, so
-    they do not depend on the order of the examples. A model without such a layer is left as it is, and nothing is read;
-    so is a layer that has statistics, from `--init` or a checkpoint.
+    The statistics are those of the central windows, as evaluation cuts them, without augmentation. Their sums are
+    integers, so that every host gets the same ones. A layer that has statistics, from `--init` or a checkpoint, keeps
+    them; without a layer to measure for, nothing is read.
 
     Args:
       model: Model that is changed.
@@ -39,9 +39,10 @@ def measure(model: keras.Model, records: Records, images: ImageCache, split: str
     batches = split_dataset(images, _BATCH)
     with progress(f"measure {split}", len(images), "images", keep=False) as shown:
         for batch in readable(batches, records.directory, split):
-            window = batch["image"].numpy()[:, top : top + height, left : left + width].astype(np.int64)
-            total += window.sum(0)
-            squares += np.square(window).sum(0)
+            window = batch["image"].numpy()[:, top : top + height, left : left + width]
+            total += window.sum(0, dtype=np.int64)
+            # The square of 255 fits.
+            squares += np.square(window, dtype=np.uint16).sum(0, dtype=np.int64)
             shown.update(len(window))
     for layer in layers:
         mean, deviation = _statistics(total, squares, len(images), layer.by_pixel)
@@ -52,7 +53,7 @@ def measure(model: keras.Model, records: Records, images: ImageCache, split: str
 def _statistics(
     total: NDArray[np.int64], squares: NDArray[np.int64], count: int, by_pixel: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Returns mean and standard deviation, and 1 for a deviation of 0: (height, width, channels) each, or ().
+    """Returns mean and standard deviation, 1 in place of a deviation of 0: (height, width, channels) float32, or ().
 
     Args:
       total: Sums of the values of each pixel, (height, width, channels).

@@ -97,7 +97,7 @@ def _make_replica_gradients(
     """Returns a replica's part of a step: the gradients of the mean loss of the global batch, and the totals."""
     size = model.input_shape[1:3]
     several = strategy.num_replicas_in_sync > 1
-    # Those of batch normalisation. Those of the training split are the same on every replica, and stay to the bit.
+    # Only those that a step changes: an average over the replicas would round those of the training split.
     normalising = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     statistics = [variable for layer in normalising for variable in layer.non_trainable_variables]
 
@@ -132,8 +132,8 @@ def _learn(
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Returns the gradients of the summed loss over `divisor`, and two sums: of the losses, and of right predictions.
 
-    Penalties on weights, such as L2, are in the gradients only.
-    There may be more images than labels; their outputs do not count.
+    Penalties on weights, such as L2, are in the gradients only. There may be more images than labels; their outputs do
+    not count.
     """
     with tf.GradientTape() as tape:
         outputs = model(images, training=True)
@@ -143,9 +143,9 @@ def _learn(
         if smoothing:
             even = evenness_loss(outputs.get("length_logits"), outputs["digit_logits"], digits)
             mixed = loss + smoothing * (tf.reduce_sum(even) - loss)
-        if model.losses:
-            # Penalties on weights, such as L2: once per example, so that the mean over the global batch has them once.
-            mixed += tf.cast(tf.shape(length)[0], tf.float32) * tf.add_n(model.losses)
+        if penalties := model.losses:
+            # Once per example, so that the mean over the global batch has them once.
+            mixed += tf.cast(tf.shape(length)[0], tf.float32) * tf.add_n(penalties)
         mixed /= divisor
     gradients = tape.gradient(mixed, model.trainable_variables)
     return gradients, tf.stack([loss, _count_right(outputs, length, digits)])

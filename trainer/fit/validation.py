@@ -12,6 +12,7 @@ from trainer.fit.errors import readable
 from trainer.input.dataset import split_dataset
 from trainer.input.records import Records
 from trainer.run.config import TrainConfig
+from trainer.run.directory import reads_length
 from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.metrics import score
 
@@ -38,6 +39,7 @@ class Validation:
         self._forward = make_forward(model)
         self._directory = records.directory
         self._labels = records.manifest.labels
+        self._reads_length = reads_length(records.manifest)
 
     def scores(self) -> dict[str, float]:
         """Returns loss and accuracies by their names in the history; nothing without a validation split.
@@ -48,7 +50,8 @@ class Validation:
         if not self._images:
             return {}
         batches = split_dataset(self._images, _BATCH)
-        found = predict_split(self._forward, readable(batches, self._directory, _SPLIT), self._labels)
+        read = readable(batches, self._directory, _SPLIT, self._reads_length)
+        found = predict_split(self._forward, read, self._labels)
         scores = score(found.predictions, found.length, found.digits)
         return {"validation_loss": found.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
 

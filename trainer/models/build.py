@@ -62,12 +62,21 @@ def build_model(
     Raises:
       UserError: No architecture has that name, or the images are too small for it.
     """
+    check_model(name, image_shape)
+    return MODELS[name](image_shape, labels, labels.max_length > 1 if reads_length is None else reads_length)
+
+
+def check_model(name: str, image_shape: Shape) -> None:
+    """Checks that `build_model` can build an architecture for images of a shape, without importing Keras.
+
+    Raises:
+      UserError: No architecture has that name, or the images are too small for it.
+    """
     if name not in MODELS:
         raise UserError(f"model must be one of {', '.join(MODELS)}.", name)
     height, width, _ = image_shape
     if min(height, width) < (least := _SMALLEST.get(name, 1)):
         raise UserError(f"{name} needs images of at least {least} x {least} pixels.", f"{height} x {width}")
-    return MODELS[name](image_shape, labels, labels.max_length > 1 if reads_length is None else reads_length)
 
 
 @contextmanager

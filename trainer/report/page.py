@@ -96,6 +96,9 @@ def render(run: RunFiles) -> Report:
     missing = (*run.missing, *complaint)
     confusion = run.evaluation.get("confusion") or []
     alphabet = run.evaluation.get("alphabet", DIGITS)
+    # Runs of earlier versions do not state it: their models read the length.
+    single = run.config.get("reads_length") is False
+    accuracy_name = "Accuracy" if single else "Whole-number accuracy"
     html = (
         _environment()
         .get_template("page.html")
@@ -103,7 +106,7 @@ def render(run: RunFiles) -> Report:
             run=run,
             name=run.run_dir.resolve().name,
             missing=missing,
-            history_charts=_history_charts(run.history) if run.history else {},
+            history_charts=_history_charts(run.history, accuracy_name, single) if run.history else {},
             coverage_chart=_coverage_chart(run.predictions) if run.predictions else "",
             least_answered=LEAST_ANSWERED,
             chosen=chosen,
@@ -112,6 +115,9 @@ def render(run: RunFiles) -> Report:
             # A space would be an empty heading.
             characters=alphabet.replace(" ", SPACE),
             plain_digits=alphabet == DIGITS,
+            unit="digit" if alphabet == DIGITS else "character",
+            single=single,
+            accuracy_name=accuracy_name,
             confusions=gallery.top_confusions(confusion),
             commands={"train": TRAIN, "evaluate": EVALUATE, "prepare": PREPARE},
         )
@@ -205,20 +211,27 @@ def _points(history: list[dict[str, Any]], name: str) -> list[tuple[float, float
     return [(row["epoch"], row[name] if _is_finite(row[name]) else math.nan) for row in history if name in row]
 
 
-def _history_charts(history: list[dict[str, Any]]) -> dict[str, str]:
-    """Returns title to SVG of the training curves that the history has values for."""
+def _history_charts(history: list[dict[str, Any]], accuracy_name: str, single: bool) -> dict[str, str]:
+    """Returns title to SVG of the training curves that the history has values for.
+
+    Args:
+      history: Lines of the history.
+      accuracy_name: Title of the chart of accuracies.
+      single: Whether each number is one character, so that the accuracy of digits is no other curve.
+    """
     accuracies = [
         Series("validation", "main", _points(history, "validation_whole_number_accuracy")),
         Series("training", "second", _points(history, "train_whole_number_accuracy")),
-        Series("validation, digits", "third", _points(history, "validation_digit_accuracy")),
     ]
+    if not single:
+        accuracies.append(Series("validation, digits", "third", _points(history, "validation_digit_accuracy")))
     losses = [
         Series("validation", "main", _points(history, "validation_loss")),
         Series("training", "second", _points(history, "train_loss")),
     ]
     rates = [Series("learning rate", "main", _points(history, "learning_rate"))]
     drawn = {
-        "Whole-number accuracy": _epoch_chart(accuracies, shares=True),
+        accuracy_name: _epoch_chart(accuracies, shares=True),
         "Loss": _epoch_chart(losses),
         "Learning rate": _epoch_chart(rates),
     }

@@ -71,10 +71,10 @@ class AugmentConfig:
 class TrainConfig:
     """Everything that determines a run's result, apart from the records."""
 
-    model: str = setting("compact", "architecture", group=_TRAINING)
+    model: str = setting("compact", "architecture, which other defaults depend on", group=_TRAINING)
     epochs: int = setting(30, "passes over the training split", group=_TRAINING)
     global_batch_size: int = setting(16, "examples per step, over all devices and hosts", group=_TRAINING)
-    optimizer: str = setting("adamw", "optimizer", choices=OPTIMIZERS, group=_TRAINING)
+    optimizer: str = setting("adamw", "optimizer, which other defaults depend on", choices=OPTIMIZERS, group=_TRAINING)
     learning_rate: float = setting(1.5e-3, "peak learning rate", group=_TRAINING)
     schedule: str = setting(
         "cosine",
@@ -139,15 +139,20 @@ class TrainConfig:
         self._check_optimizer()
 
     def _check_optimizer(self) -> None:
-        """Checks that no setting is given that the chosen optimizer or schedule would ignore."""
-        others = "optimizers other than"
+        """Checks that the chosen optimizer and schedule ignore no setting."""
         if self.optimizer != "adamw":
-            _check(not self.weight_decay, f"weight_decay must be 0 for {others} adamw.", self.weight_decay)
+            rule = "weight_decay must be 0 for optimizers other than adamw."
+            _check(not self.weight_decay, rule, f"{self.weight_decay} for {self.optimizer}")
         if self.optimizer != "sgd":
-            _check(not (self.momentum or self.nesterov), f"momentum is for sgd, not for {others} it.", self.momentum)
+            rule = "momentum must be 0, and nesterov off, for optimizers other than sgd."
+            _check(not (self.momentum or self.nesterov), rule, f"momentum {self.momentum} for {self.optimizer}")
+        else:
+            rule = f"epsilon must be {TrainConfig.epsilon} for sgd, which has none."
+            _check(self.epsilon == TrainConfig.epsilon, rule, self.epsilon)
         _check(self.momentum > 0 or not self.nesterov, "nesterov needs a momentum above 0.", self.momentum)
         if self.schedule != "constant":
-            _check(not self.decay, "decay must be 0 unless the schedule is constant.", self.decay)
+            rule = "decay must be 0 unless the schedule is constant."
+            _check(not self.decay, rule, f"{self.decay} for {self.schedule}")
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the values as JSON holds them."""

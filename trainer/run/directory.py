@@ -1,7 +1,7 @@
 """Run directory: names of its files, and the configuration of a run read from it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ class _Facts:
     """What config.json holds besides the training configuration, as far as it is used."""
 
     image_shape: tuple[_Pixels, _Pixels, Annotated[int, one_of(1, 3)]]
-    reads_length: bool = True
+    reads_length: bool
 
 
 @dataclass(frozen=True)
@@ -76,22 +76,21 @@ class Run:
             raise UserError(f"{directory} is not a run directory: {reason}. `python -m trainer train` makes one.")
         content = _with_defaults(parse_object(path.read_bytes(), str(path)), str(path))
         config = from_json(TrainConfig, {name: content[name] for name in TrainConfig().to_dict()}, str(path))
-        # Models of versions that did not state it read the length in any case.
-        stated = {"image_shape": content.get("image_shape"), "reads_length": content.get("reads_length", True)}
-        facts = from_json(_Facts, stated, str(path))
+        facts = from_json(_Facts, {each.name: content.get(each.name) for each in fields(_Facts)}, str(path))
         dataset = content.get("dataset")
         dataset = dataset if isinstance(dataset, dict) else {}
         crop = _crop_spec(dataset.get("crop"), f"{path}: dataset.crop")
         labels = from_json(Labels, {name: dataset[name] for name in asdict(_DIGITS)}, f"{path}: dataset")
         if not (facts.reads_length or labels.max_length == 1):
-            raise UserError(f"{path}: reads_length must be true for numbers of several characters.", "false")
+            raise UserError(f"{path}: reads_length must be true for {labels_text(labels)}.", "false")
         return cls(directory, config, facts.image_shape, crop, labels, facts.reads_length, content)
 
 
 def _with_defaults(content: dict[str, Any], name: str) -> dict[str, Any]:
     """Returns config.json's content as this version writes it.
 
-    A setting that did not exist when the run was started had its present default then, and so had the labels.
+    A setting that did not exist when the run was started had its present default then, and so had the labels. All
+    models read the length then.
 
     Raises:
       UserError: The content has no settings of the augmentation.
@@ -100,7 +99,7 @@ def _with_defaults(content: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(content.get("augment"), dict):
         raise UserError(f"{name} must be a run's configuration: an object with an object `augment`.")
     augment = {**given["augment"], **present_names(content["augment"], AugmentConfig)}
-    content = {**given, **present_names(content, TrainConfig), "augment": augment}
+    content = {"reads_length": True, **given, **present_names(content, TrainConfig), "augment": augment}
     if isinstance(dataset := content.get("dataset"), dict):
         content["dataset"] = {**dataset, **{name: dataset.get(name, value) for name, value in asdict(_DIGITS).items()}}
     return content

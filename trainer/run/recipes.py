@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _PLAIN = {"contrast": 0.0, "brightness": 0.0, "invert": 0.0}
-"""No augmentation: of the changes to images, only these three are not 0 by default."""
+"""Settings without augmentation. All other changes to images are 0 by default."""
 _OURS = {
     "epochs": 30,
     "global_batch_size": 128,
@@ -20,18 +20,18 @@ _OURS = {
 }
 """Recipe of our networks for one digit. It needs no validation pictures, so that all can be trained on."""
 _PUBLISHED = {"schedule": "constant", "warmup_epochs": 0.0, "clip_norm": 0.0, "keep": "last", **_PLAIN}
-"""What the published networks have in common: a constant learning rate, no validation, no augmentation."""
+"""Settings that the published networks share: a constant learning rate, the last epoch's weights, no augmentation."""
 
-OPTIMIZERS: dict[str, dict[str, Any]] = {
+_OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adamw": {},
-    # Keras's default in the days when the networks below were published; 0.001 since.
+    # Keras's default when the networks below were published. It is 0.001 now.
     "adadelta": {"learning_rate": 1.0, "weight_decay": 0.0},
     "adam": {"learning_rate": 0.001, "weight_decay": 0.0},
     "sgd": {"learning_rate": 0.01, "weight_decay": 0.0},
 }
 """Defaults by optimizer, where they differ from those of `TrainConfig`."""
 
-MODELS: dict[str, dict[str, Any]] = {
+_MODELS: dict[str, dict[str, Any]] = {
     "mnist_cnn": {"optimizer": "adadelta", "global_batch_size": 128, "epochs": 12, **_PUBLISHED},
     "optdigits_cnn": {"optimizer": "adadelta", "global_batch_size": 128, "epochs": 25, **_PUBLISHED},
     "mnist_vgg": {"optimizer": "sgd", "momentum": 0.9, "global_batch_size": 32, "epochs": 3, **_PUBLISHED},
@@ -68,26 +68,29 @@ MODELS: dict[str, dict[str, Any]] = {
     },
 }
 """Defaults by model, where they differ from those of `TrainConfig` and of the model's optimizer."""
+_OF_OPTIMIZER = ("optimizer", "learning_rate", "decay", "weight_decay", "momentum", "nesterov", "epsilon")
+"""Settings of a model's recipe that hold only for the optimizer that it was published with."""
 
 
 def recipe(given: Mapping[str, Any], model: str, optimizer: str) -> dict[str, Any]:
-    """Returns the defaults that settings leave to the model and its optimizer, by name.
+    """Returns the defaults that depend on the model and the optimizer, by name.
 
-    A model's other defaults hold for the optimizer that it was published with: with another one, that one's learning
-    rate, momentum and so on are used.
+    With another optimizer than the model's own, the learning rate, the momentum and so on are those of that optimizer.
+    Without the constant learning rate of a recipe, its decay is left out, and without its momentum Nesterov's form.
 
     Args:
       given: Settings that a user gave, by name.
       model: Default model.
       optimizer: Default optimizer.
     """
-    of_model = MODELS.get(given.get("model", model), {})
-    usual = of_model.get("optimizer", optimizer)
-    chosen = given.get("optimizer", usual)
-    if chosen != usual:
+    of_model = _MODELS.get(given.get("model", model), {})
+    own = of_model.get("optimizer", optimizer)
+    chosen = given.get("optimizer", own)
+    if chosen != own:
         of_model = {name: value for name, value in of_model.items() if name not in _OF_OPTIMIZER}
-    return {**OPTIMIZERS.get(chosen, {}), **of_model}
-
-
-_OF_OPTIMIZER = ("optimizer", "learning_rate", "momentum", "nesterov", "epsilon", "weight_decay")
-"""Settings that a model's recipe chooses for its own optimizer only."""
+    found = {**_OPTIMIZERS.get(chosen, {}), **of_model}
+    if given.get("schedule", found.get("schedule")) != found.get("schedule"):
+        found.pop("decay", None)
+    if given.get("momentum") == 0:
+        found.pop("nesterov", None)
+    return found

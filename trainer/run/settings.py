@@ -34,7 +34,7 @@ class Settings:
 
     @classmethod
     def read(cls, file: Path | None, flags: Mapping[str, Any]) -> "Settings":
-        """Returns the settings of a file, replaced by those of the flags.
+        """Returns the settings of a file, replaced by those of the flags; the rest is as model and optimizer need it.
 
         Args:
           file: TOML file as `to_toml` writes it, or a run's config.json; None for the defaults.
@@ -46,8 +46,7 @@ class Settings:
         """
         given = {name: flags[name] for name in settings_of(cls) if name in flags}
         values = {**(_read_file(file) if file else {}), **given}
-        usual = defaults(TrainConfig)
-        values = {**recipe(values, usual["model"], usual["optimizer"]), **values}
+        values = {**recipe(values, TrainConfig.model, TrainConfig.optimizer), **values}
         for name in (*_PATHS, "init"):
             if values.get(name) is not None:
                 refuse_address(str(values[name]))

@@ -3,7 +3,8 @@
 Convolutions do not depend on the size of the images. The first layer that does, and all that read its outputs, are new
 where the size of the last feature map is another. A head has a class per length, or weights per position and per
 character. Positions and characters that both models have keep their weights; lengths do so only together, since
-"longer" is one of them.
+"longer" is one of them. A model of single characters has no head for the length: it is left out, or new. The mean and
+deviation that images are standardised by belong to the weights and are kept.
 """
 
 from typing import Any
@@ -32,7 +33,8 @@ def transfer(source: keras.Model, given: Labels, target: keras.Model, wanted: La
       wanted: Numbers that it predicts.
 
     Returns:
-      A sentence that says which weights are new or changed, empty if none is and the images are of the same size.
+      Sentences that say which weights are new or changed, and that images are standardised as those of the source;
+      empty if nothing does.
     """
     resized = set(_layers_of_size(source, target))
     new: list[str] = []
@@ -59,16 +61,18 @@ def transfer(source: keras.Model, given: Labels, target: keras.Model, wanted: La
     dropped = [path.rpartition("/")[0] for path in learned]
     told = _said(new, partly, dropped, _words(source, given, target, wanted))
     channels = target.input_shape[-1], source.input_shape[-1]
-    return " ".join(part for part in (told, _channels_said(summed, *channels)) if part)
+    kept = [layer.name for layer in target.layers if isinstance(layer, TrainingStandardise) and layer.name not in new]
+    return " ".join(part for part in (told, _channels_said(summed, *channels), _statistics_said(kept)) if part)
 
 
 def _layers_of_size(source: keras.Model, target: keras.Model) -> list[str]:
     """Returns the names of the layers that images of another size leave without use for the source's weights."""
     new: list[str] = []
+    # The layers after these take standardised images in any case.
     measured: list[str] = []
     others = {layer.name: layer for layer in source.layers}
     for layer in target.layers:
-        # A head for the length is missing where numbers are single characters.
+        # One of the models may have no head for the length.
         if (other := others.get(layer.name)) is None:
             continue
         # A flattened map of 4 x 6 has as many values as one of 6 x 4, in another order.
@@ -77,7 +81,6 @@ def _layers_of_size(source: keras.Model, target: keras.Model) -> list[str]:
         is_other = layer.name in _HEADS or isinstance(layer, keras.layers.Conv2D)
         fits = is_other or [one.shape for one in layer.weights] == [one.shape for one in other.weights]
         if isinstance(layer, TrainingStandardise):
-            # The layers after it read images in any case.
             measured += [] if fits else [layer.name]
             continue
         # All later layers read the outputs of these, but the characters' classifier reads those of the convolutions.
@@ -123,6 +126,9 @@ def _words(source: keras.Model, given: Labels, target: keras.Model, wanted: Labe
     shapes = source.input_shape[1:3], target.input_shape[1:3]
     sizes = [f"images of {height} x {width}" if shapes[0] != shapes[1] else "" for height, width in shapes]
     numbers = [labels_text(labels) if given != wanted else "" for labels in (given, wanted)]
+    reading = [_LENGTHS in model.output for model in (source, target)]
+    if given == wanted and reading[0] != reading[1]:
+        numbers = ["numbers of at most one character" if reads else "single characters" for reads in reading]
     before, now = (" and ".join(filter(None, words)) for words in zip(sizes, numbers, strict=True))
     return before, now
 
@@ -136,6 +142,13 @@ def _said(new: list[str], partly: list[str], dropped: list[str], words: tuple[st
     told = [f"{what}: {', '.join(dict.fromkeys(layers))}" for layers, what in parts if layers]
     told.append("all other layers are kept" if told else "all layers are kept")
     return f"{'; '.join(told)}. The weights are of {words[0]}, the dataset of {words[1]}."
+
+
+def _statistics_said(layers: list[str]) -> str:
+    """Returns what images are standardised by, if a layer keeps the source's statistics."""
+    if not layers:
+        return ""
+    return f"{', '.join(layers)} keeps the mean and deviation of the images that the weights were trained on."
 
 
 def _channels_said(layers: list[str], wanted: int, given: int) -> str:

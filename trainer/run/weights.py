@@ -10,6 +10,7 @@ from tfrecords.files.publish import atomic_path, reserve
 from tfrecords.record.labels import Labels
 from tfrecords.typed_json import shorten
 from trainer.models import build_model
+from trainer.models.layers import TrainingStandardise
 from trainer.pretrained import run_directory
 from trainer.run.cut import Cut, check_cut, differences, run_cut
 from trainer.run.directory import WEIGHTS, Run
@@ -91,4 +92,8 @@ def load_model(run: Run) -> keras.Model:
     except Exception as error:
         rule = f"{run.weights} must hold the weights of {run.config.model}."
         raise UserError(rule, shorten(str(error))) from error
+    for layer in model.layers:
+        if isinstance(layer, TrainingStandardise) and not int(layer.count):
+            rule = f"{run.weights} must hold the mean and deviation of the training images."
+            raise UserError(rule, f"a layer {layer.name} of 0 images")
     return model
