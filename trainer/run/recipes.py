@@ -1,4 +1,4 @@
-"""Defaults of `train` that depend on the model and the optimizer: those that a network was published with."""
+"""Defaults of `train` that depend on the model and the optimizer, such as those that a network was published with."""
 
 from collections.abc import Mapping
 from typing import Any
