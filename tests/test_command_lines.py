@@ -41,6 +41,7 @@ REQUIRED = {
     "export": ["--output", "made"],
     "summary": [],
     "report": ["--run-dir", "run"],
+    "explain": ["--data", "records"],
 }
 """Arguments that each command cannot do without."""
 REFUSED = [
@@ -75,6 +76,10 @@ REFUSED = [
     ["summary", "--model", "compact", "--image-shape", "4x4x1"],
     ["summary", "--model", "compact", "--alphabet", "aa"],
     ["report", "--run-dir", "run", "--nothing"],
+    ["explain", "--data", "records", "--examples", "0"],
+    ["explain", "--data", "records", "--box", "1,2,3,4"],
+    ["explain", "--data", "records", "--picture", "photo.png", "--box", "1,2"],
+    ["explain", "--data", "records"],
 ]
 """Options that are refused."""
 RUN_ALL = """
@@ -163,6 +168,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "export": ["--output", "made"],
         "summary": ["--model", "compact"],
         "report": ["--run-dir", run, "--output", "made.html"],
+        "explain": ["--data", str(records), "--output", "made.html"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
     assert {name for name, extra in extras.items() if extra} == set(lines)
@@ -175,7 +181,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
             assert code == 1 and shown == "" and _installs(argv, errors, extras[argv[0]]), (argv, errors)
         else:
             assert code == 0, (argv, errors)
-    assert not (tmp_path / "made").exists()
+    assert not list(tmp_path.glob("made*"))
 
 
 def test_every_command_has_arguments_here() -> None:

@@ -93,7 +93,7 @@ ROOMS = {
     # What a network computes on the way to its outputs.
     "trainer.inside": "",
     "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
-    "trainer.report": "run scoring tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
+    "trainer.report": "run scoring inside tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
     "trainer.commands": (
         "distribute run run.weights input scoring models pretrained reader fit export inside report "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"

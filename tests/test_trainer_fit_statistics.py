@@ -5,16 +5,19 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfrecords
 from tests.untrained import make_run
 from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.errors import UserError
 from tfrecords.record.labels import Labels
+from trainer.distribute.cluster import Cluster
+from trainer.distribute.strategy import make_strategy
 from trainer.fit import statistics
 from trainer.fit.statistics import _statistics, measure
 from trainer.input.records import Records
-from trainer.models import build_model, computing_in
+from trainer.models import build_model
 from trainer.models.layers import TrainingStandardise
 from trainer.run.directory import Run
 from trainer.run.transfer import transfer
@@ -91,6 +94,22 @@ def test_a_layer_with_statistics_and_a_model_without_the_layer_read_nothing(monk
         np.testing.assert_array_equal(found, expected)
 
 
+def test_every_replica_gets_the_statistics() -> None:
+    records = Records.open(DATASETS / "raw")
+    strategy = make_strategy(Cluster(), "cpu", 1.0)
+    if strategy.num_replicas_in_sync < 2:
+        pytest.skip("TensorFlow has started with one device")
+    images = records.images("train")
+    with strategy.scope():
+        model = _model(images.shape, by_pixel=True)  # type: ignore[arg-type]
+    measure(model, records, images, "train")
+    expected = _measured(records, images.shape, by_pixel=True).get_weights()  # type: ignore[arg-type]
+    found = strategy.run(lambda: [tf.convert_to_tensor(weight) for weight in model.weights])
+    for replicas, value in zip(found, expected, strict=True):
+        for one in strategy.experimental_local_results(replicas):
+            np.testing.assert_array_equal(one.numpy(), value)
+
+
 def test_a_damaged_shard_is_named_by_the_split(tmp_path: Path) -> None:
     for path in (DATASETS / "raw").iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -101,19 +120,6 @@ def test_a_damaged_shard_is_named_by_the_split(tmp_path: Path) -> None:
     records = Records.open(tmp_path)
     with pytest.raises(UserError, match="The split train cannot be read: `python -m tfrecords validate "):
         measure(_model((8, 8, 3), True), records, ImageCache(tmp_path, "train"), "train")
-
-
-def test_images_are_standardised_in_float32_where_the_rest_computes_in_bfloat16() -> None:
-    with computing_in("mixed_bfloat16"):
-        model = build_model("barcode", (28, 28, 1), Labels(1))
-    layer = model.get_layer("standardise")
-    for weight, value in zip((layer.mean, layer.deviation, layer.count), (33.31, 78.57, 1), strict=True):
-        weight.assign(value)
-    images = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1)).astype(np.float32)
-    found = layer(images)
-    assert keras.backend.standardize_dtype(found.dtype) == "float32"
-    np.testing.assert_allclose(found, (images - np.float32(33.31)) / np.float32(78.57), rtol=1e-6)
-    assert keras.backend.standardize_dtype(layer.mean.dtype) == "float32"
 
 
 def test_weights_without_statistics_are_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from trainer.fit import loop as training
 from trainer.fit.resume import describe_run, open_run
 from trainer.input.records import Records
 from trainer.models import MODELS, build_model, computing_in
-from trainer.models.layers import Standardise
+from trainer.models.layers import Standardise, TrainingStandardise
 from trainer.run.config import TrainConfig
 from trainer.run.directory import CONFIG, HISTORY, WEIGHTS, Run, write_json
 
@@ -57,13 +57,22 @@ def test_a_model_in_mixed_precision_has_float32_weights_and_answers() -> None:
         np.testing.assert_allclose(output, expected, atol=0.1 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", ["compact", "goodfellow", "vgg"])
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_pictures_are_standardised_in_float32_in_mixed_precision_too(name: str) -> None:
     images = np.random.default_rng(0).random((2, 24, 24, 3), np.float32) * 4 + 127.3
     with computing_in("mixed_bfloat16"):
         model = build_model(name, (24, 24, 3))
-        found = keras.Model(model.input, model.get_layer("standardise").output)(images)
-    np.testing.assert_allclose(found, Standardise(model.get_layer("standardise").scale)(images), atol=1e-6)
+        first = model.layers[1]
+        if isinstance(first, TrainingStandardise):
+            first.mean.assign(np.full(first.mean.shape, 129.1))
+            first.deviation.assign(np.full(first.deviation.shape, 1.3))
+        found = keras.Model(model.input, first.output)(images)
+    assert found.dtype == tf.float32
+    if isinstance(first, TrainingStandardise):
+        expected = (images - np.float32(129.1)) / np.float32(1.3)
+    else:
+        expected = Standardise(first.scale)(images) if isinstance(first, Standardise) else images / 255
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def _train(records: Path, run_dir: Path, *options: str) -> int:

@@ -38,7 +38,7 @@ def _files(package: str) -> Iterator[str]:
 def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     expected = {file for package in PACKAGES for file in _files(package)}
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
-    data = {"page.html", "best.weights.h5", "manifest.schema.json", "py.typed"}
+    data = {"report.html", "style.css", "best.weights.h5", "manifest.schema.json", "py.typed"}
     assert data <= {Path(name).name for name in expected}
 
 

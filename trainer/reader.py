@@ -43,6 +43,8 @@ class Reader:
 
     Attributes:
       run: Run that trained the model.
+      model: The model.
+      forward: Function from (batch, height, width, channels) uint8 images to the model's outputs.
     """
 
     def __init__(self, run: Run) -> None:
@@ -63,7 +65,8 @@ class Reader:
         if keras.backend.backend() != "tensorflow":
             raise UserError("Keras must run on TensorFlow: set KERAS_BACKEND=tensorflow.", keras.backend.backend())
         self.run = run
-        self._forward = make_forward(load_model(run))
+        self.model = load_model(run)
+        self.forward = make_forward(self.model)
 
     def __repr__(self) -> str:
         height, width, _ = self.run.image_shape
@@ -95,7 +98,7 @@ class Reader:
 
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Returns the predictions for images cut as the run's records: (batch, height, width, channels) uint8."""
-        outputs = {name: value.numpy() for name, value in self._forward(images).items()}
+        outputs = {name: value.numpy() for name, value in self.forward(images).items()}
         return decode_predictions(outputs.get("length_logits"), outputs["digit_logits"], self.run.labels)
 
 

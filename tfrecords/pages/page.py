@@ -11,6 +11,7 @@ and takes what it needs of `macros.html`:
 """
 
 import base64
+import io
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -26,6 +27,8 @@ from tfrecords.record.codec import png_bytes
 
 SUFFIXES = (".html", ".htm")
 """Suffixes of a page."""
+_GREY_LEVELS, _GREY_STEP = 16, 17
+"""Grey levels of `grey_data_uri`, from 0 to 255."""
 
 
 def render_page(template: Path, command: str, values: Mapping[str, Any]) -> str:
@@ -96,7 +99,26 @@ def png_data_uri(image: npt.NDArray[np.uint8]) -> str:
         raise ValueError(
             f"An image must be uint8 of shape (height, width, 1 or 3). Received: {image.dtype}, shape {image.shape}"
         )
-    return "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode("ascii")
+    return _data_uri(png_bytes(image))
+
+
+def grey_data_uri(image: npt.NDArray[np.uint8]) -> str:
+    """Returns a grey image as a PNG URI of 16 grey levels, about half as long as that of `png_data_uri`.
+
+    Args:
+      image: uint8 array of shape (height, width, 1).
+    """
+    from PIL import Image
+
+    picture = Image.fromarray(np.rint(image[..., 0] / _GREY_STEP).astype(np.uint8), "P")
+    picture.putpalette([grey for level in range(_GREY_LEVELS) for grey in [_GREY_STEP * level] * 3])
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", bits=4, compress_level=9)
+    return _data_uri(buffer.getvalue())
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
 
 
 def footer_mark(command: str) -> str:

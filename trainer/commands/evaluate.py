@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
     trained = chosen_run(args.run_dir, args.weights)
     records = Records.open(args.data)
-    _check_split(args, trained, records.manifest)
+    check_split(args, trained, records.manifest)
     output = _output(args, trained)
     images = records.images(args.split)
     if args.crops > 1 and images.shape[:2] == trained.image_shape[:2]:
@@ -125,8 +125,13 @@ def _predict(args: argparse.Namespace, trained: Run, records: Records, images: I
     return predict_split(make_forward(load_model(trained), args.crops), shown, trained.labels, stored)
 
 
-def _check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> None:
+def check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> None:
     """Checks that a run can be scored on the split of a dataset.
+
+    Args:
+      args: Options `run_dir`, `data`, `split` and `allow_other_crop`.
+      trained: Run.
+      manifest: Manifest of the dataset.
 
     Raises:
       UserError: It cannot.

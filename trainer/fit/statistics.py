@@ -30,7 +30,9 @@ def measure(model: keras.Model, records: Records, images: ImageCache, split: str
     Raises:
       UserError: The split cannot be read.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, TrainingStandardise) and not int(layer.count)]
+    layers = [
+        layer for layer in model.layers if isinstance(layer, TrainingStandardise) and not int(layer.count.numpy())
+    ]
     if not layers:
         return
     height, width, channels = model.input_shape[1:]

@@ -30,8 +30,10 @@ def _build(name: str, image_shape: Shape, labels: Labels, reads_length: bool) ->
 
 _SMALLEST = {
     "barcode": 18,
+    "barcode_residual": 4,
     "compact": 8,
     "conv2": 6,
+    "digits": 4,
     "goodfellow": 16,
     "mnist_cnn": 6,
     "mnist_vgg": 4,

@@ -13,59 +13,32 @@ import keras
 from keras import layers
 
 from tfrecords.record.labels import Labels
-from trainer.models.layers import Standardise
+from trainer.models.layers import Standardise, halving_strides, normalised_conv, residual_block
 
 _WIDTHS = (32, 64, 128)
 _BLOCKS = (1, 1, 1)
 _LAYOUT_CHANNELS = 32
 _LAYOUT_UNITS = 128
-_HALVED_SIDE = 16
-"""Smallest height or width of images, pixels, that layers halve."""
 
 
 def build_compact(image_shape: tuple[int, int, int], labels: Labels, reads_length: bool) -> keras.Model:
     """Returns the untrained model: see `trainer.models.build_model`."""
-    # Reduced by 8, a smaller side would be one location, and the strokes of its digits are one pixel wide.
-    height, width, _ = image_shape
-    halved = 2 if height >= _HALVED_SIDE else 1, 2 if width >= _HALVED_SIDE else 1
+    halved = halving_strides(image_shape)
     images = keras.Input(image_shape, name="image")
     values = Standardise(scale=True, dtype="float32", name="standardise")(images)
-    values = layers.ReLU(name="stem_relu")(_conv(values, _WIDTHS[0], "stem", size=5, stride=halved))
+    values = layers.ReLU(name="stem_relu")(normalised_conv(values, _WIDTHS[0], "stem", size=5, stride=halved))
     for stage, (units, blocks) in enumerate(zip(_WIDTHS, _BLOCKS, strict=True), start=1):
         for block in range(1, blocks + 1):
             stride = halved if block == 1 and stage > 1 else (1, 1)
-            values = _block(values, units, stride, f"stage{stage}_block{block}")
+            values = residual_block(values, units, stride, f"stage{stage}_block{block}")
     return keras.Model(images, _heads(values, labels, reads_length), name="compact")
-
-
-def _conv(values: Any, units: int, name: str, size: int = 3, stride: tuple[int, int] = (1, 1)) -> Any:
-    values = layers.Conv2D(
-        units,
-        size,
-        strides=stride,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(values)
-    # Averages over about the last ten steps, since training has only a few thousand.
-    return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(values)
-
-
-def _block(values: Any, units: int, stride: tuple[int, int], name: str) -> Any:
-    short = values
-    if stride != (1, 1) or values.shape[-1] != units:
-        short = _conv(values, units, f"{name}_short", size=1, stride=stride)
-    values = layers.ReLU(name=f"{name}_relu1")(_conv(values, units, f"{name}_1", stride=stride))
-    values = _conv(values, units, f"{name}_2")
-    return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([values, short]))
 
 
 def _heads(values: Any, labels: Labels, reads_length: bool) -> dict[str, Any]:
     """Returns the outputs, computed from the last feature map: (batch, height, width, channels)."""
     height, width, channels = values.shape[1:]
     locations, positions = height * width, labels.max_length
-    layout = layers.ReLU(name="layout_relu")(_conv(values, _LAYOUT_CHANNELS, "layout", size=1))
+    layout = layers.ReLU(name="layout_relu")(normalised_conv(values, _LAYOUT_CHANNELS, "layout", size=1))
     layout = layers.Flatten(name="layout_flat")(layout)
     layout = layers.Dense(_LAYOUT_UNITS, activation="relu", kernel_initializer="he_normal", name="layout_dense")(layout)
     outputs = {}

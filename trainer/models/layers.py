@@ -7,6 +7,9 @@ from keras import layers, ops
 
 from tfrecords.record.labels import Labels
 
+_HALVED_SIDE = 16
+"""Smallest height or width of images, pixels, that layers halve."""
+
 
 @keras.saving.register_keras_serializable("streetdigits")
 class Standardise(layers.Layer):  # type: ignore[misc]  # Keras has no types
@@ -100,3 +103,55 @@ def flat_heads(features: Any, labels: Labels, reads_length: bool) -> dict[str, A
     digits = layers.Dense(positions * characters, dtype="float32", name="flat_digit_logits")(features)
     outputs["digit_logits"] = layers.Reshape((positions, characters), dtype="float32", name="digit_logits")(digits)
     return outputs
+
+
+def halving_strides(image_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Returns the strides, vertical and horizontal, of the layers that halve a feature map: 1 for small sides.
+
+    Reduced by 8, a side below 16 pixels would be one location, and the strokes of its digits are one pixel wide.
+
+    Args:
+      image_shape: Height, width and channels of the images.
+    """
+    height, width, _ = image_shape
+    return 2 if height >= _HALVED_SIDE else 1, 2 if width >= _HALVED_SIDE else 1
+
+
+def normalised_conv(values: Any, units: int, name: str, size: int = 3, stride: tuple[int, int] = (1, 1)) -> Any:
+    """Returns a convolution of (batch, height, width, channels), followed by batch normalisation.
+
+    Args:
+      values: Feature map.
+      units: Number of output channels.
+      name: Prefix of the layers' names.
+      size: Height and width of the kernel, pixels.
+      stride: Vertical and horizontal stride, pixels.
+    """
+    values = layers.Conv2D(
+        units,
+        size,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(values)
+    # Averages over about the last ten steps, since training has only a few thousand.
+    return layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(values)
+
+
+def residual_block(values: Any, units: int, stride: tuple[int, int], name: str) -> Any:
+    """Returns two 3x3 convolutions of a feature map, added to it or, where the shape changes, to a 1x1 convolution.
+
+    Args:
+      values: Feature map, (batch, height, width, channels).
+      units: Number of output channels.
+      stride: Vertical and horizontal stride of the first convolution, pixels.
+      name: Prefix of the layers' names.
+    """
+    short = values
+    if stride != (1, 1) or values.shape[-1] != units:
+        short = normalised_conv(values, units, f"{name}_short", size=1, stride=stride)
+    values = layers.ReLU(name=f"{name}_relu1")(normalised_conv(values, units, f"{name}_1", stride=stride))
+    values = normalised_conv(values, units, f"{name}_2")
+    return layers.ReLU(name=f"{name}_relu2")(layers.Add(name=f"{name}_add")([values, short]))

@@ -20,6 +20,7 @@ HISTORY = "history.jsonl"
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
 REPORT = "report.html"
+EXPLANATION = "explain.html"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
 _DIGITS = Labels()

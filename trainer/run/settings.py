@@ -34,7 +34,9 @@ class Settings:
 
     @classmethod
     def read(cls, file: Path | None, flags: Mapping[str, Any]) -> "Settings":
-        """Returns the settings of a file, replaced by those of the flags; the rest is as model and optimizer need it.
+        """Returns the settings of a file, replaced by those of the flags.
+
+        Settings that neither gives are the defaults of the model and its optimizer (`trainer.run.recipes`).
 
         Args:
           file: TOML file as `to_toml` writes it, or a run's config.json; None for the defaults.

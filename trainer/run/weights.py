@@ -93,7 +93,7 @@ def load_model(run: Run) -> keras.Model:
         rule = f"{run.weights} must hold the weights of {run.config.model}."
         raise UserError(rule, shorten(str(error))) from error
     for layer in model.layers:
-        if isinstance(layer, TrainingStandardise) and not int(layer.count):
+        if isinstance(layer, TrainingStandardise) and not int(layer.count.numpy()):
             rule = f"{run.weights} must hold the mean and deviation of the training images."
             raise UserError(rule, f"a layer {layer.name} of 0 images")
     return model

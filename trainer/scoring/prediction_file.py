@@ -39,6 +39,24 @@ _COLUMNS = {"key": STRINGS, "number": STRINGS, "answer": STRINGS, "confidence": 
 COLUMNS = tuple(_COLUMNS)
 
 
+def prediction_rows(
+    keys: Sequence[str], predictions: Predictions, length: NDArray[np.int64], digits: NDArray[np.int64]
+) -> list[Prediction]:
+    """Returns the predictions for examples with what is right, in the given order.
+
+    Args:
+      keys: Keys of the examples.
+      predictions: Predictions, one per example.
+      length: (examples,) true lengths, 0..longest.
+      digits: (examples, longest) true digits, as indices into the alphabet of the predictions, padded.
+    """
+    text = predictions.labels.text
+    numbers = [text(row[:count]) for row, count in zip(digits, length, strict=True)]
+    correct = correct_numbers(predictions, length, digits).tolist()
+    columns = keys, numbers, predictions.texts, predictions.confidence.tolist(), correct
+    return [Prediction(*row) for row in zip(*columns, strict=True)]
+
+
 def write_predictions(
     path: Path,
     keys: Sequence[str],
@@ -55,16 +73,8 @@ def write_predictions(
       length: (examples,) true lengths, 0..longest.
       digits: (examples, longest) true digits, as indices into the alphabet of the predictions, padded.
     """
-    text = predictions.labels.text
-    table = pa.table(
-        {
-            "key": keys,
-            "number": [text(row[:count]) for row, count in zip(digits, length, strict=True)],
-            "answer": predictions.texts,
-            "confidence": predictions.confidence,
-            "correct": correct_numbers(predictions, length, digits),
-        }
-    )
+    rows = prediction_rows(keys, predictions, length, digits)
+    table = pa.table({name: [getattr(row, name) for row in rows] for name in COLUMNS})
     with atomic_write(path) as stream:
         pq.write_table(table, stream)
 

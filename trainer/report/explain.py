@@ -1,0 +1,242 @@
+"""Evidence and predictions to one HTML page that needs nothing but itself, and to picture files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfrecords.files.publish import atomic_write
+from tfrecords.pages.charts import Axis, Series, line_chart
+from tfrecords.pages.formats import format_percent
+from tfrecords.pages.page import grey_data_uri, png_data_uri, render_page
+from tfrecords.record.codec import png_bytes
+from tfrecords.record.labels import DIGITS
+from trainer.inside.barcode import Barcodes
+from trainer.report.evidence import Evidence, Look
+from trainer.report.gallery import Gallery, top_confusions
+from trainer.report.page import SPACE
+from trainer.report.pictures import (
+    Picture,
+    all_pictures,
+    class_strips,
+    first_kernels,
+    kernel_pictures,
+    look_pictures,
+    map_pictures,
+)
+from trainer.scoring.calibration import Reliability, reliability
+from trainer.scoring.prediction_file import Prediction
+
+COMMAND = "python -m trainer explain"
+MOST_BYTES = 2_000_000
+"""Largest size of a page, bytes."""
+_SPARE_BYTES = 30_000
+"""Bytes that are kept free: the words around a picture differ from those around one that is left out."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The predictions that a page shows.
+
+    Attributes:
+      rows: Predictions in stored order.
+      scores: Scores of these predictions, as of `trainer.scoring.metrics.score`.
+      chosen: Predictions in the gallery.
+      images: Key to image of the predictions in the gallery, (height, width, channels) uint8.
+    """
+
+    rows: list[Prediction]
+    scores: dict[str, Any]
+    chosen: Gallery
+    images: dict[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the evidence and the predictions come from.
+
+    Attributes:
+      run: Name of the run directory.
+      model: Name of the architecture.
+      dataset: Name of the dataset.
+      split: Split of the examples.
+      total: Number of examples in the split.
+      notes: Sentences about what was left out before.
+    """
+
+    run: str
+    model: str
+    dataset: str
+    split: str
+    total: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A rendered page.
+
+    Attributes:
+      html: Content of the page.
+      num_pictures: Number of pictures that it shows.
+      notes: Sentences about what is left out.
+    """
+
+    html: str
+    num_pictures: int
+    notes: tuple[str, ...]
+
+
+class _Room:
+    """The bytes that pictures may take on a page, given out in the order of asking."""
+
+    def __init__(self, size: int) -> None:
+        self.left, self.shown = size, 0
+        self.left_out: list[str] = []
+
+    def colour(self, name: str, image: NDArray[np.uint8]) -> str:
+        """Returns an image as a URI, or an empty text if there is no room for it."""
+        return self._take(name, image, png_data_uri)
+
+    def figures(self, pictures: list[Picture], is_grey: bool = False) -> list[tuple[Picture, str]]:
+        """Returns each picture with its URI, which is empty if there is no room for it."""
+        encode = grey_data_uri if is_grey else png_data_uri
+        return [(one, self._take(one.name, one.image, encode)) for one in pictures]
+
+    def _take(self, name: str, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], str]) -> str:
+        uri = encode(image) if self.left > 0 else ""
+        if not uri or len(uri) > self.left:
+            self.left_out.append(name)
+            return ""
+        self.left -= len(uri)
+        self.shown += 1
+        return uri
+
+
+def render(source: Source, answers: Answers, evidence: Evidence, most_bytes: int = MOST_BYTES) -> Explanation:
+    """Returns the page; the same arguments give the same page.
+
+    Pictures that there is no room for are left out, and named on the page. The smallest and the most telling ones come
+    first: images that are looked into, barcodes, mistakes, the feature maps of the first image, kernels, then the
+    feature maps of the other images. Of many kernels, the first ones are shown.
+
+    Args:
+      source: Where the rest comes from.
+      answers: Predictions of the split.
+      evidence: What is shown of the model.
+      most_bytes: Largest size of the page, bytes.
+    """
+    words = _render(source, answers, evidence, _Room(0)).html
+    return _render(source, answers, evidence, _Room(most_bytes - _SPARE_BYTES - len(words.encode(errors="replace"))))
+
+
+def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -> Explanation:
+    looks = [(look, room.figures(look_pictures(look))) for look in evidence.looks]
+    strips = [] if evidence.barcodes is None else _strips(evidence.barcodes, room)
+    chosen = (*answers.chosen.wrong, *answers.chosen.unsure)
+    pictures = {one.key: room.colour(one.key, answers.images[one.key]) for one in chosen}
+    maps = [_maps(look, room) for look in evidence.looks[:1]]
+    parts = [first_kernels(one) for one in evidence.kernels]
+    kernels = room.figures(kernel_pictures(parts), is_grey=True)
+    maps += [_maps(look, room) for look in evidence.looks[1:]]
+    num_cut = sum(part is not one for part, one in zip(parts, evidence.kernels, strict=True))
+    notes = (*source.notes, *_left_out(len(room.left_out), num_cut))
+    alphabet = answers.scores["alphabet"]
+    scored = reliability([one.confidence for one in answers.rows], [one.correct for one in answers.rows])
+    values = {
+        "source": source,
+        "answers": answers,
+        "evidence": evidence,
+        "looks": looks,
+        "strips": strips,
+        "pictures": {key: uri for key, uri in pictures.items() if uri},
+        "kernels": kernels,
+        "maps": maps,
+        "notes": notes,
+        "has_attention": any(look.attention is not None for look in evidence.looks),
+        "characters": alphabet.replace(" ", SPACE),
+        "unit": "digit" if alphabet == DIGITS else "character",
+        "confusion": answers.scores["confusion"],
+        "confusions": top_confusions(answers.scores["confusion"]),
+        "chart": _reliability_chart(scored),
+        "bins": _bin_rows(scored),
+        "error": scored.error,
+    }
+    html = render_page(Path(__file__).parent / "explain.html", COMMAND, values)
+    return Explanation(html, room.shown, notes)
+
+
+def write_pictures(folder: Path, evidence: Evidence) -> int:
+    """Writes every picture of the evidence as a PNG file, also those that the page has no room for.
+
+    Args:
+      folder: Folder of the files; it is made if it is missing.
+      evidence: What is shown of the model.
+
+    Returns:
+      Number of files.
+
+    Raises:
+      OSError: A file cannot be written.
+    """
+    pictures = all_pictures(evidence)
+    for one in pictures:
+        with atomic_write(folder / f"{one.name}.png") as stream:
+            stream.write(png_bytes(one.image))
+    return len(pictures)
+
+
+def _maps(look: Look, room: _Room) -> tuple[str, list[tuple[Picture, str]]]:
+    """Returns the title of an image and its feature maps with their URIs."""
+    return look.subject.title, room.figures(map_pictures(look), is_grey=True)
+
+
+def _left_out(num_pictures: int, num_cut: int) -> list[str]:
+    """Returns sentences about pictures without room, and about layers of which the first kernels are shown."""
+    lines = []
+    if num_pictures:
+        lines.append(f"The page has no room for {num_pictures:,} pictures; `--png DIR` writes them to files.")
+    if num_cut:
+        layers = "layer" if num_cut == 1 else "layers"
+        lines.append(f"The page shows only the first kernels of {num_cut:,} {layers}; `--png DIR` writes more.")
+    return lines
+
+
+def _strips(codes: Barcodes, room: _Room) -> list[dict[str, Any]]:
+    """Returns label, count and the URIs of mean and examples of each class."""
+    return [
+        {
+            "label": strip.label.replace(" ", SPACE),
+            "count": strip.count,
+            "mean": room.colour("barcode-means", strip.mean),
+            "examples": room.colour("barcode-examples", strip.examples),
+        }
+        for strip in class_strips(codes)
+    ]
+
+
+def _reliability_chart(scored: Reliability) -> str:
+    filled = np.flatnonzero(scored.counts)
+    points = [(float(scored.confidence[index]), float(scored.accuracy[index])) for index in filled]
+    x, y = Axis(0, 1, "confidence", percent=True), Axis(0, 1, percent=True)
+    story = "; ".join(f"{format_percent(sure)} confident, {format_percent(right)} right" for sure, right in points)
+    lines = [Series("this model", "main", points), Series("perfect", "third", [(0.0, 0.0), (1.0, 1.0)])]
+    return line_chart(lines, x, y, f"Accuracy by confidence: {story}.")
+
+
+def _bin_rows(scored: Reliability) -> list[dict[str, Any]]:
+    """Returns interval, count and accuracy of the intervals of confidence, from the highest to the lowest."""
+    rows = [
+        {
+            "interval": f"{100 * low:.0f} to {100 * high:.0f}\u00a0%",
+            "count": int(count),
+            "accuracy": float(right) if count else None,
+        }
+        for low, high, count, right in zip(
+            scored.edges[:-1], scored.edges[1:], scored.counts, scored.accuracy, strict=True
+        )
+    ]
+    return rows[::-1]
