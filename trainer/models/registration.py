@@ -1,4 +1,4 @@
-"""Registers the layers of `layers.py` with Keras, so that it loads `.keras` files that hold them."""
+"""Registers our layers with Keras, so that it loads `.keras` and `.h5` files that hold them."""
 
 import importlib
 import sys
@@ -7,15 +7,21 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-_LAYERS = "trainer.models.layers"
+_LAYERS = ("trainer.models.layers", "trainer.models.goodfellow")
+"""Modules that define layers."""
 
 
 def register_layers() -> None:
     """Registers the layers now, or as soon as Keras is imported: importing Keras here would take seconds."""
     if sys.modules.get("keras"):
-        importlib.import_module(_LAYERS)
+        _import_layers()
     elif not any(isinstance(finder, _AfterKeras) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AfterKeras())
+
+
+def _import_layers() -> None:
+    for name in _LAYERS:
+        importlib.import_module(name)
 
 
 class _AfterKeras(MetaPathFinder):
@@ -33,7 +39,7 @@ class _AfterKeras(MetaPathFinder):
 
             def execute_and_register(module: ModuleType) -> None:
                 execute(module)
-                importlib.import_module(_LAYERS)
+                _import_layers()
 
             spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
         return spec
