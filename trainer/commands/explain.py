@@ -22,7 +22,7 @@ from trainer.commands.evaluate import check_split
 from trainer.commands.predict import parse_box
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
-from trainer.pretrained import DIRECTORY, NAME, chosen_run
+from trainer.pretrained import NAME, add_run_arguments, chosen_run, find_pretrained
 from trainer.reader import Reader, read_image
 from trainer.report.evidence import MOST_SUBJECTS, Evidence, Subject, first_of_classes, gather
 from trainer.report.explain import COMMAND, Answers, Explanation, Source, render, write_pictures
@@ -55,7 +55,7 @@ earlier evaluation. Without --picture, one example of each digit is looked into.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `explain`."""
-    parser.add_argument("--run-dir", help="run directory of the model (default: the pretrained weights of the package)")
+    add_run_arguments(parser)
     parser.add_argument("--data", type=local_path, required=True, help="dataset directory")
     parser.add_argument("--split", default="test", help="split of the examples")
     parser.add_argument(
@@ -124,13 +124,13 @@ def _check(args: argparse.Namespace) -> tuple[Run, Records, Path]:
     if args.box and not args.picture:
         raise UserError("--box must be given with --picture.", args.box)
     _box(args)
-    trained = chosen_run(args.run_dir)
+    trained = chosen_run(args.run_dir, args.weights)
     records = Records.open(args.data)
     check_split(args, trained, records.manifest)
-    is_pretrained = trained.directory.resolve() == DIRECTORY.resolve()
-    folder = path_beside(args.data, f"-{NAME}") if is_pretrained else trained.directory
+    own = find_pretrained(trained.directory.resolve())
+    folder = path_beside(args.data, f"-{own.name}") if own else trained.directory
     output: Path = args.output or folder / EXPLANATION
-    if output.resolve().parent == DIRECTORY.resolve():
+    if find_pretrained(output.resolve().parent):
         raise UserError("--output must not be in the folder of the package's weights.", output)
     check_output(output, COMMAND)
     if args.png and args.png.exists() and not (args.png.is_dir() and not any(args.png.iterdir())):
