@@ -19,10 +19,11 @@ MNIST ?= ../shared/data/mnist
 PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
 PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5
 
-.PHONY: help demo pretrained pretrained-mnist test test-fast lint unit docs wheel lock clean
+.PHONY: help demo examples pretrained pretrained-mnist test test-fast lint unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
+	@echo "make examples   prepare, train and score each digit system on the data of DATA=folder, SEEDS=1 times, and print their table"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
 	@echo "make pretrained-mnist   prepare, train and score the weights for one handwritten digit: MNIST=folder has its files"
 	@echo "make docs   write the API reference to build/docs"
@@ -30,8 +31,12 @@ help:
 	@echo "make lock   resolve setup.py's ranges to the newest versions; UPGRADE= keeps the locked ones that still fit"
 	@echo "make test   ruff, mypy, the API reference and every test, on all cores"
 	@echo "make test-fast   the tests without those marked slow: several hosts, kills, trainings, processes that load TensorFlow or PyTorch"
-	@echo "make clean  remove the environment and the demo"
+	@echo "make clean  remove the environment, the demo and the examples"
 	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13), VENV=folder its environment; DEMO=folder the demo's folder"
+
+# The digit systems of docs/systems.md; ONLY= names some of them.
+SEEDS ?= 1
+DATA ?= $(or $(DIGITS_TEST_DATA),../shared/data)
 
 # Without compiled bytecode, each process that imports TensorFlow would compile it again where Python may not write it.
 $(VENV)/installed: setup.py requirements.lock
@@ -65,6 +70,9 @@ demo: $(VENV)/installed
 	@echo "  $(RUN) -m trainer predict --run-dir $(DEMO)/run YOUR.jpg --box LEFT,TOP,WIDTH,HEIGHT"
 	@echo "  $(RUN) -m trainer export --run-dir $(DEMO)/run --format savedmodel --output $(DEMO)/reader"
 	@echo "  $(RUN) -m beam_jobs download --output svhn    (the genuine pictures; see the README)"
+
+examples: $(VENV)/installed
+	$(RUN) -m benchmarks.systems --data $(DATA) --seeds $(SEEDS) $(if $(ONLY),--only $(ONLY))
 
 pretrained: $(VENV)/installed
 	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/svhn --count $(PRETRAINED_COUNT) --seed $(PRETRAINED_SEED) \
@@ -118,4 +126,4 @@ lock: $(VENV)/installed
 	$(COMPILE) $(UPGRADE) --extra all --constraint requirements-test.lock --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) examples

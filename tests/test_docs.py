@@ -53,6 +53,7 @@ BENCHMARKS = (
     "readers.__main__",
     "sources.__main__",
     "steps",
+    "systems.__main__",
 )
 OF_OTHERS = {
     *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam

@@ -108,6 +108,7 @@ ROOMS = {
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",
+    "benchmarks.systems": "common tfrecords tfrecords.* trainer.*",
     "benchmarks": "",
     #
     "streetdigits": "tfrecords beam_jobs trainer trainer.models trainer.reader",

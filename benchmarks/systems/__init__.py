@@ -1,0 +1,1 @@
+"""The digit systems from the data to the score: prepare, train and evaluate, as a user runs them."""
