@@ -10,7 +10,7 @@ from benchmarks.systems.catalogue import run_directory
 from benchmarks.systems.run import Result
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
-from trainer.report.charts import HEIGHT, WIDTH, Axis, Series, line_chart, thin
+from tfrecords.pages.charts import HEIGHT, WIDTH, Axis, Series, line_chart, thin
 from trainer.report.inputs import read_history
 from trainer.run.directory import HISTORY
 
@@ -30,6 +30,7 @@ _STYLE = """
   :root { --ink: #e8e9ec; --quiet: #a3a9b5; --grid: #30343d; --main: #7db0ff; --second: #e3b25c; }
 }
 text { font: 12.5px system-ui, sans-serif; fill: var(--quiet); }
+.chart { overflow: visible; }
 .title { font-weight: 600; font-size: 14px; fill: var(--ink); }
 .grid { stroke: var(--grid); fill: none; }
 .guide { stroke: var(--ink); stroke-dasharray: 5 4; fill: none; }
@@ -56,7 +57,7 @@ def draw_curves(results: Mapping[str, Result], output: Path, path: Path) -> None
     for name, result in results.items():
         history = read_history(run_directory(output, name, result.seed) / HISTORY)
         if len(history) > 1:
-            charts.append((f"{name}, test {result.accuracy:.2%}", _chart(name, history, result.accuracy)))
+            charts.append((f"{name}, test {100 * result.accuracy:.2f} %", _chart(name, history, result.accuracy)))
     if not charts:
         raise UserError("Curves need a run of at least two epochs.", ", ".join(results))
     with atomic_write(path) as stream:
@@ -73,7 +74,7 @@ def _chart(name: str, history: list[dict[str, Any]], accuracy: float) -> str:
     lowest = min(accuracy, *(y for line in series for _, y in line.points))
     x = Axis(1, len(history), "epoch", percent=False, whole=True)
     y = Axis(math.floor(20 * lowest) / 20, 1, percent=True)
-    return line_chart(series, x, y, f"{name}: accuracies by epoch; {accuracy:.2%} on the test split", accuracy)
+    return line_chart(series, x, y, f"{name}: accuracies by epoch; {100 * accuracy:.2f} % on the test split", accuracy)
 
 
 def _page(charts: list[tuple[str, str]]) -> str:
@@ -81,7 +82,8 @@ def _page(charts: list[tuple[str, str]]) -> str:
     columns = min(_COLUMNS, len(charts))
     across, down = WIDTH + _GAP, HEIGHT + _TITLE + _GAP
     size = (columns * across - _GAP, math.ceil(len(charts) / columns) * down - _GAP)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}">']
+    box = f"{-_GAP} 0 {size[0] + 2 * _GAP} {size[1]}"
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" width="{size[0] + 2 * _GAP}">']
     parts.append(f"<style>{_STYLE}</style>")
     for index, (title, chart) in enumerate(charts):
         left, top = index % columns * across, index // columns * down
