@@ -57,23 +57,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     # The commands run in the repository's folder.
     data, output = args.data.absolute(), args.output.absolute()
-    skipped, failed = _missing(names, data), False
+    skipped, failed = _missing(names, data), {}
     rows: dict[str, list[Result]] = {}
     for name in (name for name in names if name not in skipped):
         try:
             rows[name] = [run_system(name, data, output, seed) for seed in range(args.seeds)]
         except (RuntimeError, UserError) as error:
-            skipped[name], failed = f"{name} failed: {error}", True
-            print(f"error: {skipped[name]}", file=sys.stderr)
+            failed[name] = f"{name} failed: {error}"
+            print(f"error: {failed[name]}", file=sys.stderr)
     if rows:
         print("", table(rows), "", *targets(rows), sep="\n")
-        print("The table is in", *write_tables(rows, skipped, output))
-    for line in skipped.values():
-        print(line)
-    print(f"{len(rows)} of {len(names)} systems ran, {len(skipped)} did not.")
+        print("The table is in", *write_tables(rows, {**skipped, **failed}, output))
+    print(*skipped.values(), sep="\n", end="\n" * bool(skipped))
+    print(f"{len(names)} systems: {len(rows)} ran, {len(skipped)} were skipped, {len(failed)} failed.")
     if args.curves and rows:
         _draw(rows, output, args.curves)
-    return int(failed)
+    return int(bool(failed))
 
 
 def _missing(names: Sequence[str], data: Path) -> dict[str, str]:

@@ -70,21 +70,21 @@ def targets(rows: Rows) -> list[str]:
     return lines
 
 
-def write_tables(rows: Rows, skipped: Mapping[str, str], folder: Path) -> tuple[Path, Path]:
+def write_tables(rows: Rows, missing: Mapping[str, str], folder: Path) -> tuple[Path, Path]:
     """Writes systems.md and systems.json, and returns their paths.
 
     Args:
       rows: Results by system.
-      skipped: Reasons why systems are missing, by system.
+      missing: Reasons why systems are missing, by system.
       folder: Folder to write to.
     """
-    lines = [table(rows), "", *(f"- {line}" for line in (*targets(rows), *skipped.values()))]
+    lines = [table(rows), "", *(f"- {line}" for line in (*targets(rows), *missing.values()))]
     content = {
         "systems": {
             name: {**asdict(SYSTEMS[name]), "mean_accuracy": mean_accuracy(results), "runs": list(map(asdict, results))}
             for name, results in rows.items()
         },
-        "skipped": dict(skipped),
+        "missing": dict(missing),
     }
     texts = {"systems.md": "\n".join(lines), "systems.json": json.dumps(content, indent=2)}
     for name, text in texts.items():
