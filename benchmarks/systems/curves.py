@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.systems.catalogue import run_directory
 from benchmarks.systems.run import Result
+from tfrecords import pages
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.pages.charts import HEIGHT, WIDTH, Axis, Series, line_chart, thin
@@ -22,22 +23,14 @@ _NAMES = {
     "train_whole_number_accuracy": ("training", "second"),
 }
 """Name and style of a curve by its key in the history."""
-# An image in a page has no style sheet but its own; it can still follow the reader's colours.
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1d21; --quiet: #5a606b; --grid: #e2e2de; }
-:root { --main: #1f5fbf; --second: #8a5a00; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e9ec; --quiet: #a3a9b5; --grid: #30343d; --main: #7db0ff; --second: #e3b25c; }
-}
-text { font: 12.5px system-ui, sans-serif; fill: var(--quiet); }
-.chart { overflow: visible; }
-.title { font-weight: 600; font-size: 14px; fill: var(--ink); }
-.grid { stroke: var(--grid); fill: none; }
-.guide { stroke: var(--ink); stroke-dasharray: 5 4; fill: none; }
-.line { fill: none; stroke-width: 2.2; stroke-linejoin: round; }
-.line.main { stroke: var(--main); } .line.second { stroke: var(--second); }
-.dot.main { fill: var(--main); } .dot.second { fill: var(--second); } .dot.hint { fill: none; }
+_STYLESHEET = Path(pages.__file__).with_name("style.css")
+"""Stylesheet of the reports' charts. It follows the reader's choice of light or dark, in an image too."""
+_STYLE = f"""
+svg {{ font: 16px system-ui, sans-serif; }}
+.chart {{ width: {WIDTH}px; max-width: none; height: {HEIGHT}px; }}
+.title {{ font-weight: 600; font-size: 14px; fill: var(--ink); }}
 """
+"""Rules that differ from those of a page."""
 
 
 def draw_curves(results: Mapping[str, Result], output: Path, path: Path) -> None:
@@ -84,7 +77,7 @@ def _page(charts: list[tuple[str, str]]) -> str:
     size = (columns * across - _GAP, math.ceil(len(charts) / columns) * down - _GAP)
     box = f"{-_GAP} 0 {size[0] + 2 * _GAP} {size[1]}"
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" width="{size[0] + 2 * _GAP}">']
-    parts.append(f"<style>{_STYLE}</style>")
+    parts.append(f"<style>{_STYLESHEET.read_text()}{_STYLE}</style>")
     for index, (title, chart) in enumerate(charts):
         left, top = index % columns * across, index // columns * down
         parts.append(f'<text class="title" x="{left}" y="{top + 16}">{escape(title)}</text>')
