@@ -75,7 +75,7 @@ def run_system(name: str, data: Path, output: Path, seed: int) -> Result:
     words = commands(name, data, output, seed)
     directory = run_directory(output, name, seed)
     path = directory.with_name(f"{directory.name}.json")
-    if path.is_file():
+    if path.is_file() and directory.is_dir():
         _check_settings(directory, words.train)
         return from_json(Result, parse_object(path.read_bytes(), str(path)), str(path))
     require_pictures(name, data)
