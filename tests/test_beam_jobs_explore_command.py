@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,22 @@ def test_again_gives_the_same_bytes_and_takes_the_place_of_the_page(
     options = ("--direct_running_mode", "multi_threading", "--direct_num_workers", "2")
     assert explore("svhn", damaged, made / "page.html", *options) == 0
     assert files(made) == before
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert re.fullmatch(r"80 entries, 78 pictures, 2 rejected in [\d.]+ s: the page is .*page\.html, its .*", last)
+    counts, written, following = capsys.readouterr().out.splitlines()[-3:]
+    assert re.fullmatch(r"80 entries, 78 pictures, 2 rejected in [\d.]+ s", counts)
+    assert written == f"The page is {made}/page.html, its figures are in {made}/page.statistics.json"
+    assert following.startswith(f"Next: python -m beam_jobs prepare --source svhn --input {damaged} --output ")
+
+
+def test_the_next_command_prepares_what_was_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("meter-07.png", "meter-12.png"):
+        Image.new("RGB", (40, 30), "white").save(tmp_path / name)
+    assert explore("image-folder", tmp_path, tmp_path / "page.html", r"--pattern=-(\d+)", "--jitters", "0") == 0
+    following = capsys.readouterr().out.splitlines()[-1]
+    words = shlex.split(following.removeprefix("Next: python -m beam_jobs "))
+    assert words[-3:] == ["0", "--output", str(tmp_path / "page-records")]
+    assert main("beam_jobs", "", COMMANDS, words) == 0
+    manifest = json.loads((tmp_path / "page-records" / "manifest.json").read_text())
+    assert sum(split["examples"] for split in manifest["splits"].values()) == 2
 
 
 def test_pictures_of_one_digit_without_boxes_have_a_page(tmp_path: Path) -> None:

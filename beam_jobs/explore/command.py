@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from beam_jobs.explore.config import ExploreConfig, ExploreJob, config_from_flag
 from beam_jobs.job.given import find_subsets
 from beam_jobs.sources.base import Subset
 from tfrecords.errors import UserError
-from tfrecords.flags import add_flags, from_flags
+from tfrecords.flags import add_flags, from_flags, settings_of
 from tfrecords.interrupts import ending_at_once
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
             raise UserError("The annotations must name at least one picture.", ", ".join(s.path for s in subsets))
         run_pipeline(job, config, subsets, options, args.verbose)
     found = json.loads(filesystem.read_bytes(statistics_path(job.output)))
-    _print_summary(found, job.output, time.monotonic() - start)
+    _print_summary(found, time.monotonic() - start)
+    print(f"The page is {job.output}, its figures are in {statistics_path(job.output)}")
+    print(f"Next: {_prepare_command(args)}")
     return 0
 
 
@@ -106,12 +109,24 @@ def run_pipeline(
             pipeline.run().wait_until_finish()
 
 
-def _print_summary(found: dict[str, Any], output: str, seconds: float) -> None:
+def _prepare_command(args: argparse.Namespace) -> str:
+    """Returns the command that prepares the same input with the same settings, whose flags `prepare` has too."""
+    names = (settings_of(ExploreJob) | settings_of(ExploreConfig)).keys() - {"output"}
+    given = {f"--{name.replace('_', '-')}": str(value) for name, value in vars(args).items() if name in names}
+    given["--output"] = f"{args.output.removesuffix('.html')}-records"
+    words = ["python", "-m", "beam_jobs", "prepare"]
+    for flag, value in given.items():
+        # argparse takes a value that begins with a dash, as a pattern may, only after an equals sign.
+        words += [f"{flag}={value}"] if value.startswith("-") else [flag, value]
+    return shlex.join(words)
+
+
+def _print_summary(found: dict[str, Any], seconds: float) -> None:
     total, copies = found["total"], found["duplicates"]
     faults = {reason: count for reason, count in total["rejected"].items() if reason not in NO_FAULTS}
     for name, subset in found["subsets"].items():
         lengths = ", ".join(f"{count:,} of {length}" for length, count in subset["lengths"].items())
-        print(f"{name:<11}{subset['numbers']:>9,} numbers ({lengths or 'none'} characters)")
+        print(f"{name:<11}{subset['numbers']:>9,} numbers" + (f" ({lengths} characters)" if lengths else ""))
     if faults:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in faults.items())
         print(f"{'rejected':<11}{sum(faults.values()):>9,} ({reasons})")
@@ -125,7 +140,4 @@ def _print_summary(found: dict[str, Any], output: str, seconds: float) -> None:
             f"{copies['with_other_numbers']:,} with different numbers"
         )
     pictures, rejected = total["pictures"]["count"], sum(faults.values())
-    print(
-        f"{total['entries']:,} entries, {pictures:,} pictures, {rejected:,} rejected in {seconds:.1f} s: "
-        f"the page is {output}, its figures next to it"
-    )
+    print(f"{total['entries']:,} entries, {pictures:,} pictures, {rejected:,} rejected in {seconds:.1f} s")
