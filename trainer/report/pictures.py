@@ -110,7 +110,7 @@ def look_pictures(look: Look) -> list[Picture]:
     parts = [
         ("image", "Image", "", subject.image),
         ("saliency", "Saliency", "", overlay(subject.image, look.saliency)),
-        ("occlusion", "Occlusion", f"up to {max(largest, 0):.2g} nats", overlay(subject.image, lost)),
+        ("occlusion", "Occlusion", _loss_caption(largest), overlay(subject.image, lost)),
     ]
     for index, heat in enumerate(() if look.attention is None else look.attention):
         read = f", read as {subject.answer[index]!r}" if index < len(subject.answer) else ""
@@ -118,6 +118,10 @@ def look_pictures(look: Look) -> list[Picture]:
             (f"attention-{index + 1}", "Attention", f"position {index + 1}{read}", overlay(subject.image, heat))
         )
     return [Picture(f"look-{subject.name}-{name}", title, caption, image) for name, title, caption, image in parts]
+
+
+def _loss_caption(nats: float) -> str:
+    return f"up to {nats:.2g} nats" if nats >= 0.01 else "below 0.01 nats"
 
 
 def class_strips(codes: Barcodes) -> list[ClassStrip]:
