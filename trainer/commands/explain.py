@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -233,3 +234,6 @@ def _print_summary(args: argparse.Namespace, output: Path, explanation: Explanat
     print(f"Explanation with {explanation.num_pictures} pictures ({size}): {output}")
     if args.png:
         print(f"Pictures as PNG files: {write_pictures(args.png, evidence)} in {args.png}")
+    if args.run_dir:
+        words = ("--run-dir", str(args.run_dir), "--output", f"{args.run_dir}.keras")
+        print(f"Next: python -m trainer export {shlex.join(words)}")

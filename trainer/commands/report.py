@@ -16,7 +16,7 @@ examples:
 --run-dir may be a folder of `evaluate --output`, too.
 The page shows what the run directory holds: training curves, scores, and
 pictures with their predictions. It says which parts are missing, and which
-command makes them.
+command makes them. `trainer explain` shows what happens inside the model.
 """
 
 

@@ -53,6 +53,9 @@ with adamw. The published networks mnist_cnn, optdigits_cnn, mnist_vgg, barcode
 and conv2 have the settings that they were published with: --model NAME
 --print-config prints them. Flags and the file of --config win over them.
 
+Each epoch prints its loss and the share of numbers predicted right, both as
+training/validation.
+
 Training uses the split train. The split validation, if there is one, decides
 which weights are kept and when to stop. Records of complete crops
 (prepare --jitters 0) are jittered during training, differently in each epoch.
