@@ -45,9 +45,10 @@ examples:
     python -m trainer predict --run-dir runs/digits --data kaggle-records \\
       --output submission.csv
 
-A model reads pictures that look as those that it was trained on: models of
-MNIST, whose digits are light on dark, predict wrong digits for dark strokes on
-paper, with high confidence, unless they were trained with --invert 0.5.
+A model reads pictures that look like those that it was trained on. Models of
+MNIST and optdigits, whose digits are light on dark, predict wrong digits for
+dark strokes on paper, with high confidence, unless they were trained with
+--invert 0.5.
 
 In a folder, files with the suffix of a picture format are read in order of
 their names, those of linked folders too. Hidden files are skipped; other files
