@@ -59,7 +59,8 @@ def _config(**flags: Any) -> TrainConfig:
     return Settings.read(None, {**PATHS, **flags}).config
 
 
-@pytest.mark.parametrize("name", MODELS)
+# Our networks for one digit have recipes of our own.
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"digits", "barcode_residual"}))
 def test_a_model_alone_gives_the_settings_that_it_was_published_with(name: str) -> None:
     expected = TrainConfig(model=name, **({**COMMON, **PUBLISHED[name]} if name in PUBLISHED else {}))
     assert _config(model=name) == expected
