@@ -50,6 +50,22 @@ def two_devices(request: pytest.FixtureRequest) -> None:
         tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 
+@pytest.fixture
+def quick_steps(two_devices: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Trains on one device and runs graphs as they are traced: for tests of neither replicas nor speed.
+
+    A step of two replicas is traced twice, and TensorFlow's graph optimizer takes longer than small graphs run.
+    """
+    import tensorflow as tf
+
+    from trainer.distribute import strategy
+
+    monkeypatch.setattr(strategy, "make_strategy", lambda *_: tf.distribute.OneDeviceStrategy("/cpu:0"))
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     """Returns a function that fills a folder of a name once, whichever of pytest-xdist's workers asks first."""

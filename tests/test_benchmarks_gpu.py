@@ -20,7 +20,7 @@ from benchmarks.gpu.report import report
 from benchmarks.gpu.run import Job, Pace, Result, _check_model, _common_form
 from tests import on_backend
 from tfrecords.errors import UserError
-from trainer.models import MODELS, build_model
+from trainer.models import build_model
 from trainer.run.config import TrainConfig
 from trainer.scoring.metrics import score
 
@@ -57,7 +57,7 @@ def there(request: pytest.FixtureRequest, records: Path, tmp_path_factory: pytes
     return OnBackend(request.param, records, tmp_path_factory.mktemp(request.param))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", on_backend.NAMES)
 @pytest.mark.slow
 def test_a_model_answers_alike_on_every_backend(name: str, there: OnBackend) -> None:
     for head, expected in on_backend.outputs(name, on_backend.build(name)).items():
@@ -96,7 +96,7 @@ def test_the_command_trains_scores_and_measures_without_tensorflow(there: OnBack
 def test_operations_are_as_many_as_pytorch_counts(there: OnBackend) -> None:
     if there.backend != "torch":
         pytest.skip("PyTorch's own count")
-    for name in MODELS:
+    for name in on_backend.NAMES:
         forward, step, torch_forward, torch_step = there.arrays[f"{name}/flops"]
         assert forward == torch_forward > 0, name
         # PyTorch leaves out the first layer's gradient of the images: a fifth of a step where there are few layers.

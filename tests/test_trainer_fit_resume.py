@@ -116,6 +116,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_steps")
 def test_a_signal_saves_at_once_and_the_same_command_goes_on(
     records: Path,
     tmp_path: Path,
@@ -164,6 +165,7 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_steps")
 def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
     records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +191,7 @@ def test_a_run_in_one_process_goes_on_too_and_then_says_that_it_is_finished(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_steps")
 def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
     records: Path,
     whole: Path,
@@ -231,6 +234,7 @@ def test_a_run_that_goes_on_needs_no_more_what_it_started_from(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_steps")
 def test_a_start_reads_the_manifest_and_the_weights_to_start_from_once(
     records: Path, whole: Path, tmp_path: Path, own: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +276,7 @@ def _best(run_dir: Path) -> list[np.ndarray]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_steps")
 def test_numbers_that_blow_up_stop_the_run_with_step_and_keys(
     records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -284,6 +289,7 @@ def test_numbers_that_blow_up_stop_the_run_with_step_and_keys(
     assert not (run_dir / WEIGHTS).exists()
 
 
+@pytest.mark.usefixtures("quick_steps")
 def test_a_damaged_shard_is_named(records: Path, tmp_path: Path, own: None, capsys: pytest.CaptureFixture[str]) -> None:
     data = tmp_path / "data"
     data.mkdir()

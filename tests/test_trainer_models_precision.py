@@ -82,6 +82,7 @@ def _train(records: Path, run_dir: Path, *options: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_steps")
 def test_a_run_with_both_goes_on_exactly_and_leaves_a_model_like_any_other(
     records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
