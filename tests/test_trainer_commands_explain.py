@@ -1,5 +1,7 @@
 """`explain` of a model and a dataset: what it writes, what it says, and where it does not write."""
 
+import contextlib
+import io
 import shutil
 from pathlib import Path
 
@@ -24,8 +26,17 @@ def written(drawn: Path, records: Path, untrained: Path, tmp_path_factory: pytes
     folder = tmp_path_factory.mktemp("explained")
     options = ["--run-dir", untrained, "--data", records, "--examples", EXAMPLES]
     options += ["--picture", drawn / "test" / "1.png", "--box", "10,10,40,30"]
-    assert _explain(*options, "--output", folder / "page.html", "--png", folder / "png") == 0
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert _explain(*options, "--output", folder / "page.html", "--png", folder / "png") == 0
+    (folder / "printed").write_text(printed.getvalue())
     return folder
+
+
+def test_it_prints_what_it_wrote_and_what_comes_next(written: Path, untrained: Path) -> None:
+    page, pictures, following = (written / "printed").read_text().splitlines()
+    assert page.startswith("Explanation with ") and page.endswith(f": {written}/page.html")
+    assert pictures == f"Pictures as PNG files: {len(list((written / 'png').iterdir()))} in {written}/png"
+    assert following == f"Next: python -m trainer export --run-dir {untrained} --output {untrained}.keras"
 
 
 def test_the_page_holds_the_predictions_and_the_picture_that_was_asked_for(written: Path, untrained: Path) -> None:

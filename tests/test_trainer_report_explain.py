@@ -155,6 +155,15 @@ def test_a_model_without_convolutions_barcode_and_attention_says_so(evidence: Ev
     assert [one.title for one in look_pictures(bare)] == ["Image", "Saliency", "Occlusion"]
 
 
+@pytest.mark.parametrize(
+    ("nats", "caption"), [(0.0, "below 0.01 nats"), (3.3e-7, "below 0.01 nats"), (0.324, "up to 0.32 nats")]
+)
+def test_the_caption_of_occlusion_states_the_largest_loss(nats: float, caption: str, evidence: Evidence) -> None:
+    look = replace(evidence.looks[0], occlusion=np.full_like(evidence.looks[0].occlusion, nats))
+    (occlusion,) = (one for one in look_pictures(look) if one.title == "Occlusion")
+    assert occlusion.caption == caption
+
+
 def test_names_of_files_are_all_different(evidence: Evidence) -> None:
     names = [one.name for one in all_pictures(evidence)]
     assert len(set(names)) == len(names)
