@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         # Beam, whose import takes seconds, comes after the options are checked.
         import jinja2  # noqa: F401  (a worker needs it at the end, and nothing shall be missing then)
 
-        from beam_jobs.explore.publish import check_outputs, statistics_path
+        from beam_jobs.explore.publish import check_outputs, statistics_path, without_suffix
         from beam_jobs.job.runner import is_of_this_process, parse_beam_options
 
         options = parse_beam_options(beam_options, "explore")
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     found = json.loads(filesystem.read_bytes(statistics_path(job.output)))
     _print_summary(found, time.monotonic() - start)
     print(f"The page is {job.output}, its figures are in {statistics_path(job.output)}")
-    print(f"Next: {_prepare_command(args)}")
+    print(f"Next: {_prepare_command(args, f'{without_suffix(job.output)}-records')}")
     return 0
 
 
@@ -109,11 +109,11 @@ def run_pipeline(
             pipeline.run().wait_until_finish()
 
 
-def _prepare_command(args: argparse.Namespace) -> str:
+def _prepare_command(args: argparse.Namespace, records: str) -> str:
     """Returns the command that prepares the same input with the same settings, whose flags `prepare` has too."""
     names = (settings_of(ExploreJob) | settings_of(ExploreConfig)).keys() - {"output"}
     given = {f"--{name.replace('_', '-')}": str(value) for name, value in vars(args).items() if name in names}
-    given["--output"] = f"{args.output.removesuffix('.html')}-records"
+    given["--output"] = records
     words = ["python", "-m", "beam_jobs", "prepare"]
     for flag, value in given.items():
         # argparse takes a value that begins with a dash, as a pattern may, only after an equals sign.

@@ -16,7 +16,12 @@ _SUFFIX = re.compile(rf"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
 
 def statistics_path(output: str) -> str:
     """Returns the path of the statistics next to a page: `page.statistics.json` for `page.html`."""
-    return _SUFFIX.sub("", output) + SUFFIX
+    return without_suffix(output) + SUFFIX
+
+
+def without_suffix(output: str) -> str:
+    """Returns the path of a page without `.html` or `.htm`."""
+    return _SUFFIX.sub("", output)
 
 
 def check_outputs(output: str) -> None:

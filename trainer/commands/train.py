@@ -50,8 +50,9 @@ examples:
 
 Defaults depend on the model and the optimizer. Those shown above are of compact
 with adamw. The published networks mnist_cnn, optdigits_cnn, mnist_vgg, barcode
-and conv2 have the settings that they were published with: --model NAME
---print-config prints them. Flags and the file of --config win over them.
+and conv2 have the settings that they were published with. --print-config, next
+to --data, --run-dir and --model, prints what holds. Flags and the file of
+--config win over it.
 
 Each epoch prints its loss and the share of numbers predicted right, both as
 training/validation.
