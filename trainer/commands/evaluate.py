@@ -136,7 +136,8 @@ def check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> N
     Raises:
       UserError: It cannot.
     """
-    manifest.split(args.split)
+    if args.split not in manifest.splits:
+        raise UserError(f"--split must be a split of {args.data}: {', '.join(manifest.splits)}.", args.split)
     if args.split == UNKNOWN_SPLIT:
         raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
     rule = f"{args.data} must be cut as the images that {chosen_name(args.run_dir, args.weights)} was trained on"

@@ -205,6 +205,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     before, now = (
         flatten({name: value for name, value in content.items() if name not in _FREE}) for content in (old, new)
     )
-    for name in sorted(before.keys() | now.keys()):
+    # Another model is the reason for most other differences.
+    for name in sorted(before.keys() | now.keys(), key=lambda name: (name != "model", name)):
         if before.get(name) != now.get(name):
             yield f"{name} {now.get(name)} instead of {before.get(name)}"
