@@ -111,7 +111,8 @@ def _print_summary(found: dict[str, Any], output: str, seconds: float) -> None:
     faults = {reason: count for reason, count in total["rejected"].items() if reason not in NO_FAULTS}
     for name, subset in found["subsets"].items():
         lengths = ", ".join(f"{count:,} of {length}" for length, count in subset["lengths"].items())
-        print(f"{name:<11}{subset['numbers']:>9,} numbers ({lengths or 'none'} characters)")
+        characters = "character" if [*subset["lengths"]] == ["1"] else "characters"
+        print(f"{name:<11}{subset['numbers']:>9,} numbers ({lengths or 'none'} {characters})")
     if faults:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in faults.items())
         print(f"{'rejected':<11}{sum(faults.values()):>9,} ({reasons})")
@@ -119,8 +120,9 @@ def _print_summary(found: dict[str, Any], output: str, seconds: float) -> None:
         if count := total["rejected"].get(reason):
             print(f"{title:<11}{count:>9,} {what}")
     if copies["groups"]:
+        groups = f"{copies['groups']:,} group{'s' * (copies['groups'] != 1)}"
         print(
-            f"{'copies':<11}{copies['copies']:>9,} pictures in {copies['groups']:,} groups, "
+            f"{'copies':<11}{copies['copies']:>9,} pictures in {groups}, "
             f"{copies['across_subsets']:,} over several subsets, "
             f"{copies['with_other_numbers']:,} with different numbers"
         )
