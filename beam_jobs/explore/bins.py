@@ -10,7 +10,7 @@ from tfrecords.images.crop import Shape
 from tfrecords.pages.charts import nice_ticks
 
 PER_OCTAVE = 4
-"""Bins of sizes in which a size doubles."""
+"""Bins per octave: over so many, a size doubles."""
 _MOST_BINS = 40
 _NICE = (1, 2, 5)
 _SHOWN = 0.995

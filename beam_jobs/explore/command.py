@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     config = config_from_flags(vars(args))
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
-        import jinja2  # noqa: F401  (a worker needs it at the end, and nothing shall be missing then)
+        import jinja2  # noqa: F401  (the last step of the job needs it: without it, fail now)
 
         from beam_jobs.explore.publish import check_outputs, statistics_path
         from beam_jobs.job.runner import is_of_this_process, parse_beam_options

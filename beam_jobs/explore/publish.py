@@ -26,8 +26,8 @@ def check_outputs(output: str) -> None:
       output: Path or address of the page.
 
     Raises:
-      UserError: The page has another suffix, no file system has it, its folder cannot be written to, or somebody else's
-        file is there.
+      UserError: The page has another suffix, no file system has it, its folder cannot be written to, or another file
+        is there.
       OSError: An existing file cannot be read.
     """
     filesystem.check_file_system(output)
