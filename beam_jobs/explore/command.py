@@ -112,7 +112,7 @@ def _print_summary(found: dict[str, Any], output: str, seconds: float) -> None:
     for name, subset in found["subsets"].items():
         lengths = ", ".join(f"{count:,} of {length}" for length, count in subset["lengths"].items())
         characters = "character" if [*subset["lengths"]] == ["1"] else "characters"
-        print(f"{name:<11}{subset['numbers']:>9,} numbers ({lengths or 'none'} {characters})")
+        print(f"{name:<11}{subset['numbers']:>9,} numbers" + (f" ({lengths} {characters})" if lengths else ""))
     if faults:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in faults.items())
         print(f"{'rejected':<11}{sum(faults.values()):>9,} ({reasons})")
