@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
+import tensorflow as tf
 
 from tfrecords.cli import main
 from tfrecords.record.labels import Labels
@@ -56,5 +57,7 @@ def run(command: list[str], kill: str = "") -> int:
     steps:3 is when it looks at its third step, weights when it has saved weights.
     """
     MODELS["tiny"] = build
+    # It takes longer than such small graphs run.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     _patch_faults(kill)
     return main("tests.tiny", "", COMMANDS, command)
