@@ -53,7 +53,12 @@ def label_chart(subsets: Mapping[str, Statistics]) -> str:
 
 
 def length_chart(subsets: Mapping[str, Statistics], log: bool) -> str:
-    """Returns the numbers by their number of characters, by subset."""
+    """Returns the numbers by their number of characters, by subset.
+
+    Args:
+      subsets: Statistics by subset, with at least one number.
+      log: Whether the vertical axis is logarithmic.
+    """
     everything = total(subsets.values())
     last = min(max(everything.lengths), _MOST_LENGTHS)
     lengths = range(1, last + 1)
@@ -72,7 +77,12 @@ def length_chart(subsets: Mapping[str, Statistics], log: bool) -> str:
 
 
 def slope_chart(found: Statistics, log: bool) -> str:
-    """Returns the slopes of the baselines, in bins of `BIN_DEGREES`."""
+    """Returns the slopes of the baselines, in bins of `BIN_DEGREES`.
+
+    Args:
+      found: Statistics with at least one slope.
+      log: Whether the vertical axis is logarithmic.
+    """
     # To the next multiple of the ticks' distance that holds every slope.
     furthest = max(max(found.slopes) + 1, -min(found.slopes)) * BIN_DEGREES
     limit = min(180, math.ceil(furthest / _TICK_DEGREES) * _TICK_DEGREES)

@@ -81,6 +81,13 @@ def run_pipeline(
 ) -> None:
     """Runs the pipeline, whose last step writes both files, and shows its progress.
 
+    Args:
+      job: Input and output.
+      config: How the input is read.
+      subsets: Subsets to read.
+      options: Beam's options.
+      verbose: Whether an error keeps its traceback.
+
     Raises:
       UserError: The input cannot be read, or a file cannot be written.
     """
