@@ -340,14 +340,12 @@ def test_ranges_and_workers_do_not_change_a_byte(
     assert contents(tmp_path / "again") == contents(output)
 
 
-def test_two_processes_do_not_change_a_byte(tmp_path: Path) -> None:
-    case = CASES["table"]
-    (tmp_path / "input").mkdir()
-    case.write(tmp_path / "input")
+@pytest.mark.parametrize("made", ["table"], indirect=True)
+def test_two_processes_do_not_change_a_byte(made: tuple[Case, Path, Path], tmp_path: Path) -> None:
+    case, folder, output = made
     workers = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
-    assert prepare(case, tmp_path / "input", tmp_path / "one") == 0
-    assert prepare(case, tmp_path / "input", tmp_path / "two", *workers) == 0
-    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert prepare(case, folder, tmp_path / "two", *workers) == 0
+    assert contents(tmp_path / "two") == contents(output)
 
 
 def contents(output: Path) -> dict[str, bytes]:

@@ -410,6 +410,7 @@ def test_runs_and_datasets_of_the_last_version_have_svhn_s_labels() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_steps")
 def test_single_characters_in_wide_grey_images_go_from_records_to_a_report(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
