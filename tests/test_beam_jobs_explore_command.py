@@ -70,7 +70,7 @@ def test_rejected_pictures_and_copies_are_counted_by_reason(found: dict[str, Any
     assert found["subsets"]["test"]["rejected"] == {}
     copies = found["duplicates"]
     assert (copies["groups"], copies["copies"], copies["across_subsets"]) == (1, 2, 1)
-    names = [one["picture"] for one in copies["examples"][0]]
+    names = [one["picture"] for one in copies["examples"][0]["pictures"]]
     assert names == ["test/5.png", "train/3.png", "train/4.png"]
     page = (made / "page.html").read_text()
     assert "not_a_picture" in page and "train/4.png" in page
@@ -140,7 +140,7 @@ def test_pictures_of_one_digit_without_boxes_have_a_page(tmp_path: Path) -> None
     [
         ("page.txt", None, "--output must end in .html or .htm"),
         ("page.html", b"<html>mine</html>", "--output must be a new file, or a page of an earlier explore"),
-        ("new", b"no folder", "--output must be in a folder that can be written to"),
+        ("new", b"no folder", "--output needs a folder that can be written to"),
         ("page.statistics.json", b"{}", "must be a new file, or those of an earlier explore"),
     ],
 )

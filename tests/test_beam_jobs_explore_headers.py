@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from beam_jobs.annotation import Annotation, DeadLetter
-from beam_jobs.explore.duplicates import Candidate, Duplicates, find_duplicates, pack_by_bucket
+from beam_jobs.explore.duplicates import MOST_NAMED, Candidate, Duplicates, Group, find_duplicates, pack_by_bucket
 from beam_jobs.explore.headers import Header, read_headers
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Input, SourceOptions, Subset
@@ -104,8 +104,16 @@ def test_copies_are_pictures_of_equal_content_whatever_their_fingerprints() -> N
     found = Duplicates()
     for bucket in {bucket for bucket, _ in packed}:
         found.add(find_duplicates([one for each, one in packed if each == bucket], content.__getitem__))
-    group = (("test/3.png", "1"), ("train/1.png", "7"), ("train/2.png", "7"))
+    group = Group((("test/3.png", "1"), ("train/1.png", "7"), ("train/2.png", "7")))
     assert found == Duplicates(1, 2, 1, 1, 0, [group])
+
+
+def test_of_many_copies_the_first_are_named_and_the_others_counted() -> None:
+    names = [f"train/{index:04}.png" for index in range(MOST_NAMED + 7)]
+    packed = [one for _, one in pack_by_bucket([Candidate(1, name, "7") for name in names[::-1]])]
+    found = find_duplicates(packed, lambda _: b"blank")
+    group = Group(tuple((name, "7") for name in names[:MOST_NAMED]), 7)
+    assert found == Duplicates(1, MOST_NAMED + 6, 0, 0, 0, [group])
 
 
 def test_a_picture_that_is_named_twice_is_no_copy_of_itself() -> None:

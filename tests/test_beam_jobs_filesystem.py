@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from apache_beam.io.filesystem import CompressionTypes
@@ -21,6 +22,15 @@ def test_a_scheme_is_what_beam_takes_for_one(path: str) -> None:
 def test_an_address_with_a_slash_too_few_is_no_local_folder() -> None:
     with pytest.raises(UserError, match=r"^An address needs :// after its scheme; .* Received: gs:/b/records$"):
         filesystem.check_file_system("gs:/b/records")
+
+
+def test_addresses_are_left_to_beam(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(filesystem, "_beam", lambda: SimpleNamespace(get_filesystem=asked.append))
+    paths = ["gs://b/records", "s3://b/records", "HDFS://h:1/a", "records", "./gs:/records"]
+    for path in paths:
+        filesystem.check_file_system(path)
+    assert asked == paths
 
 
 def test_no_compression_has_beams_name() -> None:

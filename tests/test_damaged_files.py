@@ -332,6 +332,23 @@ def test_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _try_all(_of_bytes(path.read_bytes(), 20), path, lambda: load_model(run)) > 5
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_no_model(
+    tmp_path: Path, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODELS, "tiny", tiny.build)
+    model = tiny.build((54, 54, 3))
+    first = model.weights[0]
+    values = first.numpy()
+    values.flat[-1] = value
+    first.assign(values)
+    save_weights(model, tmp_path / WEIGHTS)
+    run = Run(tmp_path, TrainConfig(model="tiny"), (54, 54, 3), None, Labels(), True, {})  # type: ignore[arg-type]
+    rule = r"weights must be finite\. Received: NaN or infinite values in norm/gamma$"
+    with pytest.raises(UserError, match=rf"{WEIGHTS}: {rule}"):
+        load_model(run)
+
+
 def test_weights_of_a_model_with_fewer_layers_do_not_leave_random_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 import streetdigits
 from tfrecords.cli import main
 from tfrecords.errors import UserError
-from tfrecords.files.purpose import check_purpose, why_not
+from tfrecords.files.purpose import check_purpose, check_writable, why_not
 
 
 def test_the_reason_is_what_is_there(tmp_path: Path) -> None:
@@ -39,6 +39,18 @@ def test_a_folder_keeps_its_purpose(tmp_path: Path, mark: str, purpose: str) -> 
     check_purpose("--output", tmp_path / "new" / "folder", "a run")
     with pytest.raises(UserError, match=rf"^--output must be a folder, or a place for a new one\. .*/own/{mark}$"):
         check_purpose("--output", tmp_path / "own" / mark / "new", purpose)
+
+
+def test_a_file_needs_a_folder_that_can_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    check_writable("--output", tmp_path / "new" / "folder")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match=r"^--output needs a folder that can be written to\. Received: .*/file$"):
+            check_writable("--output", folder)
+    # Whoever is root may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UserError, match=rf"^--png needs a folder that can be written to\. Received: {tmp_path}$"):
+        check_writable("--png", tmp_path / "new")
 
 
 @pytest.mark.parametrize(

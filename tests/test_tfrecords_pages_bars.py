@@ -72,3 +72,13 @@ def test_cells_have_their_place_and_the_log_of_their_count() -> None:
     assert float(low["y"]) - float(high["y"]) == pytest.approx(float(low["height"]), abs=0.2)
     assert (low["style"], high["style"]) == ("--s: 0.10", "--s: 1.00")
     assert [each.text for each in parse(svg).iter("title")] == ["here: 1", "here: 1,000"]
+
+
+@pytest.mark.parametrize(("width", "most"), [(1, 17), (2, 11), (32, 2)])
+def test_labels_of_bars_do_not_touch(width: int, most: int) -> None:
+    labels = [f"{index:0{width}}"[-width:] for index in range(33)]
+    ticks = class_ticks(labels)
+    assert 1 <= len(ticks) <= most and ticks[0.5] == labels[0]
+    places = sorted(ticks)
+    # 278 units for 33 bars, and 6.7 units for a letter.
+    assert all((after - before) * 278 / 33 > 6.7 * width for before, after in itertools.pairwise(places))

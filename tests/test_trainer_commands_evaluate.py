@@ -58,8 +58,7 @@ def test_other_folders_are_left_alone(
         (DIRECTORY, "must not be the folder of the package's weights or of a dataset"),
         (records, "must not be the folder of the package's weights or of a dataset"),
         (other, f"must be a new folder, or have the {CONFIG} of the run"),
-        (tmp_path / "file", "must be a folder that can be made and written to"),
-        (tmp_path / "file" / "below", "must be a folder that can be made and written to"),
+        (tmp_path / "file", "needs a folder that can be written to"),
     ):
         assert _evaluate("--run-dir", untrained, "--data", records, "--output", output) == 1
         assert capsys.readouterr().err == f"error: --output {rule}. Received: {output}\n"

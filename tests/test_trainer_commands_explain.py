@@ -66,6 +66,8 @@ def test_every_picture_is_a_file_of_its_size(written: Path) -> None:
         (["--box", "1,2,3,4"], "--box must be given with --picture. Received: 1,2,3,4"),
         (["--picture", "full/notes.html"], "full/notes.html: The file must be a picture"),
         (["--split", "extra"], ": train, validation, test. Received: extra"),
+        (["--png", "full/notes.html/png"], "--png needs a folder that can be written to. Received: /"),
+        (["--output", "full/notes.html/page.html"], "--output needs a folder that can be written to. Received: /"),
         (["--png", "full"], "--png must be a new or an empty folder. Received: full"),
         (["--output", "full/notes.html"], "must be a new file, or a page of an earlier explain. Received: "),
         (["--output", DIRECTORY / "page.html"], "--output must not be in the folder of the package's weights."),

@@ -133,6 +133,10 @@ def test_a_part_of_a_file_has_keys(
             ["--data", "records", "--output", "records/manifest.json"],
             "--data needs --output, a file that ends in .csv.",
         ),
+        (
+            ["--data", "records", "--output", f"{__file__}/a.csv"],
+            f"--output needs a folder that can be written to. Received: {__file__}",
+        ),
         (["--data", "a", "--output", "a.csv", "--json"], "--data writes a CSV file: --json must go with pictures."),
     ],
 )

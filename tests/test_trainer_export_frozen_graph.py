@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrecords.errors import UserError
 from tfrecords.record.labels import Labels
+from trainer.export import frozen_graph
 from trainer.export.frozen_graph import predict_graph, write_graph
 from trainer.models import build_model
 from trainer.scoring.decode import Predictions, decode_predictions
@@ -113,3 +115,14 @@ def test_the_documented_program_reads_with_the_c_api(
     damaged.write_bytes(graph.read_bytes()[:-7])
     done = read(damaged)
     assert done.returncode == 1 and "error: Invalid GraphDef" in done.stderr
+
+
+def test_weights_that_no_graph_can_hold_are_refused(
+    model: keras.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Dropout has states of its own.
+    size = sum(variable.numpy().nbytes for variable in model.variables)
+    monkeypatch.setattr(frozen_graph, "_MOST_BYTES", size - 1)
+    with pytest.raises(UserError, match=rf"at most {size - 1:,} bytes of weights: .* Received: {size:,} bytes$"):
+        write_graph(model, tmp_path / "reader.pb")
+    assert not list(tmp_path.iterdir())

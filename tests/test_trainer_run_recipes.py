@@ -104,6 +104,7 @@ def test_another_choice_drops_what_the_recipe_chose_for_its_own(
         ({"optimizer": "sgd", "weight_decay": 0.1}, "weight_decay must be 0 .* than adamw. Received: 0.1 for sgd"),
         ({"optimizer": "adam", "momentum": 0.9}, "momentum must be 0, .* than sgd. Received: momentum 0.9 for adam"),
         ({"momentum": 0.5}, "momentum must be 0, and nesterov off, .* Received: momentum 0.5 for adamw"),
+        ({"nesterov": True}, r"momentum must be 0, and nesterov off, .* Received: momentum 0\.0, nesterov for adamw"),
         ({"optimizer": "sgd", "nesterov": True}, r"nesterov needs a momentum above 0\. Received: 0.0"),
         ({"optimizer": "sgd", "epsilon": 1e-3}, "epsilon must be 1e-07 for sgd, which has none. Received: 0.001"),
         ({"decay": 0.1}, "decay must be 0 unless the schedule is constant. Received: 0.1 for cosine"),

@@ -19,8 +19,11 @@ from typing import Any
 
 from tfrecords.errors import UserError
 
-_SCHEME = re.compile(r"\s*(s3[an]?|gs|gcs|hdfs|webhdfs|abfss?|adl?|az|wasbs?|https?|ftp|file|memory):", re.IGNORECASE)
-"""Begin of an address of a store, by its scheme. A name of one letter and a colon may be a drive or anything else."""
+_SCHEME = re.compile(
+    r"\s*(s3[an]?|gs|gcs|hdfs|webhdfs|abfss?|adl?|az|wasbs?|https?|ftp|file|memory):(?!//)", re.IGNORECASE
+)
+"""Begin of an address of a store with a slash too few, by its scheme. A name of one letter and a colon may be a drive
+or anything else."""
 
 
 _LONGEST_CHOICES = 40
@@ -55,10 +58,10 @@ def refuse_address(name: str) -> None:
 
 
 def refuse_mistyped_address(name: str) -> None:
-    """Checks that a local name is not an address with a slash too few: `gs:/bucket` would be a folder `gs:`.
+    """Checks that a name is not an address with a slash too few: `gs:/bucket` would be a folder `gs:`.
 
     Raises:
-      UserError: It begins with the scheme of a store and a colon.
+      UserError: It begins with the scheme of a store and a colon, without two slashes.
     """
     if _SCHEME.match(name):
         raise UserError("An address needs :// after its scheme; a local path that begins so needs ./ before it.", name)

@@ -10,7 +10,7 @@ from tfrecords.images.crop import Shape
 from tfrecords.pages.charts import nice_ticks
 
 PER_OCTAVE = 4
-"""Bins of sizes in which a size doubles."""
+"""Bins per octave: over so many, a size doubles."""
 _MOST_BINS = 40
 _NICE = (1, 2, 5)
 _SHOWN = 0.995
@@ -66,10 +66,19 @@ class Bins:
 
 
 def bins_of(counts: Mapping[int, int], most: int = _MOST_BINS) -> Bins:
-    """Returns the bins of at least one counted value: at most `most`, of a width of 1, 2 or 5 times a power of ten."""
-    low, high = min(counts), quantile_of(counts, _SHOWN)
+    """Returns the bins of counted values, of a width of 1, 2 or 5 times a power of ten.
+
+    Args:
+      counts: Count of each value, of at least one.
+      most: Largest number of bins.
+
+    Raises:
+      ValueError: There is no value.
+    """
+    high = quantile_of(counts, _SHOWN)
     if high is None:
-        raise ValueError("There must be a value.")
+        raise ValueError("There must be a value to count. Received: none")
+    low = min(counts)
     width = next(
         nice * 10**power
         for power in range(20)
@@ -99,7 +108,12 @@ def octave_edge(index: int) -> float:
 
 
 def octave_text(index: int, pixels: str = "pixels") -> str:
-    """Returns the whole sizes in a bin, as `64 to 76 pixels`."""
+    """Returns the whole sizes in a bin, as `64 to 76 pixels`.
+
+    Args:
+      index: Index of the bin, as of `octave_bin`.
+      pixels: Unit of the sizes, in the plural.
+    """
     low, high = math.ceil(octave_edge(index) - 1e-9), math.ceil(octave_edge(index + 1) - 1e-9) - 1
     return f"{low:,} to {high:,} {pixels}" if high > low else f"{low:,} {pixels}"
 

@@ -15,26 +15,19 @@ from beam_jobs.explore.bins import (
 )
 from beam_jobs.explore.statistics import ASPECT_BIN, BIN_DEGREES, Statistics, mean_of, quantile_of, total
 from tfrecords.pages.bars import MOST_SERIES, BarAxes, BarSeries, bar_chart, class_ticks
-from tfrecords.pages.formats import format_percent
+from tfrecords.pages.formats import format_percent, visible
 from tfrecords.pages.heat import HeatAxis, heat_map
 
 MOST_CHARACTERS = 40
 """Characters that are drawn and listed, the most frequent ones."""
 _MOST_LENGTHS = 32
 _TICK_DEGREES = 30
-_SPACE = "\u2423"
-"""Sign for a space."""
 
 
 def characters_of(found: Statistics) -> list[str]:
     """Returns the characters to show, sorted: the most frequent `MOST_CHARACTERS`."""
     frequent = sorted(found.characters, key=lambda one: (-found.characters[one], one))
     return sorted(frequent[:MOST_CHARACTERS])
-
-
-def sign_of(character: str) -> str:
-    """Returns how a character is written on a page."""
-    return character.replace(" ", _SPACE)
 
 
 def label_chart(subsets: Mapping[str, Statistics]) -> str:
@@ -48,19 +41,24 @@ def label_chart(subsets: Mapping[str, Statistics]) -> str:
         for name, one in parts.items()
     ]
     uniform = 1 / len(everything.characters)
-    names = [sign_of(character) for character in shown]
+    names = [visible(character) for character in shown]
     axes = BarAxes(class_ticks(names), "character", percent=True, guide=uniform)
     best, least = max(shown, key=everything.characters.__getitem__), min(shown, key=everything.characters.__getitem__)
     shares = {
         character: format_percent(everything.characters[character] / everything.characters.total())
         for character in shown
     }
-    story = f"{sign_of(best)} is the most frequent, {shares[best]}, and {sign_of(least)} the least, {shares[least]}."
+    story = f"{visible(best)} is the most frequent, {shares[best]}, and {visible(least)} the least, {shares[least]}."
     return bar_chart(series, names, axes, f"{story} If all were equally frequent, each had {format_percent(uniform)}.")
 
 
 def length_chart(subsets: Mapping[str, Statistics], log: bool) -> str:
-    """Returns the numbers by their number of characters, by subset."""
+    """Returns the numbers by their number of characters, by subset.
+
+    Args:
+      subsets: Statistics by subset, with at least one number.
+      log: Whether the vertical axis is logarithmic.
+    """
     everything = total(subsets.values())
     last = min(max(everything.lengths), _MOST_LENGTHS)
     lengths = range(1, last + 1)
@@ -79,7 +77,12 @@ def length_chart(subsets: Mapping[str, Statistics], log: bool) -> str:
 
 
 def slope_chart(found: Statistics, log: bool) -> str:
-    """Returns the slopes of the baselines, in bins of `BIN_DEGREES`."""
+    """Returns the slopes of the baselines, in bins of `BIN_DEGREES`.
+
+    Args:
+      found: Statistics with at least one slope.
+      log: Whether the vertical axis is logarithmic.
+    """
     # To the next multiple of the ticks' distance that holds every slope.
     furthest = max(max(found.slopes) + 1, -min(found.slopes)) * BIN_DEGREES
     limit = min(180, math.ceil(furthest / _TICK_DEGREES) * _TICK_DEGREES)

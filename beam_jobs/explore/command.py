@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     config = config_from_flags(vars(args))
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
-        import jinja2  # noqa: F401  (a worker needs it at the end, and nothing shall be missing then)
+        import jinja2  # noqa: F401  (the last step of the job needs it: without it, fail now)
 
         from beam_jobs.explore.publish import check_outputs, statistics_path, without_suffix
         from beam_jobs.job.runner import is_of_this_process, parse_beam_options
@@ -83,6 +83,13 @@ def run_pipeline(
     job: ExploreJob, config: ExploreConfig, subsets: tuple[Subset, ...], options: PipelineOptions, verbose: bool
 ) -> None:
     """Runs the pipeline, whose last step writes both files, and shows its progress.
+
+    Args:
+      job: Input and output.
+      config: How the input is read.
+      subsets: Subsets to read.
+      options: Beam's options.
+      verbose: Whether an error keeps its traceback.
 
     Raises:
       UserError: The input cannot be read, or a file cannot be written.
@@ -126,7 +133,8 @@ def _print_summary(found: dict[str, Any], seconds: float) -> None:
     faults = {reason: count for reason, count in total["rejected"].items() if reason not in NO_FAULTS}
     for name, subset in found["subsets"].items():
         lengths = ", ".join(f"{count:,} of {length}" for length, count in subset["lengths"].items())
-        print(f"{name:<11}{subset['numbers']:>9,} numbers" + (f" ({lengths} characters)" if lengths else ""))
+        characters = "character" if [*subset["lengths"]] == ["1"] else "characters"
+        print(f"{name:<11}{subset['numbers']:>9,} numbers" + (f" ({lengths} {characters})" if lengths else ""))
     if faults:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in faults.items())
         print(f"{'rejected':<11}{sum(faults.values()):>9,} ({reasons})")
@@ -134,8 +142,9 @@ def _print_summary(found: dict[str, Any], seconds: float) -> None:
         if count := total["rejected"].get(reason):
             print(f"{title:<11}{count:>9,} {what}")
     if copies["groups"]:
+        groups = f"{copies['groups']:,} group{'s' * (copies['groups'] != 1)}"
         print(
-            f"{'copies':<11}{copies['copies']:>9,} pictures in {copies['groups']:,} groups, "
+            f"{'copies':<11}{copies['copies']:>9,} pictures in {groups}, "
             f"{copies['across_subsets']:,} over several subsets, "
             f"{copies['with_other_numbers']:,} with different numbers"
         )

@@ -15,6 +15,8 @@ from beam_jobs.job.pictures import Read, content_digest, read_picture
 
 EXAMPLES = 10
 """Groups of equal pictures that are named."""
+MOST_NAMED = 20
+"""Pictures of a group that are named: thousands may be empty."""
 _BUCKETS = 64
 
 
@@ -32,6 +34,18 @@ class Candidate(NamedTuple):
     text: str
 
 
+class Group(NamedTuple):
+    """Pictures of equal content.
+
+    Attributes:
+      pictures: First pictures by name, at most `MOST_NAMED`, each with its number.
+      more: Number of other pictures.
+    """
+
+    pictures: tuple[tuple[str, str], ...]
+    more: int = 0
+
+
 @dataclass
 class Duplicates:
     """Counts of pictures of equal content.
@@ -42,7 +56,7 @@ class Duplicates:
       across: Groups with pictures of several subsets.
       disagreeing: Groups with several numbers.
       named_twice: Pictures that the annotations name again under the same name.
-      examples: First groups by name, at most `EXAMPLES`: pictures with their numbers.
+      examples: First groups by name, at most `EXAMPLES`.
     """
 
     groups: int = 0
@@ -50,7 +64,7 @@ class Duplicates:
     across: int = 0
     disagreeing: int = 0
     named_twice: int = 0
-    examples: list[tuple[tuple[str, str], ...]] = field(default_factory=list)
+    examples: list[Group] = field(default_factory=list)
 
     def add(self, other: Duplicates) -> None:
         """Adds the counts of other pictures, none of which is equal to one of these."""
@@ -106,4 +120,5 @@ def _add_equal(found: Duplicates, pictures: Iterable[tuple[str, str]], read: Rea
         if len(names) > 1:
             texts = {text for _, text in group}
             across = len({picture.partition("/")[0] for picture in names}) > 1
-            found.add(Duplicates(1, len(names) - 1, int(across), int(len(texts) > 1), 0, [tuple(group)]))
+            named = Group(tuple(group[:MOST_NAMED]), len(group[MOST_NAMED:]))
+            found.add(Duplicates(1, len(names) - 1, int(across), int(len(texts) > 1), 0, [named]))

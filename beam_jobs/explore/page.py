@@ -29,6 +29,7 @@ from beam_jobs.explore.statistics import (
 )
 from tfrecords.images.channels import to_channels
 from tfrecords.pages.bars import MOST_SERIES
+from tfrecords.pages.formats import visible
 from tfrecords.pages.page import png_data_uri, render_page
 
 _TEMPLATE = Path(__file__).parent / "explore.html"
@@ -65,7 +66,7 @@ def render(
         "no_faults": [
             (what, found.rejected[reason]) for reason, (_, what) in NO_FAULTS.items() if found.rejected[reason]
         ],
-        "characters": [(one, charts.sign_of(one)) for one in charts.characters_of(found)],
+        "characters": [(one, visible(one)) for one in charts.characters_of(found)],
         "lengths": sorted(found.lengths)[:_MOST_LISTED],
         "most_series": MOST_SERIES,
         "tails": TAILS_DEGREES,

@@ -1,7 +1,6 @@
 """The two files of a job: the page and statistics.json, next to each other on any file system."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from beam_jobs import filesystem
 from beam_jobs.explore.config import COMMAND
 from beam_jobs.explore.summary import MADE_BY, SUFFIX
 from tfrecords.errors import UserError
+from tfrecords.files.purpose import check_writable
 from tfrecords.pages.page import SUFFIXES, footer_mark
 
 _SUFFIX = re.compile(rf"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
@@ -31,8 +31,8 @@ def check_outputs(output: str) -> None:
       output: Path or address of the page.
 
     Raises:
-      UserError: The page has another suffix, no file system has it, its folder cannot be written to, or somebody else's
-        file is there.
+      UserError: The page has another suffix, no file system has it, its folder cannot be written to, or another file
+        is there.
       OSError: An existing file cannot be read.
     """
     filesystem.check_file_system(output)
@@ -41,9 +41,7 @@ def check_outputs(output: str) -> None:
     if filesystem.exists(output) and footer_mark(COMMAND).encode() not in _read(output):
         raise UserError("--output must be a new file, or a page of an earlier explore.", output)
     if filesystem.is_local(output):
-        folder = next(each for each in Path(output).absolute().parents if each.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise UserError("--output must be in a folder that can be written to.", folder)
+        check_writable("--output", Path(output).parent)
     path = statistics_path(output)
     if filesystem.exists(path) and not _is_ours(_read(path)):
         raise UserError("The statistics next to --output must be a new file, or those of an earlier explore.", path)

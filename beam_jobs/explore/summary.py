@@ -50,7 +50,10 @@ def statistics_json(statistics: Mapping[str, Statistics], duplicates: Duplicates
             "across_subsets": duplicates.across,
             "with_other_numbers": duplicates.disagreeing,
             "named_twice": duplicates.named_twice,
-            "examples": [[{"picture": name, "text": text} for name, text in group] for group in duplicates.examples],
+            "examples": [
+                {"pictures": [{"picture": name, "text": text} for name, text in one.pictures], "more": one.more}
+                for one in duplicates.examples
+            ],
         },
     }
     return (json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "replace")

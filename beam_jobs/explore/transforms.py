@@ -149,7 +149,7 @@ def _compare(bucket: tuple[int, Iterable[bytes]], plan: Plan) -> Found:
 
 
 def _smallest(sample: Iterable[tuple[int, Annotation]]) -> list[tuple[int, Annotation]]:
-    return heapq.nsmallest(_SAMPLED, sample, key=lambda one: (one[0], one[1].key))
+    return heapq.nsmallest(_SAMPLED, sample, key=lambda one: (one[0], one[1].key, one[1].index))
 
 
 class WritePage(beam.PTransform):

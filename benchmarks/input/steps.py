@@ -5,7 +5,7 @@ print(compare_steps(Path("svhn-records"), "compact", steps=200, batch_size=16))
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, cycle, islice
 from pathlib import Path
@@ -76,13 +76,24 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
     in_memory = cycle(list(islice(real, _KEPT)))
     for batch in islice(real, _WARM_UP):
         step(batch).numpy()
+    return _measure(lambda batch: step(batch).numpy(), in_memory, real, steps)
+
+
+def _measure(step: Callable[[Any], object], in_memory: Iterator[Any], real: Iterator[Any], steps: int) -> Steps:
+    """Returns the speeds of the median steps on both kinds of batches, in turn.
+
+    Args:
+      step: Function that trains on a batch and waits for the result, as training does.
+      in_memory: Batches in memory.
+      real: Batches of real input.
+      steps: Number of steps per kind.
+    """
     seconds: dict[str, list[float]] = {"in_memory": [], "real": []}
     kinds = [("in_memory", in_memory), ("real", real)]
     for _ in range(steps):
         kinds.reverse()  # or the leftover work of one kind would always slow the other
         for name, batches in kinds:
             start = time.perf_counter()
-            # Training waits for each step's result too.
-            step(next(batches)).numpy()
+            step(next(batches))
             seconds[name].append(time.perf_counter() - start)
     return Steps(**{name: 1 / median(values) for name, values in seconds.items()})

@@ -1,5 +1,6 @@
 """What a folder is for: why it is not what a command reads, and whether a command may write into it."""
 
+import os
 from pathlib import Path
 
 from tfrecords.errors import UserError
@@ -33,9 +34,30 @@ def check_purpose(option: str, folder: Path, own: str) -> None:
     Raises:
       UserError: It is a file, lies below one, or has another purpose.
     """
-    present = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    present = _nearest(folder)
     if not present.is_dir():
         raise UserError(f"{option} must be a folder, or a place for a new one.", present)
     purposes = [name for name, marks in _MARKS.items() if any((folder / mark).exists() for mark in marks)]
     if purposes and own not in purposes:
         raise UserError(f"{option} must be another folder than one of {purposes[0]}.", folder)
+
+
+def check_writable(option: str, folder: Path) -> None:
+    """Checks that files can be written to a folder, before the work that they are to hold is done.
+
+    Args:
+      option: Option that named the folder or a file in it.
+      folder: Folder, which may be missing.
+
+    Raises:
+      UserError: It is a file, lies below one, or may not be written to or made.
+    """
+    present = _nearest(folder)
+    if not present.is_dir() or not os.access(present, os.W_OK):
+        raise UserError(f"{option} needs a folder that can be written to.", present)
+
+
+def _nearest(folder: Path) -> Path:
+    """Returns the absolute path of a folder, or of the nearest of those above it that is there."""
+    path = folder.absolute()
+    return next(each for each in (path, *path.parents) if each.exists())

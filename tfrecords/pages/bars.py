@@ -18,6 +18,8 @@ _BASE = 0.7
 """Lower end of a logarithmic axis: a count of 1 gets a low bar."""
 _SWATCH = 12
 """Side of a legend's square, user units."""
+_GAP = 10
+"""Smallest distance between labels of bars, user units."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,9 @@ class BarAxes:
     marks: Mapping[float, str] | None = None
 
 
-def class_ticks(labels: Sequence[str], most: int = 16) -> dict[float, str]:
-    """Returns ticks in the middle of bars, at most `most` of them, evenly chosen."""
+def class_ticks(labels: Sequence[str]) -> dict[float, str]:
+    """Returns ticks in the middle of bars: all, or as many as there is room for, at equal distances."""
+    most = (WIDTH - LEFT - RIGHT) / (LETTER_WIDTH * max(map(len, labels), default=1) + _GAP)
     step = max(1, math.ceil(len(labels) / most))
     return {index + 0.5: labels[index] for index in range(0, len(labels), step)}
 

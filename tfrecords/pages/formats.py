@@ -8,6 +8,8 @@ from tfrecords.nested import flatten
 
 DASH = "\u2013"
 """Text for a missing value."""
+_SPACE = "\u2423"
+"""Sign for a space."""
 
 
 def format_percent(share: Any) -> str:
@@ -19,6 +21,11 @@ def format_percent(share: Any) -> str:
     if 0 < share < 0.0005:
         return "<\u00a00.1\u00a0%"
     return f"{100 * share:.1f}\u00a0%"
+
+
+def visible(characters: str) -> str:
+    """Returns characters with a sign for each space, which would be an empty heading or be taken for a separator."""
+    return characters.replace(" ", _SPACE)
 
 
 def format_value(value: Any) -> str:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
+from tfrecords.files.purpose import check_writable
 from tfrecords.pages.formats import format_bytes, format_percent, format_value, named_texts
 from tfrecords.record.codec import png_bytes
 
@@ -62,13 +63,14 @@ def check_output(output: Path, command: str) -> None:
       command: Command of `render_page`.
 
     Raises:
-      UserError: The path has another suffix, or is a folder or another file.
+      UserError: The path has another suffix, is a folder or another file, or its folder cannot be written to.
     """
     if output.suffix.lower() not in SUFFIXES:
         raise UserError(f"The page is HTML: --output must end in {' or '.join(SUFFIXES)}.", output)
     if output.is_dir() or (output.exists() and footer_mark(command).encode() not in output.read_bytes()):
         kind = command.rpartition(" ")[2]
         raise UserError(f"--output must be a new file, or a page of an earlier {kind}.", output)
+    check_writable("--output", output.parent)
 
 
 def write_page(output: Path, html: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfrecords.dataset.manifest import MANIFEST, UNKNOWN_SPLIT, Manifest
 from tfrecords.errors import UserError, printable
+from tfrecords.files.purpose import check_writable
 from tfrecords.flags import local_path
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
@@ -173,9 +173,7 @@ def _output(args: argparse.Namespace, trained: Run) -> Path:
     output: Path = args.output or (path_beside(args.data, f"-{own.name}") if own else trained.directory)
     if find_pretrained(output.resolve()) or (output / MANIFEST).exists():
         raise UserError("--output must not be the folder of the package's weights or of a dataset.", output)
-    present = next(path for path in (output, *output.resolve().parents) if path.exists())
-    if not present.is_dir() or not os.access(present, os.W_OK):
-        raise UserError("--output must be a folder that can be made and written to.", output)
+    check_writable("--output", output)
     if (output / CONFIG).exists() and _config(output) != _config(trained.directory):
         raise UserError(f"--output must be a new folder, or have the {CONFIG} of the run.", output)
     return trained.directory if output.resolve() == trained.directory.resolve() else output

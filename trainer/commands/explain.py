@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
+from tfrecords.files.purpose import check_writable
 from tfrecords.flags import local_path
 from tfrecords.images.crop import BoundingBox
 from tfrecords.interrupts import ending_at_once
-from tfrecords.pages.formats import format_bytes, format_percent
+from tfrecords.pages.formats import format_bytes, format_percent, visible
 from tfrecords.pages.page import check_output, write_page
 from tfrecords.progress import progress_of
 from trainer.commands.evaluate import check_split
@@ -136,6 +137,8 @@ def _check(args: argparse.Namespace) -> tuple[Run, Records, Path]:
     check_output(output, COMMAND)
     if args.png and args.png.exists() and not (args.png.is_dir() and not any(args.png.iterdir())):
         raise UserError("--png must be a new or an empty folder.", args.png)
+    if args.png:
+        check_writable("--png", args.png)
     return trained, records, output
 
 
@@ -211,14 +214,15 @@ def _subjects(found: SplitPredictions, rows: list[Prediction], view: _View) -> t
     subjects = []
     for index, image in zip(shown.tolist(), view.images(shown), strict=True) if shown.size else ():
         row, character = rows[index], int(first[index])
-        title = row.number if labels.max_length == 1 else f"{row.number} (begins with {labels.alphabet[character]})"
+        begins = visible(labels.alphabet[character])
+        title = begins if labels.max_length == 1 else f"{row.number} (begins with {begins})"
         verdict = f"{'right' if row.correct else 'wrong'}, {format_percent(row.confidence)} confident"
         story = f"{row.key}: read as {row.answer or 'no number'}, which is {verdict}."
         positions = min(max(1, int(found.predictions.length[index])), labels.max_length)
         subjects.append(Subject(f"class-{character:02}", title, story, image, row.answer, positions))
     absent = [one for index, one in enumerate(labels.alphabet) if index not in first[chosen]]
     notes = (
-        [f"No number of the predicted examples begins with {' '.join(absent)}, so none is looked into."]
+        [f"No number of the predicted examples begins with {' '.join(map(visible, absent))}, so none is looked into."]
         if absent
         else []
     )

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from tfrecords.errors import UserError
+from tfrecords.files.purpose import check_writable
 from tfrecords.flags import local_path
 from tfrecords.interrupts import ending_at_once
 from tfrecords.record.labels import Labels
@@ -105,6 +106,7 @@ def _check_output(output: Path, kind: Format, overwrite: bool) -> None:
     """Raises a UserError if an export of this kind may not be written to `output`."""
     if kind.ending and output.suffix not in kind.endings:
         raise UserError(f"--output of the format {kind.title} must end in {' or '.join(kind.endings)}.", output)
+    check_writable("--output", output.parent)
     if not output.exists():
         return
     if not overwrite:

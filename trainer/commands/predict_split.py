@@ -6,6 +6,7 @@ import sys
 
 from tfrecords.dataset.manifest import DEAD_LETTERS, UNKNOWN_SPLIT, Manifest, SourceInfo
 from tfrecords.errors import UserError
+from tfrecords.files.purpose import check_writable
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
 from tfrecords.record.labels import DIGITS
@@ -54,12 +55,15 @@ def predict_split(args: argparse.Namespace) -> int:
 
 
 def _check_options(args: argparse.Namespace) -> None:
-    """Raises a UserError if options for pictures, or no output, are given with a dataset."""
+    """Raises a UserError if options for pictures, or no output that can be written, are given with a dataset."""
     of_pictures = ("box", "json", "json_lines", "null")
     if given := [f"--{name.replace('_', '-')}" for name in of_pictures if getattr(args, name)]:
         raise UserError(f"--data writes a CSV file: {', '.join(given)} must go with pictures.", f"--data {args.data}")
     if args.output is None or args.output.suffix != SUFFIX:
         raise UserError(f"--data needs --output, a file that ends in {SUFFIX}.", args.output)
+    if args.output.is_dir():
+        raise UserError("--output must be a file.", args.output)
+    check_writable("--output", args.output.parent)
 
 
 def _predict(args: argparse.Namespace, trained: Run, records: Records) -> tuple[list[str], Predictions]:

@@ -11,10 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecords.errors import UserError
 from trainer.export.saved_model import image_spec, most_probable
 from trainer.scoring.decode import Predictions
 
 _OUTPUTS = [field.name for field in fields(Predictions) if field.name != "labels"]
+_MOST_BYTES = 2**31 - 2**20
+"""Largest size of the weights in a GraphDef, bytes: a protocol buffer has 2 GiB, of which operations need little."""
 
 
 def write_graph(model: keras.Model, output: Path) -> None:
@@ -22,9 +25,15 @@ def write_graph(model: keras.Model, output: Path) -> None:
 
     The model is traced with constants in place of its weights: TensorFlow's function that replaces the variables of a
     traced graph, `convert_variables_to_constants_v2`, is not public.
+
+    Raises:
+      UserError: The weights are larger than a GraphDef can be.
     """
     groups = (model.trainable_variables, model.non_trainable_variables)
     weights = [[variable.numpy() for variable in group] for group in groups]
+    if (size := sum(value.nbytes for group in weights for value in group)) > _MOST_BYTES:
+        rule = f"A GraphDef must have at most {_MOST_BYTES:,} bytes of weights: export {model.name} as a SavedModel."
+        raise UserError(rule, f"{size:,} bytes")
 
     def predict(image: tf.Tensor) -> dict[str, tf.Tensor]:
         # Under a scope, no operation of the model takes the name of an output.

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from tfrecords.files.publish import atomic_write
 from tfrecords.pages.charts import Axis, Series, line_chart
-from tfrecords.pages.formats import format_percent
+from tfrecords.pages.formats import format_percent, visible
 from tfrecords.pages.page import grey_data_uri, png_data_uri, render_page
 from tfrecords.record.codec import png_bytes
 from tfrecords.record.labels import DIGITS
 from trainer.inside.barcode import Barcodes
 from trainer.report.evidence import Evidence, Look
 from trainer.report.gallery import Gallery, top_confusions
-from trainer.report.page import SPACE
 from trainer.report.pictures import (
     Picture,
     all_pictures,
@@ -94,22 +93,21 @@ class _Room:
     """The bytes that pictures may take on a page, given out in the order of asking."""
 
     def __init__(self, size: int) -> None:
-        self.left, self.shown = size, 0
-        self.left_out: list[str] = []
+        self.left, self.shown, self.left_out = size, 0, 0
 
-    def colour(self, name: str, image: NDArray[np.uint8]) -> str:
+    def colour(self, image: NDArray[np.uint8]) -> str:
         """Returns an image as a URI, or an empty text if there is no room for it."""
-        return self._take(name, image, png_data_uri)
+        return self._take(image, png_data_uri)
 
     def figures(self, pictures: list[Picture], is_grey: bool = False) -> list[tuple[Picture, str]]:
         """Returns each picture with its URI, which is empty if there is no room for it."""
         encode = grey_data_uri if is_grey else png_data_uri
-        return [(one, self._take(one.name, one.image, encode)) for one in pictures]
+        return [(one, self._take(one.image, encode)) for one in pictures]
 
-    def _take(self, name: str, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], str]) -> str:
+    def _take(self, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], str]) -> str:
         uri = encode(image) if self.left > 0 else ""
         if not uri or len(uri) > self.left:
-            self.left_out.append(name)
+            self.left_out += 1
             return ""
         self.left -= len(uri)
         self.shown += 1
@@ -137,13 +135,13 @@ def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -
     looks = [(look, room.figures(look_pictures(look))) for look in evidence.looks]
     strips = [] if evidence.barcodes is None else _strips(evidence.barcodes, room)
     chosen = (*answers.chosen.wrong, *answers.chosen.unsure)
-    pictures = {one.key: room.colour(one.key, answers.images[one.key]) for one in chosen}
+    pictures = {one.key: room.colour(answers.images[one.key]) for one in chosen}
     maps = [_maps(look, room) for look in evidence.looks[:1]]
     parts = [first_kernels(one) for one in evidence.kernels]
     kernels = room.figures(kernel_pictures(parts), is_grey=True)
     maps += [_maps(look, room) for look in evidence.looks[1:]]
     num_cut = sum(part is not one for part, one in zip(parts, evidence.kernels, strict=True))
-    notes = (*source.notes, *_left_out(len(room.left_out), num_cut))
+    notes = (*source.notes, *_left_out(room.left_out, num_cut))
     alphabet = answers.scores["alphabet"]
     scored = reliability([one.confidence for one in answers.rows], [one.correct for one in answers.rows])
     values = {
@@ -157,7 +155,7 @@ def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -
         "maps": maps,
         "notes": notes,
         "has_attention": any(look.attention is not None for look in evidence.looks),
-        "characters": alphabet.replace(" ", SPACE),
+        "characters": visible(alphabet),
         "unit": "digit" if alphabet == DIGITS else "character",
         "confusion": answers.scores["confusion"],
         "confusions": top_confusions(answers.scores["confusion"]),
@@ -209,10 +207,10 @@ def _strips(codes: Barcodes, room: _Room) -> list[dict[str, Any]]:
     """Returns label, count and the URIs of mean and examples of each class."""
     return [
         {
-            "label": strip.label.replace(" ", SPACE),
+            "label": visible(strip.label),
             "count": strip.count,
-            "mean": room.colour("barcode-means", strip.mean),
-            "examples": room.colour("barcode-examples", strip.examples),
+            "mean": room.colour(strip.mean),
+            "examples": room.colour(strip.examples),
         }
         for strip in class_strips(codes)
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from tfrecords.errors import UserError
 from tfrecords.pages import charts
 from tfrecords.pages.charts import Axis, Series
-from tfrecords.pages.formats import format_percent, is_finite
+from tfrecords.pages.formats import format_percent, is_finite, visible
 from tfrecords.pages.page import check_output, png_data_uri, render_page, write_page
 from tfrecords.record.labels import DIGITS
 from trainer.report import gallery
@@ -18,8 +18,6 @@ from trainer.scoring.prediction_file import Prediction
 
 LEAST_ANSWERED = 10
 """Smallest number of predictions whose accuracy is drawn; that of fewer jumps too much."""
-SPACE = "\u2423"
-"""Sign for a space, as a heading."""
 _COMMAND = "python -m trainer report"
 _PICTURE = b'<img src="data:image/'
 
@@ -89,8 +87,7 @@ def render(run: RunFiles) -> Report:
         "chosen": chosen,
         "pictures": pictures,
         "confusion": confusion,
-        # A space would be an empty heading.
-        "characters": alphabet.replace(" ", SPACE),
+        "characters": visible(alphabet),
         "plain_digits": alphabet == DIGITS,
         "unit": "digit" if alphabet == DIGITS else "character",
         "single": single,

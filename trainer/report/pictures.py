@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.pages.formats import visible
 from trainer.inside.barcode import Barcodes
 from trainer.inside.draw import diverging, enlarge, gap, grey, overlay
 from trainer.inside.features import FeatureMaps
@@ -140,7 +141,7 @@ def class_strips(codes: Barcodes) -> list[ClassStrip]:
 def barcode_pictures(codes: Barcodes) -> list[Picture]:
     """Returns the pictures of all classes: their means, and the differences of examples from them."""
     strips = class_strips(codes)
-    classes = f"Classes from top to bottom: {' '.join(codes.classes)}."
+    classes = f"Classes from top to bottom: {' '.join(visible(codes.classes))}."
     means = np.concatenate([strip.mean for strip in strips])
     examples = np.concatenate([strip.examples for strip in strips])
     large = enlarge(means.repeat(_BAR_HEIGHT // _BAR_WIDTH, axis=0), _BAR_WIDTH)

@@ -146,7 +146,8 @@ class TrainConfig:
             _check(not self.weight_decay, rule, f"{self.weight_decay} for {self.optimizer}")
         if self.optimizer != "sgd":
             rule = "momentum must be 0, and nesterov off, for optimizers other than sgd."
-            _check(not (self.momentum or self.nesterov), rule, f"momentum {self.momentum} for {self.optimizer}")
+            received = f"momentum {self.momentum}{', nesterov' if self.nesterov else ''} for {self.optimizer}"
+            _check(not (self.momentum or self.nesterov), rule, received)
         else:
             rule = f"epsilon must be {TrainConfig.epsilon} for sgd, which has none."
             _check(self.epsilon == TrainConfig.epsilon, rule, self.epsilon)

@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_path, reserve
@@ -75,7 +76,7 @@ def load_model(run: Run) -> keras.Model:
     """Returns the run's model with its best weights.
 
     Raises:
-      UserError: The run has no weights, or they are of another architecture.
+      UserError: The run has no weights, or they are of another architecture, or not finite.
     """
     if not run.weights.is_file():
         raise UserError(
@@ -92,6 +93,10 @@ def load_model(run: Run) -> keras.Model:
     except Exception as error:
         rule = f"{run.weights} must hold the weights of {run.config.model}."
         raise UserError(rule, shorten(str(error))) from error
+    for weight in model.weights:
+        # Predictions would be NaN, and scores and pages would show them as any others.
+        if not np.isfinite(weight.numpy()).all():
+            raise UserError(f"{run.weights}: weights must be finite.", f"NaN or infinite values in {weight.path}")
     for layer in model.layers:
         if isinstance(layer, TrainingStandardise) and not int(layer.count.numpy()):
             rule = f"{run.weights} must hold the mean and deviation of the training images."
