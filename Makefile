@@ -14,10 +14,10 @@ PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs
 	--zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
 
 # The same for the weights of one handwritten digit, from MNIST's files in the folder MNIST. Half of the images are shown
-# dark on light.
+# dark on light, and all with other contrasts, sizes and margins.
 MNIST ?= ../shared/data/mnist
 PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
-PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5
+PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5 --contrast 0.5 --brightness 30 --zoom 0.3 --translate 0.15
 
 .PHONY: help demo examples pretrained pretrained-mnist test test-fast lint unit docs wheel lock clean
 
