@@ -4,8 +4,8 @@ As there, the means of the 40 last maps are the barcode, which dense layers of 2
 before it differ: 3x3 with padding and batch normalisation instead of 5x5 without, so that the same weights make seven
 layers instead of three, with shortcuts around pairs of them. A side below 16 pixels is not halved.
 
-Trained with its recipe on 35,985 digits of MNIST, it read 99.58 % of the 10,000 test digits (one seed) after 30 epochs
-and 4.7 minutes of processor time.
+Trained with its recipe on 35,985 digits of MNIST, it read 99.52 % of the 10,000 test digits (mean of three seeds) after
+30 epochs and 4.3 minutes of processor time.
 """
 
 import keras
