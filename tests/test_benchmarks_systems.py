@@ -62,7 +62,7 @@ def test_systems_without_pictures_are_skipped_and_counted(tmp_path: Path, capsys
     assert printed == [
         f"mnist_cnn was skipped: mnist_cnn needs a folder of MNIST. Received: {folder / 'mnist'}",
         f"conv2 was skipped: conv2 needs a folder of SVHN photos. Received: {folder / 'svhn_photos'}",
-        "2 systems: 0 ran, 2 were skipped, 0 failed.",
+        "Of 2 systems 0 ran, 2 were skipped, 0 failed.",
     ]
     assert not (tmp_path / "out").exists()
 
@@ -111,7 +111,7 @@ def test_a_run_with_other_settings_is_no_result(
     said = "The run has other settings than the system has now: remove it to train it again. Received: "
     printed = capsys.readouterr()
     assert said + str(folder / "out" / "runs" / "mnist_cnn-0") in printed.err
-    assert printed.out == "1 systems: 0 ran, 0 were skipped, 1 failed.\n"
+    assert printed.out == "Of 1 systems 0 ran, 0 were skipped, 1 failed.\n"
 
 
 def test_curves_need_two_epochs(finished: Callable[..., Path]) -> None:

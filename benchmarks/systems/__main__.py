@@ -67,9 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"error: {failed[name]}", file=sys.stderr)
     if rows:
         print("", table(rows), "", *targets(rows), sep="\n")
-        print("The table is in", *write_tables(rows, {**skipped, **failed}, output))
+        print("The table is in", " and ".join(map(str, write_tables(rows, {**skipped, **failed}, output))))
     print(*skipped.values(), sep="\n", end="\n" * bool(skipped))
-    print(f"{len(names)} systems: {len(rows)} ran, {len(skipped)} were skipped, {len(failed)} failed.")
+    print(f"Of {len(names)} systems {len(rows)} ran, {len(skipped)} were skipped, {len(failed)} failed.")
     if args.curves and rows:
         _draw(rows, output, args.curves)
     return int(bool(failed))
