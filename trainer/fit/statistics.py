@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.progress import progress
 from trainer.fit.errors import readable
+from trainer.input.augment import centre_slices
 from trainer.input.dataset import split_dataset
 from trainer.input.records import Records
 from trainer.models.layers import TrainingStandardise
@@ -37,11 +38,11 @@ def measure(model: keras.Model, records: Records, images: ImageCache, split: str
         return
     height, width, channels = model.input_shape[1:]
     total, squares = (np.zeros((height, width, channels), np.int64) for _ in range(2))
-    top, left = (images.shape[0] - height) // 2, (images.shape[1] - width) // 2
+    rows, columns = centre_slices(images.shape[0], images.shape[1], (height, width))
     batches = split_dataset(images, _BATCH)
     with progress(f"measure {split}", len(images), "images", keep=False) as shown:
         for batch in readable(batches, records.directory, split):
-            window = batch["image"].numpy()[:, top : top + height, left : left + width]
+            window = batch["image"].numpy()[:, rows, columns]
             total += window.sum(0, dtype=np.int64)
             # The square of 255 fits.
             squares += np.square(window, dtype=np.uint16).sum(0, dtype=np.int64)

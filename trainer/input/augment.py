@@ -48,8 +48,20 @@ def augment(images: Tensor, size: Size, config: AugmentConfig, uniform: Tensor) 
 def centre_window(images: Tensor, size: Size) -> Tensor:
     """Returns the central (batch, *size, channels) window of uint8 images, as float32 0..255."""
     _, height, width, _ = ops.shape(images)
+    rows, columns = centre_slices(height, width, size)
+    return ops.cast(images[:, rows, columns], "float32")
+
+
+def centre_slices(height: Any, width: Any, size: Size) -> tuple[slice, slice]:
+    """Returns the rows and columns of the central window of images.
+
+    Args:
+      height: Height of the images, pixels: an integer, or a scalar tensor where it is not known yet.
+      width: Width of the images, likewise.
+      size: Height and width of the window, pixels.
+    """
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
-    return ops.cast(images[:, top : top + size[0], left : left + size[1]], "float32")
+    return slice(top, top + size[0]), slice(left, left + size[1])
 
 
 def window_places(count: int) -> list[tuple[float, float]]:
