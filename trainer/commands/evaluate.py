@@ -17,10 +17,10 @@ from tfrecords.progress import progress_of
 from tfrecords.typed_json import parse_object
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
-from trainer.pretrained import NAME, add_run_arguments, chosen_name, chosen_run, find_pretrained
+from trainer.pretrained import NAME, add_run_arguments, chosen_name, chosen_run, find_pretrained, results_folder
 from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
-from trainer.run.directory import CONFIG, Run, labels_text, path_beside, reads_length, write_json
+from trainer.run.directory import CONFIG, Run, labels_text, reads_length, write_json
 from trainer.run.evaluations import EvaluationFiles
 
 if TYPE_CHECKING:
@@ -140,9 +140,23 @@ def check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> N
         raise UserError(f"--split must be a split of {args.data}: {', '.join(manifest.splits)}.", args.split)
     if args.split == UNKNOWN_SPLIT:
         raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
+    check_same_cut(args, trained, manifest)
+    _check_labels(args, trained, manifest)
+
+
+def check_same_cut(args: argparse.Namespace, trained: Run, manifest: Manifest) -> None:
+    """Checks that the images of a dataset are cut as those that a run was trained on.
+
+    Args:
+      args: Options `run_dir`, `weights`, `data` and `allow_other_crop`.
+      trained: Run.
+      manifest: Manifest of the dataset.
+
+    Raises:
+      UserError: They are not.
+    """
     rule = f"{args.data} must be cut as the images that {chosen_name(args.run_dir, args.weights)} was trained on"
     check_cut(dataset_cut(manifest), run_cut(trained), rule, args.allow_other_crop)
-    _check_labels(args, trained, manifest)
 
 
 def _check_labels(args: argparse.Namespace, trained: Run, manifest: Manifest) -> None:
@@ -169,8 +183,7 @@ def _output(args: argparse.Namespace, trained: Run) -> Path:
     Raises:
       UserError: The folder is the package's, a dataset, or that of another run, or cannot be written to.
     """
-    own = find_pretrained(trained.directory.resolve())
-    output: Path = args.output or (path_beside(args.data, f"-{own.name}") if own else trained.directory)
+    output: Path = args.output or results_folder(trained, args.data)
     if find_pretrained(output.resolve()) or (output / MANIFEST).exists():
         raise UserError("--output must not be the folder of the package's weights or of a dataset.", output)
     check_writable("--output", output)

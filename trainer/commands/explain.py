@@ -24,13 +24,13 @@ from trainer.commands.evaluate import check_split
 from trainer.commands.predict import parse_box
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
-from trainer.pretrained import NAME, add_run_arguments, chosen_run, find_pretrained
+from trainer.pretrained import NAME, add_run_arguments, chosen_run, find_pretrained, results_folder
 from trainer.reader import Reader, read_image
 from trainer.report.evidence import MOST_SUBJECTS, Evidence, Subject, first_of_classes, gather
 from trainer.report.explain import COMMAND, Answers, Explanation, Source, render, write_pictures
 from trainer.report.gallery import choose
 from trainer.run.cut import ALLOW
-from trainer.run.directory import EXPLANATION, Run, path_beside
+from trainer.run.directory import EXPLANATION, Run
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache
@@ -129,9 +129,7 @@ def _check(args: argparse.Namespace) -> tuple[Run, Records, Path]:
     trained = chosen_run(args.run_dir, args.weights)
     records = Records.open(args.data)
     check_split(args, trained, records.manifest)
-    own = find_pretrained(trained.directory.resolve())
-    folder = path_beside(args.data, f"-{own.name}") if own else trained.directory
-    output: Path = args.output or folder / EXPLANATION
+    output: Path = args.output or results_folder(trained, args.data) / EXPLANATION
     if find_pretrained(output.resolve().parent):
         raise UserError("--output must not be in the folder of the package's weights.", output)
     check_output(output, COMMAND)
@@ -165,10 +163,11 @@ class _View:
 
     def images(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Returns the central windows of the examples' images, (images, height, width, channels)."""
-        height, width = self._size
+        from trainer.input.augment import centre_slices
+
         stored = self.examples.batch(indices.tolist(), ["image"])["image"]
-        top, left = (stored.shape[1] - height) // 2, (stored.shape[2] - width) // 2
-        return np.ascontiguousarray(stored[:, top : top + height, left : left + width])
+        rows, columns = centre_slices(stored.shape[1], stored.shape[2], self._size)
+        return np.ascontiguousarray(stored[:, rows, columns])
 
 
 def _predict(args: argparse.Namespace, reader: Reader, records: Records, images: ImageCache) -> SplitPredictions:

@@ -10,10 +10,10 @@ from tfrecords.files.purpose import check_writable
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
 from tfrecords.record.labels import DIGITS
+from trainer.commands.evaluate import check_same_cut
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
-from trainer.pretrained import chosen_name, chosen_run
-from trainer.run.cut import check_cut, dataset_cut, run_cut
+from trainer.pretrained import chosen_run
 from trainer.run.directory import Run
 from trainer.scoring.decode import Predictions
 from trainer.scoring.submission import Submission, kaggle_submission, keyed_submission, write_submission
@@ -35,8 +35,7 @@ def predict_split(args: argparse.Namespace) -> int:
     records = Records.open(args.data)
     manifest = records.manifest
     manifest.split(args.split)
-    rule = f"{args.data} must be cut as the images that {chosen_name(args.run_dir, args.weights)} was trained on"
-    check_cut(dataset_cut(manifest), run_cut(trained), rule, args.allow_other_crop)
+    check_same_cut(args, trained, manifest)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
         start_tensorflow()

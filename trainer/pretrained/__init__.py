@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfrecords.flags import refuse_address
-from trainer.run.directory import WEIGHTS, Run
+from trainer.run.directory import WEIGHTS, Run, path_beside
 
 NAME = "pretrained"
 CARD = "README.md"
@@ -56,6 +56,17 @@ def find_pretrained(path: Path) -> Pretrained | None:
     return next(
         (one for one in TABLE.values() if path == Path(one.name) or path.resolve() == one.directory.resolve()), None
     )
+
+
+def results_folder(run: Run, data: Path) -> Path:
+    """Returns the folder for what is computed of a run: its own, or one next to a dataset for weights of the package.
+
+    Args:
+      run: Run.
+      data: Dataset directory.
+    """
+    own = find_pretrained(run.directory.resolve())
+    return path_beside(data, f"-{own.name}") if own else run.directory
 
 
 def run_directory(name: str) -> Path:
