@@ -13,7 +13,7 @@ from beam_jobs.explore.bins import (
     pixel_counts,
     size_cells,
 )
-from beam_jobs.explore.statistics import ASPECT_BIN, BIN_DEGREES, Statistics, mean_of, quantile_of, total
+from beam_jobs.explore.statistics import ASPECT_BIN, BIN_DEGREES, Statistics, mean_of, quantile_of
 from tfrecords.pages.bars import MOST_SERIES, BarAxes, BarSeries, bar_chart, class_ticks
 from tfrecords.pages.formats import format_percent, visible
 from tfrecords.pages.heat import HeatAxis, heat_map
@@ -30,9 +30,13 @@ def characters_of(found: Statistics) -> list[str]:
     return sorted(frequent[:MOST_CHARACTERS])
 
 
-def label_chart(subsets: Mapping[str, Statistics]) -> str:
-    """Returns the shares of the characters, by subset, with the line where all are equally frequent."""
-    everything = total(subsets.values())
+def label_chart(subsets: Mapping[str, Statistics], everything: Statistics) -> str:
+    """Returns the shares of the characters, by subset, with the line where all are equally frequent.
+
+    Args:
+      subsets: Statistics by subset.
+      everything: Sum of these statistics, with at least one character.
+    """
     shown = characters_of(everything)
     with_labels = {name: one for name, one in subsets.items() if one.characters}
     parts = with_labels if len(with_labels) <= MOST_SERIES else {"": everything}
@@ -52,14 +56,14 @@ def label_chart(subsets: Mapping[str, Statistics]) -> str:
     return bar_chart(series, names, axes, f"{story} If all were equally frequent, each had {format_percent(uniform)}.")
 
 
-def length_chart(subsets: Mapping[str, Statistics], log: bool) -> str:
+def length_chart(subsets: Mapping[str, Statistics], everything: Statistics, log: bool) -> str:
     """Returns the numbers by their number of characters, by subset.
 
     Args:
-      subsets: Statistics by subset, with at least one number.
+      subsets: Statistics by subset.
+      everything: Sum of these statistics, with at least one number.
       log: Whether the vertical axis is logarithmic.
     """
-    everything = total(subsets.values())
     last = min(max(everything.lengths), _MOST_LENGTHS)
     lengths = range(1, last + 1)
 

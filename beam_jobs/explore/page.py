@@ -100,8 +100,10 @@ def image_uri(image: NDArray[np.uint8]) -> str:
 def _charts(subsets: Mapping[str, Statistics], found: Statistics) -> dict[str, Any]:
     """Returns the charts by the names that the template has for them; empty where there is nothing to draw."""
     return {
-        "label_chart": charts.label_chart(subsets) if found.characters else "",
-        "length_charts": [charts.length_chart(subsets, log) for log in (False, True)] if len(found.lengths) > 1 else [],
+        "label_chart": charts.label_chart(subsets, found) if found.characters else "",
+        "length_charts": (
+            [charts.length_chart(subsets, found, log) for log in (False, True)] if len(found.lengths) > 1 else []
+        ),
         "slope_charts": [charts.slope_chart(found, log) for log in (False, True)] if found.slopes else [],
         "size_chart": charts.size_chart(found) if len(found.sizes) > 1 else "",
         "pixel_chart": charts.pixel_chart(found) if len(found.sizes) > 1 else "",

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import resource
 import shlex
 import subprocess
@@ -19,8 +18,6 @@ from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.typed_json import from_json, parse_object
 from trainer.commands.train import add_arguments
-from trainer.distribute.startup import start_tensorflow
-from trainer.models import build_model
 from trainer.run.directory import Run
 from trainer.run.evaluations import EvaluationFiles
 from trainer.run.settings import Settings
@@ -123,15 +120,6 @@ def _found(directory: Path, records: Path) -> dict[str, Any]:
     return {
         "training_pictures": splits["train"].pictures,
         "test_pictures": splits[_SPLIT].pictures,
-        "weights": count_weights(directory),
+        "weights": Run.load(directory).content["parameters"],
         "accuracy": parse_object(scores.read_bytes(), str(scores))["whole_number_accuracy"],
     }
-
-
-def count_weights(directory: Path) -> int:
-    """Returns the number of weights of a run's model, those that are not trained included."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    start_tensorflow()
-    run = Run.load(directory)
-    model = build_model(run.config.model, run.image_shape, run.labels, run.reads_length)
-    return int(model.count_params())
