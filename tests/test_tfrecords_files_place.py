@@ -461,3 +461,27 @@ def test_a_local_file_is_its_own_copy(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     path, digest = Place(tmp_path / "a").kept_file()
     assert (path, digest) == (tmp_path / "a", Place(tmp_path / "a").sha256())
+
+
+def test_a_file_is_written_replaced_listed_and_deleted_in_every_kind_of_place(tree: Place) -> None:
+    folder = tree / "made"
+    assert folder.names() == []
+    for name, chunks in {"b": [b"one", b"two"], "a#1": [], "sub/c": [b"deep"], ".d": [b"hidden"]}.items():
+        (folder / name).write(chunks)
+    assert folder.names() == [".d", "a#1", "b"]
+    (folder / "b").write([b"three"])
+    assert (folder / "b").read_bytes() == b"three"
+    assert (folder / "a#1").read_bytes() == b""
+    assert folder.exists()
+    (folder / "b").delete()
+    (folder / "b").delete()
+    assert not (folder / "b").exists()
+    folder.delete_folder()
+    folder.delete_folder()
+    assert not folder.exists()
+    assert (tree / "sub.txt").is_file()
+
+
+def test_a_range_of_a_file_is_read_in_every_kind_of_place(tree: Place) -> None:
+    if tree.is_remote:
+        assert remote.read_bytes((tree / "sub.txt").text, 8, 11) == b"sub"

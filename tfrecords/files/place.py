@@ -6,11 +6,12 @@ becomes a path by accident would be a local folder called `s3:`.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -18,6 +19,7 @@ from typing import BinaryIO, NamedTuple
 from tfrecords.errors import UserError
 from tfrecords.files import remote
 from tfrecords.files.kept import kept_copy
+from tfrecords.files.publish import atomic_write, make_folder, remove
 from tfrecords.files.shards import file_sha256
 from tfrecords.flags import refuse_mistyped_address
 
@@ -149,6 +151,23 @@ class Place:
         """Returns whether there is a folder here, or a prefix of an object store that holds something."""
         return remote.is_dir(self.text) if self.is_remote else self.path.is_dir()
 
+    def exists(self) -> bool:
+        """Returns whether there is a file or a folder here."""
+        return self.is_file() or self.is_dir()
+
+    def names(self) -> list[str]:
+        """Returns the sorted names of the files directly in a folder; none if there is no such folder.
+
+        Unlike `entries`, it has those that begin with a dot: it is for the files of this package.
+        """
+        try:
+            if self.is_remote:
+                return sorted(name for name, is_folder in remote.entries(self.text) if not is_folder)
+            with os.scandir(self.text) as entries:
+                return sorted(entry.name for entry in entries if entry.is_file())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def entries(self) -> list[Entry]:
         """Returns the entries of a folder, sorted by name, without those whose names begin with a dot.
 
@@ -244,6 +263,38 @@ class Place:
             return self.path, sha256 or file_sha256(self.path)
         return kept_copy(self.text, file_sha256, sha256)
 
+    def write(self, chunks: Sequence[bytes]) -> None:
+        """Writes a file that appears complete or not at all, and replaces one that is there.
+
+        A local file is on the disk when this returns, and so are its folders. An object of a store has no folders: it
+        appears when its upload is complete.
+
+        Args:
+          chunks: Bytes of the file, in order.
+
+        Raises:
+          OSError: A local file cannot be written.
+          UserError: The place as a whole cannot be written.
+        """
+        if self.is_remote:
+            remote.write(self.text, chunks)
+            return
+        with atomic_write(self.path) as stream:
+            stream.writelines(chunks)
+
+    def delete(self) -> None:
+        """Deletes a file, or an empty folder's name in a store; does nothing where there is none."""
+        remote.delete(self.text) if self.is_remote else self.path.unlink(missing_ok=True)
+
+    def delete_folder(self) -> None:
+        """Deletes a folder with everything in it; does nothing where there is none."""
+        remote.delete_folder(self.text) if self.is_remote else remove(self.path)
+
+    def make_folder(self) -> None:
+        """Creates a local folder and its parents where they are missing; a store needs none."""
+        if not self.is_remote:
+            make_folder(self.path)
+
     def sha256(self) -> str:
         """Returns the SHA-256 of a file, hexadecimal, in constant memory.
 
@@ -255,6 +306,18 @@ class Place:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
+
+
+def place(text: str) -> Place:
+    """Returns the place of an argument: the `type` of a flag that takes a path or an address.
+
+    Raises:
+      ArgumentTypeError: The text is empty, an address without its two slashes, or one that names no bucket or host.
+    """
+    try:
+        return Place(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

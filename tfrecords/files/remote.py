@@ -9,13 +9,14 @@ Every call looks its file system up, since a connection and the thread that serv
 keeps one for each process. Listings are never kept, since another process may write the files that are waited for.
 """
 
+import contextlib
 import errno
 import os
 import re
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
@@ -228,10 +229,56 @@ def read_bytes(address: str, start: int | None = None, stop: int | None = None) 
     """
     if start is None and stop is None:
         return _attempt(address, lambda system, target: cast(bytes, system.cat_file(target)))
-    data = _attempt(address, lambda system, target: cast(bytes, system.cat_file(target, start, stop)))
+    # By name: s3fs has a version of the object in the place that other file systems have the start in.
+    data = _attempt(address, lambda system, target: cast(bytes, system.cat_file(target, start=start, end=stop)))
     # A server of the web may answer a request for a range with all of the file (RFC 9110, section 14.2).
     ignored = start is not None and stop is not None and len(data) > stop - start
     return data[start:stop] if ignored else data
+
+
+def write(address: str, chunks: Sequence[bytes]) -> None:
+    """Writes the file at an address; it appears when its upload is complete, and replaces one that is there.
+
+    Args:
+      address: Address of the file.
+      chunks: Bytes of the file, in order.
+
+    Raises:
+      UserError: The place cannot be written.
+    """
+    _refuse_writing(address)
+    data = b"".join(chunks)
+    try:
+        _attempt(address, lambda system, target: system.pipe_file(target, data))
+    except OSError as error:
+        raise UserError(f"{address} cannot be written.", error.strerror or error) from error
+
+
+def delete(address: str) -> None:
+    """Deletes the file at an address, if there is one.
+
+    Raises:
+      UserError: The place cannot be written.
+    """
+    _refuse_writing(address)
+    with contextlib.suppress(FileNotFoundError):
+        _attempt(address, lambda system, target: system.rm_file(target))
+
+
+def delete_folder(address: str) -> None:
+    """Deletes every file below an address.
+
+    Raises:
+      UserError: The place cannot be written.
+    """
+    _refuse_writing(address)
+    with contextlib.suppress(FileNotFoundError):
+        _attempt(address, lambda system, target: system.rm(target, recursive=True))
+
+
+def _refuse_writing(address: str) -> None:
+    if scheme_of(address) in WEB:
+        raise UserError("An output must be local or in a store, as s3:// or gs://: a web server takes none.", address)
 
 
 def read_linked(address: str) -> bytes:
