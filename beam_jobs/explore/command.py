@@ -98,6 +98,7 @@ def run_pipeline(
 
     from beam_jobs.explore.transforms import Explore, Plan, WritePage
     from beam_jobs.job.memory import limit_malloc_arenas
+    from beam_jobs.job.package import packaged
     from beam_jobs.job.progress import watch_counts
     from beam_jobs.job.runner import ending_with_workers, is_of_this_process, make_runner, one_line_errors
 
@@ -113,7 +114,9 @@ def run_pipeline(
             one_line_errors(verbose),
             ending_with_workers(_AGAIN),
         ):
-            pipeline.run().wait_until_finish()
+            with packaged(options):
+                result = pipeline.run()
+            result.wait_until_finish()
 
 
 def _prepare_command(args: argparse.Namespace, records: str) -> str:
