@@ -107,14 +107,14 @@ def run_pipeline(
         folder = Path(scratch, "counts") if is_of_this_process(options) else None
         plan = Plan(config, subsets, str(folder) if folder else None)
         entries = sum(subset.entries for subset in subsets)
-        pipeline = beam.Pipeline(runner=make_runner(options), options=options)
-        _ = pipeline | "Explore" >> Explore(plan) | "WritePage" >> WritePage(plan, job)
         with (
             watch_counts(folder, "explore", entries, "entries"),
             one_line_errors(verbose),
             ending_with_workers(_AGAIN),
         ):
             with packaged(options):
+                pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+                _ = pipeline | "Explore" >> Explore(plan) | "WritePage" >> WritePage(plan, job)
                 result = pipeline.run()
             result.wait_until_finish()
 

@@ -45,19 +45,21 @@ _LOCAL_SPARK = re.compile(r"local(\[.+\])?")
 _LOCAL_FLINK = ("[local]", "[auto]")
 _STAGED = ("extra_packages", "requirements_file", "requirements_cache", "setup_file")
 """Options that `packaged` sets."""
+_SHOWN = 4
+"""Names that a line shows."""
 _OLDEST = (1980, 1, 1, 0, 0, 0)
 """Date of every file in the wheel, the first that a zip file can state: the same files give the same bytes."""
 
 
 @contextlib.contextmanager
 def packaged(options: PipelineOptions) -> Iterator[None]:
-    """Sends this package and what it imports to the workers of the jobs that are submitted while the block runs.
+    """Sends this package and what it imports to the workers of pipelines that are made and run while the block runs.
 
     Nothing is sent where no worker installs anything: to a runner in this process, to workers in this process or in
     a pool that runs already, and to an image of the user's own. What the user names is sent instead.
 
     Args:
-      options: Options of the job. Until the block ends, they name what is sent.
+      options: Options of the job. Until the block ends, they name what is sent. A pipeline copies its options.
 
     Raises:
       UserError: The package is not installed, so that its metadata are not known.
@@ -148,20 +150,9 @@ def write_wheel(folder: Path) -> Path:
     Raises:
       UserError: The package is not installed.
     """
-    try:
-        installed = importlib.metadata.distribution(_NAME)
-    except importlib.metadata.PackageNotFoundError as error:
-        rule = f"{_NAME} must be installed, since its metadata go to the workers: pip install --editable '.[beam]'."
-        raise UserError(rule, str(_ROOT)) from error
     info = f"{_NAME}-{__version__}.dist-info"
-    contents = _contents((installed.read_text("top_level.txt") or "").split())
-    # The metadata may be of an earlier version of a checkout.
-    metadata = re.sub(r"(?m)^Version: .*", f"Version: {__version__}", installed.read_text("METADATA") or "", count=1)
-    contents[f"{info}/METADATA"] = metadata.encode()
-    contents[f"{info}/WHEEL"] = _WHEEL.encode()
-    for name in ("entry_points.txt", "top_level.txt", "licenses/LICENSE"):
-        if text := installed.read_text(name):
-            contents[f"{info}/{name}"] = text.encode()
+    metadata = {f"{info}/{name}": data for name, data in _metadata().items()}
+    contents = {**_contents(metadata[f"{info}/top_level.txt"].decode().split()), **metadata}
     lines = [f"{name},{_record_digest(data)},{len(data)}\n" for name, data in contents.items()]
     contents[f"{info}/RECORD"] = "".join([*lines, f"{info}/RECORD,,\n"]).encode()
     path = folder / f"{_NAME}-{__version__}-py3-none-any.whl"
@@ -172,6 +163,28 @@ def write_wheel(folder: Path) -> Path:
             entry.compress_type = zipfile.ZIP_DEFLATED
             wheel.writestr(entry, data)
     return path
+
+
+def _metadata() -> dict[str, bytes]:
+    """Returns the files of the wheel's dist-info except RECORD, by name.
+
+    Raises:
+      UserError: The package is not installed.
+    """
+    try:
+        installed = importlib.metadata.distribution(_NAME)
+    except importlib.metadata.PackageNotFoundError as error:
+        rule = f"{_NAME} must be installed, since its metadata go to the workers: pip install --editable '.[beam]'."
+        raise UserError(rule, str(_ROOT)) from error
+    # In a checkout, the egg-info that a build has left there comes first, with other names.
+    text = installed.read_text("METADATA") or installed.read_text("PKG-INFO") or ""
+    # An editable install has the metadata of the version that it was made from.
+    files: dict[str, str | None] = {"METADATA": re.sub(r"(?m)^Version: .*", f"Version: {__version__}", text, count=1)}
+    files["WHEEL"] = _WHEEL
+    files |= {name: installed.read_text(name) for name in ("entry_points.txt", "top_level.txt", "licenses/LICENSE")}
+    if not files["licenses/LICENSE"] and (_ROOT / "LICENSE").is_file():
+        files["licenses/LICENSE"] = (_ROOT / "LICENSE").read_text()
+    return {name: content.encode() for name, content in files.items() if content}
 
 
 def _contents(packages: list[str]) -> dict[str, bytes]:
@@ -191,9 +204,14 @@ def _write_requirements(folder: Path) -> tuple[str, str]:
     lines, others, missing = worker_requirements((Path(__file__).parent / LOCK).read_text())
     path = folder / LOCK
     path.write_text("".join(f"{line}\n" for line in lines))
-    notes = [f"{len(others)} with the versions of this environment: {', '.join(others)}"] if others else []
-    notes += [f"without {', '.join(missing)}, not installed here"] if missing else []
+    notes = [f"{len(others)} with the versions of this environment ({_some(others)})"] if others else []
+    notes += [f"without {len(missing)} that are not installed here ({_some(missing)})"] if missing else []
     return str(path), "; ".join([f"{len(lines)} packages of {LOCK}", *notes])
+
+
+def _some(names: list[str]) -> str:
+    """Returns the first of the names, with an ellipsis for the others."""
+    return ", ".join([*names[:_SHOWN], *(["..."] if len(names) > _SHOWN else [])])
 
 
 def worker_requirements(lock: str) -> tuple[list[str], list[str], list[str]]:

@@ -139,14 +139,14 @@ def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
     from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 
     limit_malloc_arenas()
-    pipeline = beam.Pipeline(runner=make_runner(options), options=options)
-    (
-        pipeline
-        | "ReadAnnotations" >> ReadAnnotations(plan)
-        | "WriteShards" >> WriteShards(plan)
-        | "PublishDataset" >> PublishDataset(plan)
-    )
     with packaged(options):
+        pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+        (
+            pipeline
+            | "ReadAnnotations" >> ReadAnnotations(plan)
+            | "WriteShards" >> WriteShards(plan)
+            | "PublishDataset" >> PublishDataset(plan)
+        )
         result = pipeline.run()
     result.wait_until_finish()
     return result
