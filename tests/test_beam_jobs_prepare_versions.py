@@ -42,7 +42,7 @@ def _plan(tmp_path: Path, run_id: str, allow: bool, launcher: dict[str, str]) ->
 
 def test_versions_are_those_of_the_packages_that_the_source_needs() -> None:
     assert versions("svhn").keys() - versions("mnist").keys() == {"h5py"}
-    assert [*versions("svhn")][0] == "streetdigits"
+    assert next(iter(versions("svhn"))) == "streetdigits"
 
 
 def test_a_worker_with_the_launchers_versions_has_nothing_to_say(tmp_path: Path) -> None:

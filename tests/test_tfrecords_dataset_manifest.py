@@ -47,7 +47,7 @@ def _objects(schema: dict[str, Any]) -> list[tuple[type, dict[str, Any]]]:
         (SourceInfo, parts["source"]),
         (SplitInfo, parts["split"]),
         (ShardInfo, parts["shard"]),
-        (WorkerVersions, schema["properties"]["worker_versions"]["items"]),
+        (WorkerVersions, parts["workers"]),
     ]
 
 
@@ -108,7 +108,10 @@ def _shard(content: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m.update(config=[]), r"config: \[\] is not of type 'object'"),
         (lambda m: m["config"].pop("source"), "config: 'source' is a required property"),
         (lambda m: m["versions"].update(numpy=2), "versions.numpy: 2 is not of type 'string'"),
-        (lambda m: m.update(worker_versions=[{"versions": {}, "shards": 1}]), r"worker_versions\[0\].*'streetdigits' is"),
+        (
+            lambda m: m.update(worker_versions=[{"versions": {}, "shards": 1}]),
+            r"worker_versions\[0\].*'streetdigits' is",
+        ),
         (lambda m: m["image"].update(shape=[54, 54]), r"image\.shape: \[54, 54\] is too short"),
         (lambda m: m["image"].update(shape=[54, 54, 3, 1]), r"image\.shape: .*"),
         (lambda m: m["image"].update(shape=[54, 0, 3]), r"image\.shape\[1\]: 0 is less than the minimum of 1"),
