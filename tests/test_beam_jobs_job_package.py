@@ -147,7 +147,7 @@ def test_the_wheel_and_the_list_are_sent_while_the_block_runs(capsys: pytest.Cap
     assert not Path(wheel).exists()
     assert (setup.extra_packages, setup.requirements_file, setup.requirements_cache) == (None, None, None)
     line = capsys.readouterr().out
-    assert re.match(rf"workers install streetdigits {__version__} \(3\.\d MB\) and \d+ packages of {LOCK}", line)
+    assert re.match(rf"workers install streetdigits {__version__} \(3\.\d MB\) and \d+ packages: {LOCK}", line)
 
 
 def test_a_cache_that_the_user_names_is_filled(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_this_packages_own_setup_py_is_sent_as_without_it(
         assert [Path(each).suffix for each in setup.extra_packages] == [".whl"]
         assert Path(setup.requirements_file).name == ("mine.txt" if more else LOCK)
     assert setup.setup_file == "./setup.py"
-    what = "what --requirements_file names" if more else "packages of"
+    what = "what --requirements_file names" if more else f"packages: {LOCK}"
     assert what in capsys.readouterr().out
 
 

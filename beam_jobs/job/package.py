@@ -204,9 +204,12 @@ def _write_requirements(folder: Path) -> tuple[str, str]:
     lines, others, missing = worker_requirements((Path(__file__).parent / LOCK).read_text())
     path = folder / LOCK
     path.write_text("".join(f"{line}\n" for line in lines))
-    notes = [f"{len(others)} with the versions of this environment ({_some(others)})"] if others else []
-    notes += [f"without {len(missing)} that are not installed here ({_some(missing)})"] if missing else []
-    return str(path), "; ".join([f"{len(lines)} packages of {LOCK}", *notes])
+    what = f"{len(lines)} packages: {LOCK}"
+    if others:
+        what += f", with {_some(others)} as installed here"
+    if missing:
+        what += f", without {len(missing)} that are not installed here ({_some(missing)})"
+    return str(path), what
 
 
 def _some(names: list[str]) -> str:
