@@ -34,6 +34,7 @@ from tfrecords.images.formats import DECODERS
 WORKER_ROOMS = ("beam_jobs", *(f"tfrecords/{room}" for room in ("record", "images", "files", "dataset", "pages")))
 """Folders with the code that workers import."""
 LAUNCHER_ONLY = ("beam_jobs/sample", "beam_jobs/download")
+IMAGE = "docker_container_image"
 PORTABLE = ["--runner", "PortableRunner", "--job_endpoint", "localhost:1"]
 
 
@@ -97,10 +98,12 @@ def _imports(path: Path) -> Iterator[str]:
         (["--runner", "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"], False),
         (PORTABLE, True),
         ([*PORTABLE, "--environment_type", "PROCESS", "--environment_config", '{"command": "boot"}'], True),
+        ([*PORTABLE, "--environment_config", "registry/image"], False),
         ([*PORTABLE, "--environment_type", "LOOPBACK"], False),
         ([*PORTABLE, "--environment_type", "EXTERNAL", "--environment_config", "localhost:2"], False),
         ([*PORTABLE, "--environment_type", "DOCKER"], True),
         ([*PORTABLE, "--environment_type", "DOCKER", "--environment_config", "registry/image"], False),
+        ([*PORTABLE, "--environment_type", "DOCKER", "--environment_option", f"{IMAGE}=registry/image"], False),
         ([*PORTABLE, "--sdk_container_image", "registry/image"], False),
         (["--runner", "FlinkRunner", "--flink_master", "host:8081"], True),
         (["--runner", "FlinkRunner"], False),
@@ -255,7 +258,7 @@ def test_a_package_that_is_not_installed_has_no_metadata_to_send(
 # --- a worker
 
 CHECK = """
-import importlib, json, sys, tempfile
+import hashlib, importlib, json, sys, tempfile
 from pathlib import Path
 import beam_jobs.prepare.transforms, beam_jobs.explore.transforms, beam_jobs.explore.publish
 from beam_jobs.job.package import write_wheel
@@ -270,7 +273,7 @@ with tempfile.TemporaryDirectory() as folder:
     wheel = write_wheel(Path(folder)).read_bytes()
 shapes = [decode_picture(Path(path).read_bytes(), path).shape for path in sys.argv[1:]]
 heavy = sorted({"tensorflow", "keras", "matplotlib"} & set(sys.modules))
-print(json.dumps([shapes, versions("svhn"), beam_jobs.__file__, heavy, len(wheel)]))
+print(json.dumps([shapes, versions("svhn"), beam_jobs.__file__, heavy, hashlib.sha256(wheel).hexdigest()]))
 """
 
 
@@ -301,11 +304,11 @@ def test_a_fresh_environment_made_as_beams_boot_makes_it_has_all_that_a_worker_i
         [python, "-c", CHECK, *pictures], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert not done.returncode, done.stderr
-    shapes, found, file, heavy, size = json.loads(done.stdout)
+    shapes, found, file, heavy, digest = json.loads(done.stdout)
     assert len(shapes) == 2 and all(shape[2] == 3 for shape in shapes)
     assert Path(file).is_relative_to(tmp_path / "worker") and not heavy
     # What pip has installed can be sent on, the same.
-    assert size == wheel.stat().st_size
+    assert digest == hashlib.sha256(wheel.read_bytes()).hexdigest()
     pins = locked(LOCK)
     assert all(f"=={version}" in pins[name] for name, version in found.items() if name != "streetdigits")
     assert len(SOURCES) == 10

@@ -106,10 +106,11 @@ def installs(options: PipelineOptions) -> bool:
     portable = options.view_as(PortableOptions)
     if not isinstance(runner, PortableRunner) or portable.environment_type not in _INSTALLING:
         return False
-    if portable.environment_type is None:
-        return not _is_loopback(type(runner).__name__, options)
-    # An environment of Docker has its image's name as its configuration.
-    return "docker" not in portable.environment_type.lower() or not portable.environment_config
+    if portable.environment_type is None and _is_loopback(type(runner).__name__, options):
+        return False
+    # An environment of Docker has its image's name as its configuration, or in an option.
+    image = portable.environment_config or portable.lookup_environment_option("docker_container_image")
+    return "docker" not in (portable.environment_type or "docker").lower() or not image
 
 
 def _is_loopback(runner: str, options: PipelineOptions) -> bool:
