@@ -36,6 +36,7 @@ def check_outputs(output: str) -> None:
       OSError: An existing file cannot be read.
     """
     page, statistics = Place(output), Place(statistics_path(output))
+    page.refuse_web()
     if not _SUFFIX.search(output):
         raise UserError(f"The page is HTML: --output must end in {' or '.join(SUFFIXES)}.", output)
     content = _read(page)

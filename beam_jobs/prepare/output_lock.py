@@ -48,6 +48,7 @@ def check_output(output: Place) -> None:
       UserError: It holds files of another purpose, as pictures or a trained model; it is a file; or its place cannot
         be read, as for want of a package, a bucket or rights.
     """
+    output.refuse_web()
     names = filesystem.list_names(output)
     if _holds_dataset(output, names):
         return

@@ -151,6 +151,15 @@ class Place:
         """Returns whether there is a folder here, or a prefix of an object store that holds something."""
         return remote.is_dir(self.text) if self.is_remote else self.path.is_dir()
 
+    def refuse_web(self) -> None:
+        """Checks that files can be written to a place of this kind.
+
+        Raises:
+          UserError: It is an address of the web.
+        """
+        if self.is_remote:
+            remote_write.refuse_web(self.text)
+
     def exists(self) -> bool:
         """Returns whether there is a file or a folder here."""
         return remote.exists(self.text) if self.is_remote else self.path.exists()
