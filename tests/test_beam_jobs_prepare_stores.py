@@ -112,10 +112,10 @@ def test_a_shard_is_three_requests(drawn: Path, store: Place, proxy: Proxy, caps
         shards_there = sum(bool(re.search(SHARD, name)) for name in (store / shards).names())
         assert len(written) == 3 * shards_there
         counts.append((shards_there, proxy.count()))
-    # And one to read the result for the manifest.
-    assert (counts[1][1] - counts[0][1]) / (counts[1][0] - counts[0][0]) == 4
+    # And two to read the claim, and the result for the manifest.
+    assert (counts[1][1] - counts[0][1]) / (counts[1][0] - counts[0][0]) == 5
     # What a dataset costs beside its shards.
-    assert counts[0][1] - 4 * counts[0][0] <= 45
+    assert counts[0][1] - 5 * counts[0][0] <= 45
 
 
 def test_a_run_that_a_store_ended_resumes_without_reading_shards(
@@ -250,3 +250,24 @@ def test_two_runs_at_once_are_one_too_many(
     assert note.startswith(f"note: {output} is claimed by ")
     assert re.match(r"error: \S+@\S+ \(process \d+\) is writing to ", error)
     assert everything(output) == set()
+
+
+def test_a_worker_whose_output_was_taken_over_writes_nothing_more(
+    drawn: Path, output: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from beam_jobs.prepare import transforms
+
+    make, others = transforms.make_shard, claim.Claim("run-1", "somebody@elsewhere", "", 1).to_json()
+    place = output / ".prepare" / "claim.json"
+
+    def overtake(*arguments: Any) -> Any:
+        place.write([others])
+        return make(*arguments)
+
+    monkeypatch.setattr(transforms, "make_shard", overtake)
+    assert prepare(drawn, output) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    rule = "must be the claim of this run: it has ended, or another one has taken its output over."
+    assert error == f"error: {place} {rule}"
+    assert place.read_bytes() == others
+    assert everything(output) == {".prepare/claim.json", ".prepare/run.json"}

@@ -1,4 +1,4 @@
-"""The two files of a job: the page and statistics.json, next to each other on any file system."""
+"""The two files of a job: the page and statistics.json, next to each other in any place."""
 
 import json
 import re

@@ -4,9 +4,9 @@ A store creates the object for one of several runs that try (`If-None-Match` on 
 renews it, so that a run that was killed can be told from one that works: on the same machine by its process, elsewhere
 by a claim that stays as it is for `_LEASE_S`. No two clocks are compared.
 
-Two runs that wait for the same dead owner may take its claim over in the same moment. The one whose claim is replaced
-finds out when it renews, and ends: what both have written until then are objects that are complete, but perhaps of two
-datasets. The one that is left writes all of its own.
+Workers look at it before they write a shard and before they write the manifest, so that those of a job whose claim was
+taken over write nothing more. Two runs that wait for the same dead owner may take its claim over in the same moment:
+the one whose claim is replaced finds out at its next shard or renewal, and ends.
 """
 
 import contextlib
@@ -103,7 +103,27 @@ def claimed(place: Place, run: str, output: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        place.delete()
+        if is_of(place, run):
+            place.delete()
+
+
+def is_of(place: Place, run: str) -> bool:
+    """Returns whether a claim is that of a run, which is so until another one takes it over."""
+    content = _read(place)
+    claim = _parse(content, place) if content is not None else None
+    return claim is not None and claim.run == run
+
+
+def check(place: Place, run: str) -> None:
+    """Checks that an output is still that of a run: its worker may have outlived it, and another run may be writing.
+
+    Raises:
+      UserError: It is not.
+    """
+    if not is_of(place, run):
+        raise UserError(
+            f"{place} must be the claim of this run: it has ended, or another one has taken its output over."
+        )
 
 
 def _take(place: Place, claim: Claim, output: str) -> None:

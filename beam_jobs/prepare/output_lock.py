@@ -108,7 +108,7 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
 @contextlib.contextmanager
 def _lock(plan: Plan) -> Iterator[None]:
     if plan.output.is_remote:
-        with claimed(plan.work / "claim.json", plan.run_id, str(plan.output)):
+        with claimed(plan.claim, plan.run_id, str(plan.output)):
             yield
         return
     filesystem.make_folder(plan.work)

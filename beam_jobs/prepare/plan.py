@@ -75,6 +75,11 @@ class Plan:
         return self.output / WORK
 
     @property
+    def claim(self) -> Place:
+        """Claim of an output that is not local, on which nothing else can be a lock."""
+        return self.work / "claim.json"
+
+    @property
     def results(self) -> Place:
         """Folder of the results of the shards that are written."""
         return self.work / RESULTS

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from beam_jobs import filesystem
+from beam_jobs.prepare import claim
 from beam_jobs.prepare.annotations_table import SCHEMA, to_table
 from beam_jobs.prepare.load_picture import PictureRow
 from beam_jobs.prepare.plan import RESULTS, WORK, Plan
@@ -82,8 +83,10 @@ def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[Pictur
       rows: Rows of the shard's pictures.
 
     Raises:
-      UserError: A file cannot be written.
+      UserError: A file cannot be written, or another run has taken the output over.
     """
+    if plan.output.is_remote:
+        claim.check(plan.claim, plan.run_id)
     content = _Content(records)
     filesystem.publish(plan.path(name), content, plan.scratch)
     filesystem.publish(plan.path(index_path(name)), [format_index(map(len, records))], plan.scratch)
