@@ -257,7 +257,7 @@ def test_a_worker_whose_output_was_taken_over_writes_nothing_more(
 ) -> None:
     from beam_jobs.prepare import transforms
 
-    make, others = transforms.make_shard, claim.Claim("run-1", "somebody@elsewhere", "", 1).to_json()
+    make, others = vars(transforms)["make_shard"], claim.Claim("run-1", "somebody@elsewhere", "", 1).to_json()
     place = output / ".prepare" / "claim.json"
 
     def overtake(*arguments: Any) -> Any:
