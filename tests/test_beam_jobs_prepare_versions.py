@@ -18,6 +18,7 @@ from tfrecords import Manifest, UserError
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import MANIFEST, WorkerVersions
+from tfrecords.files.place import Place
 
 SCHEMA = json.loads((Path(own.__file__).parents[2] / "tfrecords" / "manifest.schema.json").read_text())
 SHARDS = 6
@@ -37,7 +38,7 @@ def older_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _plan(tmp_path: Path, run_id: str, allow: bool, launcher: dict[str, str]) -> Plan:
-    return Plan(PrepareConfig(), (), {}, str(tmp_path), run_id, Survey(5, {}), False, launcher, allow)
+    return Plan(PrepareConfig(), (), {}, Place(tmp_path), run_id, Survey(5, {}), False, launcher, allow)
 
 
 def test_versions_are_those_of_the_packages_that_the_source_needs() -> None:

@@ -9,6 +9,7 @@ from beam_jobs import filesystem
 from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.job.memory import release_memory
 from beam_jobs.job.pictures import Read
+from beam_jobs.prepare import claim
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST
 from beam_jobs.prepare.plan import Plan
@@ -41,7 +42,8 @@ def publish_dataset(plan: Plan, read: Read) -> None:
       read: Function that returns the picture of a subset and a name.
 
     Raises:
-      UserError: A file cannot be written, or this worker's versions are not the launcher's.
+      UserError: A file cannot be written, this worker's versions are not the launcher's, or another run has taken the
+        output over.
     """
     release_memory()
     check_worker(plan)
@@ -59,6 +61,8 @@ def publish_dataset(plan: Plan, read: Read) -> None:
     leaks = plan.config.on_leak == "fail" and shared_pictures(table, read)
     name = REJECTED_MANIFEST if rejected or leaks else MANIFEST
     filesystem.sync_names(plan.output)
+    if plan.output.is_remote:
+        claim.check(plan.claim, plan.run_id)
     filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
     filesystem.sync_names(plan.output)
 

@@ -70,7 +70,7 @@ def check_worker(plan: Plan) -> dict[str, str]:
             # For workers that only parse annotations. A shard's result names the versions that wrote it.
             data = json.dumps(ours, indent=1).encode()
             name = f"{_RECORD_PREFIX}{hashlib.sha256(data).hexdigest()[:16]}.json"
-            filesystem.publish(filesystem.join(plan.results, name), [data], plan.scratch)
+            filesystem.publish(plan.results / name, [data], plan.scratch)
         _CHECKED[plan.run_id] = ours if lines else {}
     return _CHECKED[plan.run_id]
 
@@ -100,7 +100,7 @@ def worker_versions(plan: Plan, of_shards: Iterable[dict[str, str]]) -> list[Wor
     if plan.allow_other_versions:
         for name in filesystem.list_names(plan.results):
             if name.startswith(_RECORD_PREFIX):
-                path = filesystem.join(plan.results, name)
+                place = plan.results / name
                 with contextlib.suppress(FileNotFoundError):
-                    shards[tuple(parse_object(filesystem.read_bytes(path), path).items())] += 0
+                    shards[tuple(parse_object(place.read_bytes(), str(place)).items())] += 0
     return [WorkerVersions(dict(found), count) for found, count in sorted(shards.items())]
