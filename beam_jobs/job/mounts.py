@@ -1,0 +1,166 @@
+"""Local paths of a job on a cluster: every worker must see them, which the first thing of the job checks.
+
+What a worker does not see is data of the job, not an exception: an exception makes an engine try the same again and
+again, for minutes, before anyone hears of it. The texts reach the launcher as names of Beam's counters, which every
+engine reports at the end.
+"""
+
+import contextlib
+import os
+import socket
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import MetricsFilter
+
+from beam_jobs.sources.base import Subset
+from tfrecords.errors import UserError
+from tfrecords.files.place import Place
+
+_NAMESPACE = "streetdigits.unseen"
+_CHECKS = 64
+"""Elements that check: so many that each of an engine's workers gets some."""
+_MOUNT = "mount it there or use s3://, gs://"
+_seen: set["Mounts"] = set()
+"""What this process has seen already."""
+
+
+@dataclass(frozen=True)
+class Mounts:
+    """Local paths that every worker must see.
+
+    Attributes:
+      reads: Absolute paths of files and folders that workers read.
+      output: Absolute path that workers write to, for messages; empty if it is at an address.
+      marker: Absolute path of a file that the launcher writes where workers write; empty if that is at an address.
+    """
+
+    reads: tuple[str, ...] = ()
+    output: str = ""
+    marker: str = ""
+
+    def writing(self, output: str, folder: str) -> "Mounts":
+        """Returns these mounts with the output of the job.
+
+        Args:
+          output: Path or address of what the job writes.
+          folder: Path or address of the existing folder of its unfinished files.
+        """
+        if Place(output).is_remote:
+            return self
+        return replace(self, output=output, marker=str(Path(folder, f".launcher-{uuid.uuid4().hex}")))
+
+    @contextlib.contextmanager
+    def marked(self) -> Iterator[None]:
+        """Writes the marker while the block runs.
+
+        Raises:
+          UserError: It cannot be written.
+        """
+        if not self.marker:
+            yield
+            return
+        path = Path(self.marker)
+        try:
+            path.write_text(socket.gethostname())
+        except OSError as error:
+            raise UserError(f"{self.output} cannot be written.", error.strerror) from error
+        try:
+            yield
+        finally:
+            # The folder may be gone with everything in it.
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def fault(self) -> str | None:
+        """Returns the line about what this process does not see or cannot write, or None."""
+        if self in _seen:
+            return None
+        worker = f"worker {socket.gethostname()}"
+        unseen = next((path for path in self.reads if not os.access(path, os.R_OK)), None)
+        if unseen is None and self.marker and not os.access(self.marker, os.R_OK):
+            unseen = self.output
+        if unseen is not None:
+            return f"{worker} does not see {unseen}; {_MOUNT}"
+        try:
+            if self.marker:
+                probe = Path(f"{self.marker}-{socket.gethostname()}-{os.getpid()}")
+                probe.touch()
+                probe.unlink()
+        except OSError as error:
+            return f"{worker} cannot write to {self.output} ({error.strerror}); {_MOUNT}"
+        _seen.add(self)
+        return None
+
+    def require(self) -> None:
+        """Checks that this process sees all of it: once.
+
+        Raises:
+          UserError: It does not.
+        """
+        if fault := self.fault():
+            raise UserError(fault)
+
+
+def mounts_of(subsets: Iterable[Subset]) -> Mounts:
+    """Returns the local paths that workers read."""
+    paths = (path for subset in subsets for path in (subset.path, subset.pictures) if path)
+    return Mounts(tuple(dict.fromkeys(path for path in paths if not Place(path).is_remote)))
+
+
+class CheckMounts(beam.PTransform):
+    """Checks on the workers what they see; yields what is wrong, nothing if all is right."""
+
+    def __init__(self, mounts: Mounts) -> None:
+        """Takes the paths."""
+        super().__init__()
+        self._mounts = mounts
+
+    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
+        """Applies the transform to the start of the pipeline."""
+        return (
+            root
+            | "Checks" >> beam.Create(range(_CHECKS))
+            | "Spread" >> beam.Reshuffle()
+            | "Look" >> beam.FlatMap(_look, self._mounts)
+        )
+
+
+def check_mounts(pipeline: beam.Pipeline, mounts: Mounts) -> beam.PCollection[str] | None:
+    """Returns what the workers of a pipeline do not see; None if they need nothing of this machine."""
+    return pipeline | "CheckMounts" >> CheckMounts(mounts) if mounts.reads or mounts.marker else None
+
+
+def unless(items: Any, faults: beam.PCollection[str] | None) -> Any:
+    """Returns a collection that is empty if there are faults.
+
+    Args:
+      items: Collection of any elements.
+      faults: What is wrong; None if nothing can be.
+    """
+    if faults is None:
+        return items
+    return items | "UnlessFaults" >> beam.FlatMap(_none_if_any, beam.pvalue.AsIter(faults))
+
+
+def unseen(result: Any) -> list[str]:
+    """Returns what workers of a finished pipeline did not see, sorted."""
+    with contextlib.suppress(NotImplementedError):
+        found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))
+        return sorted(metric.key.metric.name for metric in found["counters"])
+    return []
+
+
+def _look(_: int, mounts: Mounts) -> Iterator[str]:
+    if fault := mounts.fault():
+        Metrics.counter(_NAMESPACE, fault).inc()
+        yield fault
+
+
+def _none_if_any(item: Any, faults: Iterable[str]) -> list[Any]:
+    return [] if any(True for _ in faults) else [item]
