@@ -1,9 +1,4 @@
-"""Local paths of a job on a cluster: every worker must see them, which the first thing of the job checks.
-
-What a worker does not see is data of the job, not an exception: an exception makes an engine try the same again and
-again, for minutes, before anyone hears of it. The texts reach the launcher as names of Beam's counters, which every
-engine reports at the end.
-"""
+"""Local paths of a job on a cluster: every worker must see them."""
 
 import contextlib
 import os
@@ -12,19 +7,11 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import apache_beam as beam
-from apache_beam.metrics import Metrics
-from apache_beam.metrics.metric import MetricsFilter
 
 from beam_jobs.sources.base import Subset
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
-_NAMESPACE = "streetdigits.unseen"
-_CHECKS = 64
-"""Elements that check: so many that each of an engine's workers gets some."""
 _MOUNT = "mount it there or use s3://, gs://"
 _seen: set["Mounts"] = set()
 """What this process has seen already."""
@@ -111,56 +98,3 @@ def mounts_of(subsets: Iterable[Subset]) -> Mounts:
     """Returns the local paths that workers read."""
     paths = (path for subset in subsets for path in (subset.path, subset.pictures) if path)
     return Mounts(tuple(dict.fromkeys(path for path in paths if not Place(path).is_remote)))
-
-
-class CheckMounts(beam.PTransform):
-    """Checks on the workers what they see; yields what is wrong, nothing if all is right."""
-
-    def __init__(self, mounts: Mounts) -> None:
-        """Takes the paths."""
-        super().__init__()
-        self._mounts = mounts
-
-    def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[str]:
-        """Applies the transform to the start of the pipeline."""
-        return (
-            root
-            | "Checks" >> beam.Create(range(_CHECKS))
-            | "Spread" >> beam.Reshuffle()
-            | "Look" >> beam.FlatMap(_look, self._mounts)
-        )
-
-
-def check_mounts(pipeline: beam.Pipeline, mounts: Mounts) -> beam.PCollection[str] | None:
-    """Returns what the workers of a pipeline do not see; None if they need nothing of this machine."""
-    return pipeline | "CheckMounts" >> CheckMounts(mounts) if mounts.reads or mounts.marker else None
-
-
-def unless(items: Any, faults: beam.PCollection[str] | None) -> Any:
-    """Returns a collection that is empty if there are faults.
-
-    Args:
-      items: Collection of any elements.
-      faults: What is wrong; None if nothing can be.
-    """
-    if faults is None:
-        return items
-    return items | "UnlessFaults" >> beam.FlatMap(_none_if_any, beam.pvalue.AsIter(faults))
-
-
-def unseen(result: Any) -> list[str]:
-    """Returns what workers of a finished pipeline did not see, sorted."""
-    with contextlib.suppress(NotImplementedError):
-        found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))
-        return sorted(metric.key.metric.name for metric in found["counters"])
-    return []
-
-
-def _look(_: int, mounts: Mounts) -> Iterator[str]:
-    if fault := mounts.fault():
-        Metrics.counter(_NAMESPACE, fault).inc()
-        yield fault
-
-
-def _none_if_any(item: Any, faults: Iterable[str]) -> list[Any]:
-    return [] if any(True for _ in faults) else [item]

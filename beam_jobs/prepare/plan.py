@@ -2,10 +2,11 @@
 
 import math
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from beam_jobs import filesystem
 from beam_jobs.job.given import Range, ranges_of, reads_remote
+from beam_jobs.job.mounts import Mounts, mounts_of
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.sources.base import Subset, published_split
@@ -26,6 +27,7 @@ class Plan:
       run_id: Unique name of this run, for its scratch folder.
       survey: What was found in the annotations.
       writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
+      mounts: Local paths that every worker must see; none if all workers are on this machine.
     """
 
     config: PrepareConfig
@@ -35,6 +37,7 @@ class Plan:
     run_id: str
     survey: Survey
     writes_in_background: bool = False
+    mounts: Mounts = field(default_factory=Mounts)
 
     @property
     def pictures(self) -> int:
@@ -55,6 +58,10 @@ class Plan:
     def shard_keys(self) -> list[tuple[str, int]]:
         """Split and index of every shard, in order."""
         return [(split, shard) for split, count in self.shards.items() for shard in range(count)]
+
+    def on_cluster(self) -> "Plan":
+        """Returns the plan of a job whose workers may be on other machines."""
+        return replace(self, mounts=mounts_of(self.subsets).writing(self.output, self.scratch))
 
     def shard_name(self, split: str, shard: int) -> ShardName:
         """Returns the name of one shard's file."""
