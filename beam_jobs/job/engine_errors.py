@@ -36,9 +36,9 @@ def cause(text: str) -> str:
         return ours
     if remote := _RPC.search(text):
         return _shorten(f"{remote[2]} ({remote[1]})")
-    for pattern in (_PYTHON, _JAVA):
-        if found := pattern.findall(text):
-            return _shorten(_STEP.sub("", found[-1]))
+    # The last one in the text: Java quotes a traceback of Python after its own error, and causes after effects.
+    if found := [*_PYTHON.finditer(text), *_JAVA.finditer(text)]:
+        return _shorten(_STEP.sub("", max(found, key=lambda match: match.start())[1]))
     lines = [line for line in text.splitlines() if line.strip()]
     return _shorten(lines[0] if lines else "unknown")
 

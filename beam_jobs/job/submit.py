@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO, cast
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -18,6 +20,9 @@ from beam_jobs.job.submitted import EngineError, OtherJob, PortableJob, Submitte
 from tfrecords.errors import UserError
 from tfrecords.interrupts import interruptible
 from tfrecords.progress import print_line
+
+_BEAM = "apache_beam"
+"""Folder in the paths of Beam's files."""
 
 
 class Submission:
@@ -104,15 +109,48 @@ def _one_line() -> Iterator[None]:
         raise UserError(message) from error
 
 
+class _WithoutBeam:
+    """Standard error without what Beam prints: a worker in this process prints the traceback of each error."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes a text, unless Beam wrote it."""
+        return len(text) if _BEAM in sys._getframe(1).f_code.co_filename else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 @contextlib.contextmanager
 def _quiet(verbose: bool) -> Iterator[None]:
-    """Silences the logs of Beam, of job servers that it starts and of workers in this process, unless `verbose`."""
-    before = logging.root.manager.disable
-    if not verbose:
-        logging.disable(logging.ERROR)
-        # It warns when the process ends of each job server that ends with it.
-        logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
+    """Silences Beam while the block runs, unless `verbose`: its logs, what it prints, and errors of its threads.
+
+    Job servers that it starts log here, and so do workers in this process, whose threads all fail when a job is
+    cancelled. What matters of that is the error that the job ends with. If the block is interrupted, all stays silent:
+    the process ends, and some threads a little later.
+    """
+    if verbose:
+        yield
+        return
+    disabled, hook, stream = logging.root.manager.disable, threading.excepthook, sys.stderr
+
+    def ignore_beam(error: threading.ExceptHookArgs) -> None:
+        if not any(_BEAM in frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.exc_traceback)):
+            hook(error)
+
+    logging.disable(logging.ERROR)
+    # It warns of each job server that ends with the process.
+    logging.getLogger("apache_beam.utils.subprocess_server").setLevel(logging.ERROR)
+    threading.excepthook, sys.stderr = ignore_beam, cast(TextIO, _WithoutBeam(stream))
+    is_over = False
     try:
         yield
+    except KeyboardInterrupt:
+        is_over = True
+        raise
     finally:
-        logging.disable(before)
+        if not is_over:
+            logging.disable(disabled)
+            threading.excepthook, sys.stderr = hook, stream

@@ -22,7 +22,7 @@ from beam_jobs.job.engine_errors import is_hopeless
 from tfrecords.errors import UserError
 
 _RPC_SECONDS = 10.0
-_SILENT_SECONDS = 30.0
+_SILENT_SECONDS = 15.0
 """Seconds after which a job server that answers nothing is taken for gone."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 _LAST_MESSAGES_SECONDS = 5.0
@@ -91,8 +91,9 @@ class PortableJob:
                 if state is not None:
                     heard = time.monotonic()
                 elif time.monotonic() - heard > _SILENT_SECONDS:
-                    rule = "The job server must answer until the job has finished; the job may go on without it:"
-                    raise UserError(f"{rule} {self.advice}.", f"no answer of {self.title}")
+                    after = "the job ended with it" if self._ends_with_us else f"the job may go on: {self.advice}"
+                    rule = f"The job server must answer until the job has finished; {after}."
+                    raise UserError(rule, f"no answer of {self.title}")
                 if self._messages.hopeless:
                     self.cancel()
                     raise EngineError(self._messages.hopeless)

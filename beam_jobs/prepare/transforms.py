@@ -80,12 +80,7 @@ class WriteShard(beam.DoFn):
         self._plan = plan
 
     def setup(self) -> None:
-        """Checks that this worker, too, sees the paths of the job, and releases the memory of the steps before.
-
-        Raises:
-          UserError: It does not see one.
-        """
-        self._plan.mounts.require()
+        """Releases the memory of the steps before."""
         release_memory()
 
     def start_bundle(self) -> None:
@@ -98,6 +93,8 @@ class WriteShard(beam.DoFn):
 
     def process(self, element: tuple[ShardKey, Iterable[bytes]], leaks: Leaks | None = None) -> Iterator[ShardKey]:
         """Makes and writes the shard of a key, without leaks; yields the keys of the shards that are written by now."""
+        # Not in `setup`, which some runners call where faults have left nothing to do.
+        self._plan.mounts.require()
         key, lists = element
         name = str(self._plan.shard_name(*key))
         with ShardProgress(self._plan, name) as progress:
