@@ -183,8 +183,8 @@ def _starts_job_server(options: PipelineOptions, runner: PipelineRunner) -> bool
 
 def _check_options(runner: Any, options: PipelineOptions) -> None:
     """Makes a runner refuse options that neither Beam nor the job server that it starts knows."""
-    every = set(options.get_all_options(retain_unknown_options=True))
-    unknown = [f"--{name}" for name in sorted(every - set(options.get_all_options()))]
+    # Beam (2.77) has the words that it was made of in a private attribute.
+    unknown = _unknown(options, list(options._flags or ()))
     create = runner.create_job_service_handle
 
     def create_checked(service: Any, options: PipelineOptions) -> Any:
