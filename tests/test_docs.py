@@ -57,6 +57,7 @@ BENCHMARKS = (
 )
 OF_OTHERS = {
     *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam
+    *("--job_endpoint", "--dry_run"),  # Beam
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }
