@@ -22,8 +22,9 @@ _ENTRIES_PER_RANGE = 4000
 """Most entries of a range: more would gain nothing, and an annotation of many boxes takes kilobytes."""
 _FEWEST_PER_RANGE = 250
 """Entries below which a range costs more than its parsing: opening a digitStruct.mat takes 2.5 ms, an entry 7 us."""
-_RANGES = 64
-"""Number of ranges that a job has if it can: a few for each worker of a cluster, which share them by chance."""
+_RANGES = 32
+"""Number of ranges that a job has if it can: a few for each worker of a cluster, which share them by chance. Parsing
+SVHN's train takes 0.22 s in ranges of 4,000, 0.28 s in 32, 0.37 s in 64, 1.03 s in ranges of 100."""
 _Data = TypeVar("_Data", bound="GivenData")
 
 
