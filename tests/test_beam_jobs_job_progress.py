@@ -57,7 +57,9 @@ def test_a_service_is_not_asked_too_often() -> None:
 def test_results_in_a_bucket_are_progress_where_no_counter_is_reported(
     bucket: Bucket, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = make_plan(PrepareConfig(shards=4, validation_fraction=0), (Subset("train", "x", 80, ""),), f"{bucket.address}/out")
+    plan = make_plan(
+        PrepareConfig(shards=4, validation_fraction=0), (Subset("train", "x", 80, ""),), f"{bucket.address}/out"
+    )
     (Place(plan.results) / "a.arrow").write([b"1"])
     with watch_progress(plan, lambda namespace, name: 0):
         pass

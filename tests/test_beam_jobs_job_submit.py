@@ -189,6 +189,7 @@ def test_a_signal_cancels_the_job(
     _when_running(lambda: os.kill(os.getpid(), number), monkeypatch)
     assert prepare(drawn, tmp_path / "out", *_portable(endless)) == 128 + number
     assert error_of(capsys) == f"stopped: {name}; the job was cancelled; {HINT}"
+    assert not list((tmp_path / "out").rglob(".launcher-*"))
 
 
 def test_a_job_that_cannot_be_cancelled_is_named(
@@ -201,6 +202,8 @@ def test_a_job_that_cannot_be_cancelled_is_named(
     error = error_of(capsys)
     assert error.startswith("stopped: interrupted; the job goes on as job-") and endless in error
     assert error.endswith(": cancel it with the engine's own means")
+    # Its workers need what tells them that they write where this launcher reads.
+    assert list((tmp_path / "out").rglob(".launcher-*"))
 
 
 def test_a_job_that_somebody_else_cancels_is_one_line(

@@ -140,7 +140,7 @@ def run_pipeline(
         faults = check_mounts(pipeline, plan.mounts)
         _ = pipeline | "Explore" >> Explore(plan, faults) | "WritePage" >> WritePage(plan, job)
         with (
-            plan.mounts.marked(),
+            plan.mounts.marked(lambda: submission.is_running),
             watch_counts(folder, "explore", entries, "entries", *counts),
             one_line_errors(verbose),
             ending_with_workers(_AGAIN),

@@ -4,7 +4,7 @@ import contextlib
 import os
 import socket
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,8 +43,11 @@ class Mounts:
         return replace(self, output=output, marker=str(Path(folder, f".launcher-{uuid.uuid4().hex}")))
 
     @contextlib.contextmanager
-    def marked(self) -> Iterator[None]:
+    def marked(self, is_running: Callable[[], bool] = bool) -> Iterator[None]:
         """Writes the marker while the block runs.
+
+        Args:
+          is_running: Function that returns whether the job goes on after the block, and needs the marker.
 
         Raises:
           UserError: It cannot be written.
@@ -62,7 +65,8 @@ class Mounts:
         finally:
             # The folder may be gone with everything in it.
             with contextlib.suppress(OSError):
-                path.unlink()
+                if not is_running():
+                    path.unlink()
 
     def fault(self) -> str | None:
         """Returns the line about what this process does not see or cannot write, or None."""

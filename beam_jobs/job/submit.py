@@ -26,7 +26,11 @@ _BEAM = "apache_beam"
 
 
 class Submission:
-    """One run of a pipeline, which reports its counters meanwhile."""
+    """One run of a pipeline, which reports its counters meanwhile.
+
+    Attributes:
+      is_running: Whether a job was given to a cluster and is not known to have ended.
+    """
 
     def __init__(self, options: PipelineOptions, advice: str, verbose: bool = False) -> None:
         """Takes how the pipeline is run.
@@ -40,6 +44,7 @@ class Submission:
         # Before a runner takes its name out of the options.
         self._runner = runner_title(options)
         self._job: Submitted | None = None
+        self.is_running = False
 
     def run(self, pipeline: beam.Pipeline) -> PipelineResult:
         """Runs a pipeline until it has finished, and returns its result.
@@ -74,10 +79,16 @@ class Submission:
         Raises:
           KeyboardInterrupt: The launcher was stopped.
         """
+        self.is_running = True
         try:
             job.wait()
+            self.is_running = False
+        except EngineError:
+            self.is_running = False
+            raise
         except KeyboardInterrupt as interrupt:
-            if job.cancel():
+            self.is_running = not job.cancel()
+            if not self.is_running:
                 interrupt.args = (f"the job was cancelled; {self._advice}",)
             else:
                 interrupt.args = (f"the job goes on as {job.title}: {job.advice}",)

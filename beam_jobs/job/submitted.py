@@ -99,10 +99,10 @@ class PortableJob:
                     raise EngineError(self._messages.hopeless)
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_WAIT)
-            self._messages.join()
             if state == _JOB.CANCELLED:
                 raise UserError("The job was cancelled before its end.", self.title)
             if state != _JOB.DONE:
+                self._messages.join()
                 raise EngineError(self._messages.hopeless or self._messages.last_error)
         finally:
             self._clean_up()

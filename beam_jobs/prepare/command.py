@@ -134,7 +134,7 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
     with lock_output(plan, overwrite) as complete:
         if not complete:
             with (
-                plan.mounts.marked(),
+                plan.mounts.marked(lambda: submission.is_running),
                 watch_progress(plan, counter),
                 one_line_errors(verbose),
                 ending_with_workers(RESUMES),
