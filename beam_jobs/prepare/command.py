@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import NO_FAULTS
-from beam_jobs.job.given import DATA, GivenData, find_subsets, warn
+from beam_jobs.job.given import DATA, GivenData, absolute, find_subsets, warn
+from beam_jobs.job.words import add_dry_run, print_dry_run, refuse_local_on_dataflow
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
+from beam_jobs.prepare.dry_run import describe
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
 
+    from beam_jobs.job.submit import Submission
     from beam_jobs.prepare.split_warnings import SharedPictures
 
 EPILOG = """\
@@ -62,10 +65,16 @@ class PrepareJob(GivenData):
         group=DATA,
     )
 
+    @property
+    def places(self) -> dict[str, str | None]:
+        """Places that workers read and write, by their flags."""
+        return {"--input": self.input, "--media-root": self.media_root, "--output": self.output}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options: those of the job and those of the dataset's configuration."""
     add_flags(parser, PrepareJob, PrepareConfig)
+    add_dry_run(parser)
 
 
 def run(args: argparse.Namespace, beam_options: list[str]) -> int:
@@ -82,12 +91,22 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     config = config_from_flags(vars(args))
     output = Place(job.output)
     filesystem.refuse_store_options(beam_options)
+    refuse_local_on_dataflow(beam_options, job.places)
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
-        from beam_jobs.job.runner import is_of_this_process, leaves_processors_idle, parse_beam_options
+        from beam_jobs.job.runner import (
+            is_of_cluster,
+            is_of_this_process,
+            leaves_processors_idle,
+            parse_beam_options,
+            runner_title,
+        )
         from beam_jobs.prepare.advice import narrow_characters
 
         options = parse_beam_options(beam_options, "prepare")
+        if is_cluster := is_of_cluster(options):
+            job = absolute(job, "output")
+            output = Place(job.output)
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
     with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
         check_output(output)
@@ -102,7 +121,10 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
             warn("no number has a box, so no crop without a digit can be cut (--backgrounds)")
         if "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
             print(f"note: {line}")
-        _prepare(plan, options, job.overwrite, args.verbose)
+        if args.dry_run:
+            print_dry_run([*describe(plan, job.overwrite), f"{'runner':<11}{runner_title(options)}"])
+        else:
+            _prepare(plan.on_cluster() if is_cluster else plan, options, job.overwrite, args.verbose)
     return 0
 
 
@@ -112,14 +134,22 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
     Raises:
       UserError: The output cannot be used, or too many pictures were rejected.
     """
-    from beam_jobs.job.runner import ending_with_workers, one_line_errors
+    from beam_jobs.job.runner import ending_with_workers, is_of_cluster, one_line_errors
+    from beam_jobs.job.submit import Submission
     from beam_jobs.prepare.monitoring import read_metrics, watch_progress
 
     start = time.monotonic()
+    submission = Submission(options, RESUMES, verbose)
+    counter = submission.counter if is_of_cluster(options) else None
     with lock_output(plan, overwrite) as complete:
         if not complete:
-            with watch_progress(plan), one_line_errors(verbose), ending_with_workers(RESUMES):
-                result = run_pipeline(plan, options)
+            with (
+                plan.mounts.marked(lambda: submission.is_running),
+                watch_progress(plan, counter),
+                one_line_errors(verbose),
+                ending_with_workers(RESUMES),
+            ):
+                result = run_pipeline(plan, options, submission)
     if not complete:
         _print_metrics(*read_metrics(result))
     manifest = _print_dataset(plan)
@@ -133,27 +163,28 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
 
 
-def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
+def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | None = None) -> PipelineResult:
     """Runs the pipeline of a plan and waits until it has finished."""
     import apache_beam as beam
 
+    from beam_jobs.job.faults import check_mounts
     from beam_jobs.job.memory import limit_malloc_arenas
     from beam_jobs.job.package import packaged
     from beam_jobs.job.runner import make_runner
+    from beam_jobs.job.submit import Submission
     from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 
     limit_malloc_arenas()
     with packaged(options):
         pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+        faults = check_mounts(pipeline, plan.mounts)
         (
             pipeline
-            | "ReadAnnotations" >> ReadAnnotations(plan)
-            | "WriteShards" >> WriteShards(plan)
+            | "ReadAnnotations" >> ReadAnnotations(plan, faults)
+            | "WriteShards" >> WriteShards(plan, faults)
             | "PublishDataset" >> PublishDataset(plan)
         )
-        result = pipeline.run()
-    result.wait_until_finish()
-    return result
+        return (submission or Submission(options, RESUMES)).run(pipeline)
 
 
 def _print_metrics(counters: dict[str, int], distributions: dict[str, Any]) -> None:

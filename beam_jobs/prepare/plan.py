@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 
 from beam_jobs.job.given import Range, ranges_of, reads_remote
+from beam_jobs.job.mounts import Mounts, mounts_of
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.prepare.versions import versions
@@ -34,6 +35,7 @@ class Plan:
       writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
       versions: Versions of the launcher's packages that decide the dataset's bytes, by package.
       allow_other_versions: Whether workers may have others.
+      mounts: Local paths that every worker must see; none if all workers are on this machine.
     """
 
     config: PrepareConfig
@@ -45,6 +47,7 @@ class Plan:
     writes_in_background: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     allow_other_versions: bool = False
+    mounts: Mounts = field(default_factory=Mounts)
 
     @property
     def pictures(self) -> int:
@@ -65,6 +68,10 @@ class Plan:
     def shard_keys(self) -> list[tuple[str, int]]:
         """Split and index of every shard, in order."""
         return [(split, shard) for split, count in self.shards.items() for shard in range(count)]
+
+    def on_cluster(self) -> "Plan":
+        """Returns the plan of a job whose workers may be on other machines."""
+        return replace(self, mounts=mounts_of(self.subsets).writing(self.output, self.scratch))
 
     def shard_name(self, split: str, shard: int) -> ShardName:
         """Returns the name of one shard's file."""

@@ -23,7 +23,8 @@ from tfrecords.typed_json import from_json, parse_object, shorten
 
 _INFO = b"shard"
 _VERSIONS = b"versions"
-_RESULT = ".arrow"
+RESULT_SUFFIX = ".arrow"
+"""Ending of the name of a shard's result."""
 _CHUNK_BYTES = 1 << 21
 
 
@@ -200,9 +201,9 @@ def _listed(output: Place, run_id: str) -> _Listed:
     """Lists an output once for each run and process: asking for each shard would be a request for each."""
     files = remote.stated(str(output))
     results = remote.stated(str(output / WORK / RESULTS)) if files else {}
-    return _Listed(files, {name.removesuffix(_RESULT): found for name, found in results.items()})
+    return _Listed(files, {name.removesuffix(RESULT_SUFFIX): found for name, found in results.items()})
 
 
 def _place(plan: Plan, name: str) -> Place:
     """Returns the place of a shard's result."""
-    return plan.results / f"{name}{_RESULT}"
+    return plan.results / f"{name}{RESULT_SUFFIX}"

@@ -62,11 +62,9 @@ def check_worker(plan: Plan) -> dict[str, str]:
         ours = versions(plan.config.source)
         if lines := _differences(ours, plan.versions):
             if not plan.allow_other_versions:
-                rule = (
-                    "A worker must have the launcher's versions of what decides a dataset's bytes; "
-                    "--allow-other-versions accepts others."
-                )
-                raise UserError(rule, f"worker {socket.gethostname()} has {'; '.join(lines)}")
+                # The launcher cancels a cluster's job at the first line that begins so.
+                has = f"worker {socket.gethostname()} has {'; '.join(lines)}"
+                raise UserError(f"{has}: these decide a dataset's bytes (--allow-other-versions accepts them)")
             # For workers that only parse annotations. A shard's result names the versions that wrote it.
             data = json.dumps(ours, indent=1).encode()
             name = f"{_RECORD_PREFIX}{hashlib.sha256(data).hexdigest()[:16]}.json"
