@@ -158,6 +158,26 @@ def test_processes_that_ask_at_once_download_once(tmp_path: Path, monkeypatch: p
     assert copies(tmp_path) == sorted(DATA)
 
 
+def test_who_waits_for_a_download_gets_the_copy_while_another_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = remote.read_bytes
+
+    def slow(*args: Any) -> bytes:
+        time.sleep(0.1)
+        return read(*args)
+
+    monkeypatch.setattr(remote, "read_bytes", slow)
+    cache = DiskCache(tmp_path)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(cache.open, address("a.tfrecord"), sha256("a.tfrecord"), 1000) for _ in range(3)]
+        streams = [each.result(timeout=10) for each in asked]
+    assert [stream.read() for stream in streams] == [DATA["a.tfrecord"]] * 3
+    assert (cache.downloads, copies(tmp_path)) == (1, ["a.tfrecord"])
+    for stream in streams:
+        stream.close()
+
+
 def test_threads_of_one_cache_download_once_and_keep_the_bound(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, 3000)
 

@@ -166,15 +166,19 @@ class DiskCache:
             if found := _open_copy(path):
                 self.hits += 1
                 return found
-            # Waits here while another process or thread downloads the file.
-            with _locked(partial) as descriptor:
-                if _is_at(descriptor, partial) and not path.exists():
-                    self._download(wanted, descriptor, partial)
-                    partial.rename(path)
-                    self.downloads += 1
-                    _flock(descriptor, fcntl.LOCK_SH)
-                    if copy := _open_copy(path):
-                        return copy
+            with _claimed(partial) as descriptor:
+                if descriptor is None or not _is_at(descriptor, partial):
+                    continue
+                if path.exists():
+                    partial.unlink()
+                    continue
+                self._download(wanted, descriptor, partial)
+                partial.rename(path)
+                self.downloads += 1
+                # Ends the wait of the others.
+                _flock(descriptor, fcntl.LOCK_SH)
+                if copy := _open_copy(path):
+                    return copy
 
     def _download(self, wanted: _Wanted, descriptor: int, partial: Path) -> None:
         """Fills an unfinished file, which is deleted again if that fails."""
@@ -319,6 +323,24 @@ def _locked(path: Path) -> Iterator[int]:
     try:
         _flock(descriptor, fcntl.LOCK_EX)
         yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _claimed(partial: Path) -> Iterator[int | None]:
+    """Yields a descriptor of an unfinished file, created if it is missing, that this block alone has locked.
+
+    Where another process or thread has locked it, for its download, yields None when that has ended.
+    """
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        if _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            yield descriptor
+        else:
+            # A shared lock, since the file becomes the copy, on which its readers hold theirs.
+            _flock(descriptor, fcntl.LOCK_SH)
+            yield None
     finally:
         os.close(descriptor)
 
