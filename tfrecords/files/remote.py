@@ -44,8 +44,8 @@ _PACKAGES = {
 }
 _unreachable: dict[str, str] = {}
 """Hosts that `read_linked` could not reach, each with the reason."""
-_VERSIONS = ("ETag", "etag", "generation", "LastModified", "mtime", "last_modified", "modificationTime")
-"""What the file systems of s3fs, gcsfs, adlfs, fsspec's HTTP and Arrow's HDFS state of a file's version."""
+_VERSIONS = ("ETag", "etag", "generation", "LastModified", "mtime", "last_modified", "modificationTime", "created")
+"""What the file systems of s3fs, gcsfs, adlfs, and fsspec's of HTTP, HDFS and memory state of a file's version."""
 _STRAY_PERCENT = re.compile("%(?![0-9a-fA-F]{2})")
 
 
@@ -248,7 +248,7 @@ def write(address: str, chunks: Sequence[bytes]) -> None:
     Raises:
       UserError: The place cannot be written.
     """
-    _refuse_writing(address)
+    refuse_writing(address)
     data = b"".join(chunks)
     try:
         _attempt(address, lambda system, target: system.pipe_file(target, data))
@@ -262,7 +262,7 @@ def delete(address: str) -> None:
     Raises:
       UserError: The place cannot be written.
     """
-    _refuse_writing(address)
+    refuse_writing(address)
     with contextlib.suppress(FileNotFoundError):
         _attempt(address, lambda system, target: system.rm_file(target))
 
@@ -273,12 +273,17 @@ def delete_folder(address: str) -> None:
     Raises:
       UserError: The place cannot be written.
     """
-    _refuse_writing(address)
+    refuse_writing(address)
     with contextlib.suppress(FileNotFoundError):
         _attempt(address, lambda system, target: system.rm(target, recursive=True))
 
 
-def _refuse_writing(address: str) -> None:
+def refuse_writing(address: str) -> None:
+    """Checks that an address is not one of the web.
+
+    Raises:
+      UserError: It is.
+    """
     if scheme_of(address) in WEB:
         raise UserError("An output must be local or in a store, as s3:// or gs://: a web server takes none.", address)
 
