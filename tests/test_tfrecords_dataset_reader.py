@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import fsspec
 import numpy as np
@@ -27,8 +27,9 @@ from tests.examples import assert_equal_examples, make_example
 from tfrecords import Examples, Manifest, RecordFile, UserError, encode
 from tfrecords.dataset import reader
 from tfrecords.dataset.manifest import MANIFEST, ImageInfo, ShardInfo, SourceInfo, SplitInfo
-from tfrecords.files import storage
+from tfrecords.files import blocks, storage
 from tfrecords.files.framing import frame
+from tfrecords.files.place import Place
 
 SPLIT, SHARD = "train", 1
 """What is damaged: a shard in the middle, so that readers must come back to what is behind it."""
@@ -221,15 +222,17 @@ def test_a_remote_file_is_walked_through_in_few_requests(
         return cat_file(self, path, *args, **options)
 
     monkeypatch.setattr(MemoryFileSystem, "cat_file", count)
-    monkeypatch.setattr(storage, "_AHEAD_BYTES", 100_000)
+    for module in (blocks, storage):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 100_000)
     examples = tfrecords.open(remote, SPLIT)
     requests.clear()
     assert _keys(examples) == keys
-    # 2.2 MB: 22 times 100 kB in order, as often again for the walk where there is no index, and little else.
-    assert len(requests) < 60
+    # 2.2 MB in 100 kB and an index each.
+    assert len(requests) < 30
     requests.clear()
     assert [examples[number].key for number in (50, 30, 5)] == [keys[50], keys[30], keys[5]]
-    assert len(requests) == 3
+    assert len(tfrecords.Batches(examples, 32, seed=0)[0]["key"]) == 32
+    assert requests == []
 
 
 def test_an_unknown_protocol_is_one_clear_error() -> None:
@@ -374,9 +377,9 @@ def test_a_shard_is_opened_once_also_where_nothing_in_it_can_be_read(
     os.truncate(copy / Manifest.load(copy).split(SPLIT).shards[SHARD].file, size)
     opened, open_shard = [], reader.open_shard
 
-    def count(directory: str, shard: ShardInfo, verify: bool) -> RecordFile:
+    def count(directory: Place, shard: ShardInfo, *options: Any) -> RecordFile:
         opened.append(shard.file)
-        return open_shard(directory, shard, verify)
+        return open_shard(directory, shard, *options)
 
     monkeypatch.setattr(reader, "open_shard", count)
     assert len(_keys(tfrecords.open(copy, SPLIT, on_error="skip"))) == 165
