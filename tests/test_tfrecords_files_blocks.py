@@ -133,8 +133,8 @@ def test_the_bound_of_the_environment_is_checked(text: str, monkeypatch: pytest.
     monkeypatch.setenv(blocks.VARIABLE, text)
     with pytest.raises(UserError, match=rf"^STREETDIGITS_BLOCK_CACHE_MB must be .* Received: {text}$"):
         blocks.shared()
-    monkeypatch.setenv(blocks.VARIABLE, "32")
-    assert blocks.shared().max_bytes == 32_000_000
+    monkeypatch.setenv(blocks.VARIABLE, "64")
+    assert blocks.shared().max_bytes == 64_000_000
 
 
 # --- files

@@ -17,7 +17,8 @@ from tfrecords.record.schema import DigitExample
 EPILOG = """\
 examples:
   python -m tfrecords show svhn-records --count 40 --output sheet.png
-  python -m tfrecords show gs://bucket/svhn-records --output gs://bucket/sheet.png
+  python -m tfrecords show gs://bucket/svhn-records \\
+      --output gs://bucket/sheet.png
 """
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Formats of the sheet, by the suffix of its file."""

@@ -23,10 +23,11 @@ from typing import NamedTuple
 
 from tfrecords.errors import UserError
 
-BLOCK_BYTES = 2 << 20
-"""Size of a block."""
+BLOCK_BYTES = 4 << 20
+"""Size of a block. 19,000 records of 9 kB from moto's S3 on the same two busy cores took 4.6 s in order, and 0.78 s of
+processor time, in blocks of 1 MiB; 2.9 and 0.55 s in 2 MiB; 1.7 and 0.43 s in 4 MiB; 1.8 and 0.39 s in 8 MiB."""
 AHEAD_BLOCKS = 4
-"""Blocks that are requested ahead of one that is used."""
+"""Blocks that are requested ahead of one that is used. Eight were no faster."""
 VARIABLE = "STREETDIGITS_BLOCK_CACHE_MB"
 """Environment variable with the bound of the cache of a process, 10^6 bytes."""
 _DEFAULT_MB = 256
