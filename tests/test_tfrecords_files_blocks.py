@@ -10,6 +10,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 import tfrecords
 from tests.failing_proxy import Cut, Failure, Proxy, Reset, Stall, Status
@@ -181,6 +182,15 @@ def test_a_file_that_does_not_fit_is_read_by_range(address: str, monkeypatch: py
 def test_a_missing_file_is_one_line() -> None:
     with pytest.raises(UserError, match=r"^memory://blocks/none: there is no such file\.$"):
         open_blob(Place("memory://blocks/none"))
+
+
+def test_a_server_that_states_no_size_and_a_folder_are_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"^memory://blocks: there is no such file\.$"):
+        open_blob(Place("memory://blocks"))
+    rule = rf"must state the size of a file that is read in parts\. Received: {address}"
+    with monkeypatch.context() as patched, pytest.raises(UserError, match=rule):
+        patched.setattr(MemoryFileSystem, "info", lambda *_: {"type": "file", "size": None})
+        open_blob(Place(address))
 
 
 # --- a store

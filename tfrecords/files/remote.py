@@ -332,8 +332,10 @@ def version(address: str) -> tuple[int, str]:
       UserError: The place as a whole cannot be read.
     """
     found = _attempt(address, lambda system, target: cast(dict[str, Any], system.info(target)))
-    if found["type"] != "file" or found["size"] is None:
+    if found["type"] != "file":
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), address)
+    if found["size"] is None:
+        raise UserError("A server must state the size of a file that is read in parts.", address)
     return int(found["size"]), " ".join(f"{found[key]}" for key in _VERSIONS if found.get(key))
 
 
