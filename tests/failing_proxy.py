@@ -24,7 +24,6 @@ import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 _OF_A_CONNECTION = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"))
@@ -34,20 +33,21 @@ _CODES = {403: "AccessDenied", 404: "NoSuchKey", 412: "PreconditionFailed", 500:
 _OVERTAKEN = "InternalError"
 
 
-class Request(NamedTuple):
+@dataclass
+class Request:
     """A request that came.
 
     Attributes:
       method: HTTP method.
       target: Path and query, percent-encoded as they came.
-      status: Status that was answered; 0 for none.
       headers: Headers of the request, with names in lower case.
+      status: Status that was answered; 0 for none, or not yet.
     """
 
     method: str
     target: str
-    status: int
     headers: dict[str, str]
+    status: int = 0
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self._body()
+        request = Request(self.command, self.path, {name.lower(): value for name, value in self.headers.items()})
+        self.server.proxy.requests.append(request)
         failure = self.server.proxy._next(self.command, self.path)
         status, headers, answer = 0, [], b""
         if isinstance(failure, Stall):
@@ -208,12 +210,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers, answer = [("Content-Type", "application/xml")], _ERROR.format(code=code).encode()
         elif not (isinstance(failure, Reset) and not failure.passed_on):
             status, headers, answer = self._passed_on(body)
-        sent = {name.lower(): value for name, value in self.headers.items()}
-        reset = isinstance(failure, Reset)
-        self.server.proxy.requests.append(Request(self.command, self.path, 0 if reset else status, sent))
-        if reset:
+        if isinstance(failure, Reset):
             self._reset()
             return
+        request.status = status
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)

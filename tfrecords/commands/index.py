@@ -84,7 +84,7 @@ def write_index(shard: Place, overwrite: bool = False) -> bool:
       UserError: The file is damaged, compressed or no TFRecord file; or it has another index, and `overwrite` is False.
     """
     index = Place(index_path(shard.text))
-    index.check_writable()
+    index.refuse_web()
     starts, damage = scan(open_blob(shard), shard.text)
     if damage:
         raise damage

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     kind = _KINDS.get(args.output.suffix)
     if kind is None or args.output.is_dir():
         raise UserError(f"--output must be a file that ends in {', '.join(_KINDS)}.", args.output)
-    args.output.check_writable()
+    args.output.refuse_web()
     examples = list(itertools.islice(reader.open(args.directory, args.split), args.count))
     if not examples:
         raise UserError(f"The split {args.split} must hold at least one example.", 0)
