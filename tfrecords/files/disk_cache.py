@@ -41,7 +41,7 @@ DEFAULT_BYTES = 64 << 30
 """Bound of a cache whose user states none, bytes."""
 _CHUNK_BYTES = 4 << 20
 """Size of a request. `read_ahead` makes several at once, and keeps as many in memory."""
-_PARTIAL = ".partial."
+_PARTIAL, _LOCK = ".partial.", ".lock"
 _NAME = re.compile(r"(\.partial\.)?[0-9a-f]{32}\.[^/]*")
 """Name of a file of a cache. No other file of its folder is counted or deleted."""
 _LONGEST_NAME = 60
@@ -173,7 +173,9 @@ class DiskCache:
                     partial.unlink()
                     continue
                 self._download(wanted, descriptor, partial)
-                partial.rename(path)
+                # Under the lock, since a listing may miss a file that is renamed meanwhile.
+                with _locked(self.folder / _LOCK):
+                    partial.rename(path)
                 self.downloads += 1
                 # Ends the wait of the others.
                 _flock(descriptor, fcntl.LOCK_SH)
@@ -204,7 +206,7 @@ class DiskCache:
           OSError: The disk has no such room.
           CacheFullError: The copies in use leave no room.
         """
-        with _locked(self.folder / ".lock"):
+        with _locked(self.folder / _LOCK):
             os.ftruncate(descriptor, 0)
             files = [each for each in self._files() if each[2].name != own]
             total = sum(size for _, size, _ in files)
