@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.errors import UserError
+from tfrecords.files.disk_cache import DiskCache
+from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
 from tfrecords.record.codec import decode_with_protobuf, find_pixels, png_shape
 from tfrecords.record.collate import empty_images
@@ -55,18 +57,25 @@ class ImageCache:
       labels: What the dataset's numbers may be.
     """
 
-    def __init__(self, directory: Path | str, split: str, manifest: Manifest | None = None) -> None:
+    def __init__(
+        self,
+        directory: Place | Path | str,
+        split: str,
+        manifest: Manifest | None = None,
+        cache: DiskCache | Path | str | None = None,
+    ) -> None:
         """Opens a split.
 
         Args:
-          directory: Dataset directory, local or a URL.
+          directory: Dataset directory, local or at an address.
           split: Name of the split.
           manifest: Manifest of the directory; None reads it.
+          cache: Cache on the disk for remote shards, as of `tfrecords.open`.
 
         Raises:
           UserError: The directory is no dataset, has no such split, or the split is empty.
         """
-        self._examples = open_split(directory, split, manifest=manifest)
+        self._examples = open_split(directory, split, manifest=manifest, cache=cache)
         count = len(self._examples)
         if not count:
             raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)
@@ -82,7 +91,7 @@ class ImageCache:
         self._length = np.zeros(count, np.uint8)
         self._digits = np.zeros((count, self.labels.max_length), np.uint8)
         # Version of the file, and keys, by shard.
-        self._parsed: dict[int, tuple[tuple[int, ...], list[bytes]]] = {}
+        self._parsed: dict[int, tuple[tuple[object, ...], list[bytes]]] = {}
         self._recent: deque[int] = deque(maxlen=_RECENT_SHARDS)
         self._lock = threading.Lock()
 
@@ -129,9 +138,10 @@ class ImageCache:
                 # Page by page, in random order, a disk would take far longer.
                 file.read_ahead()
                 self._recent.append(shard)
-            if shard not in self._parsed:
-                self._parsed[shard] = file.version, self._parse(shard)
-            version, keys = self._parsed[shard]
+            version, keys = self._parsed.get(shard, ((), []))
+            # A copy of a remote shard has another form of version than the shard itself.
+            if len(version) != len(file.version):
+                version, keys = self._parsed[shard] = file.version, self._parse(shard)
             if file.version != version:
                 raise UserError(f"{file.path} must not change while it is read.", "another file")
             return file, keys

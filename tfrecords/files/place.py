@@ -55,7 +55,7 @@ class Place:
 
     __slots__ = ("is_remote", "text")
 
-    def __init__(self, text: str | Path) -> None:
+    def __init__(self, text: str | Path | Place) -> None:
         """Makes the place of a path or an address.
 
         Raises:
