@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.reader import Examples
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.errors import UserError
 from tfrecords.files.record_file import RecordFile
@@ -55,18 +56,21 @@ class ImageCache:
       labels: What the dataset's numbers may be.
     """
 
-    def __init__(self, directory: Path | str, split: str, manifest: Manifest | None = None) -> None:
+    def __init__(
+        self, directory: Path | str, split: str, manifest: Manifest | None = None, examples: Examples | None = None
+    ) -> None:
         """Opens a split.
 
         Args:
           directory: Dataset directory, local or a URL.
           split: Name of the split.
           manifest: Manifest of the directory; None reads it.
+          examples: Examples of the split, if they are open already; None opens them.
 
         Raises:
           UserError: The directory is no dataset, has no such split, or the split is empty.
         """
-        self._examples = open_split(directory, split, manifest=manifest)
+        self._examples = examples or open_split(directory, split, manifest=manifest)
         count = len(self._examples)
         if not count:
             raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)

@@ -282,6 +282,19 @@ class Place:
         with atomic_write(self.path) as stream:
             stream.writelines(chunks)
 
+    def upload(self, path: Path) -> None:
+        """Copies a local file to this address in constant memory; it appears complete or not at all.
+
+        Args:
+          path: Local file, which must not change meanwhile.
+
+        Raises:
+          UserError: The place is local, or cannot be written.
+        """
+        if not self.is_remote:
+            raise UserError("A file is uploaded to an address, not to a local path.", self.text)
+        remote.upload(path, self.text)
+
     def delete(self) -> None:
         """Deletes a file, or an empty folder's name in a store; does nothing where there is none."""
         remote.delete(self.text) if self.is_remote else self.path.unlink(missing_ok=True)

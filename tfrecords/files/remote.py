@@ -254,6 +254,23 @@ def write(address: str, chunks: Sequence[bytes]) -> None:
         raise UserError(f"{address} cannot be written.", error.strerror or error) from error
 
 
+def upload(path: Path, address: str) -> None:
+    """Copies a local file to an address in constant memory; it appears when complete, and replaces one that is there.
+
+    Args:
+      path: Local file.
+      address: Address of the copy.
+
+    Raises:
+      UserError: The place cannot be written.
+    """
+    _refuse_writing(address)
+    try:
+        _attempt(address, lambda system, target: system.put_file(str(path), target))
+    except OSError as error:
+        raise UserError(f"{address} cannot be written.", error.strerror or error) from error
+
+
 def delete(address: str) -> None:
     """Deletes the file at an address, if there is one.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from trainer.fit.step import StepTotals
 from trainer.input.dataset import Batch
 
@@ -22,7 +23,9 @@ class HostLostError(Exception):
     """Another host no longer answers."""
 
 
-def readable(batches: Iterable[Batch], directory: Path, split: str, reads_length: bool = True) -> Iterator[Batch]:
+def readable(
+    batches: Iterable[Batch], directory: Place | Path, split: str, reads_length: bool = True
+) -> Iterator[Batch]:
     """Yields the batches of a split.
 
     Args:
@@ -50,7 +53,7 @@ def readable(batches: Iterable[Batch], directory: Path, split: str, reads_length
         raise UserError(rule, cause) from error
 
 
-def _check_single_characters(batch: Batch, directory: Path, split: str) -> None:
+def _check_single_characters(batch: Batch, directory: Place | Path, split: str) -> None:
     """Raises a UserError if an example of a batch is not one character."""
     lengths = batch["length"].numpy()
     if (lengths != 1).any():

@@ -18,6 +18,7 @@ from trainer.fit.history import History, history_has
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.fit.profile import Profile
 from trainer.fit.resume import initialise
+from trainer.fit.run_folder import RunFolder
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.fit.statistics import measure
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
@@ -40,12 +41,20 @@ class Training:
     """
 
     def __init__(
-        self, run: Run, model: keras.Model, records: Records, devices: Devices, options: RunOptions, stop: StopRequest
+        self,
+        run: Run,
+        folder: RunFolder,
+        model: keras.Model,
+        records: Records,
+        devices: Devices,
+        options: RunOptions,
+        stop: StopRequest,
     ) -> None:
         """Restores the newest checkpoint of the run, if there is one.
 
         Args:
           run: Run, its directory prepared.
+          folder: Folder of the run, which publishes what is written there.
           model: Model as `start_run` leaves it, built in the strategy's scope and not traced yet.
           records: Dataset to train on.
           devices: Devices to train on.
@@ -57,6 +66,7 @@ class Training:
             the dataset is missing or of the wrong size; or the run to start from cannot be used.
         """
         self._run, self._devices, self._options, self._stop = run, devices, options, stop
+        self._folder = folder
         self._directory = records.directory
         self._manifest = records.manifest
         self._images = records.images(_SPLIT)
@@ -221,8 +231,10 @@ class Training:
         self._save()
         if history:
             history.add(progress.history)
+            self._folder.sync()
 
     def _save(self) -> None:
         if self._devices.cluster.is_chief:
             self._checkpoints.save(self.step_of_run, self._progress, self._model, self._optimizer)
+            self._folder.sync()
         self._clock.reset(self.step_of_run)
