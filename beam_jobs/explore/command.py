@@ -17,6 +17,7 @@ from beam_jobs.explore.config import ExploreConfig, ExploreJob, config_from_flag
 from beam_jobs.job.given import find_subsets
 from beam_jobs.sources.base import Subset
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags, settings_of
 from tfrecords.interrupts import ending_at_once
 
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     """
     job: ExploreJob = from_flags(ExploreJob, vars(args))
     config = config_from_flags(vars(args))
+    filesystem.refuse_store_options(beam_options)
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
         import jinja2  # noqa: F401  (the last step of the job needs it: without it, fail now)
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         if not any(subset.entries for subset in subsets):
             raise UserError("The annotations must name at least one picture.", ", ".join(s.path for s in subsets))
         run_pipeline(job, config, subsets, options, args.verbose)
-    found = json.loads(filesystem.read_bytes(statistics_path(job.output)))
+    found = json.loads(Place(statistics_path(job.output)).read_bytes())
     _print_summary(found, time.monotonic() - start)
     print(f"The page is {job.output}, its figures are in {statistics_path(job.output)}")
     print(f"Next: {_prepare_command(args, f'{without_suffix(job.output)}-records')}")

@@ -13,10 +13,11 @@ from beam_jobs import filesystem
 from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.job.given import DATA, GivenData, find_subsets, warn
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
-from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
+from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags, setting
 from tfrecords.interrupts import ending_at_once
 
@@ -53,7 +54,7 @@ RESUMES = "the same command resumes"
 class PrepareJob(GivenData):
     """What one call reads and writes; nothing of it is saved. The help line of each setting describes it."""
 
-    output: str = setting(MISSING, "dataset directory to create, on any file system that Beam knows", group=DATA)
+    output: str = setting(MISSING, "dataset directory to create, local or at an address, as s3://", group=DATA)
     overwrite: bool = setting(False, "replace an existing dataset in the output", group=DATA)
 
 
@@ -74,6 +75,8 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     """
     job: PrepareJob = from_flags(PrepareJob, vars(args))
     config = config_from_flags(vars(args))
+    output = Place(job.output)
+    filesystem.refuse_store_options(beam_options)
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
         from beam_jobs.job.runner import is_of_this_process, leaves_processors_idle, parse_beam_options
@@ -82,8 +85,9 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         options = parse_beam_options(beam_options, "prepare")
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
     with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
+        check_output(output)
         subsets = find_subsets(job, config.reading)
-        plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
+        plan = make_plan(config, subsets, output, leaves_processors_idle(options))
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
@@ -121,7 +125,7 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
         print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
     done = "were already prepared" if complete else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
-    print(f"Next: python -m tfrecords inspect {shlex.quote(plan.output)}")
+    print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
 
 
 def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
@@ -167,8 +171,9 @@ def _print_dataset(plan: Plan) -> Manifest:
     from beam_jobs.prepare.advice import unknown_characters, what_to_do
     from beam_jobs.prepare.publish_dataset import count_faults
 
-    failed = not filesystem.exists(plan.path(MANIFEST))
-    manifest = Manifest.parse(filesystem.read_bytes(plan.path(REJECTED_MANIFEST if failed else MANIFEST)), plan.output)
+    failed = not plan.path(MANIFEST).is_file()
+    content = plan.path(REJECTED_MANIFEST if failed else MANIFEST).read_bytes()
+    manifest = Manifest.parse(content, str(plan.output))
     dead = count_faults(manifest)
     counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in NO_FAULTS)
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
@@ -229,4 +234,4 @@ def _read_rows(plan: Plan, columns: list[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=columns)
+    return pq.read_table(pa.BufferReader(plan.path(ANNOTATIONS).read_bytes()), columns=columns)

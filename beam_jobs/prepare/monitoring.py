@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricsFilter
 
-from beam_jobs import filesystem
 from beam_jobs.job.progress import watch_counts, write_count
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult
@@ -63,7 +62,7 @@ def watch_progress(plan: Plan) -> AbstractContextManager[None]:
 
 def _progress_folder(plan: Plan) -> Path | None:
     """Returns the folder of the counts; None if the output is not local."""
-    return Path(plan.scratch, "progress") if filesystem.is_local(plan.output) else None
+    return None if plan.output.is_remote else plan.scratch.path / "progress"
 
 
 def count_shard(result: ShardResult) -> None:

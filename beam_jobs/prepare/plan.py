@@ -4,14 +4,19 @@ import math
 import uuid
 from dataclasses import dataclass, replace
 
-from beam_jobs import filesystem
 from beam_jobs.job.given import Range, ranges_of, reads_remote
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.sources.base import Subset, published_split
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.files.shards import ShardName
+
+WORK = ".prepare"
+"""Name of the folder in an output that holds everything that is not part of the dataset."""
+RESULTS = "results"
+"""Name of the folder in it that holds what is known of each shard that is written."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Plan:
       config: How the dataset is made.
       subsets: Subsets to read.
       shards: Number of shards per split, in the order of `SPLITS`.
-      output: Path of the dataset directory.
+      output: Place of the dataset directory.
       run_id: Unique name of this run, for its scratch folder.
       survey: What was found in the annotations.
       writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
@@ -31,7 +36,7 @@ class Plan:
     config: PrepareConfig
     subsets: tuple[Subset, ...]
     shards: dict[str, int]
-    output: str
+    output: Place
     run_id: str
     survey: Survey
     writes_in_background: bool = False
@@ -60,28 +65,28 @@ class Plan:
         """Returns the name of one shard's file."""
         return ShardName(self.config.name, split, shard, self.shards[split])
 
-    def path(self, name: str) -> str:
-        """Returns the path of a file in the dataset directory."""
-        return filesystem.join(self.output, name)
+    def path(self, name: str) -> Place:
+        """Returns the place of a file in the dataset directory."""
+        return self.output / name
 
     @property
-    def work(self) -> str:
+    def work(self) -> Place:
         """Folder of everything that is not part of the dataset; deleted once the dataset is complete."""
-        return filesystem.join(self.output, ".prepare")
+        return self.output / WORK
 
     @property
-    def results(self) -> str:
+    def results(self) -> Place:
         """Folder of the results of the shards that are written."""
-        return filesystem.join(self.work, "results")
+        return self.work / RESULTS
 
     @property
-    def scratch(self) -> str:
+    def scratch(self) -> Place:
         """Folder of this run's unfinished files."""
-        return filesystem.join(self.work, f"run-{self.run_id}")
+        return self.work / f"run-{self.run_id}"
 
 
 def make_plan(
-    config: PrepareConfig, subsets: tuple[Subset, ...], output: str, writes_in_background: bool = False
+    config: PrepareConfig, subsets: tuple[Subset, ...], output: Place, writes_in_background: bool = False
 ) -> Plan:
     """Returns the plan; the number of shards follows from the examples that each split can expect.
 
@@ -93,7 +98,7 @@ def make_plan(
     Args:
       config: How the dataset is made.
       subsets: Subsets to read.
-      output: Path of the dataset directory.
+      output: Place of the dataset directory.
       writes_in_background: Whether a worker writes a shard while it makes the next one.
 
     Raises:

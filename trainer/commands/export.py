@@ -12,7 +12,7 @@ from trainer.distribute.startup import start_tensorflow
 from trainer.export.formats import FORMATS, Format, export_model
 from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.run.directory import labels_text
-from trainer.run.stand_in import naming_addresses, published_files, stand_in
+from trainer.run.stand_in import naming_addresses, published_files, stand_in, upload
 
 _GRAPH = "saved_model.pb"
 
@@ -101,13 +101,12 @@ def _upload(export: Path, output: Place) -> None:
       UserError: The output cannot be written.
     """
     if export.is_file():
-        output.upload(export)
+        upload(export, output)
         return
     names = published_files(export)
     for name in sorted(names, key=lambda name: name == _GRAPH):
-        (output / name).upload(export / name)
-    for name in set(output.walk()) - set(names):
-        (output / name).delete()
+        upload(export / name, output / name)
+    output.delete_names(sorted(set(output.walk()) - set(names)))
 
 
 def _format_of(output: Place) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfrecords.errors import UserError, one_line
 from tfrecords.files.place import Place
+from trainer.run.stand_in import upload
 
 _MOST_WAITING = 2
 """Batches of files that wait. Each may hold a checkpoint; training waits where the uploads are slower than that."""
@@ -127,7 +128,7 @@ class Uploads:
         if change.copy is None:
             place.delete()
             return
-        place.upload(change.copy)
+        upload(change.copy, place)
         change.copy.unlink()
 
 

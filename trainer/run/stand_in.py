@@ -18,6 +18,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
 _PREFIX = "streetdigits-run-"
+_CHUNK_BYTES = 8 << 20
 _folders: dict[str, StandIn] = {}
 """Folders in place of addresses in this process, by address."""
 
@@ -54,7 +55,28 @@ class StandIn:
           UserError: The place cannot be written.
         """
         for name in names if self.place.is_remote else ():
-            (self.place / name).upload(self.folder / name)
+            upload(self.folder / name, self.place / name)
+
+
+class _Chunks:
+    """The content of a file, piece by piece, for each attempt to write it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                yield chunk
+
+
+def upload(path: Path, place: Place) -> None:
+    """Copies a local file to an address, where it appears complete or not at all.
+
+    Raises:
+      UserError: The place cannot be written.
+    """
+    place.write(_Chunks(path))
 
 
 def stand_in(place: Place | Path) -> StandIn:
