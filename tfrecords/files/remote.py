@@ -45,6 +45,8 @@ _PACKAGES = {
 }
 _unreachable: dict[str, str] = {}
 """Hosts that `read_linked` could not reach, each with the reason."""
+_VERSIONS = ("ETag", "etag", "generation", "LastModified", "mtime", "last_modified", "modificationTime")
+"""What the file systems of s3fs, gcsfs, adlfs, fsspec's HTTP and Arrow's HDFS state of a file's version."""
 _STRAY_PERCENT = re.compile("%(?![0-9a-fA-F]{2})")
 
 
@@ -310,6 +312,21 @@ def size(address: str) -> int:
       UserError: The place as a whole cannot be read.
     """
     return _attempt(address, lambda system, target: int(system.size(target)))
+
+
+def version(address: str) -> tuple[int, str]:
+    """Returns the size of the file at an address, bytes, and a text that differs when the file was replaced.
+
+    The text is what the place states of the file: an ETag, a generation, or times; empty where it states nothing.
+
+    Raises:
+      OSError: The file is missing, or it alone cannot be read.
+      UserError: The place as a whole cannot be read.
+    """
+    found = _attempt(address, lambda system, target: cast(dict[str, Any], system.info(target)))
+    if found["type"] != "file" or found["size"] is None:
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), address)
+    return int(found["size"]), " ".join(f"{found[key]}" for key in _VERSIONS if found.get(key))
 
 
 def download(address: str, path: Path) -> None:
