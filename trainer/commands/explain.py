@@ -184,6 +184,7 @@ class _View:
 def _predict(args: argparse.Namespace, reader: Reader, records: Records, images: ImageCache) -> SplitPredictions:
     """Returns the predictions for the first examples of the split, and shows the progress."""
     from trainer.fit.errors import readable
+    from trainer.input.cached import leave_all
     from trainer.input.dataset import split_dataset
     from trainer.scoring.inference import predict_split
 
@@ -192,7 +193,9 @@ def _predict(args: argparse.Namespace, reader: Reader, records: Records, images:
     batches = -(-count // size)
     read = readable(split_dataset(images, size).take(batches), args.data, args.split, reader.run.reads_length)
     shown = progress_of(_first(read, count), f"explain {args.split}", batches, "batches")
-    return predict_split(reader.forward, shown, reader.run.labels, records.manifest.labels)
+    found = predict_split(reader.forward, shown, reader.run.labels, records.manifest.labels)
+    leave_all()
+    return found
 
 
 def _first(batches: Iterable[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.fit.step import StepTotals
+from trainer.input.cached import leave_all
 from trainer.input.dataset import Batch
 
 _KEYS_NAMED = 5
@@ -50,7 +51,11 @@ def readable(
         *_, cause = _PYTHON_ERROR.findall(str(error)) or [_WHERE_IN_TENSORFLOW.sub("", str(error).splitlines()[0])]
         check = f"python -m tfrecords validate {shlex.quote(str(directory))}"
         rule = f"The split {split} cannot be read: `{check}` lists all errors."
+        leave_all()
         raise UserError(rule, cause) from error
+    except BaseException:
+        leave_all()
+        raise
 
 
 def _check_single_characters(batch: Batch, directory: Place | Path, split: str) -> None:

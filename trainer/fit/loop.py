@@ -23,6 +23,7 @@ from trainer.fit.signals import Stopped, StopRequest
 from trainer.fit.statistics import measure
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
 from trainer.fit.validation import Validation, epoch_line, epoch_text, record_epoch
+from trainer.input.cached import leave_all
 from trainer.input.dataset import training_dataset
 from trainer.input.records import Records
 from trainer.input.shuffle import steps_per_epoch
@@ -202,7 +203,9 @@ class Training:
         progress = self._progress
         if not totals.good:
             # The progress does not include this step, so its batch is the next one.
-            keys = [key.decode() for batch in self._batches().take(1) for key in batch["key"].numpy()]
+            batches = iter(self._batches())
+            keys = [key.decode() for key in next(batches)["key"].numpy()]
+            leave_all()
             raise not_finite_error(self.step_of_run + 1, self._run.directory, keys, totals)
         progress.loss += totals.loss
         progress.right += totals.right
