@@ -191,7 +191,12 @@ class Fetcher:
 def _drop(future: "Future[Copy]") -> None:
     """Closes a copy that is not needed, as soon as it is there."""
     if not future.cancel():
-        future.add_done_callback(lambda done: done.exception() or done.result().close())
+        future.add_done_callback(_close_result)
+
+
+def _close_result(future: "Future[Copy]") -> None:
+    if not future.cancelled() and future.exception() is None:
+        future.result().close()
 
 
 class CachedExamples(Examples):
