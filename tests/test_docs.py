@@ -53,6 +53,7 @@ BENCHMARKS = (
     "readers.__main__",
     "sources.__main__",
     "steps",
+    "stores",
     "systems.__main__",
 )
 OF_OTHERS = {

@@ -105,6 +105,7 @@ ROOMS = {
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",
+    "benchmarks.stores": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -25,6 +26,7 @@ from tfrecords.dataset.manifest import ShardInfo
 from tfrecords.dataset.reader import Examples
 from tfrecords.files.framing import frame
 from tfrecords.files.index import format_index, index_path
+from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
 from tfrecords.record.codec import encode
 
@@ -173,9 +175,9 @@ def test_a_batch_of_many_shards_opens_few_files_at_once(dataset: Path, monkeypat
     counts = []
     open_shard = reader.open_shard
 
-    def counted(directory: str, shard: ShardInfo, verify: bool) -> RecordFile:
+    def counted(directory: Place, shard: ShardInfo, *options: Any) -> RecordFile:
         counts.append(len(list(Path("/proc/self/fd").iterdir())))
-        return open_shard(directory, shard, verify)
+        return open_shard(directory, shard, *options)
 
     monkeypatch.setattr(reader, "open_shard", counted)
     pictures = ImageCache(dataset, "train")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import fsspec
 import numpy as np
@@ -26,9 +26,12 @@ import tfrecords
 from tests.examples import assert_equal_examples, make_example
 from tfrecords import Examples, Manifest, RecordFile, UserError, encode
 from tfrecords.dataset import reader
+from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.dataset.manifest import MANIFEST, ImageInfo, ShardInfo, SourceInfo, SplitInfo
-from tfrecords.files import storage
+from tfrecords.files import blocks, storage
+from tfrecords.files.disk_cache import DiskCache
 from tfrecords.files.framing import frame
+from tfrecords.files.place import Place
 
 SPLIT, SHARD = "train", 1
 """What is damaged: a shard in the middle, so that readers must come back to what is behind it."""
@@ -221,15 +224,17 @@ def test_a_remote_file_is_walked_through_in_few_requests(
         return cat_file(self, path, *args, **options)
 
     monkeypatch.setattr(MemoryFileSystem, "cat_file", count)
-    monkeypatch.setattr(storage, "_AHEAD_BYTES", 100_000)
+    for module in (blocks, storage):
+        monkeypatch.setattr(module, "BLOCK_BYTES", 100_000)
     examples = tfrecords.open(remote, SPLIT)
     requests.clear()
     assert _keys(examples) == keys
-    # 2.2 MB: 22 times 100 kB in order, as often again for the walk where there is no index, and little else.
-    assert len(requests) < 60
+    # 2.2 MB in 100 kB and an index each.
+    assert len(requests) < 30
     requests.clear()
     assert [examples[number].key for number in (50, 30, 5)] == [keys[50], keys[30], keys[5]]
-    assert len(requests) == 3
+    assert len(tfrecords.Batches(examples, 32, seed=0)[0]["key"]) == 32
+    assert requests == []
 
 
 def test_an_unknown_protocol_is_one_clear_error() -> None:
@@ -374,9 +379,9 @@ def test_a_shard_is_opened_once_also_where_nothing_in_it_can_be_read(
     os.truncate(copy / Manifest.load(copy).split(SPLIT).shards[SHARD].file, size)
     opened, open_shard = [], reader.open_shard
 
-    def count(directory: str, shard: ShardInfo, verify: bool) -> RecordFile:
+    def count(directory: Place, shard: ShardInfo, *options: Any) -> RecordFile:
         opened.append(shard.file)
-        return open_shard(directory, shard, verify)
+        return open_shard(directory, shard, *options)
 
     monkeypatch.setattr(reader, "open_shard", count)
     assert len(_keys(tfrecords.open(copy, SPLIT, on_error="skip"))) == 165
@@ -541,3 +546,72 @@ def test_an_index_that_ends_before_its_file_never_ends_silently(tmp_path: Path) 
     assert file[0] == b"first"
     with pytest.raises(UserError, match=r"any\.idx must reach the end of .*any\.tfrecord, 43 bytes\. Received: 1 r"):
         list(file)
+
+
+# --- copies on the disk
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> DiskCache:
+    """An empty cache."""
+    return DiskCache(tmp_path / "cache")
+
+
+def test_shards_are_copied_to_the_disk_once_and_read_from_there(
+    remote: str, keys: list[str], cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest.load(remote)
+    for epoch in range(2):
+        examples = tfrecords.open(remote, SPLIT, manifest=manifest, cache=cache)
+        assert _keys(examples) == keys
+        assert _keys(pickle.loads(pickle.dumps(examples))[::-20]) == keys[::-20]
+        assert cache.downloads == len(manifest.split(SPLIT).shards), epoch
+    fsspec.filesystem("memory").rm("/bucket/svhn", recursive=True)
+    fsspec.filesystem("memory").pipe_file("/bucket/svhn/other", b"")
+    again = tfrecords.open(remote, SPLIT, manifest=manifest, cache=cache.folder)
+    assert [again[number].key for number in (200, 3, -1)] == [keys[200], keys[3], keys[-1]]
+
+
+def test_shards_without_room_on_the_disk_are_read_from_their_addresses(
+    remote: str, keys: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shards = Manifest.load(remote).split(SPLIT).shards
+    cache = DiskCache(tmp_path / "cache", shards[0].bytes + shards[1].bytes)
+    examples = tfrecords.open(remote, SPLIT, cache=cache)
+    total = sum(shard.bytes for shard in shards)
+    assert f"the split {SPLIT} of {remote} has {total} bytes, and the cache {cache.folder} room for" in caplog.text
+    order = random.Random(0).sample(range(len(keys)), len(keys))
+    assert [examples[number].key for number in order] == [keys[number] for number in order]
+    # Open shards are in use: none of them pushed another out.
+    assert cache.downloads == len(list(cache.folder.glob("*.tfrecord*"))) <= 2
+
+
+def test_a_copy_of_a_shard_that_differs_from_the_manifest_is_refused(remote: str, cache: DiskCache) -> None:
+    name = Manifest.load(remote).split(SPLIT).shards[0].file
+    memory = fsspec.filesystem("memory")
+    data = memory.cat_file(f"/bucket/svhn/{name}")
+    memory.pipe_file(f"/bucket/svhn/{name}", data[:3000] + b"!" + data[3001:])
+    with pytest.raises(UserError, match=rf"^{remote}/{name} must have the SHA-256 \w+\. Received: \w+$"):
+        tfrecords.open(remote, SPLIT, cache=cache)[0]
+    memory.pipe_file(f"/bucket/svhn/{name}", data[:-100])
+    with pytest.raises(UserError, match=rf"^{remote}/{name} must have {len(data)} bytes\."):
+        tfrecords.open(remote, SPLIT, cache=cache)[0]
+    memory.rm(f"/bucket/svhn/{name}")
+    with pytest.raises(UserError, match=rf"^{remote}/{name}: there is no such file\.$"):
+        tfrecords.open(remote, SPLIT, cache=cache)[0]
+
+
+def test_a_cache_is_not_used_for_a_local_dataset(records: Path, keys: list[str], cache: DiskCache) -> None:
+    assert _keys(tfrecords.open(records, SPLIT, cache=cache)) == keys
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_images_come_from_copies_too_also_where_only_some_have_room(remote: str, records: Path, tmp_path: Path) -> None:
+    largest = max(shard.bytes for shard in Manifest.load(remote).split(SPLIT).shards)
+    expected = ImageCache(records, SPLIT)
+    indices = np.random.default_rng(0).permutation(len(expected))
+    for bound in (1 << 30, largest):
+        images = ImageCache(remote, SPLIT, cache=DiskCache(tmp_path / str(bound), bound))
+        for _ in range(2):
+            found, wanted = images.take(indices), expected.take(indices)
+            assert np.array_equal(found.images, wanted.images) and found.keys.tolist() == wanted.keys.tolist()

@@ -302,7 +302,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
         if action.type in (int, float):
             return "N" if action.type is int else "X"
-        if action.type is local_path:
+        # The other one, which reads files, is not for a module of the frame.
+        if action.type is local_path or getattr(action.type, "__name__", "") == "place":
             return "PATH"
         name = super()._get_default_metavar_for_optional(action)
         return name if len(name) <= _LONGEST_NAME else "TEXT"

@@ -14,9 +14,9 @@ from tfrecords.dataset import reader
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.reader import Examples
 from tfrecords.errors import UserError
+from tfrecords.files.place import place
 from tfrecords.files.publish import atomic_path
-from tfrecords.files.storage import is_remote
-from tfrecords.flags import refuse_mistyped_address
+from tfrecords.flags import local_path
 from tfrecords.progress import progress
 from tfrecords.record.schema import DigitExample
 from tfrecords.spawn import spawn_map
@@ -38,7 +38,8 @@ formats:
               key is percent-encoded
 
 Each shard becomes one file, in order. Images become PNG files, without loss.
-OUT appears when the export is complete.
+OUT appears when the export is complete. It is a local folder, since many files
+in a store cannot appear at once: copy it there, as with aws s3 sync.
 """
 _NAMES = {
     "parquet": "data/{split}-{index:05d}-of-{count:05d}.parquet",
@@ -64,9 +65,11 @@ class _Task:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `export`."""
-    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare wrote, local or a URL")
+    parser.add_argument(
+        "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
+    )
     parser.add_argument("--to", choices=_NAMES, required=True, help="format of the files")
-    parser.add_argument("--output", required=True, metavar="OUT", help="folder to write")
+    parser.add_argument("--output", required=True, type=local_path, metavar="OUT", help="local folder to write")
     split = "split to export; repeat it or separate names with commas for several (default: all)"
     parser.add_argument("--split", action="append", metavar="NAME", help=split)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of worker processes")
@@ -83,11 +86,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
-    if is_remote(args.output):
-        raise UserError("--output must be a local folder.", args.output)
-    refuse_mistyped_address(args.output)
     # A symbolic link keeps pointing to the folder, which is replaced.
-    output = Path(args.output).resolve()
+    output = args.output.resolve()
     manifest = Manifest.load(args.directory)
     splits = dict.fromkeys(name for names in args.split or manifest.splits for name in names.split(","))
     _check_output(output, args.overwrite)
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace, written: dict[str, int], files: str, skipped: int) -> None:
-    output = Path(args.output)
+    output = args.output
     exported = ", ".join(f"{count:,} examples of {split}" for split, count in written.items())
     damaged = f"; skipped {skipped:,} damaged examples" if skipped else ""
     print(f"exported {exported} to {output} as {args.to}: {files}{damaged}")

@@ -4,20 +4,19 @@ import argparse
 import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from pathlib import Path
 
 from tfrecords.errors import UserError
 from tfrecords.files.index import format_index, index_path
-from tfrecords.files.publish import atomic_write
+from tfrecords.files.place import Place, place
 from tfrecords.files.record_file import scan
-from tfrecords.files.storage import open_blob
-from tfrecords.flags import local_path
+from tfrecords.files.storage import open_blob, read_bytes
 from tfrecords.progress import print_line, progress_of
 
 EPILOG = """\
 examples:
   python -m tfrecords index svhn-records
   python -m tfrecords index train.tfrecord more/*.tfrecord-*
+  python -m tfrecords index s3://bucket/records
 
 prepare writes indexes itself; this command is for other TFRecord files. The
 index of data.tfrecord is data.idx. It has one line per record, with its offset
@@ -32,8 +31,8 @@ _SHARD = re.compile(r"[^.].*\.tfrecords?([.-].*)?")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `index`."""
-    paths = "TFRecord file, or folder of files with .tfrecord in their names"
-    parser.add_argument("paths", type=local_path, nargs="+", metavar="PATH", help=paths)
+    paths = "TFRecord file, or folder of files with .tfrecord in their names; or its address"
+    parser.add_argument("paths", type=place, nargs="+", metavar="PATH", help=paths)
     parser.add_argument("--overwrite", action="store_true", help="replace indexes that do not match their files")
 
 
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def find_shards(paths: Iterable[Path]) -> Iterator[Path]:
+def find_shards(paths: Iterable[Place]) -> Iterator[Place]:
     """Yields the files among the paths, and the files with TFRecord names in the folders among them, sorted.
 
     Raises:
@@ -64,7 +63,7 @@ def find_shards(paths: Iterable[Path]) -> Iterator[Path]:
     """
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if _SHARD.fullmatch(file.name) and file.is_file())
+            found = [path / name for name in path.names() if _SHARD.fullmatch(name)]
             if not found:
                 raise UserError(f"{path} must hold files with .tfrecord in their names.")
             yield from found
@@ -74,26 +73,26 @@ def find_shards(paths: Iterable[Path]) -> Iterator[Path]:
             raise UserError("PATH must be a TFRecord file or a folder of TFRecord files.", path)
 
 
-def write_index(shard: Path, overwrite: bool = False) -> bool:
+def write_index(shard: Place, overwrite: bool = False) -> bool:
     """Writes the index next to a TFRecord file; returns False if a correct index exists.
 
     Args:
-      shard: Path of the TFRecord file.
+      shard: Place of the TFRecord file.
       overwrite: Whether to replace an index that does not match the file.
 
     Raises:
       UserError: The file is damaged, compressed or no TFRecord file; or it has another index, and `overwrite` is False.
     """
-    starts, damage = scan(open_blob(str(shard)), str(shard))
+    index = Place(index_path(shard.text))
+    index.check_writable()
+    starts, damage = scan(open_blob(shard), shard.text)
     if damage:
         raise damage
-    index = Path(index_path(str(shard)))
     data = format_index(stop - start for start, stop in pairwise(starts.tolist()))
-    if index.exists():
-        if index.read_bytes() == data:
-            return False
-        if not overwrite:
-            raise UserError(f"{index} is not the index of {shard}: give --overwrite to replace it.")
-    with atomic_write(index) as stream:
-        stream.write(data)
+    existing = read_bytes(index)
+    if existing == data:
+        return False
+    if existing is not None and not overwrite:
+        raise UserError(f"{index} is not the index of {shard}: give --overwrite to replace it.")
+    index.write([data])
     return True

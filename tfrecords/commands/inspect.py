@@ -5,12 +5,14 @@ from pathlib import Path
 
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import printable
+from tfrecords.files.place import Place, place
 from tfrecords.nested import flatten
 from tfrecords.record.schema import features_of
 
 EPILOG = """\
-example:
+examples:
   python -m tfrecords inspect svhn-records
+  python -m tfrecords inspect s3://bucket/svhn-records
 
 Reads manifest.json only; `python -m tfrecords validate` reads all files.
 """
@@ -18,7 +20,9 @@ Reads manifest.json only; `python -m tfrecords validate` reads all files.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `inspect`."""
-    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare wrote, local or a URL")
+    parser.add_argument(
+        "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def format_manifest(manifest: Manifest, directory: str | Path) -> str:
+def format_manifest(manifest: Manifest, directory: Place | Path) -> str:
     """Returns the content of a manifest as a table."""
     longest = manifest.labels.max_length
     shape = " x ".join("?" if size is None else str(size) for size in manifest.image.shape)

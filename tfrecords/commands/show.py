@@ -1,6 +1,7 @@
 """python -m tfrecords show: draws a sheet of a split's images with their labels."""
 
 import argparse
+import io
 import itertools
 import math
 import sys
@@ -10,13 +11,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tfrecords.dataset import reader
 from tfrecords.errors import UserError
-from tfrecords.files.publish import atomic_write
-from tfrecords.flags import local_path
+from tfrecords.files.place import place
 from tfrecords.record.schema import DigitExample
 
 EPILOG = """\
-example:
+examples:
   python -m tfrecords show svhn-records --count 40 --output sheet.png
+  python -m tfrecords show gs://bucket/svhn-records \\
+      --output gs://bucket/sheet.png
 """
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Formats of the sheet, by the suffix of its file."""
@@ -33,10 +35,13 @@ _BOX_COLOURS = ((230, 60, 60), (240, 160, 30), (60, 180, 75), (30, 130, 230), (1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `show`."""
-    parser.add_argument("directory", metavar="DIR", help="dataset directory that prepare wrote, local or a URL")
+    parser.add_argument(
+        "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
+    )
     parser.add_argument("--split", default="train", metavar="NAME", help="split to draw")
     parser.add_argument("--count", type=int, default=40, help="number of images, from the first of the split")
-    parser.add_argument("--output", type=local_path, required=True, metavar="FILE", help="file to write, .png or .jpg")
+    file = "file to write, .png or .jpg; or its address"
+    parser.add_argument("--output", type=place, required=True, metavar="FILE", help=file)
     parser.add_argument("--scale", type=int, default=2, help="enlargement of the images")
     parser.add_argument("--boxes", action="store_true", help="draw the boxes of the digits")
 
@@ -50,15 +55,17 @@ def run(args: argparse.Namespace) -> int:
     for name in ("count", "scale"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} must be at least 1.", getattr(args, name))
-    kind = _KINDS.get(args.output.suffix.lower())
+    kind = _KINDS.get(args.output.suffix)
     if kind is None or args.output.is_dir():
         raise UserError(f"--output must be a file that ends in {', '.join(_KINDS)}.", args.output)
+    args.output.check_writable()
     examples = list(itertools.islice(reader.open(args.directory, args.split), args.count))
     if not examples:
         raise UserError(f"The split {args.split} must hold at least one example.", 0)
     sheet = draw_sheet(examples, args.scale, args.boxes)
-    with atomic_write(args.output) as stream:
-        sheet.save(stream, kind, quality=_JPEG_QUALITY)
+    stream = io.BytesIO()
+    sheet.save(stream, kind, quality=_JPEG_QUALITY)
+    args.output.write([stream.getvalue()])
     if args.boxes and not any(example.has_digit_boxes for example in examples):
         print("note: no boxes were drawn, because those of the characters are not known", file=sys.stderr)
     print(f"drew {len(examples)} images of {args.split} in {args.output} ({sheet.width} x {sheet.height})")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from collections import Counter
@@ -10,35 +11,41 @@ from importlib import resources
 from pathlib import Path
 
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content, read_manifest
-from tfrecords.dataset.reader import read_records
 from tfrecords.errors import UserError, printable
-from tfrecords.files.framing import FRAMING_BYTES, RecordLocation
+from tfrecords.files.framing import FRAMING_BYTES, RecordLocation, read_frames
 from tfrecords.files.index import format_index, index_path
 from tfrecords.files.parquet import STRINGS, STRINGS_OR_NULLS, read_columns
-from tfrecords.files.shards import file_sha256
-from tfrecords.flags import add_renamed, local_path
+from tfrecords.files.place import Place, place
+from tfrecords.files.shards import stream_sha256
+from tfrecords.files.storage import read_bytes
+from tfrecords.flags import add_renamed
 from tfrecords.progress import print_line, progress
 from tfrecords.record.codec import decode
 from tfrecords.record.schema import SCHEMA_VERSION, check_example
 from tfrecords.typed_json import step_name
 
 EPILOG = """\
-example:
+examples:
   python -m tfrecords validate svhn-records
+  python -m tfrecords validate gs://bucket/svhn-records
 
 Exit code 0: the dataset is complete and correct. Exit code 1: it is not, and
 the first errors are printed. If manifest.json breaks its own JSON schema
 (tfrecords/manifest.schema.json), only these errors are printed, because all
-other files are checked against the manifest.
+other files are checked against the manifest. A remote shard is copied to a
+temporary file (TMPDIR), one at a time.
 """
 _MAX_ERRORS = 20
+_MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _MESSAGE_CHARACTERS = 200
 """Longest message about the manifest."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `validate`."""
-    parser.add_argument("directory", type=local_path, metavar="DIR", help="dataset directory that prepare wrote")
+    parser.add_argument(
+        "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
+    )
     limit = "number of errors after which to stop"
     parser.add_argument("--max-errors", type=int, default=_MAX_ERRORS, metavar="N", help=limit)
     add_renamed(parser, "--faults", "--max-errors", type=int)
@@ -98,8 +105,9 @@ def _shorten(message: str) -> str:
     return message if len(message) <= 2 * half else f"{message[:half]} ... {message[-half:]}"
 
 
-def find_errors(directory: Path, manifest: Manifest) -> Iterator[str]:
+def find_errors(directory: Place | Path, manifest: Manifest) -> Iterator[str]:
     """Yields the errors of a dataset directory, one line each, in the order of its files."""
+    directory = Place(directory)
     yield from _file_errors(directory, manifest)
     yield from _count_errors(manifest)
     keys: Counter[str] = Counter()
@@ -119,17 +127,20 @@ def find_errors(directory: Path, manifest: Manifest) -> Iterator[str]:
     yield from _annotation_errors(directory, manifest, {key.rpartition("#")[0] for key in keys})
 
 
-def _file_errors(directory: Path, manifest: Manifest) -> Iterator[str]:
+def _file_errors(directory: Place, manifest: Manifest) -> Iterator[str]:
     for name, expected in manifest.files.items():
-        path = directory / name
-        if not path.is_file():
-            yield f"{path}: missing"
-        elif file_sha256(path) != expected:
-            yield f"{path}: its SHA-256 differs from the manifest's"
+        place = directory / name
+        try:
+            if place.sha256() != expected:
+                yield f"{place}: its SHA-256 differs from the manifest's"
+        except _MISSING:
+            yield f"{place}: missing"
     named = {shard.file for split in manifest.splits.values() for shard in split.shards}
-    for path in sorted(directory.glob("*.tfrecord*")):
-        if path.name not in named:
-            yield f"{path}: a shard that is not in the manifest"
+    if not directory.has_listing:
+        return
+    for name in directory.names():
+        if ".tfrecord" in name and name not in named:
+            yield f"{directory / name}: a shard that is not in the manifest"
 
 
 def _count_errors(manifest: Manifest) -> Iterator[str]:
@@ -149,30 +160,34 @@ def _count_errors(manifest: Manifest) -> Iterator[str]:
             yield f"{name}: the shards' examples do not add up to {split.examples}"
 
 
-def _shard_errors(path: Path, shard: ShardInfo, manifest: Manifest, keys: list[str]) -> Iterator[str]:
+def _shard_errors(place: Place, shard: ShardInfo, manifest: Manifest, keys: list[str]) -> Iterator[str]:
     """Yields the errors of one shard, and appends the keys of its examples to `keys`."""
-    if not path.is_file():
-        yield f"{path}: missing"
-        return
-    if path.stat().st_size != shard.bytes:
-        yield f"{path}: the manifest states {shard.bytes} bytes, it has {path.stat().st_size}"
-    if file_sha256(path) != shard.sha256:
-        yield f"{path}: its SHA-256 differs from the manifest's"
-    sizes = []
     try:
-        for record in read_records(path):
-            sizes.append(len(record.data) + FRAMING_BYTES)
-            yield from _record_errors(record.data, record.location, manifest, keys)
-    except UserError as error:
-        # The records after a broken frame cannot be found.
-        yield str(error)
+        stream = place.open()
+    except _MISSING:
+        yield f"{place}: missing"
+        return
+    sizes = []
+    with stream:
+        if (size := os.fstat(stream.fileno()).st_size) != shard.bytes:
+            yield f"{place}: the manifest states {shard.bytes} bytes, it has {size}"
+        if stream_sha256(stream) != shard.sha256:
+            yield f"{place}: its SHA-256 differs from the manifest's"
+        stream.seek(0)
+        try:
+            for record in read_frames(stream, place.text):
+                sizes.append(len(record.data) + FRAMING_BYTES)
+                yield from _record_errors(record.data, record.location, manifest, keys)
+        except UserError as error:
+            # The records after a broken frame cannot be found.
+            yield str(error)
     if len(sizes) != shard.examples:
-        yield f"{path}: the manifest states {shard.examples} examples, it has {len(sizes)}"
-    index = Path(index_path(str(path)))
+        yield f"{place}: the manifest states {shard.examples} examples, it has {len(sizes)}"
+    index = Place(index_path(place.text))
     # A missing index is fine, a wrong one is not.
-    if len(sizes) == shard.examples and index.is_file() and index.read_bytes() != format_index(sizes):
-        rewrite = f"python -m tfrecords index {shlex.quote(str(path))} --overwrite"
-        yield f"{index}: not the index of {path.name}; `{rewrite}` rewrites it"
+    if len(sizes) == shard.examples and read_bytes(index) not in (None, format_index(sizes)):
+        rewrite = f"python -m tfrecords index {shlex.quote(place.text)} --overwrite"
+        yield f"{index}: not the index of {place.name}; `{rewrite}` rewrites it"
 
 
 def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:
@@ -189,13 +204,13 @@ def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, ke
         yield f"{location} ({example.key}): the manifest states images of shape {expected}, this one has {shape}"
 
 
-def _annotation_errors(directory: Path, manifest: Manifest, pictures: set[str]) -> Iterator[str]:
+def _annotation_errors(directory: Place, manifest: Manifest, pictures: set[str]) -> Iterator[str]:
     """Yields the differences between annotations.parquet, which has a row per picture, and the records."""
     path = directory / ANNOTATIONS
-    if not path.is_file():
-        return
     try:
         rows = read_columns(path, {"key": STRINGS, "reason": STRINGS_OR_NULLS})
+    except _MISSING:
+        return
     except UserError as error:
         yield str(error)
         return

@@ -14,6 +14,8 @@ from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.reader import Examples
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.errors import UserError
+from tfrecords.files.disk_cache import DiskCache
+from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
 from tfrecords.record.codec import decode_with_protobuf, find_pixels, png_shape
 from tfrecords.record.collate import empty_images
@@ -57,20 +59,26 @@ class ImageCache:
     """
 
     def __init__(
-        self, directory: Path | str, split: str, manifest: Manifest | None = None, examples: Examples | None = None
+        self,
+        directory: Place | Path | str,
+        split: str,
+        manifest: Manifest | None = None,
+        cache: DiskCache | Path | str | None = None,
+        examples: Examples | None = None,
     ) -> None:
         """Opens a split.
 
         Args:
-          directory: Dataset directory, local or a URL.
+          directory: Dataset directory, local or at an address.
           split: Name of the split.
           manifest: Manifest of the directory; None reads it.
+          cache: Cache on the disk for remote shards, as of `tfrecords.open`.
           examples: Examples of the split, if they are open already; None opens them.
 
         Raises:
           UserError: The directory is no dataset, has no such split, or the split is empty.
         """
-        self._examples = examples or open_split(directory, split, manifest=manifest)
+        self._examples = examples or open_split(directory, split, manifest=manifest, cache=cache)
         count = len(self._examples)
         if not count:
             raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)
@@ -86,7 +94,7 @@ class ImageCache:
         self._length = np.zeros(count, np.uint8)
         self._digits = np.zeros((count, self.labels.max_length), np.uint8)
         # Version of the file, and keys, by shard.
-        self._parsed: dict[int, tuple[tuple[int, ...], list[bytes]]] = {}
+        self._parsed: dict[int, tuple[tuple[object, ...], list[bytes]]] = {}
         self._recent: deque[int] = deque(maxlen=_RECENT_SHARDS)
         self._lock = threading.Lock()
 
@@ -133,9 +141,10 @@ class ImageCache:
                 # Page by page, in random order, a disk would take far longer.
                 file.read_ahead()
                 self._recent.append(shard)
-            if shard not in self._parsed:
-                self._parsed[shard] = file.version, self._parse(shard)
-            version, keys = self._parsed[shard]
+            version, keys = self._parsed.get(shard, ((), []))
+            # A copy of a remote shard has another form of version than the shard itself.
+            if len(version) != len(file.version):
+                version, keys = self._parsed[shard] = file.version, self._parse(shard)
             if file.version != version:
                 raise UserError(f"{file.path} must not change while it is read.", "another file")
             return file, keys

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 from tfrecords.errors import UserError
 from tfrecords.files.framing import FRAMING_BYTES, MAX_RECORD_BYTES
+from tfrecords.files.place import Place
 from tfrecords.files.purpose import why_not
-from tfrecords.files.storage import join, read_bytes
+from tfrecords.files.storage import read_bytes
 from tfrecords.record.codec import ENCODINGS
 from tfrecords.record.labels import Labels
 from tfrecords.record.schema import SCHEMA_VERSION
@@ -148,8 +149,8 @@ class Manifest:
         return self.splits[name]
 
     @classmethod
-    def load(cls, directory: Path | str) -> "Manifest":
-        """Reads the manifest of a dataset directory, local or a URL that fsspec supports.
+    def load(cls, directory: Place | Path | str) -> "Manifest":
+        """Reads the manifest of a dataset directory, local or at an address that fsspec supports.
 
         Raises:
           UserError: The directory has no manifest, or the manifest is invalid or of another schema version.
@@ -184,20 +185,20 @@ class Manifest:
         return manifest
 
 
-def read_manifest(directory: Path | str) -> tuple[bytes, str]:
+def read_manifest(directory: Place | Path | str) -> tuple[bytes, str]:
     """Returns the content of a dataset directory's manifest.json, and its path.
 
     Raises:
       UserError: The directory has no manifest.
     """
-    path = join(str(directory), MANIFEST)
-    data = read_bytes(path)
+    place = Place(directory) / MANIFEST
+    data = read_bytes(place)
     if data is None:
         raise UserError(
             f"{directory} is not a dataset directory: {why_not(directory, MANIFEST)}. "
             "`python -m beam_jobs prepare` writes one when it completes."
         )
-    return data, path
+    return data, str(place)
 
 
 def parse_content(data: bytes, name: str) -> dict[str, Any]:

@@ -12,9 +12,12 @@ from typing import Any, Literal, overload
 from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.dataset.shard_file import open_shard, truncation_error
 from tfrecords.errors import UserError
+from tfrecords.files import blocks
+from tfrecords.files.ahead import read_ahead
+from tfrecords.files.disk_cache import DiskCache
 from tfrecords.files.framing import Record, read_frames
+from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
-from tfrecords.files.storage import join
 from tfrecords.record.codec import decode_with_protobuf
 from tfrecords.record.collate import NAMES, Batch, check_names, stack, stack_by_layout
 from tfrecords.record.fast_decode import UnknownLayoutError, decode_by_layout
@@ -27,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Examples(Sequence[DigitExample]):
-    """The examples of one split, in stored order: `len`, index, slice and iteration.
+    """The examples of one split, in stored order: `len`, index, slice and iteration. Several threads may read.
 
     A slice is an `Examples` too, and reads nothing. Files are opened on first use. Copies for other processes (pickled
     or forked) open their own files.
@@ -37,12 +40,21 @@ class Examples(Sequence[DigitExample]):
       split: Name of the split.
       manifest: Manifest of the dataset.
       skipped: Number of damaged examples that iterations have skipped so far, with `on_error="skip"`.
+      cache: Cache on the disk for the shards of a remote dataset; None reads them from their addresses.
     """
 
-    def __init__(self, directory: str, manifest: Manifest, split: str, verify: bool, on_error: OnError) -> None:
+    def __init__(
+        self,
+        directory: Place,
+        manifest: Manifest,
+        split: str,
+        verify: bool,
+        on_error: OnError,
+        cache: DiskCache | None = None,
+    ) -> None:
         """Makes the sequence of a complete split. Use `open`, which also checks the arguments."""
         self.directory, self.manifest, self.split, self.skipped = directory, manifest, split, 0
-        self._verify, self._on_error = verify, on_error
+        self.cache, self._verify, self._on_error = cache, verify, on_error
         self._shards = manifest.split(split).shards
         self._starts = [0, *accumulate(shard.examples for shard in self._shards)]
         # Indices in the split of the examples of this sequence.
@@ -77,14 +89,17 @@ class Examples(Sequence[DigitExample]):
           UserError: The file or the record is damaged, also with `on_error="skip"`.
         """
         if isinstance(index, slice):
-            part = Examples(self.directory, self.manifest, self.split, self._verify, self._on_error)
+            part = Examples(self.directory, self.manifest, self.split, self._verify, self._on_error, self.cache)
             part._indices = self._indices[index]
             return part
         return self._read(self._indices[operator.index(index)])
 
     def __iter__(self) -> Iterator[DigitExample]:
         logged = ""
+        next_shard = 0
         for index in self._indices:
+            if self.directory.is_remote and index >= self._starts[next_shard]:
+                next_shard = self._ask_ahead(index)
             try:
                 example = self._read(index)
             except UserError as error:
@@ -115,11 +130,30 @@ class Examples(Sequence[DigitExample]):
         if not in_split:
             raise UserError("A batch must hold at least one example.", 0)
         try:
-            records = (self.record(index)[0] for index in in_split)
+            records = self._records(in_split)
             manifest = self.manifest
             return stack_by_layout(records, len(in_split), names, manifest.labels, manifest.schema_version)
         except UnknownLayoutError:
             return stack([self._read(index) for index in in_split], names)
+
+    def _records(self, in_split: list[int]) -> Iterator[bytes]:
+        """Yields records; threads read those that are a request away."""
+        if not self.directory.is_remote:
+            return (self.record(index)[0] for index in in_split)
+        return (read()[0] for _, read in read_ahead(in_split, self.record, self._is_far))
+
+    def _is_far(self, index: int) -> bool:
+        shard = bisect_right(self._starts, index) - 1
+        file = self._files.get(shard)
+        index -= self._starts[shard]
+        return file is None or (not isinstance(file, UserError) and index < len(file) and file.is_far(index))
+
+    def _ask_ahead(self, index: int) -> int:
+        """Opens the shard after that of an example in the background; returns its index, or one after the last."""
+        following = bisect_right(self._starts, index)
+        if following < len(self._shards) and following not in self._files:
+            blocks.shared().submit(lambda: self.file(following).read_ahead())
+        return following
 
     def _read(self, index: int) -> DigitExample:
         data, file, index_in_file = self.record(index)
@@ -159,7 +193,7 @@ class Examples(Sequence[DigitExample]):
     def _open(self, shard: int) -> RecordFile | UserError:
         file: RecordFile | UserError
         try:
-            file = open_shard(self.directory, self._shards[shard], self._verify)
+            file = open_shard(self.directory, self._shards[shard], self._verify, self.cache)
         except UserError as error:
             file = error
         self._files[shard] = file
@@ -173,12 +207,13 @@ class Examples(Sequence[DigitExample]):
 
 
 def open(
-    directory: Path | str,
+    directory: Place | Path | str,
     split: str,
     *,
     verify: bool = True,
     on_error: OnError = "raise",
     manifest: Manifest | None = None,
+    cache: DiskCache | Path | str | None = None,
 ) -> Examples:
     """Opens one split of a dataset directory.
 
@@ -186,28 +221,38 @@ def open(
         print(len(examples), examples[7].text, examples[-1].image.shape)
 
     Args:
-      directory: Dataset directory that `prepare` wrote; local, or a URL that fsspec supports, such as
+      directory: Dataset directory that `prepare` wrote; local, or at an address that fsspec supports, such as
         `gs://bucket/svhn-records`.
       split: Name of the split: train, validation or test.
       verify: Whether to check the checksum of each record.
       on_error: Action of iteration at a damaged record or file: `raise`, or `skip`, which logs it and counts it in
         `skipped`. Access to a damaged example by its index always raises.
       manifest: Manifest of the directory; None reads it.
+      cache: Folder on the disk, or a `DiskCache` with a bound of its own, that remote shards are copied to when they
+        are first read. Processes may share it. None reads the shards from their addresses.
 
     Raises:
-      UserError: The directory is no dataset, has no such split, or is of another schema version.
+      UserError: The directory is no dataset, has no such split, or is of another schema version; or the cache is no
+        folder that can be written to.
     """
     if on_error not in ("raise", "skip"):
         raise UserError("on_error must be 'raise' or 'skip'.", repr(on_error))
-    manifest = manifest or Manifest.load(directory)
+    place = Place(directory)
+    manifest = manifest or Manifest.load(place)
     info = manifest.split(split)
     if info.examples != (found := sum(shard.examples for shard in info.shards)):
-        rule = f"{join(str(directory), MANIFEST)}: the shards of {split} must hold its {info.examples} examples."
+        rule = f"{place / MANIFEST}: the shards of {split} must hold its {info.examples} examples."
         raise UserError(rule, found)
-    return Examples(str(directory), manifest, split, verify, on_error)
+    if cache is not None and not isinstance(cache, DiskCache):
+        cache = DiskCache(cache)
+    size = sum(shard.bytes for shard in info.shards)
+    if cache and place.is_remote and size > cache.max_bytes:
+        rule = "the split %s of %s has %d bytes, and the cache %s room for %d: shards without room are not copied"
+        _log.warning(rule, split, place, size, cache.folder, cache.max_bytes)
+    return Examples(place, manifest, split, verify, on_error, cache)
 
 
-def read_records(path: Path, verify: bool = True) -> Iterator[Record]:
+def read_records(path: Place | Path | str, verify: bool = True) -> Iterator[Record]:
     """Yields the serialized records of any uncompressed TFRecord file, in order, without an index.
 
     Args:
@@ -218,7 +263,7 @@ def read_records(path: Path, verify: bool = True) -> Iterator[Record]:
       UserError: The file is missing or damaged.
     """
     try:
-        stream = path.open("rb")
+        stream = Place(path).open()
     except FileNotFoundError as error:
         raise UserError(f"{path}: there is no such shard.") from error
     with stream:

@@ -2,23 +2,28 @@
 
 from tfrecords.dataset.manifest import ShardInfo
 from tfrecords.errors import UserError
+from tfrecords.files.disk_cache import DiskCache
 from tfrecords.files.framing import RecordLocation
+from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
-from tfrecords.files.storage import join
+from tfrecords.files.storage import open_copy
 
 
-def open_shard(directory: str, shard: ShardInfo, verify: bool = True) -> RecordFile:
+def open_shard(directory: Place, shard: ShardInfo, verify: bool = True, cache: DiskCache | None = None) -> RecordFile:
     """Opens one shard of a dataset.
 
     Args:
-      directory: Dataset directory, local or a URL.
+      directory: Dataset directory.
       shard: Description of the shard in the manifest.
       verify: Whether to check the checksum of each record.
+      cache: Cache on the disk for the shards of a remote dataset; None reads them from their addresses.
 
     Raises:
       UserError: The shard is missing, or the shard or its index differs from the manifest.
     """
-    file = RecordFile(join(directory, shard.file), verify)
+    place = directory / shard.file
+    copy = open_copy(place, cache, shard.sha256, shard.bytes) if cache and place.is_remote else None
+    file = RecordFile(place, verify, copy)
     expected = f"{shard.examples} records in {shard.bytes} bytes, as the manifest states"
     if file.index_file and (len(file), file.end) != (shard.examples, shard.bytes):
         rule = f"{file.index_file} must describe {expected}; `python -m tfrecords index --overwrite` rewrites it."

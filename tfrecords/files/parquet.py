@@ -1,5 +1,6 @@
 """Columns of a Parquet file that somebody else may have written."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.typed_json import shorten
 
 _MAX_ROWS_PER_BYTE = 64
@@ -36,7 +38,7 @@ NUMBERS = Column("numbers", pa.types.is_floating)
 BOOLEANS = Column("booleans", pa.types.is_boolean)
 
 
-def read_columns(path: Path, columns: Mapping[str, Column]) -> dict[str, list[Any]]:
+def read_columns(path: Place | Path, columns: Mapping[str, Column]) -> dict[str, list[Any]]:
     """Returns columns of a Parquet file by name, as lists of equal length.
 
     Args:
@@ -48,8 +50,8 @@ def read_columns(path: Path, columns: Mapping[str, Column]) -> dict[str, list[An
         may not have.
       OSError: The file cannot be read.
     """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
+    with Place(path).open() as stream:
+        size = os.fstat(stream.fileno()).st_size
         try:
             file = pq.ParquetFile(stream)
             found = file.schema_arrow
@@ -69,7 +71,7 @@ def read_columns(path: Path, columns: Mapping[str, Column]) -> dict[str, list[An
     return {name: table.column(name).to_pylist() for name in columns}
 
 
-def _check_types(path: Path, found: pa.Schema, columns: Mapping[str, Column]) -> None:
+def _check_types(path: Place | Path, found: pa.Schema, columns: Mapping[str, Column]) -> None:
     for name, column in columns.items():
         if len(found.get_all_field_indices(name)) != 1:
             rule = f"{path} must have the columns {', '.join(columns)}, each once."

@@ -55,7 +55,7 @@ class Place:
 
     __slots__ = ("is_remote", "text")
 
-    def __init__(self, text: str | Path) -> None:
+    def __init__(self, text: str | Path | Place) -> None:
         """Makes the place of a path or an address.
 
         Raises:
@@ -265,6 +265,15 @@ class Place:
         if not self.is_remote:
             return self.path, sha256 or file_sha256(self.path)
         return kept_copy(self.text, file_sha256, sha256)
+
+    def check_writable(self) -> None:
+        """Checks that `write` may work here, before the work whose result is to be written.
+
+        Raises:
+          UserError: The place is an address of the web.
+        """
+        if self.is_remote:
+            remote_write.refuse_web(self.text)
 
     def write(self, chunks: Iterable[bytes]) -> None:
         """Writes a file that appears complete or not at all, and replaces one that is there.

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from tfrecords.errors import UserError
-from tfrecords.files.storage import is_remote
+from tfrecords.files.place import Place
 
 _SUBSETS = ("train", "test", "extra")
 _MARKS = {
@@ -16,11 +16,12 @@ _MARKS = {
 """Files and folders that only a folder of this purpose has."""
 
 
-def why_not(directory: Path | str, file: str) -> str:
+def why_not(directory: Place | Path | str, file: str) -> str:
     """Returns why a directory is not what `file` would make it: a sentence about "it", without a full stop."""
-    if is_remote(str(directory)) or Path(directory).is_dir():
+    place = Place(directory)
+    if place.is_remote or place.is_dir():
         return f"it has no {file}"
-    return "it is a file" if Path(directory).exists() else "it does not exist"
+    return "it is a file" if place.exists() else "it does not exist"
 
 
 def check_purpose(option: str, folder: Path, own: str) -> None:

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from tfrecords.errors import UserError
 from tfrecords.files.framing import HEADER_BYTES, RecordLocation, frame_size, try_unframe, unframe
 from tfrecords.files.index import index_path, parse_index
+from tfrecords.files.place import Place
 from tfrecords.files.storage import Blob, open_blob, read_bytes
 
 _COMPRESSED = (b"\x1f\x8b\x08", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
@@ -32,32 +34,35 @@ class RecordFile(Sequence[bytes]):
         file.
     """
 
-    def __init__(self, path: str, verify: bool = True) -> None:
+    def __init__(self, path: Place | Path | str, verify: bool = True, copy: Blob | None = None) -> None:
         """Opens a file.
 
         Args:
-          path: Local path, or a URL that fsspec supports.
+          path: Local path, or an address that fsspec supports.
           verify: Whether to check the checksum of each record. Those of the lengths are always checked.
+          copy: Complete content of a remote file, which is scanned, so that its index needs no request; None opens
+            the file.
 
         Raises:
           UserError: The file is missing or compressed, or its index is invalid.
         """
-        self.path, self._verify = path, verify
-        self._blob = open_blob(path)
+        place = Place(path)
+        self.path, self._verify = place.text, verify
+        self._blob = copy or open_blob(place)
         self.size, self.version = self._blob.size, self._blob.version
-        self.index_file: str | None = index_path(path)
+        self.index_file: str | None = index_path(self.path)
         self.damage: UserError | None = None
-        index = read_bytes(index_path(path))
+        index = None if copy else read_bytes(Place(self.index_file))
         if index is None:
             self.index_file = None
-            starts, self.damage = scan(self._blob, path)
+            starts, self.damage = scan(self._blob, self.path)
         else:
-            starts = parse_index(index, index_path(path))
+            starts = parse_index(index, self.index_file)
         # A memoryview returns single integers faster than an array or a list of the same size in memory.
         self._starts = memoryview(starts.data)
         self.end: int = self._starts[-1]
         if self.index_file and self.end < self.size:
-            rule = f"{self.index_file} must reach the end of {path}, {self.size} bytes."
+            rule = f"{self.index_file} must reach the end of {self.path}, {self.size} bytes."
             self.damage = UserError(rule, f"{len(self)} records in {self.end} bytes")
 
     def __len__(self) -> int:
@@ -104,8 +109,12 @@ class RecordFile(Sequence[bytes]):
         return self._blob.view(start, stop)
 
     def read_ahead(self) -> None:
-        """Asks the operating system to read the complete file into memory in the background."""
+        """Asks for the file to be read into memory in the background; for the beginning of a remote one."""
         self._blob.read_ahead()
+
+    def is_far(self, index: int) -> bool:
+        """Returns whether the record at an index of 0 or above is a request away."""
+        return self._blob.is_far(self._starts[index], self._starts[index + 1])
 
     def location(self, index: int) -> RecordLocation:
         """Returns the location of a record."""

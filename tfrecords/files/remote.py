@@ -45,8 +45,8 @@ _PACKAGES = {
 }
 _unreachable: dict[str, str] = {}
 """Hosts that `read_linked` could not reach, each with the reason."""
-_VERSIONS = ("ETag", "etag", "generation", "LastModified", "mtime", "last_modified", "modificationTime")
-"""What the file systems of s3fs, gcsfs, adlfs, fsspec's HTTP and Arrow's HDFS state of a file's version."""
+_VERSIONS = ("ETag", "etag", "generation", "LastModified", "mtime", "last_modified", "modificationTime", "created")
+"""What the file systems of s3fs, gcsfs, adlfs, and fsspec's of HTTP, HDFS and memory state of a file's version."""
 _STRAY_PERCENT = re.compile("%(?![0-9a-fA-F]{2})")
 
 

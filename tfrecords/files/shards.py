@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tfrecords.errors import UserError
 
@@ -53,8 +54,13 @@ class ShardName:
 
 def file_sha256(path: Path) -> str:
     """Returns the SHA-256 of a file, hexadecimal, in constant memory."""
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
+        return stream_sha256(stream)
+
+
+def stream_sha256(stream: BinaryIO) -> str:
+    """Returns the SHA-256 of the rest of an open file, hexadecimal, in constant memory."""
+    digest = hashlib.sha256()
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()

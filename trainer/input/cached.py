@@ -214,7 +214,7 @@ class CachedExamples(Examples):
         Raises:
           UserError: The folder cannot be used, or its bound is too small.
         """
-        super().__init__(str(directory), manifest, split, verify=True, on_error="raise")
+        super().__init__(directory, manifest, split, verify=True, on_error="raise")
         self.fetcher = Fetcher(directory, self._shards, cache)
         self._place = directory
         self._most = self.fetcher.total if self.fetcher.fits else min(cache.max_bytes // 2, _OPEN_BYTES)
@@ -268,7 +268,7 @@ class CachedImages(ImageCache):
           UserError: The split is empty, the folder cannot be used, or its bound is too small.
         """
         examples = CachedExamples(directory, manifest, split, cache)
-        super().__init__(str(directory), split, manifest, examples)
+        super().__init__(directory, split, manifest, examples=examples)
         self._fetcher = examples.fetcher
         self._running, self._last_call, self._left = 0, 0.0, False
         self._counting = threading.Lock()
