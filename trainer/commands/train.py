@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the dataset or the run directory cannot be used.
     """
     settings = Settings.read(args.config, vars(args))
-    check_run_directory(settings.run_dir)
+    check_run_directory(settings.run_dir, with_store=not args.print_config)
     if args.print_config:
         print(settings.to_toml(), end="")
         return 0

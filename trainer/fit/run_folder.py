@@ -238,8 +238,12 @@ def _is_complete(path: Path) -> bool:
         return False
 
 
-def check_run_directory(place: Place) -> None:
+def check_run_directory(place: Place, with_store: bool = True) -> None:
     """Checks that a place may become a run directory.
+
+    Args:
+      place: Run directory.
+      with_store: Whether to look at what is at an address.
 
     Raises:
       UserError: Other commands would take it for the package's weights, or it has another purpose.
@@ -252,7 +256,7 @@ def check_run_directory(place: Place) -> None:
         return
     if not place.has_listing:
         raise UserError("--run-dir must be local or in a store, as s3:// or gs://: a web server takes none.", place)
-    if MANIFEST in place.names():
+    if with_store and MANIFEST in place.names():
         raise UserError("--run-dir must be another folder than one of a dataset.", place)
 
 
