@@ -1,9 +1,11 @@
 """Runs and datasets in a bucket: trained, killed, resumed, scored and exported as local ones."""
 
 import contextlib
+import io
 import json
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ from tests.stores import Bucket
 from tests.test_trainer_distribute_strategy import hosts_of_a_cluster
 from tests.test_trainer_fit_resume import OPTIONS, saved_state
 from tfrecords.cli import main
+from tfrecords.files.place import Place
 from trainer.__main__ import COMMANDS
 from trainer.fit import loop as training
 from trainer.fit.run_folder import WRITER
 from trainer.fit.step import StepTotals, read_totals
+from trainer.input.photos import find_photos
 from trainer.models import MODELS
+from trainer.reader import read_picture
 from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS
 
 OFTEN = ["--checkpoint-steps", "3", "--keep-checkpoints", "2", "--deterministic"]
@@ -242,3 +247,17 @@ def test_a_dataset_in_a_bucket_takes_no_run_and_a_folder_without_a_run_is_named(
     assert main("trainer", "", COMMANDS, ["evaluate", "--data", data, "--split", "test", "--weights", "street"]) == 1
     errors = capsys.readouterr().err
     assert f"error: {data}/svhn-test.tfrecord-" in errors and "there is no such shard." in errors
+
+
+def test_pictures_and_folders_of_them_are_found_at_addresses(drawn: Path, bucket: Bucket) -> None:
+    bucket.put_folder(drawn / "test", "photos")
+    bucket.put("photos/notes.txt", b"text")
+    folder = f"{bucket.address}/photos"
+    left_out: Counter[str] = Counter()
+    names = [folder, f"{folder}/1.png", f"{bucket.address}/nothing", "-"]
+    found = list(find_photos(names, io.BytesIO(f"{folder}/2.png\n".encode()), b"\n", left_out))
+    inside = sorted(f"{folder}/{path.name}" for path in (drawn / "test").glob("*.png"))
+    assert found == [*inside, f"{folder}/1.png", f"{bucket.address}/nothing", f"{folder}/2.png"]
+    assert left_out[".txt"] == 1
+    pixels = read_picture(Place(f"{folder}/1.png"))
+    assert (pixels == read_picture(Place(drawn / "test" / "1.png"))).all()

@@ -32,7 +32,7 @@ def find_photos(
       left_out: Counter to which the suffix of each file in a folder is added that is none of `SUFFIXES`.
 
     Raises:
-      UserError: The content of `stdin` is not a list of paths, or a store cannot be read.
+      UserError: The content of `stdin` is not a list of paths.
     """
     counter = Counter() if left_out is None else left_out
     for name in names:
@@ -73,14 +73,19 @@ def _path_or_address(name: str) -> Path | str:
 
 
 def _at_address(address: str, left_out: Counter[str]) -> Iterator[str]:
-    """Yields the pictures in a folder at an address; the address itself if it is no folder, or one without pictures."""
-    file = Place(address)
-    # The suffix saves a request for each picture.
-    if file.suffix in SUFFIXES or not (file.has_listing and file.is_dir()):
-        yield address
-        return
-    found = False
-    for name in file.walk():
+    """Yields the pictures in a folder at an address.
+
+    The address itself is yielded if it is no folder, has no pictures or cannot be read, which reading it will report.
+    """
+    found, names = False, []
+    try:
+        file = Place(address)
+        # The suffix saves a request for each picture.
+        if file.suffix not in SUFFIXES and file.has_listing and file.is_dir():
+            names = list(file.walk())
+    except (UserError, OSError):
+        pass
+    for name in names:
         picture = file / name
         if picture.suffix in SUFFIXES:
             found = True
