@@ -26,7 +26,7 @@ from tfrecords.errors import UserError
 from tfrecords.files import remote
 from tfrecords.files.place import Place
 from tfrecords.files.purpose import check_purpose
-from trainer.fit.uploads import Change, Uploads, snapshot
+from trainer.fit.uploads import Change, TakenOverError, Uploads, snapshot
 from trainer.pretrained import find_pretrained
 from trainer.run.cache_folder import CacheFolder
 from trainer.run.directory import CHECKPOINT_NAME, CHECKPOINTS, CONFIG, HISTORY, REPORT, TENSORBOARD, WEIGHTS
@@ -199,14 +199,21 @@ class RemoteRunFolder(RunFolder):
         self._published = {}
 
     def _check_writer(self) -> None:
-        """Raises a UserError if another process has begun to write the run: its checkpoints must not be mixed."""
+        """Raises a TakenOverError if another process has begun to write the run: checkpoints must not be mixed.
+
+        An error of the store is raised as it is: it says nothing about another process.
+        """
         try:
-            writer: Any = json.loads((self.place / WRITER).read_bytes())
-        except (OSError, ValueError):
+            content = (self.place / WRITER).read_bytes()
+        except FileNotFoundError:
+            content = b"{}"
+        try:
+            writer: Any = json.loads(content)
+        except ValueError:
             writer = {}
         if not isinstance(writer, dict) or writer.get("token") != self._token:
             who = f"process {writer.get('process')} on {writer.get('host')}" if writer else f"no {WRITER}"
-            raise UserError(f"Another training has taken over the run in {self.place}: this one ends.", who)
+            raise TakenOverError(f"Another training has taken over the run in {self.place}: this one ends.", who)
 
 
 def _nothing() -> None:

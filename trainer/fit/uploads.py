@@ -23,6 +23,10 @@ _SHORT_WAIT_S = 5.0
 """Seconds of waiting for uploads that are not worth a line."""
 
 
+class TakenOverError(UserError):
+    """Another process writes at the address."""
+
+
 @dataclass(frozen=True)
 class Change:
     """A change at an address.
@@ -30,7 +34,7 @@ class Change:
     Attributes:
       name: Relative path of the file, with `/`.
       copy: Local file with the content to upload, which is deleted afterwards; None deletes the file at the address.
-      check: Function that is called first, and raises an error where the change must not be made.
+      check: Function that is called first; it raises a TakenOverError where the change must not be made.
     """
 
     name: str
@@ -110,10 +114,12 @@ class Uploads:
         """Makes a change, with retries; none after one that failed, which later ones may refer to."""
         began, told = time.monotonic(), False
         while not (self._error or self._stopping.is_set()):
-            change.check()
             try:
+                change.check()
                 self._try(change)
                 return
+            except TakenOverError:
+                raise
             except (UserError, OSError) as error:
                 if time.monotonic() - began >= _PATIENCE_S:
                     rule = f"{self._place / change.name} could not be written for {_PATIENCE_S / 60:.0f} minutes."
