@@ -227,19 +227,25 @@ def test_an_address_works_or_is_refused_in_one_line_before_anything_is_written(
         errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Using the weights")]
         errors = [line for line in errors if not line.startswith("Read 0 of 1")]
         assert len(errors) == 1 and errors[0].startswith("error: "), (argv, errors)
-        # prepare looks for the input first, which is not there.
-        assert address in errors[0] or named == "--output", argv
+        # Commands look for their input first, which is not there.
+        assert address in errors[0] or named in ("--output", "--data", "--run-dir", "--init"), argv
         assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "records"], argv
 
 
-def test_an_address_in_a_file_of_settings_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_address_in_a_file_of_settings_stays_one_and_a_mistyped_one_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["train", "--config", str(tmp_path / "settings.toml"), "--print-config"]
     for name in ("data", "run_dir", "init"):
-        paths = {"data": "records", "run_dir": "made", name: "s3://bucket/thing"}
-        (tmp_path / "settings.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in paths.items()))
-        argv = ["train", "--config", str(tmp_path / "settings.toml")]
-        assert main("streetdigits", "", streetdigits.COMMANDS, argv) == 1
-        expected = "error: The path must be local, not an address. Received: s3://bucket/thing\n"
-        assert capsys.readouterr().err == expected
+        for given, code in (("s3://bucket/thing", 0), ("s3:/bucket/thing", 1)):
+            paths = {"data": "records", "run_dir": "made", name: given}
+            (tmp_path / "settings.toml").write_text("".join(f'{key} = "{value}"\n' for key, value in paths.items()))
+            assert main("streetdigits", "", streetdigits.COMMANDS, argv) == code
+            printed = capsys.readouterr()
+            if code:
+                assert "error: An address needs :// after its scheme" in printed.err and given in printed.err
+            else:
+                assert f'{name} = "s3://bucket/thing"\n' in printed.out
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ ROOMS = {
     #
     "trainer.distribute": "",
     "trainer.run": "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
-    "trainer.input": "run tfrecords.record tfrecords.images tfrecords.dataset",
+    "trainer.input": "run tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     # Test-time jitter cuts its windows as the input does.
     "trainer.scoring": "input tfrecords.record tfrecords.files",
     # The sizes of the heads are those of the labels.
@@ -86,7 +86,7 @@ ROOMS = {
     "trainer.run.transfer": "run models tfrecords.record",
     "trainer.run.weights": "run run.transfer models pretrained tfrecords.record tfrecords.files",
     # What predict and streetdigits.load have in common.
-    "trainer.reader": "distribute run run.weights input scoring pretrained tfrecords.images",
+    "trainer.reader": "distribute run run.weights input scoring pretrained tfrecords.images tfrecords.files",
     "trainer.fit": (
         "distribute run run.weights input scoring models pretrained tfrecords.record tfrecords.files tfrecords.dataset"
     ),

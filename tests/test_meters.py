@@ -11,6 +11,7 @@ from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.conftest import Shared
 from tests.meters import ALPHABET, draw_meters
 from tfrecords.cli import main
+from tfrecords.files.place import Place
 from trainer.__main__ import COMMANDS
 from trainer.reader import Reader, number_box, read_image
 from trainer.run.directory import Run
@@ -84,7 +85,7 @@ def test_litert_reads_meters_as_the_model_does(meters: Path, tmp_path: Path) -> 
     assert main("trainer", "", COMMANDS, ["export", "--run-dir", str(meters / "run"), "--output", str(output)]) == 0
     run = Run.load(meters / "run")
     boxes = [(row["file_name"], number_box(*map(float, _box(row)))) for row in _held_out(meters)[:_COMPARED]]
-    images = np.stack([read_image(meters / "pictures" / name, [box], run.crop, 1) for name, box in boxes])
+    images = np.stack([read_image(Place(meters / "pictures" / name), [box], run.crop, 1) for name, box in boxes])
     found = interpreter.Interpreter(str(output)).get_signature_runner("serving_default")(image=images)
     expected = Reader(run).predict(images)
     np.testing.assert_array_equal(found["length"], expected.length)

@@ -12,6 +12,7 @@ from tests.pages import Page
 from tfrecords.cli import main
 from trainer.__main__ import COMMANDS
 from trainer.pretrained import DIRECTORY
+from trainer.run.stand_in import OutputFile
 
 EXAMPLES = 5
 
@@ -99,8 +100,8 @@ def test_the_pages_of_a_run_and_of_the_package_have_their_places(
     (tmp_path / "data").symlink_to(records)
     places = []
 
-    def note(args: object, trained: object, records: object, output: Path) -> int:
-        places.append(output)
+    def note(args: object, trained: object, records: object, output: OutputFile) -> int:
+        places.append(output.path)
         return 0
 
     monkeypatch.setattr("trainer.commands.explain._explain", note)

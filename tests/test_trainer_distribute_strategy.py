@@ -106,7 +106,7 @@ def test_replicas_drop_different_units_and_the_same_ones_when_a_step_is_done_aga
     assert (draw()[0].numpy() != first).any() and (draw()[0].numpy() != second).any()
 
 
-def _hosts(count: int) -> list[str]:
+def hosts_of_a_cluster(count: int) -> list[str]:
     """Returns the TF_CONFIG of each of some hosts, on free ports of this machine."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     addresses = [f"127.0.0.1:{server.getsockname()[1]}" for server in sockets]
@@ -123,7 +123,7 @@ def _start(host: str, work: Callable[..., int], *arguments: Any) -> Forked:
 
 @pytest.mark.slow
 def test_two_hosts_have_the_losses_of_one_device_and_of_two_replicas() -> None:
-    hosts = [_start(host, host_losses.run) for host in _hosts(2)]
+    hosts = [_start(host, host_losses.run) for host in hosts_of_a_cluster(2)]
     ended = [host.wait() for host in hosts]
     assert [code for code, _, _ in ended] == [0, 0], ended
     found = [json.loads(output.splitlines()[-1]) for _, output, _ in ended]
@@ -138,7 +138,7 @@ def test_two_hosts_have_the_losses_of_one_device_and_of_two_replicas() -> None:
 @pytest.mark.slow
 def test_a_host_that_never_comes_ends_the_run_at_the_deadline(records: Path, tmp_path: Path) -> None:
     command = ["train", "--data", str(records), "--run-dir", str(tmp_path / "run"), "--host-minutes", "0.02"]
-    for host in [_start(_hosts(2)[index], tiny.run, command) for index in (0, 1)]:
+    for host in [_start(hosts_of_a_cluster(2)[index], tiny.run, command) for index in (0, 1)]:
         code, _, errors = host.wait(120)
         assert code in (-signal.SIGUSR1, HOST_LOST)
         (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
@@ -150,7 +150,7 @@ def test_a_killed_host_stops_the_other_and_both_go_on_exactly(records: Path, tmp
     def start(run_dir: Path, kill: str = "") -> list[Forked]:
         options = [*OPTIONS, "--checkpoint-steps", "2", "--deterministic"]
         command = ["train", "--data", str(records), "--run-dir", str(run_dir), *options]
-        chief, worker = _hosts(2)
+        chief, worker = hosts_of_a_cluster(2)
         return [_start(chief, tiny.run, command), _start(worker, tiny.run, command, kill)]
 
     whole = start(tmp_path / "whole")

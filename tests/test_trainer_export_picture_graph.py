@@ -26,6 +26,7 @@ from tests.pictures import (
     random_png,
     saved,
 )
+from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.images.decode import cut, decode_picture, evaluation_view
 from tfrecords.images.orientation import read_orientation
@@ -162,7 +163,7 @@ def test_predict_cuts_a_turned_picture_by_the_box_that_viewers_show(tmp_path: Pa
     for orientation, stored in ((1, SMOOTH[:32]), (6, np.rot90(SMOOTH[:32])), (3, np.rot90(SMOOTH[:32], 2))):
         path = tmp_path / f"{orientation}.png"
         path.write_bytes(saved(np.ascontiguousarray(stored), "PNG", exif=b"Exif\0\0" + exif(orientation)))
-        np.testing.assert_array_equal(read_image(path, [box], crop), evaluation_view(SMOOTH[:32], [box], crop))
+        np.testing.assert_array_equal(read_image(Place(path), [box], crop), evaluation_view(SMOOTH[:32], [box], crop))
 
 
 def test_enlarged_pixels_are_those_of_predict() -> None:

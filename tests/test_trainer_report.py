@@ -223,9 +223,9 @@ def test_a_picture_of_floats_is_rejected() -> None:
 def test_pictures_are_found_by_key_in_one_pass_that_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
 
-    def examples(directory: Path, split: str) -> Iterator[SimpleNamespace]:
+    def examples(directory: str, split: str) -> Iterator[SimpleNamespace]:
         for i in range(9):
-            read.append((directory.name, split, i))
+            read.append((directory, split, i))
             yield SimpleNamespace(key=f"k{i}", image=np.full((2, 2, 1), i, np.uint8))
 
     monkeypatch.setattr("tfrecords.open", examples)

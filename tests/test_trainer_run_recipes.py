@@ -8,6 +8,7 @@ import pytest
 
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.flags import defaults
 from trainer.__main__ import COMMANDS
 from trainer.models import MODELS
@@ -15,7 +16,7 @@ from trainer.run.config import AugmentConfig, TrainConfig
 from trainer.run.directory import CONFIG
 from trainer.run.settings import Settings
 
-PATHS = {"data": Path("records"), "run_dir": Path("run")}
+PATHS = {"data": Place("records"), "run_dir": Place("run")}
 STILL = AugmentConfig(contrast=0.0, brightness=0.0, invert=0.0)
 # Columns of the table: optimizer, batch, epochs; and what all have in common.
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -72,7 +73,7 @@ def test_a_model_alone_gives_the_settings_that_it_was_published_with(name: str) 
 def test_flags_and_files_win_over_a_recipe(tmp_path: Path) -> None:
     path = tmp_path / "file.toml"
     path.write_text('model = "barcode"\nlearning_rate = 0.002\nepochs = 7\n[augment]\nrotate = 5.0\n')
-    config = Settings.read(path, {**PATHS, "epochs": 9, "translate": 0.2}).config
+    config = Settings.read(Place(path), {**PATHS, "epochs": 9, "translate": 0.2}).config
     assert (config.optimizer, config.epsilon, config.global_batch_size) == ("adam", 1e-4, 256)
     assert (config.learning_rate, config.epochs) == (0.002, 9)
     assert (config.augment.rotate, config.augment.translate, config.augment.invert) == (5.0, 0.2, 0.0)
@@ -122,13 +123,13 @@ def test_a_finished_run_s_configuration_gives_the_same_settings(tmp_path: Path) 
     config = _config(model="conv2", momentum=0.5)
     path = tmp_path / CONFIG
     path.write_text(json.dumps({**config.to_dict(), "reads_length": True, "image_shape": [54, 54, 3]}))
-    assert Settings.read(path, PATHS).config == config
+    assert Settings.read(Place(path), PATHS).config == config
     # A run of before there were other optimizers.
     old = TrainConfig(model="vgg", learning_rate=0.01).to_dict()
     for name in ("optimizer", "schedule", "decay", "momentum", "nesterov", "epsilon", "clip_norm"):
         del old[name]
     path.write_text(json.dumps(old))
-    assert Settings.read(path, PATHS).config == TrainConfig(model="vgg", learning_rate=0.01)
+    assert Settings.read(Place(path), PATHS).config == TrainConfig(model="vgg", learning_rate=0.01)
 
 
 def test_help_says_that_defaults_depend_on_the_model_and_print_config_shows_them(

@@ -8,6 +8,7 @@ import pytest
 
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.flags import settings_of
 from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
@@ -19,23 +20,23 @@ from trainer.run.settings import Settings
 PATHS = {"data": "records", "run_dir": "run"}
 
 
-def _file(folder: Path, text: str, name: str = "train.toml") -> Path:
+def _file(folder: Path, text: str, name: str = "train.toml") -> Place:
     path = folder / name
     path.write_text(text)
-    return path
+    return Place(path)
 
 
 def test_without_a_file_the_defaults_hold_below_the_flags() -> None:
     settings = Settings.read(None, {**PATHS, "epochs": 7, "contrast": 0.25, "device": "cpu", "verbose": False})
     assert settings.config == TrainConfig(epochs=7, augment=AugmentConfig(contrast=0.25))
     assert settings.options == RunOptions(device="cpu")
-    assert (settings.data, settings.run_dir) == (Path("records"), Path("run"))
+    assert (settings.data, settings.run_dir) == (Place("records"), Place("run"))
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     path = _file(tmp_path, 'data = "a"\nrun_dir = "b"\nepochs = 5\nlearning_rate = 1\n[augment]\nbrightness = 3.5\n')
     settings = Settings.read(path, {"run_dir": "c", "epochs": 6})
-    assert (settings.data, settings.run_dir) == (Path("a"), Path("c"))
+    assert (settings.data, settings.run_dir) == (Place("a"), Place("c"))
     assert settings.config == TrainConfig(epochs=6, learning_rate=1.0, augment=AugmentConfig(brightness=3.5))
 
 
@@ -64,7 +65,7 @@ def test_a_run_s_own_configuration_is_read(tmp_path: Path) -> None:
     settings = Settings.read(_file(tmp_path, json.dumps(content), "config.json"), {"run_dir": "again"})
     assert settings.config == config
     assert settings.options == RunOptions()
-    assert (settings.data, settings.run_dir) == (Path("records"), Path("again"))
+    assert (settings.data, settings.run_dir) == (Place("records"), Place("again"))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--run-dir is required, as a flag or in the file of --config\."):
         Settings.read(_file(tmp_path, 'data = "a"'), {})
     with pytest.raises(UserError, match=r"--config must be a file\. Received: .*gone\.toml"):
-        Settings.read(tmp_path / "gone.toml", PATHS)
+        Settings.read(Place(tmp_path / "gone.toml"), PATHS)
 
 
 def test_each_setting_has_a_flag_with_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,5 +177,5 @@ def test_a_run_of_the_last_version_is_loaded_without_a_warning(
 def test_a_file_as_windows_writes_it_is_read(tmp_path: Path, name: str) -> None:
     text = 'data = "records"\r\nepochs = 3\r\n' if name.endswith("toml") else '{"data": "records",\r\n"epochs": 3}'
     (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
-    settings = Settings.read(tmp_path / name, {"run_dir": tmp_path / "run"})
-    assert (settings.data, settings.config.epochs) == (Path("records"), 3)
+    settings = Settings.read(Place(tmp_path / name), {"run_dir": tmp_path / "run"})
+    assert (settings.data, settings.config.epochs) == (Place("records"), 3)

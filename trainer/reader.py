@@ -6,18 +6,19 @@ TensorFlow is imported with the first `Reader`, not with this module.
 import os
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.images.formats import SUFFIXES
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import is_folder
 from trainer.pretrained import run_directory
 from trainer.run.directory import Run
+from trainer.run.stand_in import forget, shown
 from trainer.scoring.decode import Predictions, decode_predictions
 
 
@@ -70,7 +71,8 @@ class Reader:
 
     def __repr__(self) -> str:
         height, width, _ = self.run.image_shape
-        return f"<Reader {self.run.directory}: {self.run.config.model}, reads numbers cut to {height} x {width} pixels>"
+        cut = f"reads numbers cut to {height} x {width} pixels"
+        return f"<Reader {shown(self.run.directory)}: {self.run.config.model}, {cut}>"
 
     def read(
         self,
@@ -80,7 +82,8 @@ class Reader:
         """Returns the number in a picture.
 
         Args:
-          picture: Path of a picture file, its bytes, or its pixels: (height, width, 3) uint8 RGB, or 1 channel of grey.
+          picture: Path or address of a picture file, its bytes, or its pixels: (height, width, 3) uint8 RGB, or 1
+            channel of grey.
           box: Left, top, width and height of the number, in pixels; None if the picture shows it and little else.
 
         Raises:
@@ -89,7 +92,7 @@ class Reader:
         """
         boxes = [] if box is None else [number_box(*box)]
         if isinstance(picture, str | PathLike):
-            image = read_image(Path(picture), boxes, self.run.crop, self.run.image_shape[2])
+            image = read_image(Place(os.fspath(picture)), boxes, self.run.crop, self.run.image_shape[2])
         else:
             image = cut_image(_pixels(picture), boxes, self.run.crop, self.run.image_shape[2])
         predictions = self.predict(image[None])
@@ -103,12 +106,15 @@ class Reader:
 
 
 def load_reader(run_or_name: "str | PathLike[str]") -> Reader:
-    """Returns the model of a run directory, or of a name: `pretrained` or `pretrained-mnist`.
+    """Returns the model of a run directory, local or at an address, or of a name: `pretrained` or `pretrained-mnist`.
 
     Raises:
       UserError: There is no such run, or it has no weights.
     """
-    return Reader(Run.load(run_directory(os.fspath(run_or_name))))
+    name = os.fspath(run_or_name)
+    if "://" in name:
+        forget(Place(name))
+    return Reader(Run.load(run_directory(name)))
 
 
 def number_box(left: float, top: float, width: float, height: float) -> BoundingBox:
@@ -128,7 +134,7 @@ def number_box(left: float, top: float, width: float, height: float) -> Bounding
     return BoundingBox(top, left, top + height, left + width)
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
+def read_picture(file: Place) -> NDArray[np.uint8]:
     """Returns the pixels of a photo as viewers show it: (height, width, 3) uint8 RGB, which may be read-only.
 
     Raises:
@@ -137,10 +143,10 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     """
     from tfrecords.images.decode import decode_picture
 
-    if is_folder(path):
-        os.scandir(path).close()  # raises where the folder cannot be read
-        raise UserError(f"{path}: The folder must hold pictures ({' '.join(sorted(SUFFIXES))}).")
-    return decode_picture(path.read_bytes(), str(path))
+    if not file.is_remote and is_folder(file.path):
+        os.scandir(file.path).close()  # raises where the folder cannot be read
+        raise UserError(f"{file}: The folder must hold pictures ({' '.join(sorted(SUFFIXES))}).")
+    return decode_picture(file.read_bytes(), str(file))
 
 
 def cut_image(
@@ -167,14 +173,14 @@ def cut_image(
         raise UserError(f"{name}: {error}") from error
 
 
-def read_image(path: Path, boxes: list[BoundingBox], crop: CropSpec, channels: int = 3) -> NDArray[np.uint8]:
+def read_image(file: Place, boxes: list[BoundingBox], crop: CropSpec, channels: int = 3) -> NDArray[np.uint8]:
     """Returns the model's image of a photo, as `cut_image` does of its pixels.
 
     Raises:
       UserError: The file is not a picture, or the box lies outside it.
       OSError: The file cannot be read.
     """
-    return cut_image(read_picture(path), boxes, crop, channels, str(path))
+    return cut_image(read_picture(file), boxes, crop, channels, str(file))
 
 
 def _pixels(picture: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:

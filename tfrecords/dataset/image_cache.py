@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.reader import Examples
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.errors import UserError
 from tfrecords.files.disk_cache import DiskCache
@@ -63,6 +64,7 @@ class ImageCache:
         split: str,
         manifest: Manifest | None = None,
         cache: DiskCache | Path | str | None = None,
+        examples: Examples | None = None,
     ) -> None:
         """Opens a split.
 
@@ -71,11 +73,12 @@ class ImageCache:
           split: Name of the split.
           manifest: Manifest of the directory; None reads it.
           cache: Cache on the disk for remote shards, as of `tfrecords.open`.
+          examples: Examples of the split, if they are open already; None opens them.
 
         Raises:
           UserError: The directory is no dataset, has no such split, or the split is empty.
         """
-        self._examples = open_split(directory, split, manifest=manifest, cache=cache)
+        self._examples = examples or open_split(directory, split, manifest=manifest, cache=cache)
         count = len(self._examples)
         if not count:
             raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)

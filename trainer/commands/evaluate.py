@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from tfrecords.dataset.manifest import MANIFEST, UNKNOWN_SPLIT, Manifest
 from tfrecords.errors import UserError, printable
+from tfrecords.files.place import place
 from tfrecords.files.purpose import check_writable
-from tfrecords.flags import local_path
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
 from tfrecords.typed_json import parse_object
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import NAME, add_run_arguments, chosen_name, chosen_run, find_pretrained, results_folder
+from trainer.run.cache_folder import add_cache_arguments, chosen_cache
 from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
 from trainer.run.directory import CONFIG, Run, labels_text, reads_length, write_json
 from trainer.run.evaluations import EvaluationFiles
+from trainer.run.stand_in import StandIn, absolute, naming_addresses, shown, stand_in, stand_in_of
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache
@@ -45,11 +47,11 @@ _MOST_CROPS = 1000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
     add_run_arguments(parser)
-    parser.add_argument("--data", type=local_path, required=True, help="dataset directory")
+    parser.add_argument("--data", type=place, required=True, help="dataset directory, or its address")
     parser.add_argument("--split", default="test", help="split to score")
     parser.add_argument(
         "--output",
-        type=local_path,
+        type=place,
         help="folder for scores and predictions (default: the run directory; for weights of the package next to DATA: "
         f"DATA-{NAME}, and with --weights mnist DATA-{NAME}-mnist)",
     )
@@ -65,8 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         ALLOW, action="store_true", help="score images cut with another growth or crop size than the run's"
     )
+    add_cache_arguments(parser)
 
 
+@naming_addresses()
 def run(args: argparse.Namespace) -> int:
     """Scores a split, writes the scores and the predictions, and prints a summary.
 
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
         if not 1 <= getattr(args, name) <= most:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
     trained = chosen_run(args.run_dir, args.weights)
-    records = Records.open(args.data)
+    records = Records.open(args.data, chosen_cache(args))
     check_split(args, trained, records.manifest)
     output = _output(args, trained)
     images = records.images(args.split)
@@ -96,17 +100,20 @@ def run(args: argparse.Namespace) -> int:
     facts = {
         "split": args.split,
         # Absolute, because `report` may run in another folder.
-        "data": str(args.data.resolve()),
+        "data": absolute(args.data),
         "manifest_sha256": records.manifest_sha256,
         "cut": dataset_cut(records.manifest),
         "crops": args.crops,
     }
-    files = EvaluationFiles.of_split(output, args.split)
-    _print_replaced(files.scores, args.data.resolve(), args.crops)
-    if output != trained.directory:
-        write_json(output / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
+    files = EvaluationFiles.of_split(output.folder, args.split)
+    output.fetch(files.scores.name)
+    _print_replaced(files.scores, absolute(args.data), args.crops)
+    if output.folder != trained.directory:
+        write_json(output.folder / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
+        output.publish(CONFIG)
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
     write_predictions(files.predictions, found.keys, found.predictions, found.length, found.digits)
+    output.publish(files.scores.name, files.predictions.name)
     _print_summary(scores, args.split, files.scores, trained.reads_length)
     return 0
 
@@ -177,19 +184,21 @@ def _check_labels(args: argparse.Namespace, trained: Run, manifest: Manifest) ->
         print(f"note: {args.data} has {of_data}; the model can predict {of_run}", file=sys.stderr)
 
 
-def _output(args: argparse.Namespace, trained: Run) -> Path:
+def _output(args: argparse.Namespace, trained: Run) -> StandIn:
     """Returns the folder to write to, checked.
 
     Raises:
       UserError: The folder is the package's, a dataset, or that of another run, or cannot be written to.
     """
-    output: Path = args.output or results_folder(trained, args.data)
-    if find_pretrained(output.resolve()) or (output / MANIFEST).exists():
-        raise UserError("--output must not be the folder of the package's weights or of a dataset.", output)
-    check_writable("--output", output)
-    if (output / CONFIG).exists() and _config(output) != _config(trained.directory):
-        raise UserError(f"--output must be a new folder, or have the {CONFIG} of the run.", output)
-    return trained.directory if output.resolve() == trained.directory.resolve() else output
+    output = stand_in(args.output) if args.output else results_folder(trained, args.data)
+    output.fetch(MANIFEST, CONFIG)
+    folder = output.folder
+    if find_pretrained(folder.resolve()) or (folder / MANIFEST).exists():
+        raise UserError("--output must not be the folder of the package's weights or of a dataset.", output.place)
+    check_writable("--output", folder)
+    if (folder / CONFIG).exists() and _config(folder) != _config(trained.directory):
+        raise UserError(f"--output must be a new folder, or have the {CONFIG} of the run.", output.place)
+    return stand_in_of(trained.directory) if folder.resolve() == trained.directory.resolve() else output
 
 
 def _config(directory: Path) -> dict[str, Any] | None:
@@ -200,16 +209,16 @@ def _config(directory: Path) -> dict[str, Any] | None:
         return None
 
 
-def _print_replaced(path: Path, data: Path, crops: int) -> None:
+def _print_replaced(path: Path, data: str, crops: int) -> None:
     """Prints a note if scores of another dataset or number of windows are about to be replaced."""
     try:
         content = parse_object(path.read_bytes(), path.name)
-        before = Path(content["data"]), content["crops"]
+        before = str(content["data"]), content["crops"]
     except (OSError, UserError, KeyError, TypeError):
         return
     if before != (data, crops):
         print(
-            f"note: {path} had the scores of {printable(str(before[0]))} with --crops {printable(str(before[1]))}; "
+            f"note: {shown(path)} had the scores of {printable(before[0])} with --crops {printable(str(before[1]))}; "
             "use --output to keep several",
             file=sys.stderr,
         )
@@ -225,6 +234,6 @@ def _print_summary(scores: dict[str, Any], split: str, path: Path, reads_length:
     low, high = scores["whole_number_accuracy_interval"]
     print(
         f"Read {scores['whole_number_accuracy']:.1%} of the {scores['num_examples']:,} numbers of {split} without a "
-        f"mistake (95 % interval {low:.1%} to {high:.1%}): {path}"
+        f"mistake (95 % interval {low:.1%} to {high:.1%}): {shown(path)}"
     )
-    print(f"Next: python -m trainer report --run-dir {shlex.quote(str(path.parent))}")
+    print(f"Next: python -m trainer report --run-dir {shlex.quote(shown(path.parent))}")

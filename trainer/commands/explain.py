@@ -6,15 +6,14 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place, place
 from tfrecords.files.purpose import check_writable
-from tfrecords.flags import local_path
 from tfrecords.images.crop import BoundingBox
 from tfrecords.interrupts import ending_at_once
 from tfrecords.pages.formats import format_bytes, format_percent, visible
@@ -29,8 +28,10 @@ from trainer.reader import Reader, read_image
 from trainer.report.evidence import MOST_SUBJECTS, Evidence, Subject, first_of_classes, gather
 from trainer.report.explain import COMMAND, Answers, Explanation, Source, render, write_pictures
 from trainer.report.gallery import choose
+from trainer.run.cache_folder import add_cache_arguments, chosen_cache
 from trainer.run.cut import ALLOW
 from trainer.run.directory import EXPLANATION, Run
+from trainer.run.stand_in import OutputFile, naming_addresses, output_file, published_files, stand_in
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache
@@ -58,29 +59,31 @@ earlier evaluation. Without --picture, one example of each digit is looked into.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `explain`."""
     add_run_arguments(parser)
-    parser.add_argument("--data", type=local_path, required=True, help="dataset directory")
+    parser.add_argument("--data", type=place, required=True, help="dataset directory, or its address")
     parser.add_argument("--split", default="test", help="split of the examples")
     parser.add_argument(
         "--examples", type=int, default=2000, help="number of examples to predict, the first ones in stored order"
     )
-    parser.add_argument("--picture", type=local_path, help="picture file to look into instead of examples")
+    parser.add_argument("--picture", type=place, help="picture file to look into instead of examples")
     parser.add_argument(
         "--box",
         metavar="X,Y,W,H",
         help="box of the number in the picture: left, top, width and height in pixels, from 0",
     )
-    parser.add_argument("--png", type=local_path, help="new or empty folder for the pictures as PNG files")
+    parser.add_argument("--png", type=place, help="new or empty folder for the pictures as PNG files")
     parser.add_argument(
         "--output",
-        type=local_path,
+        type=place,
         help=f"HTML file to write (default: {EXPLANATION} in the run directory; for the pretrained weights in "
         f"DATA-{NAME})",
     )
     parser.add_argument(
         ALLOW, action="store_true", help="use images cut with another growth or crop size than the run's"
     )
+    add_cache_arguments(parser)
 
 
+@naming_addresses()
 def run(args: argparse.Namespace) -> int:
     """Writes the page and the picture files, and prints what they hold and where they are.
 
@@ -91,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     return _explain(args, *_check(args))
 
 
-def _explain(args: argparse.Namespace, trained: Run, records: Records, output: Path) -> int:
+def _explain(args: argparse.Namespace, trained: Run, records: Records, output: OutputFile) -> int:
     images = records.images(args.split)
     crop, channels = trained.crop, trained.image_shape[2]
     picture = read_image(args.picture, _box(args), crop, channels) if args.picture else None
@@ -101,7 +104,7 @@ def _explain(args: argparse.Namespace, trained: Run, records: Records, output: P
     reader = Reader(trained)
     own = None if picture is None else _own_subject(args.picture.name, picture, reader)
     found = _predict(args, reader, records, images)
-    view = _View(args.data, args.split, records, trained)
+    view = _View(args.split, records, trained)
     answers = _answers(found, view)
     subjects, notes = ([own], []) if own else _subjects(found, answers.rows, view)
     evidence = gather(reader.model, subjects, found.digits[:, 0], trained.labels.alphabet, view.images)
@@ -110,12 +113,13 @@ def _explain(args: argparse.Namespace, trained: Run, records: Records, output: P
     name = trained.directory.resolve().name
     source = Source(name, trained.config.model, records.manifest.name, args.split, len(images), tuple(notes))
     explanation = render(source, answers, evidence)
-    write_page(output, explanation.html)
+    write_page(output.path, explanation.html)
+    output.publish()
     _print_summary(args, output, explanation, evidence)
     return 0
 
 
-def _check(args: argparse.Namespace) -> tuple[Run, Records, Path]:
+def _check(args: argparse.Namespace) -> tuple[Run, Records, OutputFile]:
     """Returns the run, the dataset and the path of the page, once every option has been checked.
 
     Raises:
@@ -127,17 +131,26 @@ def _check(args: argparse.Namespace) -> tuple[Run, Records, Path]:
         raise UserError("--box must be given with --picture.", args.box)
     _box(args)
     trained = chosen_run(args.run_dir, args.weights)
-    records = Records.open(args.data)
+    records = Records.open(args.data, chosen_cache(args))
     check_split(args, trained, records.manifest)
-    output: Path = args.output or results_folder(trained, args.data) / EXPLANATION
-    if find_pretrained(output.resolve().parent):
-        raise UserError("--output must not be in the folder of the package's weights.", output)
-    check_output(output, COMMAND)
-    if args.png and args.png.exists() and not (args.png.is_dir() and not any(args.png.iterdir())):
-        raise UserError("--png must be a new or an empty folder.", args.png)
+    output = output_file(args.output or results_folder(trained, args.data).place / EXPLANATION)
+    if find_pretrained(output.path.resolve().parent):
+        raise UserError("--output must not be in the folder of the package's weights.", output.place)
+    check_output(output.path, COMMAND)
     if args.png:
-        check_writable("--png", args.png)
+        _check_empty(args.png)
     return trained, records, output
+
+
+def _check_empty(folder: Place) -> None:
+    """Raises a UserError if the folder of the picture files has files, or cannot be written to."""
+    if folder.is_remote:
+        is_new = not folder.exists()
+    else:
+        is_new = not folder.path.exists() or (folder.is_dir() and not any(folder.path.iterdir()))
+    if not is_new:
+        raise UserError("--png must be a new or an empty folder.", folder)
+    check_writable("--png", stand_in(folder).folder)
 
 
 def _box(args: argparse.Namespace) -> list[BoundingBox]:
@@ -155,10 +168,8 @@ def _own_subject(name: str, image: NDArray[np.uint8], reader: Reader) -> Subject
 class _View:
     """Examples of the split, and their images as the model takes them."""
 
-    def __init__(self, data: Path, split: str, records: Records, trained: Run) -> None:
-        import tfrecords
-
-        self.examples: Examples = tfrecords.open(data, split, manifest=records.manifest)
+    def __init__(self, split: str, records: Records, trained: Run) -> None:
+        self.examples: Examples = records.examples(split)
         self._size = trained.image_shape[:2]
 
     def images(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -173,6 +184,7 @@ class _View:
 def _predict(args: argparse.Namespace, reader: Reader, records: Records, images: ImageCache) -> SplitPredictions:
     """Returns the predictions for the first examples of the split, and shows the progress."""
     from trainer.fit.errors import readable
+    from trainer.input.cached import leave_all
     from trainer.input.dataset import split_dataset
     from trainer.scoring.inference import predict_split
 
@@ -181,7 +193,9 @@ def _predict(args: argparse.Namespace, reader: Reader, records: Records, images:
     batches = -(-count // size)
     read = readable(split_dataset(images, size).take(batches), args.data, args.split, reader.run.reads_length)
     shown = progress_of(_first(read, count), f"explain {args.split}", batches, "batches")
-    return predict_split(reader.forward, shown, reader.run.labels, records.manifest.labels)
+    found = predict_split(reader.forward, shown, reader.run.labels, records.manifest.labels)
+    leave_all()
+    return found
 
 
 def _first(batches: Iterable[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:
@@ -230,13 +244,16 @@ def _subjects(found: SplitPredictions, rows: list[Prediction], view: _View) -> t
     return subjects, notes
 
 
-def _print_summary(args: argparse.Namespace, output: Path, explanation: Explanation, evidence: Evidence) -> None:
+def _print_summary(args: argparse.Namespace, output: OutputFile, explanation: Explanation, evidence: Evidence) -> None:
     for line in explanation.notes:
         print(f"note: {line}", file=sys.stderr)
-    size = format_bytes(output.stat().st_size)
-    print(f"Explanation with {explanation.num_pictures} pictures ({size}): {output}")
+    size = format_bytes(output.path.stat().st_size)
+    print(f"Explanation with {explanation.num_pictures} pictures ({size}): {output.place}")
     if args.png:
-        print(f"Pictures as PNG files: {write_pictures(args.png, evidence)} in {args.png}")
+        pictures = stand_in(args.png)
+        count = write_pictures(pictures.folder, evidence)
+        pictures.publish(*published_files(pictures.folder))
+        print(f"Pictures as PNG files: {count} in {args.png}")
     if args.run_dir:
-        words = ("--run-dir", str(args.run_dir), "--output", f"{args.run_dir}.keras")
+        words = ("--run-dir", args.run_dir, "--output", f"{args.run_dir.rstrip('/')}.keras")
         print(f"Next: python -m trainer export {shlex.join(words)}")

@@ -1,17 +1,20 @@
 """python -m trainer export: a trained model for serving, for phones and for other runtimes."""
 
 import argparse
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place, place
 from tfrecords.files.purpose import check_writable
-from tfrecords.flags import local_path
 from tfrecords.interrupts import ending_at_once
 from tfrecords.record.labels import Labels
 from trainer.distribute.startup import start_tensorflow
 from trainer.export.formats import FORMATS, Format, export_model
 from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.run.directory import labels_text
+from trainer.run.stand_in import naming_addresses, published_files, stand_in, upload
+
+_GRAPH = "saved_model.pb"
 
 EPILOG = """\
 examples:
@@ -57,10 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=list(FORMATS),
         help="format of the export (default: that of the suffix of --output; savedmodel without a suffix)",
     )
-    parser.add_argument("--output", type=local_path, required=True, help="file to write, or folder for a SavedModel")
+    parser.add_argument("--output", type=place, required=True, help="file to write, or folder for a SavedModel")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing export")
 
 
+@naming_addresses()
 def run(args: argparse.Namespace) -> int:
     """Writes the export atomically, and prints what it is and how to load it.
 
@@ -70,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     """
     kind = FORMATS[args.format or _format_of(args.output)]
     _check_output(args.output, kind, args.overwrite)
+    output = stand_in(args.output.parent).folder / args.output.name if args.output.is_remote else args.output.path
     chosen = chosen_run(args.run_dir, args.weights)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
@@ -77,8 +82,10 @@ def run(args: argparse.Namespace) -> int:
     kind.check_modules()
     from trainer.run.weights import load_model
 
-    difference = export_model(kind, load_model(chosen), chosen.crop, chosen.labels, args.output)
-    size = sum(path.stat().st_size for path in (args.output, *args.output.rglob("*")) if path.is_file()) / 1e6
+    difference = export_model(kind, load_model(chosen), chosen.crop, chosen.labels, output)
+    size = sum(path.stat().st_size for path in (output, *output.rglob("*")) if path.is_file()) / 1e6
+    if args.output.is_remote:
+        _upload(output, args.output)
     made = f"{kind.title} of {chosen.config.model} ({size:.1f} MB) in {args.output}"
     print(f"{made}; its probabilities are within {difference:.0e} of the model's")
     print(f"Load it with: {kind.loading.format(output=str(args.output))}")
@@ -87,14 +94,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _format_of(output: Path) -> str:
+def _upload(export: Path, output: Place) -> None:
+    """Uploads an export; a folder's graph comes last, by which servers recognise one, and files of an earlier one go.
+
+    Raises:
+      UserError: The output cannot be written.
+    """
+    if export.is_file():
+        upload(export, output)
+        return
+    names = published_files(export)
+    for name in sorted(names, key=lambda name: name == _GRAPH):
+        upload(export / name, output / name)
+    output.delete_names(sorted(set(output.walk()) - set(names)))
+
+
+def _format_of(output: Place) -> str:
     """Returns the name of the format that a suffix means.
 
     Raises:
       UserError: The suffix is that of no format. A folder may end in a version, as `reader-1.5` does.
     """
     endings = {ending: name for name, kind in FORMATS.items() for ending in kind.endings}
-    suffix = output.suffix
+    suffix = _suffix(output)
     if suffix not in endings and not suffix[1:].isdigit():
         known = ", ".join(ending for ending in endings if ending)
         rule = f"--output must end in {known}, or have no suffix: then it is the folder of a SavedModel, which may"
@@ -102,15 +124,23 @@ def _format_of(output: Path) -> str:
     return endings.get(suffix, "savedmodel")
 
 
-def _check_output(output: Path, kind: Format, overwrite: bool) -> None:
+def _suffix(output: Place) -> str:
+    """Returns the suffix as it is written: Keras knows `.keras`, and not `.KERAS`."""
+    return PurePosixPath(output.name).suffix
+
+
+def _check_output(output: Place, kind: Format, overwrite: bool) -> None:
     """Raises a UserError if an export of this kind may not be written to `output`."""
-    if kind.ending and output.suffix not in kind.endings:
+    if kind.ending and _suffix(output) not in kind.endings:
         raise UserError(f"--output of the format {kind.title} must end in {' or '.join(kind.endings)}.", output)
-    check_writable("--output", output.parent)
+    if not output.is_remote:
+        check_writable("--output", output.path.absolute().parent)
+    elif not output.has_listing:
+        raise UserError("--output must be local or in a store, as s3:// or gs://: a web server takes none.", output)
     if not output.exists():
         return
     if not overwrite:
         raise UserError("The output already exists: use --overwrite to replace it, or another --output.", output)
     # A slip in --output must not cost a user's folder.
-    if output.is_dir() and (kind.ending or not (output / "saved_model.pb").is_file()):
+    if output.is_dir() and (kind.ending or not (output / _GRAPH).is_file()):
         raise UserError("--overwrite replaces only an export, never another folder.", output)

@@ -11,7 +11,8 @@ import numpy as np
 
 from tfrecords.dataset.manifest import UNKNOWN_SPLIT
 from tfrecords.errors import UserError, one_line
-from tfrecords.flags import local_path, refuse_address
+from tfrecords.files.ahead import read_ahead
+from tfrecords.files.place import Place, place
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import print_line, progress, silent
@@ -20,8 +21,10 @@ from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import find_photos, is_folder, left_out_line
 from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.reader import Reader, cut_image, number_box, read_picture
+from trainer.run.cache_folder import add_cache_arguments
 from trainer.run.cut import ALLOW
 from trainer.run.directory import Run
+from trainer.run.stand_in import naming_addresses
 from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
 _LARGE = 500
@@ -70,7 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "photos",
         nargs="*",
         metavar="PHOTO",
-        help="picture files of any common format, folders, or - for paths from standard input, one per line",
+        help="picture files of any common format or their addresses, local folders, or - for paths from standard "
+        "input, one per line",
     )
     add_run_arguments(parser)
     parser.add_argument(
@@ -89,12 +93,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--null", action="store_true", help="separate paths on standard input by NUL, as find -print0 does"
     )
     parser.add_argument("--batch-size", type=int, default=64, help="pictures per batch")
-    parser.add_argument("--data", type=local_path, help="dataset directory to read instead of photos; needs --output")
+    parser.add_argument(
+        "--data", type=place, help="dataset directory, or its address, to read instead of photos; needs --output"
+    )
     parser.add_argument("--split", default=UNKNOWN_SPLIT, help="split of --data to read")
-    parser.add_argument("--output", type=local_path, help="CSV file to write for --data; an existing one is replaced")
+    parser.add_argument("--output", type=place, help="CSV file to write for --data; an existing one is replaced")
     parser.add_argument(ALLOW, action="store_true", help="read images of --data cut with another growth or crop size")
+    add_cache_arguments(parser)
 
 
+@naming_addresses()
 def run(args: argparse.Namespace) -> int:
     """Reads photos, or the split of a dataset; returns 1 if something could not be read.
 
@@ -121,7 +129,7 @@ def _predict_photos(args: argparse.Namespace) -> int:
       UserError: An option, the run or standard input cannot be used.
     """
     for name in args.photos:
-        refuse_address(name)
+        Place(name)  # an address with a slash too few would be the name of a file
     boxes = _boxes(args)
     chosen = chosen_run(args.run_dir, args.weights)
     # The model is loaded with the first picture that can be read, so never where there is none.
@@ -158,6 +166,11 @@ def _predict_photos(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _is_far(pair: tuple[Path | str, BoundingBox | None]) -> bool:
+    """Returns whether a picture of `_read_images` is at an address."""
+    return "://" in str(pair[0]) and not isinstance(pair[0], Path)
+
+
 def _load(run: Run) -> Reader:
     # TensorFlow, whose import takes seconds, does not end at an exception.
     with ending_at_once():
@@ -182,7 +195,7 @@ def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
     boxes = [parse_box(text) for text in args.box or []]
     if boxes and len(boxes) != len(args.photos):
         raise UserError("--box must be given once per photo, or not at all.", f"{len(boxes)} boxes")
-    no_files = [name for name in args.photos if name == "-" or is_folder(Path(name))]
+    no_files = [name for name in args.photos if name == "-" or (not Place(name).is_remote and is_folder(Path(name)))]
     if boxes and no_files:
         raise UserError("--box must be given for files, not for folders or standard input.", no_files[0])
     return boxes
@@ -196,11 +209,11 @@ def _read_images(
     The third value is how many of them are large and have no box.
     """
     names, images, large = [], [], 0
-    for path, box in batch:
+    # Pictures at addresses are read several at once.
+    for (path, box), read in read_ahead(batch, lambda pair: read_picture(Place(pair[0])), _is_far):
         try:
-            refuse_address(str(path))
-            picture = read_picture(Path(path))
-            images.append(cut_image(picture, [box] if box else [], crop, channels, str(Path(path))))
+            picture = read()
+            images.append(cut_image(picture, [box] if box else [], crop, channels, str(path)))
             large += box is None and max(picture.shape) > _LARGE
             # A name that is not UTF-8 cannot be printed.
             names.append(str(path).encode(errors="backslashreplace").decode())

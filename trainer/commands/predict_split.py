@@ -14,7 +14,9 @@ from trainer.commands.evaluate import check_same_cut
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import chosen_run
+from trainer.run.cache_folder import chosen_cache
 from trainer.run.directory import Run
+from trainer.run.stand_in import output_file
 from trainer.scoring.decode import Predictions
 from trainer.scoring.submission import Submission, kaggle_submission, keyed_submission, write_submission
 
@@ -32,7 +34,7 @@ def predict_split(args: argparse.Namespace) -> int:
     """
     _check_options(args)
     trained = chosen_run(args.run_dir, args.weights)
-    records = Records.open(args.data)
+    records = Records.open(args.data, chosen_cache(args))
     manifest = records.manifest
     manifest.split(args.split)
     check_same_cut(args, trained, manifest)
@@ -46,7 +48,9 @@ def predict_split(args: argparse.Namespace) -> int:
         submission = kaggle_submission(keys, numbers, source.pictures)
     else:
         submission = keyed_submission(keys, numbers)
-    write_submission(args.output, submission)
+    output = output_file(args.output)
+    write_submission(output.path, submission)
+    output.publish()
     order = "in the order of the pictures' file" if submission.is_kaggle else "in the order of the keys"
     print(f"Wrote {len(keys):,} rows {','.join(submission.columns)} {order}: {args.output}")
     _print_notes(args, manifest)
@@ -62,7 +66,8 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--data needs --output, a file that ends in {SUFFIX}.", args.output)
     if args.output.is_dir():
         raise UserError("--output must be a file.", args.output)
-    check_writable("--output", args.output.parent)
+    if not args.output.is_remote:
+        check_writable("--output", args.output.path.absolute().parent)
 
 
 def _predict(args: argparse.Namespace, trained: Run, records: Records) -> tuple[list[str], Predictions]:

@@ -4,9 +4,11 @@ import argparse
 import sys
 
 from tfrecords.errors import UserError
-from tfrecords.flags import local_path
+from tfrecords.files.place import place
 from trainer.pretrained import add_run_arguments, chosen_name, find_pretrained, run_directory
 from trainer.run.directory import REPORT
+from trainer.run.evaluations import is_shown
+from trainer.run.stand_in import naming_addresses, output_file, stand_in_of
 
 EPILOG = """\
 examples:
@@ -23,19 +25,18 @@ command makes them. `trainer explain` shows what happens inside the model.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `report`."""
     add_run_arguments(parser, required=True)
-    parser.add_argument(
-        "--output", type=local_path, help="HTML file to write (default: report.html in the run directory)"
-    )
+    parser.add_argument("--output", type=place, help="HTML file to write (default: report.html in the run directory)")
     parser.add_argument(
         "--split", help="split whose evaluation is shown (default: test, validation or train, whichever is there)"
     )
     parser.add_argument(
         "--data",
-        type=local_path,
+        type=place,
         help="dataset directory, if it has moved since the evaluation; its pictures are shown",
     )
 
 
+@naming_addresses()
 def run(args: argparse.Namespace) -> int:
     """Writes the page, and prints what it shows and where it is.
 
@@ -44,16 +45,20 @@ def run(args: argparse.Namespace) -> int:
       OSError: A file cannot be read or written.
     """
     run_dir = run_directory(chosen_name(args.run_dir, args.weights))
-    output = args.output or run_dir / REPORT
-    if find_pretrained(output.resolve().parent):
-        raise UserError("--output must not be in the folder of the package's weights.", output)
+    source = stand_in_of(run_dir)
+    source.fetch(*(name for name in source.place.names() if is_shown(name)))
+    output = output_file(args.output or source.place / REPORT)
+    if find_pretrained(output.path.resolve().parent):
+        raise UserError("--output must not be in the folder of the package's weights.", output.place)
     from tfrecords.pages.formats import format_bytes
     from trainer.report.page import write_report
 
-    report = write_report(run_dir, output, args.data, args.split)
+    report = write_report(run_dir, output.path, args.data, args.split)
+    output.publish()
     for line in report.missing:
         print(f"note: {line}", file=sys.stderr)
     count = len(report.missing)
     missing = f", {count} part{'s' * (count > 1)} missing" if count else ""
-    print(f"Report with {report.num_pictures} pictures{missing} ({format_bytes(output.stat().st_size)}): {output}")
+    size = format_bytes(output.path.stat().st_size)
+    print(f"Report with {report.num_pictures} pictures{missing} ({size}): {output.place}")
     return 0

@@ -14,6 +14,7 @@ from trainer.distribute.startup import start_tensorflow
 from trainer.models.build import MODELS, build_model, check_model
 from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.run.directory import labels_text
+from trainer.run.stand_in import naming_addresses
 
 if TYPE_CHECKING:
     import keras
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a JSON object")
 
 
+@naming_addresses()
 def run(args: argparse.Namespace) -> int:
     """Prints the table.
 

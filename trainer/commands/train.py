@@ -7,23 +7,23 @@ import os
 import shlex
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfrecords.errors import UserError
-from tfrecords.files.purpose import check_purpose
-from tfrecords.flags import add_flags, local_path
+from tfrecords.files.place import place
+from tfrecords.flags import add_flags
 from tfrecords.interrupts import ending_at_once
 from trainer.distribute.cluster import Cluster
 from trainer.distribute.startup import start_tensorflow
 from trainer.fit.advice import advice
+from trainer.fit.run_folder import RunFolder, check_run_directory, open_run_folder
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
 from trainer.models import MODELS, build_model, computing_in
-from trainer.pretrained import find_pretrained
+from trainer.run.cache_folder import CacheFolder
 from trainer.run.config import RunOptions, TrainConfig
 from trainer.run.directory import model_input_shape, reads_length
 from trainer.run.settings import Settings
+from trainer.run.stand_in import naming_addresses
 
 if TYPE_CHECKING:
     import keras
@@ -76,17 +76,18 @@ exit codes:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options; those of the settings come from the fields of `TrainConfig` and `RunOptions`."""
-    parser.add_argument(
-        "--config", type=local_path, help="TOML file of settings, or a run's config.json; flags win over it"
-    )
+    parser.add_argument("--config", type=place, help="TOML file of settings, or a run's config.json; flags win over it")
     parser.add_argument("--print-config", action="store_true", help="print the settings as TOML and exit")
     unset = argparse.SUPPRESS
-    parser.add_argument("--data", type=local_path, default=unset, help="dataset directory made by prepare")
-    parser.add_argument("--run-dir", type=local_path, default=unset, help="folder for everything that training writes")
+    parser.add_argument("--data", type=place, default=unset, help="dataset directory made by prepare, or its address")
+    parser.add_argument(
+        "--run-dir", type=place, default=unset, help="folder or address for everything that training writes"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run in --run-dir")
     add_flags(parser, TrainConfig, RunOptions, choices={"model": sorted(MODELS)})
 
 
+@naming_addresses()
 def run(args: argparse.Namespace) -> int:
     """Trains. Settings, dataset and devices are read once here; wrong options are errors before anything is written.
 
@@ -100,14 +101,15 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the dataset or the run directory cannot be used.
     """
     settings = Settings.read(args.config, vars(args))
-    _check_run_directory(settings.run_dir)
+    check_run_directory(settings.run_dir, with_store=not args.print_config)
     if args.print_config:
         print(settings.to_toml(), end="")
         return 0
-    records = Records.open(settings.data)
+    options = settings.options
+    cache = CacheFolder.of(options.cache, options.cache_size)
+    records = Records.open(settings.data, cache)
     records.manifest.split("train")
     cluster = Cluster.from_environment(os.environ)
-    options = settings.options
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
         start_tensorflow()
@@ -121,8 +123,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"Training on {cluster}.", flush=True)
     with StopRequest() as stop:
         try:
-            with host_errors(cluster.hosts):
-                return _train(settings, records, devices, args.overwrite, stop)
+            folder = open_run_folder(settings.run_dir, cache, options.keep_checkpoints, cluster.host, args.overwrite)
+            with host_errors(cluster.hosts), folder as opened:
+                return _train(settings, opened, records, devices, args.overwrite, stop)
         except Stopped as stopped:
             print(stopped, file=sys.stderr)
             return stop.exit_code
@@ -132,47 +135,43 @@ def run(args: argparse.Namespace) -> int:
             os._exit(HOST_LOST)
 
 
-def _check_run_directory(directory: Path) -> None:
-    """Raises a UserError if it is no place for a run, or if other commands would take it for the package's weights."""
-    if own := find_pretrained(directory):
-        raise UserError(
-            f"--run-dir must not be the weights of the package, which the name {own.name} means.", directory
-        )
-    check_purpose("--run-dir", directory, "a run")
-
-
-def _train(settings: Settings, records: Records, devices: Devices, overwrite: bool, stop: StopRequest) -> int:
+def _train(
+    settings: Settings, folder: RunFolder, records: Records, devices: Devices, overwrite: bool, stop: StopRequest
+) -> int:
     from trainer.fit.loop import Training
     from trainer.fit.resume import start_run
 
     model = _build_model(settings.config, records, devices)
-    run_ = start_run(settings, model, records, devices, overwrite)
-    training = Training(run_, model, records, devices, settings.options, stop)
+    run_ = start_run(settings, folder, model, records, devices, overwrite)
+    training = Training(run_, folder, model, records, devices, settings.options, stop)
     if training.progress.finished:
         training.repair_history()
-        print(f"The run in {run_.directory} is already complete; use --overwrite to retrain.")
+        print(f"The run in {folder.place} is already complete; use --overwrite to retrain.")
         return 0
     if devices.cluster.is_chief:
+        folder.claim()
         for line in advice(run_.config, records.manifest, training.steps_per_epoch):
             print(f"warning: {line}", file=sys.stderr)
     if training.step_of_run:
         print(f"Resuming after step {training.step_of_run:,}, in epoch {training.progress.epoch + 1}.")
     start = time.monotonic()
     best = training.finish()
+    if devices.cluster.is_chief:
+        folder.finish()
     minutes = (time.monotonic() - start) / 60
     if not devices.cluster.is_chief:
-        print(f"Trained {settings.config.model} in {minutes:.1f} min; the chief has written {run_.directory}.")
+        print(f"Trained {settings.config.model} in {minutes:.1f} min; the chief has written {folder.place}.")
         return 0
     kept = f"the weights of epoch {best['epoch']} are kept"
     if "validation_loss" in best:
         right, loss = best["validation_whole_number_accuracy"], best["validation_loss"]
         kept += f": validation loss {loss:.2f}, numbers {right:.1%}"
     print(f"Trained {settings.config.model} in {minutes:.1f} min; {kept}.")
-    words = ["--run-dir", str(run_.directory), "--data", str(settings.data)]
+    words = ["--run-dir", str(folder.place), "--data", str(settings.data)]
     # The split to score must be there: a dataset of few pictures may have no test split.
     split = next((name for name in ("test", "validation") if name in records.manifest.splits), "train")
     words += ["--split", split] if split != "test" else []
-    print(f"The run is in {run_.directory}. Next: python -m trainer evaluate {shlex.join(words)}")
+    print(f"The run is in {folder.place}. Next: python -m trainer evaluate {shlex.join(words)}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 
 from tfrecords.files.publish import atomic_write, remove_partial
 from tfrecords.typed_json import Rule, from_json, parse_object
+from trainer.run.directory import CHECKPOINT_NAME
+from trainer.run.stand_in import shown
 
-_NAME = re.compile(r"step-(\d{10})\.npz")
 _PROGRESS = "progress"
 _log = logging.getLogger(__name__)
 
@@ -136,11 +136,11 @@ class Checkpoints:
         for path in checkpoint_files(self._folder):
             arrays = _read(path)
             if arrays is None:
-                _log.warning("%s is damaged and skipped.", path)
+                _log.warning("%s is damaged and skipped.", shown(path))
                 continue
             found = {name: (value.shape, value.dtype.name) for name, value in arrays.items() if name != _PROGRESS}
             if found != {name: _layout(variable) for name, variable in variables.items()}:
-                _log.warning("%s is of another model or optimizer and skipped.", path)
+                _log.warning("%s is of another model or optimizer and skipped.", shown(path))
                 continue
             for name, variable in variables.items():
                 variable.assign(arrays[name])
@@ -150,7 +150,7 @@ class Checkpoints:
 
 def checkpoint_files(folder: Path) -> list[Path]:
     """Returns the checkpoints in a folder, complete or damaged, the newest first; none if the folder is missing."""
-    return sorted((path for path in folder.glob("step-*.npz") if _NAME.fullmatch(path.name)), reverse=True)
+    return sorted((path for path in folder.glob("step-*.npz") if CHECKPOINT_NAME.fullmatch(path.name)), reverse=True)
 
 
 def _variables(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from trainer.fit.step import StepTotals
+from trainer.input.cached import leave_all
 from trainer.input.dataset import Batch
 
 _KEYS_NAMED = 5
@@ -22,7 +24,9 @@ class HostLostError(Exception):
     """Another host no longer answers."""
 
 
-def readable(batches: Iterable[Batch], directory: Path, split: str, reads_length: bool = True) -> Iterator[Batch]:
+def readable(
+    batches: Iterable[Batch], directory: Place | Path, split: str, reads_length: bool = True
+) -> Iterator[Batch]:
     """Yields the batches of a split.
 
     Args:
@@ -47,10 +51,14 @@ def readable(batches: Iterable[Batch], directory: Path, split: str, reads_length
         *_, cause = _PYTHON_ERROR.findall(str(error)) or [_WHERE_IN_TENSORFLOW.sub("", str(error).splitlines()[0])]
         check = f"python -m tfrecords validate {shlex.quote(str(directory))}"
         rule = f"The split {split} cannot be read: `{check}` lists all errors."
+        leave_all()
         raise UserError(rule, cause) from error
+    except BaseException:
+        leave_all()
+        raise
 
 
-def _check_single_characters(batch: Batch, directory: Path, split: str) -> None:
+def _check_single_characters(batch: Batch, directory: Place | Path, split: str) -> None:
     """Raises a UserError if an example of a batch is not one character."""
     lengths = batch["length"].numpy()
     if (lengths != 1).any():

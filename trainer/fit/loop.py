@@ -18,10 +18,12 @@ from trainer.fit.history import History, history_has
 from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
 from trainer.fit.profile import Profile
 from trainer.fit.resume import initialise
+from trainer.fit.run_folder import RunFolder
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.fit.statistics import measure
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
 from trainer.fit.validation import Validation, epoch_line, epoch_text, record_epoch
+from trainer.input.cached import leave_all
 from trainer.input.dataset import training_dataset
 from trainer.input.records import Records
 from trainer.input.shuffle import steps_per_epoch
@@ -40,12 +42,20 @@ class Training:
     """
 
     def __init__(
-        self, run: Run, model: keras.Model, records: Records, devices: Devices, options: RunOptions, stop: StopRequest
+        self,
+        run: Run,
+        folder: RunFolder,
+        model: keras.Model,
+        records: Records,
+        devices: Devices,
+        options: RunOptions,
+        stop: StopRequest,
     ) -> None:
         """Restores the newest checkpoint of the run, if there is one.
 
         Args:
           run: Run, its directory prepared.
+          folder: Folder of the run, which publishes what is written there.
           model: Model as `start_run` leaves it, built in the strategy's scope and not traced yet.
           records: Dataset to train on.
           devices: Devices to train on.
@@ -57,6 +67,7 @@ class Training:
             the dataset is missing or of the wrong size; or the run to start from cannot be used.
         """
         self._run, self._devices, self._options, self._stop = run, devices, options, stop
+        self._folder = folder
         self._directory = records.directory
         self._manifest = records.manifest
         self._images = records.images(_SPLIT)
@@ -192,7 +203,9 @@ class Training:
         progress = self._progress
         if not totals.good:
             # The progress does not include this step, so its batch is the next one.
-            keys = [key.decode() for batch in self._batches().take(1) for key in batch["key"].numpy()]
+            batches = iter(self._batches())
+            keys = [key.decode() for key in next(batches)["key"].numpy()]
+            leave_all()
             raise not_finite_error(self.step_of_run + 1, self._run.directory, keys, totals)
         progress.loss += totals.loss
         progress.right += totals.right
@@ -221,8 +234,10 @@ class Training:
         self._save()
         if history:
             history.add(progress.history)
+            self._folder.sync()
 
     def _save(self) -> None:
         if self._devices.cluster.is_chief:
             self._checkpoints.save(self.step_of_run, self._progress, self._model, self._optimizer)
+            self._folder.sync()
         self._clock.reset(self.step_of_run)

@@ -13,9 +13,11 @@ import keras
 
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.nested import flatten
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import checkpoint_files
+from trainer.fit.run_folder import RunFolder
 from trainer.input.records import Records
 from trainer.pretrained import TABLE, run_directory
 from trainer.run.config import TrainConfig
@@ -35,6 +37,7 @@ from trainer.run.directory import (
 )
 from trainer.run.evaluations import find_evaluations
 from trainer.run.settings import Settings
+from trainer.run.stand_in import absolute
 from trainer.run.weights import start_from
 
 _FREE = ("data", "options")
@@ -42,14 +45,17 @@ _FREE = ("data", "options")
 _PACKAGES = ("streetdigits", "tensorflow", "keras")
 
 
-def start_run(settings: Settings, model: keras.Model, records: Records, devices: Devices, overwrite: bool) -> Run:
-    """Returns the run in `settings.run_dir`, after the chief has prepared the directory.
+def start_run(
+    settings: Settings, folder: RunFolder, model: keras.Model, records: Records, devices: Devices, overwrite: bool
+) -> Run:
+    """Returns the run in a folder, after the chief has prepared it.
 
     A model that starts from another run's weights is given them first, so that a wrong source is an error before
     anything is written. A run that is resumed has weights of its own and no longer needs its source.
 
     Args:
       settings: Settings of the run.
+      folder: Folder of the run.
       model: Untrained model.
       records: Dataset of the run.
       devices: Devices of the run. All hosts call this function.
@@ -58,8 +64,8 @@ def start_run(settings: Settings, model: keras.Model, records: Records, devices:
     Raises:
       UserError: The run to start from cannot be used, or the directory has another run or one without a config.json.
     """
-    if overwrite or not _has_checkpoint(settings.run_dir):
-        told = initialise(model, settings.config, settings.run_dir, records.manifest, settings.options.allow_other_crop)
+    if overwrite or not _has_checkpoint(folder.path):
+        told = initialise(model, settings.config, folder.path, records.manifest, settings.options.allow_other_crop)
         if told and devices.cluster.is_chief:
             print(f"note: --init {settings.config.init}: {told}", file=sys.stderr)
     content = describe_run(
@@ -72,9 +78,12 @@ def start_run(settings: Settings, model: keras.Model, records: Records, devices:
         options=asdict(settings.options),
     )
     if devices.cluster.is_chief:
-        prepare_directory(settings.run_dir, content, overwrite)
+        prepare_directory(folder.path, content, overwrite)
+        folder.prepare(overwrite)
     devices.gather(0.0)
-    return open_run(settings.run_dir, content)
+    if not devices.cluster.is_chief:
+        folder.refresh()
+    return open_run(folder.path, content)
 
 
 def initialise(
@@ -116,7 +125,7 @@ def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[st
         "init": _absolute(config.init),
         "image_shape": list(model_input_shape(records.manifest)),
         "reads_length": reads_length(records.manifest),
-        "data": str(records.directory.resolve()),
+        "data": absolute(records.directory),
         "dataset": records.describe(),
         **facts,
     }
@@ -192,7 +201,7 @@ def _absolute(source: str | None) -> str | None:
     """Returns the run to start from under a name that holds in every working directory."""
     if source is None or source in {one.name for one in TABLE.values()}:
         return source
-    return str(Path(source).resolve())
+    return absolute(Place(source))
 
 
 def _has_checkpoint(directory: Path) -> bool:

@@ -8,7 +8,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tfrecords.dataset.image_cache import ImageCache
+from tfrecords.files.place import Place
 from trainer.input.augment import uniforms_needed
+from trainer.input.cached import CachedImages
 from trainer.input.records import Records
 from trainer.input.shuffle import epoch_indices, host_batch_size, seed_of, steps_per_epoch
 from trainer.run.config import TrainConfig
@@ -21,7 +23,7 @@ _PREFETCH_BYTES = 32 << 20
 Batch = dict[str, tf.Tensor]
 
 
-def open_images(directory: Path, split: str) -> ImageCache:
+def open_images(directory: Place | Path, split: str) -> ImageCache:
     """Returns the images and labels of one split of a dataset directory, its files checked.
 
     Raises:
@@ -43,6 +45,8 @@ def split_dataset(images: ImageCache, batch_size: int) -> tf.data.Dataset:
       `digits` (batch, longest) int64 and `key` (batch,) string.
     """
     indices = np.arange(len(images))
+    if isinstance(images, CachedImages):
+        images.expect(indices)
     return _batches(images, indices, batch_size, range(-(-len(indices) // batch_size))).prefetch(2)
 
 
@@ -82,6 +86,10 @@ def training_dataset(
         return {**batch, "uniform": uniform[host * size :][: tf.size(batch["length"])]}
 
     images.start_epoch()
+    if isinstance(images, CachedImages):
+        # The next epoch's first shards arrive while this one ends.
+        following = epoch_indices(images.shards, config.seed, epoch + 1, host, hosts)
+        images.expect(indices[start_step * size :], following)
     batches = _batches(images, indices, size, range(start_step, steps))
     numbered = tf.data.Dataset.zip(tf.data.Dataset.range(start_step, steps), batches)
     batch_bytes = size * int(np.prod(images.shape))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.images.formats import SUFFIXES
 
 _LONGEST_PATH = 1 << 16
@@ -20,23 +21,26 @@ def find_photos(
 ) -> Iterator[Path | str]:
     """Yields the pictures that a user names, one at a time. A folder without pictures is yielded itself.
 
-    So is an address, as gs://bucket/a.png in a list: as it was given, since a path would lose a slash.
+    An address, as gs://bucket/a.png, is yielded as text, since a path would lose a slash.
 
     Folders below a folder are read too, linked ones as well, each once; hidden files and folders are not.
 
     Args:
-      names: Files, folders, and "-" for `stdin`.
-      stdin: Stream of paths of files and folders.
+      names: Files, folders, addresses of both, and "-" for `stdin`.
+      stdin: Stream of paths and addresses of files and folders.
       separator: Byte after each path in `stdin`. After a line feed, paths may be in a list as Windows writes it.
       left_out: Counter to which the suffix of each file in a folder is added that is none of `SUFFIXES`.
 
     Raises:
       UserError: The content of `stdin` is not a list of paths.
     """
+    counter = Counter() if left_out is None else left_out
     for name in names:
-        for path in _paths(stdin, separator) if name == "-" else [Path(name)]:
-            if isinstance(path, Path) and is_folder(path):
-                yield from _below(path, Counter() if left_out is None else left_out)
+        for path in _paths(stdin, separator) if name == "-" else [_path_or_address(name)]:
+            if isinstance(path, str):
+                yield from _at_address(path, counter)
+            elif is_folder(path):
+                yield from _below(path, counter)
             else:
                 yield path
 
@@ -61,8 +65,35 @@ def _named(parts: Iterable[bytes], separator: bytes) -> Iterator[Path | str]:
         if separator == b"\n" and not os.path.lexists(part):
             part = part.removeprefix(codecs.BOM_UTF8).removesuffix(b"\r")
         if part:
-            name = os.fsdecode(part)
-            yield name if "://" in name else Path(name)
+            yield _path_or_address(os.fsdecode(part))
+
+
+def _path_or_address(name: str) -> Path | str:
+    return name if "://" in name else Path(name)
+
+
+def _at_address(address: str, left_out: Counter[str]) -> Iterator[str]:
+    """Yields the pictures in a folder at an address.
+
+    The address itself is yielded if it is no folder, has no pictures or cannot be read, which reading it will report.
+    """
+    found, names = False, []
+    try:
+        file = Place(address)
+        # The suffix saves a request for each picture.
+        if file.suffix not in SUFFIXES and file.has_listing and file.is_dir():
+            names = list(file.walk())
+    except (UserError, OSError):
+        pass
+    for name in names:
+        picture = file / name
+        if picture.suffix in SUFFIXES:
+            found = True
+            yield picture.text
+        else:
+            left_out[picture.suffix] += 1
+    if not found:
+        yield address
 
 
 def _below(folder: Path, left_out: Counter[str]) -> Iterator[Path]:

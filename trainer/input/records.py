@@ -2,13 +2,19 @@
 
 import hashlib
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.image_cache import ImageCache
-from tfrecords.dataset.manifest import MANIFEST, Manifest, read_manifest
+from tfrecords.dataset.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
+from tfrecords.dataset.reader import Examples
+from tfrecords.dataset.reader import open as open_split
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
+from trainer.input.cached import CachedExamples, CachedImages
+from trainer.run.cache_folder import DEFAULT_GB, CacheFolder
 from trainer.run.directory import CONFIG, path_beside
 
 _ANNOTATIONS, _SUBSETS = "digitStruct.mat", ("train", "test", "extra")
@@ -23,38 +29,70 @@ class Records:
       directory: Dataset directory.
       manifest: Content of its manifest.json.
       manifest_sha256: SHA-256 of manifest.json, hexadecimal. It identifies the dataset down to each shard.
+      cache: Folder for copies of shards from an address; local data needs none.
     """
 
-    directory: Path
+    directory: Place
     manifest: Manifest
     manifest_sha256: str
+    cache: CacheFolder
 
     @classmethod
-    def open(cls, directory: Path) -> "Records":
+    def open(cls, directory: Place | Path, cache: CacheFolder | None = None) -> "Records":
         """Reads the manifest of a dataset directory.
+
+        Args:
+          directory: Dataset directory.
+          cache: Folder for copies of shards from an address; None takes the default one.
 
         Raises:
           UserError: The directory is not a dataset directory, or its schema is of another version.
         """
-        _refuse_others(directory)
-        content, name = read_manifest(directory)
-        return cls(directory, Manifest.parse(content, name), hashlib.sha256(content).hexdigest())
+        place = directory if isinstance(directory, Place) else Place(directory)
+        if not place.is_remote:
+            _refuse_others(place.path)
+        content, name = read_manifest(place.text)
+        cache = cache or CacheFolder.of(None, DEFAULT_GB)
+        return cls(place, Manifest.parse(content, name), hashlib.sha256(content).hexdigest(), cache)
 
     def images(self, split: str) -> ImageCache:
         """Returns the images and labels of a split.
 
-        The files of the split are checked at once, rather than in the middle of an epoch.
+        The files of the split are checked at once, rather than in the middle of an epoch; at an address, whether they
+        are there, since each is compared with its digest when it is fetched.
 
         Raises:
           UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
         """
-        for shard in self.manifest.split(split).shards:
-            path = self.directory / shard.file
+        shards = self.manifest.split(split).shards
+        if self.directory.is_remote:
+            self._check_names(shards)
+            return CachedImages(self.directory, self.manifest, split, self.cache)
+        for shard in shards:
+            path = self.directory.path / shard.file
             if not path.is_file():
                 raise UserError(f"{path}: there is no such shard.")
             if (found := path.stat().st_size) != shard.bytes:
                 raise UserError(f"{path} must be of {shard.bytes} bytes, as the manifest states.", found)
-        return ImageCache(self.directory, split, self.manifest)
+        return ImageCache(self.directory.path, split, self.manifest)
+
+    def examples(self, split: str) -> Examples:
+        """Returns the examples of a split, for a look at some of them.
+
+        Raises:
+          UserError: The dataset has no such split.
+        """
+        if self.directory.is_remote:
+            return CachedExamples(self.directory, self.manifest, split, self.cache)
+        return open_split(self.directory.path, split, manifest=self.manifest)
+
+    def _check_names(self, shards: Sequence[ShardInfo]) -> None:
+        """Raises a UserError if a shard is missing at an address; servers of the web list no names."""
+        if not self.directory.has_listing:
+            return
+        there = set(self.directory.names())
+        if missing := [shard.file for shard in shards if shard.file not in there]:
+            raise UserError(f"{self.directory / missing[0]}: there is no such shard.")
 
     def describe(self) -> dict[str, Any]:
         """Returns the facts of the dataset that config.json records."""

@@ -7,8 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfrecords.flags import refuse_address
-from trainer.run.directory import WEIGHTS, Run, path_beside
+from tfrecords.errors import UserError
+from tfrecords.files.place import Place
+from trainer.run.directory import CONFIG, WEIGHTS, Run
+from trainer.run.stand_in import StandIn, place_beside, stand_in, stand_in_of
 
 NAME = "pretrained"
 CARD = "README.md"
@@ -58,7 +60,7 @@ def find_pretrained(path: Path) -> Pretrained | None:
     )
 
 
-def results_folder(run: Run, data: Path) -> Path:
+def results_folder(run: Run, data: Place) -> StandIn:
     """Returns the folder for what is computed of a run: its own, or one next to a dataset for weights of the package.
 
     Args:
@@ -66,17 +68,25 @@ def results_folder(run: Run, data: Path) -> Path:
       data: Dataset directory.
     """
     own = find_pretrained(run.directory.resolve())
-    return path_beside(data, f"-{own.name}") if own else run.directory
+    return stand_in(place_beside(data, f"-{own.name}")) if own else stand_in_of(run.directory)
 
 
 def run_directory(name: str) -> Path:
-    """Returns the run directory for a name: a path, or `pretrained` or `pretrained-mnist` for the package's own.
+    """Returns the run directory for a name: a place, or `pretrained` or `pretrained-mnist` for the package's own.
+
+    For an address that is a local folder in its place, with the run's configuration (`trainer.run.stand_in`).
 
     Raises:
-      UserError: The name is an address, or empty.
+      UserError: The name is empty, an address with a slash too few, or one without a run.
     """
-    refuse_address(name)
-    return next((one.directory for one in offered().values() if name == one.name), Path(name))
+    if own := next((one.directory for one in offered().values() if name == one.name), None):
+        return own
+    found = stand_in(Place(name))
+    found.fetch(CONFIG)
+    if found.place.is_remote and not (found.folder / CONFIG).is_file():
+        rule = f"{found.place} is not a run directory: it has no {CONFIG}. `python -m trainer train` makes one."
+        raise UserError(rule)
+    return found.folder
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, required: bool = False) -> argparse._MutuallyExclusiveGroup:
@@ -88,7 +98,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, required: bool = False) -
     """
     group = parser.add_mutually_exclusive_group(required=required)
     default = "" if required else " (default: the pretrained weights of the package)"
-    group.add_argument("--run-dir", metavar="DIR", help=f"run directory of the model{default}")
+    group.add_argument("--run-dir", metavar="DIR", help=f"run directory of the model, or its address{default}")
     names = "; ".join(f"{name}: {one.reads}" for name, one in offered().items())
     what = f"weights that come with the package: {names}"
     group.add_argument("--weights", choices=list(offered()), metavar="NAME", help=what)

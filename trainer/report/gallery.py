@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tfrecords.files.place import Place
 from trainer.scoring.prediction_file import Prediction
 
 MOST_WRONG, MOST_UNSURE, MOST_RIGHT = 24, 12, 24
@@ -41,7 +42,7 @@ def choose(predictions: Iterable[Prediction]) -> Gallery:
     return Gallery(tuple(wrong[:MOST_WRONG]), tuple(right[:MOST_UNSURE]), tuple(sample[:MOST_RIGHT]))
 
 
-def load_images(data_dir: Path, split: str, keys: Collection[str]) -> dict[str, npt.NDArray[np.uint8]]:
+def load_images(data_dir: Place | Path, split: str, keys: Collection[str]) -> dict[str, npt.NDArray[np.uint8]]:
     """Returns the images of `keys`, read in one pass that ends at the last of them.
 
     Args:
@@ -60,7 +61,7 @@ def load_images(data_dir: Path, split: str, keys: Collection[str]) -> dict[str, 
     import tfrecords
 
     images: dict[str, npt.NDArray[np.uint8]] = {}
-    for example in tfrecords.open(data_dir, split) if keys else ():
+    for example in tfrecords.open(str(data_dir), split) if keys else ():
         if example.key in keys:
             images[example.key] = example.image
             if len(images) == len(keys):

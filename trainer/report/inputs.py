@@ -7,6 +7,7 @@ from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.files.purpose import why_not
 from tfrecords.record.labels import DIGITS
 from tfrecords.typed_json import parse_object, shorten
@@ -46,14 +47,14 @@ class RunFiles:
     evaluation: dict[str, Any]
     other_evaluations: list[dict[str, Any]]
     predictions: list[Prediction]
-    data_dir: Path | None
+    data_dir: Place | None
     manifest: dict[str, Any]
     cut_differences: tuple[str, ...]
     trained_on_it: bool | None
     missing: tuple[str, ...]
 
 
-def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = None) -> RunFiles:
+def load_run(run_dir: Path, data_dir: Place | Path | None = None, split: str | None = None) -> RunFiles:
     """Returns the contents of a run directory and of its dataset's manifest.
 
     Args:
@@ -69,13 +70,14 @@ def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = No
     if not (run_dir / CONFIG).is_file():
         reason = why_not(run_dir, CONFIG)
         raise UserError(f"{run_dir} is not a run directory: {reason}; `{TRAIN}` creates one.", run_dir)
+    data_dir = Place(data_dir) if isinstance(data_dir, Path) else data_dir
     if data_dir is not None and not data_dir.is_dir():
         raise UserError("--data must be an existing dataset directory.", data_dir)
     config = _read_object(run_dir / CONFIG)
     files, evaluation, others = _evaluations(run_dir, split)
     recorded = [(files.scores, evaluation.get("data")), (run_dir / CONFIG, config.get("data"))]
     data_dir = data_dir or next((_directory(str(data), path) for path, data in recorded if data), None)
-    manifest = _read_bytes(data_dir / MANIFEST) if data_dir else None
+    manifest = _read_place(data_dir / MANIFEST) if data_dir else None
     described = parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {}
     rule = f"{data_dir} must be cut as the images of the run: use --data for the dataset that was evaluated"
     trained, evaluated = _trained_cut(config), evaluation.get("cut")
@@ -92,7 +94,7 @@ def load_run(run_dir: Path, data_dir: Path | None = None, split: str | None = No
         manifest=described,
         cut_differences=tuple(differences(evaluated, trained).values()),
         trained_on_it=_trained_on(config, manifest),
-        missing=tuple(_missing(run_dir, files, data_dir)),
+        missing=tuple(_missing(run_dir, files, data_dir, manifest is not None)),
     )
 
 
@@ -147,7 +149,7 @@ def _trained_cut(config: dict[str, Any]) -> Cut:
     return cut_of(dataset.get("crop") if isinstance(dataset, dict) else None, config.get("image_shape"))
 
 
-def _missing(run_dir: Path, files: EvaluationFiles, data_dir: Path | None) -> list[str]:
+def _missing(run_dir: Path, files: EvaluationFiles, data_dir: Place | None, has_manifest: bool) -> list[str]:
     makers = {HISTORY: TRAIN, files.scores.name: EVALUATE, files.predictions.name: EVALUATE}
     lines = [
         f"{name} is missing from {run_dir.resolve().name}; `{maker}` creates it."
@@ -156,9 +158,11 @@ def _missing(run_dir: Path, files: EvaluationFiles, data_dir: Path | None) -> li
     ]
     if data_dir is None:
         lines.append("The dataset is unknown: evaluation and config.json do not name it; use `--data DATA`.")
-    elif not data_dir.is_dir():
+    elif data_dir.is_remote and not has_manifest:
+        lines.append(f"The dataset directory {data_dir} cannot be read; use `--data DATA` if it has moved.")
+    elif not data_dir.is_remote and not data_dir.is_dir():
         lines.append(f"The dataset directory {data_dir} does not exist; use `--data DATA` if it has moved.")
-    elif not (data_dir / MANIFEST).is_file():
+    elif not has_manifest:
         lines.append(f"manifest.json is missing from {data_dir}; `{PREPARE}` creates it.")
     return lines
 
@@ -202,17 +206,31 @@ def _read_object(path: Path) -> dict[str, Any]:
     return {} if content is None else parse_object(content, str(path))
 
 
-def _directory(name: str, path: Path) -> Path:
+def _directory(name: str, path: Path) -> Place:
     """Returns the directory that a file at `path` names; it need not exist.
 
     Raises:
       UserError: No directory can have this name.
     """
     try:
-        Path(name).is_dir()
+        found = Place(name)
+        if not found.is_remote:
+            found.is_dir()
     except OSError as error:
         raise UserError(f"{path}: data must be the path of a directory ({error.strerror}).", shorten(name)) from error
-    return Path(name)
+    except UserError as error:
+        raise UserError(f"{path}: data must be the path of a directory.", shorten(name)) from error
+    return found
+
+
+def _read_place(file: Place) -> bytes | None:
+    """Returns the content of a file; None if there is none, or its place cannot be reached."""
+    if not file.is_remote:
+        return _read_bytes(file.path)
+    try:
+        return file.read_bytes()
+    except (OSError, UserError):
+        return None
 
 
 def _read_bytes(path: Path) -> bytes | None:

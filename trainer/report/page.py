@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.pages import charts
 from tfrecords.pages.charts import Axis, Series
 from tfrecords.pages.formats import format_percent, is_finite, visible
@@ -37,7 +38,7 @@ class Report:
     missing: tuple[str, ...]
 
 
-def write_report(run_dir: Path, output: Path, data_dir: Path | None = None, split: str | None = None) -> Report:
+def write_report(run_dir: Path, output: Path, data_dir: Place | Path | None = None, split: str | None = None) -> Report:
     """Writes the page of a run atomically.
 
     Args:
@@ -102,7 +103,7 @@ def render(run: RunFiles) -> Report:
 def _pictures(run: RunFiles, chosen: gallery.Gallery) -> tuple[dict[str, str], list[str]]:
     """Returns key to data URI of the chosen predictions, and a line if pictures are missing."""
     keys = chosen.keys()
-    if not keys or run.data_dir is None or not run.data_dir.is_dir():
+    if not keys or run.data_dir is None or not (run.manifest if run.data_dir.is_remote else run.data_dir.is_dir()):
         return {}, []
     split = run.evaluation.get("split")
     if not split:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.flags import old_names, setting
+from trainer.run.cache_folder import DEFAULT_GB, FOLDER_HELP, SIZE_HELP, check_cache_size
 
 DEVICES = ("auto", "cpu", "gpu")
 KEEPS = ("best", "last")
@@ -182,6 +183,8 @@ class RunOptions:
     )
     checkpoint_steps: int = setting(0, "steps between checkpoints; 0: by minutes alone", group=_EXECUTION)
     keep_checkpoints: int = setting(3, "number of newest checkpoints to keep", group=_EXECUTION)
+    cache: str | None = setting(None, FOLDER_HELP, group=_EXECUTION)
+    cache_size: float = setting(DEFAULT_GB, SIZE_HELP, group=_EXECUTION)
     host_minutes: float = setting(10.0, "minutes to wait for all hosts to join", group=_EXECUTION)
     allow_other_crop: bool = setting(
         False,
@@ -197,6 +200,7 @@ class RunOptions:
             _check(getattr(self, name) >= least, f"{name} must be at least {least}.", getattr(self, name))
         for name in ("checkpoint_minutes", "host_minutes"):
             _check(getattr(self, name) > 0, f"{name} must be above 0.", getattr(self, name))
+        check_cache_size(self.cache_size)
         _check(self.host_minutes <= _MOST_MINUTES, f"host_minutes must be at most {_MOST_MINUTES}.", self.host_minutes)
 
 

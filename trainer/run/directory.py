@@ -1,6 +1,7 @@
 """Run directory: names of its files, and the configuration of a run read from it."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,8 @@ REPORT = "report.html"
 EXPLANATION = "explain.html"
 TENSORBOARD = "tensorboard"
 CHECKPOINTS = "checkpoints"
+CHECKPOINT_NAME = re.compile(r"step-(\d{10})\.npz")
+"""Name of a checkpoint, by the number of finished steps."""
 _DIGITS = Labels()
 """Labels of all datasets before they stated them: up to five digits 0..9."""
 _Pixels = Annotated[int, Rule("an integer of 1 to 65536", lambda size: 1 <= size <= 65536)]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfrecords.dataset.manifest import SPLITS, UNKNOWN_SPLIT
-from trainer.run.directory import EVALUATION, PREDICTIONS
+from trainer.run.directory import CONFIG, EVALUATION, HISTORY, PREDICTIONS
 
 PREFERRED_SPLITS = tuple(name for name in reversed(SPLITS) if name != UNKNOWN_SPLIT)
 """Splits in the order in which `report` looks for one: test, validation, train."""
@@ -45,6 +45,13 @@ class EvaluationFiles:
         """Removes the files that exist."""
         for path in (self.scores, self.predictions):
             path.unlink(missing_ok=True)
+
+
+def is_shown(name: str) -> bool:
+    """Returns whether a page of a run shows the file of this name: configuration, curves, evaluations."""
+    scores, predictions = Path(EVALUATION), Path(PREDICTIONS)
+    parts = ((scores.stem, scores.suffix), (predictions.stem, predictions.suffix))
+    return name in (CONFIG, HISTORY) or any(name.startswith(stem) and name.endswith(end) for stem, end in parts)
 
 
 def find_evaluations(directory: Path) -> dict[str, EvaluationFiles]:

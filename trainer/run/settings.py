@@ -5,10 +5,10 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.flags import defaults, from_flags, old_names, refuse_address, settings_of
 from trainer.run.config import AugmentConfig, RunOptions, TrainConfig, present_names
 from trainer.run.recipes import recipe
@@ -21,19 +21,19 @@ class Settings:
     """Everything a training run is started with.
 
     Attributes:
-      data: Dataset directory.
-      run_dir: Folder for everything that training writes.
+      data: Dataset directory, local or at an address.
+      run_dir: Folder for everything that training writes, local or at an address.
       config: Configuration that determines the result.
       options: Options of the execution.
     """
 
-    data: Path
-    run_dir: Path
+    data: Place
+    run_dir: Place
     config: TrainConfig
     options: RunOptions
 
     @classmethod
-    def read(cls, file: Path | None, flags: Mapping[str, Any]) -> "Settings":
+    def read(cls, file: Place | None, flags: Mapping[str, Any]) -> "Settings":
         """Returns the settings of a file, replaced by those of the flags.
 
         Settings that neither gives are the defaults of the model and its optimizer (`trainer.run.recipes`).
@@ -49,13 +49,14 @@ class Settings:
         given = {name: flags[name] for name in settings_of(cls) if name in flags}
         values = {**(_read_file(file) if file else {}), **given}
         values = {**recipe(values, TrainConfig.model, TrainConfig.optimizer), **values}
-        for name in (*_PATHS, "init"):
-            if values.get(name) is not None:
-                refuse_address(str(values[name]))
+        if values.get("init") is not None:
+            Place(values["init"])  # an address with a slash too few would be a local folder
+        if values.get("cache") is not None:
+            refuse_address(values["cache"])
         for name in _PATHS:
             if name not in values:
                 raise UserError(f"--{name.replace('_', '-')} is required, as a flag or in the file of --config.")
-            values[name] = Path(values[name])
+            values[name] = Place(str(values[name]))
         settings: Settings = from_flags(cls, values)
         return settings
 
@@ -70,7 +71,7 @@ class Settings:
         return "\n".join(lines) + "\n"
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def _read_file(path: Place) -> dict[str, Any]:
     """Returns the settings in a file by name, their types checked."""
     if sys.version_info >= (3, 11):
         import tomllib
@@ -78,7 +79,7 @@ def _read_file(path: Path) -> dict[str, Any]:
         import tomli as tomllib
     try:
         # Windows' editors begin a file with a byte-order mark.
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         augment = _present(path, content.pop("augment", {}), AugmentConfig)
         content = _present(path, content, TrainConfig)
@@ -98,7 +99,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     return {name: _typed(path, name, value, expected[name]) for name, value in {**content, **augment}.items()}
 
 
-def _present(path: Path, values: Mapping[str, Any], config: type) -> dict[str, Any]:
+def _present(path: Place, values: Mapping[str, Any], config: type) -> dict[str, Any]:
     """Returns a file's settings by their present names, with a warning for each old one."""
     for old, new in old_names(config).items():
         if old in values:
@@ -106,7 +107,7 @@ def _present(path: Path, values: Mapping[str, Any], config: type) -> dict[str, A
     return present_names(values, config)
 
 
-def _typed(path: Path, name: str, value: Any, default: Any) -> Any:
+def _typed(path: Place, name: str, value: Any, default: Any) -> Any:
     """Returns a value of a file, of the same type as the setting's default."""
     kind = str if default is None else type(default)
     if default is None and value is None:

@@ -15,6 +15,7 @@ from trainer.models.layers import TrainingStandardise
 from trainer.pretrained import run_directory
 from trainer.run.cut import Cut, check_cut, differences, run_cut
 from trainer.run.directory import WEIGHTS, Run
+from trainer.run.stand_in import stand_in_of
 from trainer.run.transfer import transfer
 
 _DIGITS = Labels()
@@ -78,6 +79,7 @@ def load_model(run: Run) -> keras.Model:
     Raises:
       UserError: The run has no weights, or they are of another architecture, or not finite.
     """
+    stand_in_of(run.directory).fetch(WEIGHTS)
     if not run.weights.is_file():
         raise UserError(
             f"{run.directory} has no {WEIGHTS}: training stopped before the end of its first epoch, "
