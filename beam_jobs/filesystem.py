@@ -23,7 +23,7 @@ _UNCOMPRESSED = "uncompressed"
 
 def join(folder: str, name: str) -> str:
     """Returns the path of `name` in `folder`."""
-    return str(_beam().join(folder, name))
+    return str(Path(folder, name)) if is_local(folder) else str(_beam().join(folder, name))
 
 
 def parent(path: str) -> str:
@@ -43,6 +43,8 @@ def check_file_system(path: str) -> None:
       UserError: Beam has none, or the path is an address with a slash too few.
     """
     refuse_mistyped_address(path)
+    if is_local(path):
+        return
     try:
         _beam().get_filesystem(path)
     except ValueError as error:
@@ -52,7 +54,7 @@ def check_file_system(path: str) -> None:
 
 def exists(path: str) -> bool:
     """Returns whether there is a file or a folder at `path`."""
-    return bool(_beam().exists(path))
+    return Path(path).exists() if is_local(path) else bool(_beam().exists(path))
 
 
 def read_bytes(path: str) -> bytes:
@@ -166,7 +168,10 @@ def _publish_remote(path: str, chunks: Iterable[bytes], scratch: str) -> None:
 
 def delete(paths: list[str]) -> None:
     """Deletes the files of `paths` that exist."""
-    _beam().delete([path for path in paths if exists(path)])
+    for path in filter(is_local, paths):
+        Path(path).unlink(missing_ok=True)
+    if remote := [path for path in paths if not is_local(path) and exists(path)]:
+        _beam().delete(remote)
 
 
 def sync_names(folder: str) -> None:
@@ -179,6 +184,8 @@ def list_names(folder: str) -> list[str]:
     """Returns the sorted names of the files directly in `folder`; none if there is no such folder."""
     if not exists(folder):
         return []
+    if is_local(folder):
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
     (match,) = _beam().match([join(folder, "*")])
     return sorted(_beam().split(entry.path)[1] for entry in match.metadata_list)
 

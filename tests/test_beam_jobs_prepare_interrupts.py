@@ -146,7 +146,7 @@ import signal, sys
 from beam_jobs.job import worker
 ignored = [signal.getsignal(n) == signal.SIG_IGN for n in (signal.SIGINT, signal.SIGTERM)]
 print(ignored, flush=True)
-worker._end_with(int(sys.argv[1]))
+worker.end_with(int(sys.argv[1]))
 """.replace("\n", "; ").strip("; ")
     with subprocess.Popen(
         [sys.executable, "-c", code, work], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

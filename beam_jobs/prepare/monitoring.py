@@ -1,4 +1,4 @@
-"""Progress of the shards of a job, and its metrics."""
+"""Progress of the shards of a job, and its metrics on Beam, which is imported when they are needed."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -7,13 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from apache_beam.metrics import Metrics
-from apache_beam.metrics.metric import MetricsFilter
-
 from beam_jobs import filesystem
 from beam_jobs.job.progress import watch_counts, write_count
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.prepare.publish_shard import ShardResult
+from beam_jobs.prepare.tally import Tally
 
 _SECONDS_BETWEEN_WRITES = 0.2
 _NAMESPACE = "streetdigits"
@@ -66,32 +63,22 @@ def _progress_folder(plan: Plan) -> Path | None:
     return Path(plan.scratch, "progress") if filesystem.is_local(plan.output) else None
 
 
-def count_shard(result: ShardResult) -> None:
-    """Adds one shard that was written to the metrics."""
-    table = result.table
-    sizes = [size for size in table.column("source_bytes").to_pylist() if size is not None]
-    _count("pictures_read", len(sizes))
-    _count("bytes_read", sum(sizes))
-    _count("examples_written", result.info.examples)
-    _count("bytes_written", result.info.bytes)
-    _count("shards_written", 1)
-    for reason in table.column("reason").drop_null().to_pylist():
-        _count(f"dead_{reason}", 1)
-    _distribute("picture_bytes", sizes)
+def report(tally: Tally) -> None:
+    """Adds the metrics of a shard to those of Beam."""
+    from apache_beam.metrics import Metrics
 
-
-def count_decoding(decode_us: list[int]) -> None:
-    """Adds the decoding times of pictures, microseconds, to the metrics."""
-    _distribute("picture_decode_us", decode_us)
-
-
-def count_kept_shard() -> None:
-    """Adds one shard that an earlier run completed to the metrics."""
-    _count("shards_kept", 1)
+    for name, count in tally.counters.items():
+        Metrics.counter(_NAMESPACE, name).inc(count)
+    for name, values in tally.values.items():
+        distribution = Metrics.distribution(_NAMESPACE, name)
+        for value in values:
+            distribution.update(value)
 
 
 def read_metrics(result: Any) -> tuple[dict[str, int], dict[str, Any]]:
     """Returns a finished pipeline's counters and distributions by name; empty if the runner has none."""
+    from apache_beam.metrics.metric import MetricsFilter
+
     try:
         found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))
     except NotImplementedError:
@@ -99,13 +86,3 @@ def read_metrics(result: Any) -> tuple[dict[str, int], dict[str, Any]]:
     counters = {metric.key.metric.name: metric.result for metric in found["counters"]}
     distributions = {metric.key.metric.name: metric.result for metric in found["distributions"]}
     return counters, distributions
-
-
-def _count(name: str, value: int) -> None:
-    Metrics.counter(_NAMESPACE, name).inc(value)
-
-
-def _distribute(name: str, values: list[int]) -> None:
-    distribution = Metrics.distribution(_NAMESPACE, name)
-    for value in values:
-        distribution.update(value)
