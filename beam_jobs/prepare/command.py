@@ -199,7 +199,7 @@ def _run_on_beam(plan: Plan, options: PipelineOptions, verbose: bool) -> Metrics
     from beam_jobs.job.runner import ending_with_workers, leaves_processors_idle, one_line_errors
     from beam_jobs.prepare.monitoring import read_metrics, watch_progress
 
-    plan = replace(plan, writes_in_background=leaves_processors_idle(options))
+    plan = replace(plan, hashes_in_background=leaves_processors_idle(options))
     with watch_progress(plan), one_line_errors(verbose), ending_with_workers(RESUMES):
         result = run_pipeline(plan, options)
     return read_metrics(result)

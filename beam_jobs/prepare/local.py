@@ -31,7 +31,6 @@ _Lists = dict[ShardKey, list[bytes]]
 class _Shard:
     """Work of one shard: its key, its packed lists of annotations, and the leaks to look for among them."""
 
-    plan: Plan
     key: ShardKey
     lists: list[bytes]
     leaks: Leaks | None
@@ -66,15 +65,14 @@ def run_on_this_machine(plan: Plan, workers: int, advice: str) -> Tally:
       UserError: A file cannot be written, the machine lacks a resource that every picture needs, or a process was
         killed.
     """
-    # A single process writes a shard while it makes the next one, where there is a processor for it.
-    plan = replace(plan, writes_in_background=workers == 1 and processors() > 1)
+    plan = replace(plan, hashes_in_background=workers == 1 and processors() > 1)
     tally = Tally()
     with worker_pool(workers, advice) as pool, watch_progress(plan):
         lists = _gather(plan, pool)
         leaks = _find_leaks(plan, lists, pool) if plan.config.on_leak == "drop" else None
-        shards = [_Shard(plan, key, found, _of_split(leaks, key[0])) for key, found in lists.items()]
+        shards = [_Shard(key, found, _of_split(leaks, key[0])) for key, found in lists.items()]
         del lists
-        for _, each in _write(plan, shards, pool if workers > 1 else None):
+        for _, each in _write(plan, shards, pool, workers):
             tally.add(each)
         publish_dataset(plan, plan_reader(plan))
     return tally
@@ -97,22 +95,38 @@ def _find_leaks(plan: Plan, lists: _Lists, pool: Pool) -> Leaks:
     return dict(chain.from_iterable(map(leaks_among, copies.values())))
 
 
-def _write(plan: Plan, shards: list[_Shard], pool: Pool | None) -> Iterator[Written]:
+def _write(plan: Plan, shards: list[_Shard], pool: Pool, workers: int) -> Iterator[Written]:
     """Writes the shards, and yields each that is complete."""
-    if pool:
-        # The largest first, so that no process is left alone with one at the end.
-        yield from chain.from_iterable(pool.run(_write_one, sorted(shards, key=lambda shard: -shard.size)))
+    if workers > 1:
+        batches = [(plan, batch) for batch in _batches(shards, workers)]
+        yield from chain.from_iterable(pool.run(_write_batch, batches))
         return
     release_memory()
+    yield from _write_all(plan, shards)
+
+
+def _batches(shards: list[_Shard], workers: int) -> Iterator[list[_Shard]]:
+    """Yields the shards in batches, ever smaller ones, and the largest shards first: all workers end together.
+
+    Within a batch a worker makes the next shard while the disk writes the last one.
+    """
+    left = sorted(shards, key=lambda shard: -shard.size)
+    while left:
+        count = -(-len(left) // (2 * workers))
+        yield left[:count]
+        left = left[count:]
+
+
+def _write_batch(task: tuple[Plan, list[_Shard]]) -> list[Written]:
+    return list(_write_all(*task))
+
+
+def _write_all(plan: Plan, shards: list[_Shard]) -> Iterator[Written]:
+    """Writes shards in this process, and yields each that is complete."""
     writer = ShardWriter(plan)
     for shard in shards:
         yield from writer.write(shard.key, shard.lists, shard.leaks)
     yield from writer.finish()
-
-
-def _write_one(shard: _Shard) -> list[Written]:
-    writer = ShardWriter(shard.plan)
-    return [*writer.write(shard.key, shard.lists, shard.leaks), *writer.finish()]
 
 
 def _parse(entries: Range, plan: Plan) -> list[tuple[ShardKey, bytes]]:

@@ -25,7 +25,7 @@ class Plan:
       output: Path of the dataset directory.
       run_id: Unique name of this run, for its scratch folder.
       survey: What was found in the annotations.
-      writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
+      hashes_in_background: Whether the thread that writes a shard digests it too, since it has a processor of its own.
     """
 
     config: PrepareConfig
@@ -34,7 +34,7 @@ class Plan:
     output: str
     run_id: str
     survey: Survey
-    writes_in_background: bool = False
+    hashes_in_background: bool = False
 
     @property
     def pictures(self) -> int:
@@ -80,9 +80,7 @@ class Plan:
         return filesystem.join(self.work, f"run-{self.run_id}")
 
 
-def make_plan(
-    config: PrepareConfig, subsets: tuple[Subset, ...], output: str, writes_in_background: bool = False
-) -> Plan:
+def make_plan(config: PrepareConfig, subsets: tuple[Subset, ...], output: str) -> Plan:
     """Returns the plan; the number of shards follows from the examples that each split can expect.
 
     Where a subset is published for validation, none is drawn: the plan's configuration has a validation fraction of 0.
@@ -94,7 +92,6 @@ def make_plan(
       config: How the dataset is made.
       subsets: Subsets to read.
       output: Path of the dataset directory.
-      writes_in_background: Whether a worker writes a shard while it makes the next one.
 
     Raises:
       UserError: The annotations name no picture.
@@ -121,7 +118,7 @@ def make_plan(
     if config.shards:
         # Rounding must not change the number that was asked for.
         shards[max(examples, key=lambda split: examples[split])] = config.shards
-    return Plan(config, subsets, shards, output, uuid.uuid4().hex, found, writes_in_background)
+    return Plan(config, subsets, shards, output, uuid.uuid4().hex, found)
 
 
 def _expected_pictures(config: PrepareConfig, entries: dict[str, int]) -> dict[str, float]:
