@@ -168,9 +168,10 @@ def _publish_remote(path: str, chunks: Iterable[bytes], scratch: str) -> None:
 
 def delete(paths: list[str]) -> None:
     """Deletes the files of `paths` that exist."""
-    for path in filter(is_local, paths):
-        Path(path).unlink(missing_ok=True)
-    if remote := [path for path in paths if not is_local(path) and exists(path)]:
+    found = [path for path in paths if exists(path)]
+    for path in filter(is_local, found):
+        Path(path).unlink()
+    if remote := [path for path in found if not is_local(path)]:
         _beam().delete(remote)
 
 
