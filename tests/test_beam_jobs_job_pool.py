@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ def fail_at_two(number: int) -> int:
         raise UserError("The number must not be 2.", number)
     time.sleep(0 if number < 2 else 60)
     return number
+
+
+class Odd(Exception):
+    """An error that cannot be unpickled."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(one + two)
+
+
+def fail_oddly(number: int) -> int:
+    raise Odd(number, number)
 
 
 def kill_itself(number: int) -> int:
@@ -107,6 +119,17 @@ def _lose_one() -> int:
 
 def test_a_process_that_is_killed_is_an_error_of_one_line() -> None:
     assert Forked(_lose_one).wait() == (0, "", "")
+
+
+def _fail_oddly() -> int:
+    sys.modules.pop("grpc", None)
+    with pytest.raises(BrokenProcessPool) as caught, worker_pool(2, ADVICE) as pool:
+        list(pool.run(fail_oddly, range(4)))
+    return int("Odd.__init__()" not in str(caught.value.__cause__))
+
+
+def test_an_error_that_cannot_be_sent_is_not_taken_for_a_killed_process() -> None:
+    assert Forked(_fail_oddly).wait() == (0, "", "")
 
 
 def test_processes_ignore_the_signals_of_a_terminal_and_end_when_their_launcher_is_killed() -> None:

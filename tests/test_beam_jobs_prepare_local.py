@@ -31,9 +31,14 @@ PLAN = Plan(PrepareConfig(), (), {"train": 5, "test": 1}, "records", "1", Survey
 
 
 def prepare(source: Path, output: Path, *options: str) -> int:
-    sys.modules.pop("grpc", None)  # where Beam was imported before, processes would be spawned
     arguments = ["--source", "svhn", "--input", str(source), "--output", str(output), *OPTIONS, *options]
     return main("beam_jobs", "", COMMANDS, ["prepare", *arguments, "--max-dead-fraction", "0.3"])
+
+
+def _prepare_forked(source: Path, output: Path, *options: str) -> int:
+    """Runs prepare in a process that has imported Beam and used none of it, so that it forks as any other."""
+    sys.modules.pop("grpc", None)
+    return prepare(source, output, *options)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -58,7 +63,7 @@ def test_all_ways_make_the_same_bytes_and_lines_of_leaks_backgrounds_and_rejecte
 ) -> None:
     found = {}
     for way, options in WAYS.items():
-        code, output, errors = Forked(prepare, faulty, tmp_path / way, *options).wait()
+        code, output, errors = Forked(_prepare_forked, faulty, tmp_path / way, *options).wait()
         assert code == 0 and "prepare: 100 %, 80 of 80 pictures" in errors
         shown = output.replace(str(tmp_path / way), "OUT").splitlines()[:-1]
         lines = [re.sub(r"in \d.*|, decoded in .*", "", line) for line in shown]
@@ -80,7 +85,7 @@ def _stop_at_a_shard(source: Path, output: Path, left: int) -> int:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(count)
-    return prepare(source, output, "--workers", "2")
+    return _prepare_forked(source, output, "--workers", "2")
 
 
 def test_a_worker_that_is_killed_ends_prepare_with_one_line_and_the_next_run_resumes(

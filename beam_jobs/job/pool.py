@@ -48,7 +48,8 @@ def worker_pool(workers: int, advice: str) -> Iterator["Pool"]:
         for process in set(multiprocessing.active_children()) - others:
             process.kill()
         executor.shutdown(cancel_futures=True)
-        if isinstance(error, BrokenProcessPool):
+        # It has a cause if a result could not be unpickled, which is a bug.
+        if isinstance(error, BrokenProcessPool) and not error.__cause__:
             reason = f"it may have used more memory than there is; {advice}."
             raise UserError(f"A worker process must not end before its work: {reason}") from error
         raise
