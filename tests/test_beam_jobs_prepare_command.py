@@ -88,10 +88,11 @@ def test_shards_are_not_in_file_order(records: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
+        ["--workers", "2"],
         ["--direct_running_mode", "multi_threading", "--direct_num_workers", "2"],
         ["--direct_running_mode", "multi_processing", "--direct_num_workers", "2"],
     ],
-    ids=["two threads", "two processes"],
+    ids=["two workers", "two threads of Beam", "two processes of Beam"],
 )
 @pytest.mark.slow
 def test_the_bytes_are_the_same_however_the_job_runs(

@@ -80,9 +80,14 @@ def _processes_of(group: int) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="only Linux lists processes in /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_worker_processes_end_with_their_launcher(number: signal.Signals, drawn: Path, tmp_path: Path) -> None:
-    arguments = ["--source", "svhn", "--input", str(drawn), "--output", str(tmp_path / "out"), *TWO_PROCESSES]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("options", [["--workers", "2"], TWO_PROCESSES], ids=["workers", "Beam's processes"])
+def test_worker_processes_end_with_their_launcher(
+    options: list[str], number: signal.Signals, drawn: Path, tmp_path: Path
+) -> None:
+    # Long enough for a signal in the middle: 12,000 PNGs.
+    slow = ["--shards", "4", "--jitters", "200", "--encoding", "png"]
+    arguments = ["--source", "svhn", "--input", str(drawn), "--output", str(tmp_path / "out"), *options, *slow]
     command = [sys.executable, "-m", "beam_jobs", "prepare", *arguments]
     # A group of its own, all of which gets the signal of a terminal.
     code = f"import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler); os.execv({command[0]!r}, "
@@ -94,7 +99,9 @@ def test_worker_processes_end_with_their_launcher(number: signal.Signals, drawn:
         start_new_session=True,
     ) as process:
         deadline = time.monotonic() + 60
-        while sum(worker.__name__ in line for line in _processes_of(process.pid)) < 2:
+        # Forked workers have the command line of their launcher.
+        name, count = (worker.__name__, 2) if options == TWO_PROCESSES else ("beam_jobs", 3)
+        while sum(name in line for line in _processes_of(process.pid)) < count:
             assert time.monotonic() < deadline and process.poll() is None
             time.sleep(0.05)
         (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
@@ -102,8 +109,10 @@ def test_worker_processes_end_with_their_launcher(number: signal.Signals, drawn:
     while left := _processes_of(process.pid):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
-    assert process.returncode == (-9 if number == signal.SIGKILL else 130)
-    assert errors == ("" if number == signal.SIGKILL else f"{LINES[signal.SIGINT]}\n")
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    lines = [line for line in errors.splitlines() if not line.startswith("prepare: ")]
+    assert lines == ([] if number == signal.SIGKILL else [LINES[number]])
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def _lose_a_worker(status: int) -> int:
@@ -146,7 +155,7 @@ import signal, sys
 from beam_jobs.job import worker
 ignored = [signal.getsignal(n) == signal.SIG_IGN for n in (signal.SIGINT, signal.SIGTERM)]
 print(ignored, flush=True)
-worker._end_with(int(sys.argv[1]))
+worker.end_with(int(sys.argv[1]))
 """.replace("\n", "; ").strip("; ")
     with subprocess.Popen(
         [sys.executable, "-c", code, work], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -16,12 +16,12 @@ from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation, DeadLetter, pack
 from beam_jobs.job.pictures import Picture, Read, content_digest
 from beam_jobs.job.runner import _DEFAULT_RUNNER
-from beam_jobs.prepare import leaks
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.leaks import FindLeaks, leaks_among, leaves_out, without_leaks
+from beam_jobs.prepare.leaks import leaks_among, leaves_out, picture_digests, without_leaks
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
 from beam_jobs.prepare.survey import Survey
+from beam_jobs.prepare.transforms import FindLeaks
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords import Manifest
 from tfrecords.cli import main
@@ -149,9 +149,9 @@ def test_a_machine_that_lacks_files_ends_the_job_instead_of_hiding_a_leak() -> N
     def read(name: str) -> Picture:
         raise OSError(24, "Too many open files")
 
-    element = (("train", 0), pack([Annotation("train", "1", 0, "1")]))
+    packed = pack([Annotation("train", "1", 0, "1")])
     with pytest.raises(UserError, match="the machine lacks a resource"):
-        list(leaks._digests(element, PLAN, lambda plan: read))
+        list(picture_digests("train", packed, PLAN, read))
 
 
 def _make(folder: Path, *shades: int) -> None:

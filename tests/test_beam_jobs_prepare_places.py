@@ -206,8 +206,17 @@ def same(here: Path, there: Path) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "workers",
+    [("--workers", "2"), ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")],
+    ids=["workers", "Beam's processes"],
+)
 def test_a_bucket_that_fails_in_the_middle_is_one_line_and_two_worker_processes_resume(
-    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workers: tuple[str, ...],
+    bucket: Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     table = meters(tmp_path / "meters", 40)
     bucket.put_folder(tmp_path / "meters" / "photos", "photos")
@@ -230,7 +239,6 @@ def test_a_bucket_that_fails_in_the_middle_is_one_line_and_two_worker_processes_
     assert 0 < len(list((tmp_path / "there").glob("*.tfrecord-*"))) < 5
 
     monkeypatch.setattr(remote, "read_bytes", read)
-    workers = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
     assert prepare("table", table, tmp_path / "there", "--media-root", root, *SHARDS, *workers) == 0
     assert "already complete" in capsys.readouterr().out
     assert same(tmp_path / "here", tmp_path / "there")

@@ -12,7 +12,7 @@ from benchmarks.prepare.job import Job
 from benchmarks.prepare.ways import WAYS
 
 TOO_SLOW = {"tfds"}  # more than 10 s for TensorFlow alone
-WITH_WORKERS = {"processes", "prepare-processes"}
+WITH_WORKERS = {"processes", "prepare-workers", "beam-processes"}
 
 
 @pytest.fixture
@@ -49,13 +49,13 @@ def test_every_way_makes_the_examples_that_it_should(
     examples = sum(5 if job.split_of(annotation) == "train" else 1 for annotation in job.annotations())
     assert {(row[1], row[2]) for row in rows} == {("65", str(examples))}
     assert rows[0][5] == "1.00"
-    assert all(row[6] == "-" or int(row[6]) > 50 for name, row in zip(names, rows, strict=True) if name in WITH_WORKERS)
+    assert all(row[7] == "-" or int(row[7]) > 50 for name, row in zip(names, rows, strict=True) if name in WITH_WORKERS)
     targets = [line.split(": ")[0][6:] for line in out if line.startswith(("pass", "FAIL"))]
     assert targets == [
-        "in process against the loop",
-        "worker processes against the loop (65 pictures)",
+        "1 worker against the loop",
+        "workers against bare processes (65 pictures)",
         "kernel against Pillow and protobuf",
-        "in process against WriteToTFRecord",
+        "1 worker against WriteToTFRecord",
         "prepare's largest process",
     ]
     assert out[-1].startswith("Annotations alone: h5py's objects one by one")

@@ -32,6 +32,8 @@ _LONGEST_NAME = 7
 _TOO_LARGE = 1 << 63
 _LIKE_OURS = 0.8
 """Similarity from which an unknown option of a command that passes options through is a slip. Beam has none as near."""
+_BEAMS = ("--num_workers",)
+"""Options of Beam that are like some of ours."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def _parse(prog: str, description: str, commands: Sequence[Command], argv: Seque
     if command.passes_through:
         args, unknown = parser.parse_known_args(words)
         args.unknown = unknown
-        wrong = [word for word in unknown if parser.nearest(word, _LIKE_OURS)]
+        wrong = [word for word in unknown if parser.nearest(word, _LIKE_OURS) and word.partition("=")[0] not in _BEAMS]
     else:
         # Intermixed, so that options may stand between the files that they belong to. Python 3.11 loses a "--" there.
         args, wrong = (parser.parse_known_args if "--" in words else parser.parse_known_intermixed_args)(words)

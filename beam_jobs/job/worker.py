@@ -28,14 +28,19 @@ def main(launcher: int, level: int) -> None:
       launcher: Id of the parent process.
       level: Lowest level of the messages to log; Beam sets the levels of its loggers itself.
     """
-    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
+    threading.Thread(target=end_with, args=(launcher,), daemon=True).start()
     logging.disable(level - 1)
     from apache_beam.runners.worker import sdk_worker_main
 
     sdk_worker_main.main(sys.argv[:1])
 
 
-def _end_with(launcher: int) -> None:
+def end_with(launcher: int) -> None:
+    """Waits until the launcher is gone, and ends this process.
+
+    Args:
+      launcher: Id of the parent process.
+    """
     while os.getppid() == launcher:
         time.sleep(_SECONDS_BETWEEN_CHECKS)
     os._exit(1)

@@ -6,7 +6,8 @@ import argparse
 import contextlib
 import shlex
 import time
-from dataclasses import MISSING, dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
@@ -41,14 +42,19 @@ examples:
   your own labelled photos, all of them to score a model on:
     python -m beam_jobs prepare --source svhn --input photos --output records \\
       --split test
-  two worker processes, or a cluster; any option of Beam is passed through:
-    ... --direct_running_mode multi_processing --direct_num_workers 2
+  four worker processes instead of one per processor:
+    ... --workers 4
+  a cluster; any option of Beam is passed through:
     ... --runner FlinkRunner --flink_master HOST:8081
 
 The same input, configuration and seed give the same bytes, on any runner and
 with any number of workers. After an interruption, run the same command again:
 it keeps the complete shards.
 """
+Metrics = tuple[Mapping[str, int], Mapping[str, Any]]
+"""Counters and distributions by name."""
+_AUTO = "auto"
+_MOST_WORKERS = 1024
 RESUMES = "the same command resumes"
 """What to do after an interruption."""
 
@@ -64,6 +70,27 @@ class PrepareJob(GivenData):
         "accept workers with other versions of the packages that decide the bytes; the manifest lists them",
         group=DATA,
     )
+    workers: str = setting(
+        _AUTO,
+        "number of worker processes on this machine; auto: one per processor that may be used, and no other process "
+        "below 2,000 pictures",
+        group=DATA,
+    )
+
+    def __post_init__(self) -> None:
+        """Checks the values, before anything large is imported.
+
+        Raises:
+          UserError: One cannot be used.
+        """
+        super().__post_init__()
+        if self.workers != _AUTO and not (self.workers.isdecimal() and 1 <= int(self.workers) <= _MOST_WORKERS):
+            raise UserError(f"--workers must be {_AUTO} or 1..{_MOST_WORKERS}.", self.workers)
+
+    @property
+    def worker_count(self) -> int | None:
+        """Number of worker processes that was asked for; None to choose."""
+        return None if self.workers == _AUTO else int(self.workers)
 
     @property
     def places(self) -> dict[str, str | None]:
@@ -93,25 +120,17 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     filesystem.refuse_store_options(beam_options)
     refuse_local_on_dataflow(beam_options, job.places)
     with ending_at_once():
-        # Beam, whose import takes seconds, comes after the options are checked.
-        from beam_jobs.job.runner import (
-            is_of_cluster,
-            is_of_this_process,
-            leaves_processors_idle,
-            parse_beam_options,
-            runner_title,
-        )
         from beam_jobs.prepare.advice import narrow_characters
 
-        options = parse_beam_options(beam_options, "prepare")
-        if is_cluster := is_of_cluster(options):
+        options = _parse_beam_options(beam_options, "workers" in vars(args))
+        if is_cluster := _is_of_cluster(options):
             job = absolute(job, "output")
             output = Place(job.output)
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
-    with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
+    with ending_at_once(RESUMES) if _is_of_this_process(options) else contextlib.nullcontext():
         check_output(output)
         subsets = find_subsets(job, config.reading)
-        plan = make_plan(config, subsets, output, leaves_processors_idle(options), job.allow_other_versions)
+        plan = make_plan(config, subsets, output, job.allow_other_versions)
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
@@ -122,45 +141,122 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         if "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
             print(f"note: {line}")
         if args.dry_run:
-            print_dry_run([*describe(plan, job.overwrite), f"{'runner':<11}{runner_title(options)}"])
+            print_dry_run([*describe(plan, job.overwrite), f"{'runner':<11}{_runner(plan, job, options)}"])
         else:
-            _prepare(plan.on_cluster() if is_cluster else plan, options, job.overwrite, args.verbose)
+            _prepare(plan.on_cluster() if is_cluster else plan, job, options, args.verbose)
     return 0
 
 
-def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: bool) -> None:
+def _parse_beam_options(flags: list[str], has_workers: bool) -> PipelineOptions | None:
+    """Returns Beam's options; None if there are none: then Beam, whose import takes seconds, is not needed.
+
+    Args:
+      flags: Options that are not those of the command.
+      has_workers: Whether --workers was given.
+
+    Raises:
+      UserError: Beam does not know an option, or --workers was given too.
+    """
+    if not flags:
+        return None
+    from beam_jobs.job.runner import parse_beam_options
+
+    options = parse_beam_options(flags, "prepare")
+    if has_workers:
+        rule = (
+            "--workers starts processes without Beam; with options of Beam, its runner starts its own: leave out one."
+        )
+        raise UserError(rule, " ".join(flags))
+    return options
+
+
+def _is_of_this_process(options: PipelineOptions | None) -> bool:
+    """Returns whether the job ends with this process, so that it may be killed at any moment."""
+    if options is None:
+        return True
+    from beam_jobs.job.runner import is_of_this_process
+
+    return is_of_this_process(options)
+
+
+def _is_of_cluster(options: PipelineOptions | None) -> bool:
+    """Returns whether workers may be on other machines."""
+    if options is None:
+        return False
+    from beam_jobs.job.runner import is_of_cluster
+
+    return is_of_cluster(options)
+
+
+def _runner(plan: Plan, job: PrepareJob, options: PipelineOptions | None) -> str:
+    """Returns what would run a plan, in words."""
+    if options is None:
+        from beam_jobs.prepare.local import choose_workers
+
+        workers = choose_workers(plan, job.worker_count)
+        return f"this machine, {workers:,} {'process' if workers == 1 else 'processes'}"
+    from beam_jobs.job.runner import runner_title
+
+    return runner_title(options)
+
+
+def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbose: bool) -> None:
     """Makes the dataset of a plan unless it is complete, and prints a summary.
 
     Raises:
       UserError: The output cannot be used, or too many pictures were rejected.
     """
-    from beam_jobs.job.runner import ending_with_workers, is_of_cluster, one_line_errors
-    from beam_jobs.job.submit import Submission
-    from beam_jobs.prepare.monitoring import read_metrics, watch_progress
-
     start = time.monotonic()
-    submission = Submission(options, RESUMES, verbose)
-    counter = submission.counter if is_of_cluster(options) else None
-    with lock_output(plan, overwrite) as complete:
-        if not complete:
-            with (
-                plan.mounts.marked(lambda: submission.is_running),
-                watch_progress(plan, counter),
-                one_line_errors(verbose),
-                ending_with_workers(RESUMES),
-            ):
-                result = run_pipeline(plan, options, submission)
-    if not complete:
-        _print_metrics(*read_metrics(result))
+    with lock_output(plan, job.overwrite) as complete:
+        metrics = None if complete else _make(plan, job, options, verbose)
+    if metrics:
+        _print_metrics(*metrics)
     manifest = _print_dataset(plan)
-    if not complete:
+    if metrics:
         _warn_of_splits(plan, manifest)
     seconds = time.monotonic() - start
     if plan.survey.largest_digest is not None:
         print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
-    done = "were already prepared" if complete else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
+    done = "were already prepared" if not metrics else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
+
+
+def _make(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbose: bool) -> Metrics:
+    """Makes the dataset of a plan and returns the metrics.
+
+    Raises:
+      UserError: A worker raised one.
+    """
+    if options is not None:
+        return _run_on_beam(plan, options, verbose)
+    from beam_jobs.prepare.local import choose_workers, run_on_this_machine
+
+    tally = run_on_this_machine(plan, choose_workers(plan, job.worker_count), RESUMES)
+    return tally.counters, tally.distributions
+
+
+def _run_on_beam(plan: Plan, options: PipelineOptions, verbose: bool) -> Metrics:
+    """Makes the dataset of a plan on a runner of Beam, and returns the metrics.
+
+    Raises:
+      UserError: A worker raised one, or the job failed.
+    """
+    from beam_jobs.job.runner import ending_with_workers, is_of_cluster, leaves_processors_idle, one_line_errors
+    from beam_jobs.job.submit import Submission
+    from beam_jobs.prepare.monitoring import read_metrics, watch_progress
+
+    submission = Submission(options, RESUMES, verbose)
+    counter = submission.counter if is_of_cluster(options) else None
+    plan = replace(plan, hashes_in_background=leaves_processors_idle(options))
+    with (
+        plan.mounts.marked(lambda: submission.is_running),
+        watch_progress(plan, counter),
+        one_line_errors(verbose),
+        ending_with_workers(RESUMES),
+    ):
+        result = run_pipeline(plan, options, submission)
+    return read_metrics(result)
 
 
 def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | None = None) -> PipelineResult:
@@ -187,7 +283,7 @@ def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | 
         return (submission or Submission(options, RESUMES)).run(pipeline)
 
 
-def _print_metrics(counters: dict[str, int], distributions: dict[str, Any]) -> None:
+def _print_metrics(counters: Mapping[str, int], distributions: Mapping[str, Any]) -> None:
     """Prints what this run did, as opposed to what the dataset holds."""
     if kept := counters.get("shards_kept"):
         print(f"{kept} shards were already complete, {counters.get('shards_written', 0)} were written")

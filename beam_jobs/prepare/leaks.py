@@ -5,10 +5,9 @@ A picture stays in the split by which models are compared: test, then validation
 depends on the pictures and their splits alone, so a rerun leaves out the same ones, and complete shards stay valid.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-import apache_beam as beam
 import pyarrow as pa
 
 from beam_jobs.annotation import LEAK, Annotation, RejectedError, unpack
@@ -24,26 +23,6 @@ SplitPicture = tuple[str, str]
 """Split of a picture, and the picture: its subset and name, as `train/5.png`."""
 Leaks = Mapping[SplitPicture, str]
 """Pictures to leave out, each with the equal one that stays."""
-
-
-class FindLeaks(beam.PTransform):
-    """Reads the pictures of all annotations; yields those to leave out, each with the equal one that stays."""
-
-    def __init__(self, plan: Plan, reader: Callable[[Plan], Read]) -> None:
-        """Takes the plan of the job, and the function that returns the reader of its pictures."""
-        super().__init__()
-        self._plan, self._reader = plan, reader
-
-    def expand(
-        self, assigned: beam.PCollection[tuple[tuple[str, int], bytes]]
-    ) -> beam.PCollection[tuple[SplitPicture, str]]:
-        """Applies the transform to packed lists of annotations by split and shard."""
-        return (
-            assigned
-            | "DigestPictures" >> beam.FlatMap(_digests, self._plan, self._reader)
-            | "GatherCopies" >> beam.GroupByKey()
-            | "ChooseOne" >> beam.FlatMap(lambda copies: leaks_among(copies[1]))
-        )
 
 
 def must_not_share(split: str, other: str) -> bool:
@@ -93,12 +72,18 @@ def leaves_out(table: pa.Table, split: str, leaks: Leaks) -> bool:
     return True
 
 
-def _digests(
-    element: tuple[tuple[str, int], bytes], plan: Plan, reader: Callable[[Plan], Read]
-) -> Iterator[tuple[bytes, SplitPicture]]:
-    """Yields the digest of each picture in a packed list of annotations; none of those that cannot be read."""
-    (split, _), packed = element
-    read = reader(plan)
+def picture_digests(split: str, packed: bytes, plan: Plan, read: Read) -> Iterator[tuple[bytes, SplitPicture]]:
+    """Yields the digest of each picture in a packed list of annotations; none of those that cannot be read.
+
+    Args:
+      split: Split of the annotations.
+      packed: Annotations.
+      plan: Plan of the job.
+      read: Function that returns the picture of a subset and a name.
+
+    Raises:
+      UserError: The machine lacks a resource that every picture needs.
+    """
     pictures = sorted({annotation.picture for annotation in unpack(packed) if not annotation.dead})
     is_remote = plan.reads_remote
     for picture, read_one in read_ahead(pictures, read, lambda picture: is_remote or "://" in picture, is_pixels):

@@ -1,4 +1,4 @@
-"""Progress of the shards of a job, and its metrics."""
+"""Progress of the shards of a job, and its metrics on Beam, which is imported when they are needed."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -7,12 +7,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from apache_beam.metrics import Metrics
-from apache_beam.metrics.metric import MetricsFilter
-
 from beam_jobs.job.progress import Count, at_most_every, watch_counts, write_count
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.prepare.publish_shard import RESULT_SUFFIX, ShardResult
+from beam_jobs.prepare.publish_shard import RESULT_SUFFIX
+from beam_jobs.prepare.tally import Tally
 from tfrecords.errors import UserError
 
 _SECONDS_BETWEEN_WRITES = 0.2
@@ -26,11 +24,17 @@ _Item = TypeVar("_Item")
 
 
 class ShardProgress:
-    """Counts one shard's pictures for `watch_progress`: in a file if the output is local, and in Beam's metrics."""
+    """Counts one shard's pictures for `watch_progress`: in a file where there is a folder, and where it is told to."""
 
-    def __init__(self, plan: Plan, shard: str) -> None:
-        """Takes the plan of the job and the shard's name."""
-        folder = _progress_folder(plan)
+    def __init__(self, plan: Plan, shard: str, on_count: Callable[[int], None] | None = None) -> None:
+        """Takes what is counted, and where.
+
+        Args:
+          plan: Plan of the job.
+          shard: Name of the shard.
+          on_count: Function of the number of pictures since its last call; None on a machine without Beam.
+        """
+        folder, self._on_count = _progress_folder(plan), on_count
         self._path = folder / shard if folder else None
         self._count = self._counted = 0
         self._next = 0.0
@@ -59,7 +63,8 @@ class ShardProgress:
         self._next = time.monotonic() + _SECONDS_BETWEEN_WRITES
         if self._path:
             write_count(self._path, self._count)
-        _count(_PICTURES_DONE, self._count - self._counted)
+        if self._on_count:
+            self._on_count(self._count - self._counted)
         self._counted = self._count
 
 
@@ -90,36 +95,35 @@ def _pictures_of_results(plan: Plan) -> int:
 
 
 def _progress_folder(plan: Plan) -> Path | None:
-    """Returns the folder of the counts; None if the output is not local."""
+    """Returns the folder of the counts; None if the output is not local, and the plan names no other."""
+    if plan.counts:
+        return Path(plan.counts)
     return None if plan.output.is_remote else plan.scratch.path / "progress"
 
 
-def count_shard(result: ShardResult) -> None:
-    """Adds one shard that was written to the metrics."""
-    table = result.table
-    sizes = [size for size in table.column("source_bytes").to_pylist() if size is not None]
-    _count("pictures_read", len(sizes))
-    _count("bytes_read", sum(sizes))
-    _count("examples_written", result.info.examples)
-    _count("bytes_written", result.info.bytes)
-    _count("shards_written", 1)
-    for reason in table.column("reason").drop_null().to_pylist():
-        _count(f"dead_{reason}", 1)
-    _distribute("picture_bytes", sizes)
+def count_pictures(pictures: int) -> None:
+    """Adds pictures to the counter of Beam that moves the progress bar of a job on a cluster."""
+    from apache_beam.metrics import Metrics
+
+    Metrics.counter(_NAMESPACE, _PICTURES_DONE).inc(pictures)
 
 
-def count_decoding(decode_us: list[int]) -> None:
-    """Adds the decoding times of pictures, microseconds, to the metrics."""
-    _distribute("picture_decode_us", decode_us)
+def report(tally: Tally) -> None:
+    """Adds the metrics of a shard to those of Beam."""
+    from apache_beam.metrics import Metrics
 
-
-def count_kept_shard() -> None:
-    """Adds one shard that an earlier run completed to the metrics."""
-    _count("shards_kept", 1)
+    for name, count in tally.counters.items():
+        Metrics.counter(_NAMESPACE, name).inc(count)
+    for name, values in tally.values.items():
+        distribution = Metrics.distribution(_NAMESPACE, name)
+        for value in values:
+            distribution.update(value)
 
 
 def read_metrics(result: Any) -> tuple[dict[str, int], dict[str, Any]]:
     """Returns a finished pipeline's counters and distributions by name; empty if the runner has none."""
+    from apache_beam.metrics.metric import MetricsFilter
+
     try:
         found = result.metrics().query(MetricsFilter().with_namespace(_NAMESPACE))
     except NotImplementedError:
@@ -127,13 +131,3 @@ def read_metrics(result: Any) -> tuple[dict[str, int], dict[str, Any]]:
     counters = {metric.key.metric.name: metric.result for metric in found["counters"]}
     distributions = {metric.key.metric.name: metric.result for metric in found["distributions"]}
     return counters, distributions
-
-
-def _count(name: str, value: int) -> None:
-    Metrics.counter(_NAMESPACE, name).inc(value)
-
-
-def _distribute(name: str, values: list[int]) -> None:
-    distribution = Metrics.distribution(_NAMESPACE, name)
-    for value in values:
-        distribution.update(value)

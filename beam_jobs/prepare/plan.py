@@ -32,10 +32,11 @@ class Plan:
       output: Place of the dataset directory.
       run_id: Unique name of this run, for its scratch folder.
       survey: What was found in the annotations.
-      writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
+      hashes_in_background: Whether the thread that writes a shard digests it too, since it has a processor of its own.
       versions: Versions of the launcher's packages that decide the dataset's bytes, by package.
       allow_other_versions: Whether workers may have others.
       mounts: Local paths that every worker must see; none if all workers are on this machine.
+      counts: Local folder for the counts of pictures where the output is at an address; empty if there is none.
     """
 
     config: PrepareConfig
@@ -44,10 +45,11 @@ class Plan:
     output: Place
     run_id: str
     survey: Survey
-    writes_in_background: bool = False
+    hashes_in_background: bool = False
     versions: dict[str, str] = field(default_factory=dict)
     allow_other_versions: bool = False
     mounts: Mounts = field(default_factory=Mounts)
+    counts: str = ""
 
     @property
     def pictures(self) -> int:
@@ -103,11 +105,7 @@ class Plan:
 
 
 def make_plan(
-    config: PrepareConfig,
-    subsets: tuple[Subset, ...],
-    output: Place,
-    writes_in_background: bool = False,
-    allow_other_versions: bool = False,
+    config: PrepareConfig, subsets: tuple[Subset, ...], output: Place, allow_other_versions: bool = False
 ) -> Plan:
     """Returns the plan; the number of shards follows from the examples that each split can expect.
 
@@ -120,7 +118,6 @@ def make_plan(
       config: How the dataset is made.
       subsets: Subsets to read.
       output: Place of the dataset directory.
-      writes_in_background: Whether a worker writes a shard while it makes the next one.
       allow_other_versions: Whether workers may have other versions than this process.
 
     Raises:
@@ -155,9 +152,8 @@ def make_plan(
         output,
         uuid.uuid4().hex,
         found,
-        writes_in_background,
-        versions(config.source),
-        allow_other_versions,
+        versions=versions(config.source),
+        allow_other_versions=allow_other_versions,
     )
 
 

@@ -80,7 +80,9 @@ class ShardResult:
         return cls(info, table.replace_schema_metadata(), versions)
 
 
-def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[PictureRow]) -> ShardResult:
+def publish_shard(
+    plan: Plan, name: str, records: list[bytes], rows: list[PictureRow], sha256: str | None = None
+) -> ShardResult:
     """Writes a shard, its index and then its result.
 
     Args:
@@ -88,6 +90,7 @@ def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[Pictur
       name: Name of the shard's file.
       records: Framed records, in order.
       rows: Rows of the shard's pictures.
+      sha256: Digest of the records; None to compute it while they are written.
 
     Raises:
       UserError: A file cannot be written, or another run has taken the output over.
@@ -95,9 +98,9 @@ def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[Pictur
     if plan.output.is_remote:
         claim.check(plan.claim, plan.run_id)
     content = _Content(records)
-    filesystem.publish(plan.path(name), content, plan.scratch)
+    filesystem.publish(plan.path(name), records if sha256 else content, plan.scratch)
     filesystem.publish(plan.path(index_path(name)), [format_index(map(len, records))], plan.scratch)
-    info = ShardInfo(name, len(records), sum(map(len, records)), content.digest.hexdigest())
+    info = ShardInfo(name, len(records), sum(map(len, records)), sha256 or content.digest.hexdigest())
     result = ShardResult(info, to_table(rows), check_worker(plan))
     result.save(plan)
     return result
@@ -120,6 +123,14 @@ class _Content:
         for chunk in _chunks(self._records):
             self.digest.update(chunk)
             yield chunk
+
+
+def digest_of(records: list[bytes]) -> str:
+    """Returns the SHA-256 digest of a shard's file."""
+    digest = hashlib.sha256()
+    for record in records:
+        digest.update(record)
+    return digest.hexdigest()
 
 
 def _chunks(records: list[bytes]) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from beam_jobs import filesystem
 from beam_jobs.annotation import Annotation
 from beam_jobs.prepare.assign import shard_of, split_of
+from beam_jobs.prepare.check_label import check_label
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import Plan, make_plan
 from beam_jobs.sources.base import Input, SourceOptions, Subset
@@ -69,7 +70,8 @@ class Job:
         shards: dict[tuple[str, int], list[Annotation]] = {key: [] for key in plan.shard_keys}
         for annotation in self.annotations():
             split = self.split_of(annotation)
-            shards[split, shard_of(annotation.key, plan.config.seed, plan.shards[split])].append(annotation)
+            checked = check_label(annotation, plan.config.labels, split)
+            shards[split, shard_of(annotation.key, plan.config.seed, plan.shards[split])].append(checked)
         return shards
 
     def read(self, key: str) -> bytes:

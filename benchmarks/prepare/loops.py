@@ -53,6 +53,8 @@ def processes(job: Job) -> None:
     largest_first = sorted(shards, key=lambda key: -len(shards[key]))
     with multiprocessing.get_context("fork").Pool(job.workers) as pool:
         pool.map(_make_forked, largest_first, chunksize=1)
+        pool.close()
+        pool.join()  # before that, their processor time is not known
 
 
 def _make_forked(key: ShardKey) -> None:

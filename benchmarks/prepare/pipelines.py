@@ -1,6 +1,6 @@
-"""Beam pipelines: prepare itself, as its command line runs it, and the pipeline that most would write first.
+"""Beam pipelines: prepare itself with options of Beam, and the pipeline that most would write first.
 
-    python -m benchmarks.prepare --input svhn --only loop,prepare,prepare-processes,prepare-threads,write-to-tfrecord
+    python -m benchmarks.prepare --input svhn --only loop,beam,beam-processes,beam-threads,write-to-tfrecord
 
 compares them with the loop.
 """
@@ -15,36 +15,29 @@ import beam_jobs.prepare.monitoring
 import beam_jobs.prepare.split_warnings
 import beam_jobs.prepare.transforms
 import beam_jobs.sources.svhn.source  # noqa: F401
-from beam_jobs.__main__ import COMMANDS
 from beam_jobs.annotation import Annotation, RejectedError
 from beam_jobs.job.runner import parse_beam_options
 from beam_jobs.prepare.load_picture import PictureRow, load
 from beam_jobs.prepare.make_shard import picture_examples
 from benchmarks.prepare.job import Job
-from tfrecords.cli import main
+from benchmarks.prepare.workers import run_prepare
 from tfrecords.record.codec import encode
 from tfrecords.record.schema import DigitExample
 
 
-def in_process(job: Job) -> None:
-    """Runs prepare without any Beam option."""
-    _prepare(job)
+def in_beam(job: Job) -> None:
+    """Runs prepare on Beam's local runner, in process."""
+    run_prepare(job, "--direct_num_workers", "1")
 
 
 def with_processes(job: Job) -> None:
     """Runs prepare with worker processes, which Beam starts."""
-    _prepare(job, "--direct_running_mode", "multi_processing", "--direct_num_workers", str(job.workers))
+    run_prepare(job, "--direct_running_mode", "multi_processing", "--direct_num_workers", str(job.workers))
 
 
 def with_threads(job: Job) -> None:
     """Runs prepare with worker threads."""
-    _prepare(job, "--direct_running_mode", "multi_threading", "--direct_num_workers", str(job.workers))
-
-
-def _prepare(job: Job, *beam_options: str) -> None:
-    arguments = ["--source", "svhn", "--input", job.input, "--output", job.output, *beam_options]
-    if code := main("python -m beam_jobs", "", COMMANDS, ["prepare", *arguments]):
-        raise SystemExit(code)
+    run_prepare(job, "--direct_running_mode", "multi_threading", "--direct_num_workers", str(job.workers))
 
 
 def write_to_tfrecord(job: Job) -> None:

@@ -36,9 +36,11 @@ WAYS = {
     "loop": Way("loop", "benchmarks.prepare.loops:loop"),
     "pillow": Way("loop, Pillow and protobuf", "benchmarks.prepare.loops:pillow"),
     "processes": Way("{workers} bare processes", "benchmarks.prepare.loops:processes"),
-    "prepare": Way("prepare, in process", "benchmarks.prepare.pipelines:in_process"),
-    "prepare-processes": Way("prepare, {workers} processes", "benchmarks.prepare.pipelines:with_processes"),
-    "prepare-threads": Way("prepare, {workers} threads", "benchmarks.prepare.pipelines:with_threads"),
+    "prepare": Way("prepare, 1 worker", "benchmarks.prepare.workers:in_process"),
+    "prepare-workers": Way("prepare, {workers} workers", "benchmarks.prepare.workers:with_workers"),
+    "beam": Way("prepare on Beam, in process", "benchmarks.prepare.pipelines:in_beam"),
+    "beam-processes": Way("prepare on Beam, {workers} processes", "benchmarks.prepare.pipelines:with_processes"),
+    "beam-threads": Way("prepare on Beam, {workers} threads", "benchmarks.prepare.pipelines:with_threads"),
     "write-to-tfrecord": Way(
         "WriteToTFRecord, one element per picture", "benchmarks.prepare.pipelines:write_to_tfrecord", peer=True
     ),
@@ -55,6 +57,7 @@ class Measured:
       examples: Number of records in its folder afterwards.
       seconds: Time from the last import to the end of the work.
       outside_s: Time that the process took in addition, to start, import and exit.
+      processor_s: Processor time of the process and its children in these seconds, user and system together.
       peak_mb: Peak memory of the largest process, 10^6 bytes; None without /proc.
     """
 
@@ -62,6 +65,7 @@ class Measured:
     examples: int
     seconds: float
     outside_s: float
+    processor_s: float
     peak_mb: float | None
 
     @property
@@ -83,19 +87,25 @@ def measure(name: str, job: Job, folder: Path) -> Measured:
     """
     os.sync()  # or the disk would write the files of an earlier way at the cost of this one
     try:
-        seconds, wall, peak = run_way("benchmarks.prepare.ways", name, job, folder)
+        (seconds, processor), wall, peak = run_way("benchmarks.prepare.ways", name, job, folder)
         examples = count_records(Path(job.output))
-        return Measured(job.pictures, examples, seconds, wall - seconds, peak / 1e6 if peak else None)
+        return Measured(job.pictures, examples, seconds, wall - seconds, processor, peak / 1e6 if peak else None)
     finally:
         shutil.rmtree(job.output, ignore_errors=True)
 
 
-def _work(name: str, job: dict[str, Any]) -> float:
+def _work(name: str, job: dict[str, Any]) -> tuple[float, float]:
     module, function = WAYS[name].function.split(":")
     work = getattr(importlib.import_module(module), function)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), _processor_seconds()
     work(Job(**job))
-    return time.perf_counter() - start
+    return time.perf_counter() - start, _processor_seconds() - used
+
+
+def _processor_seconds() -> float:
+    """Returns the processor time of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> None:
