@@ -1,0 +1,69 @@
+"""A Spark cluster on the loopback interface: a master, workers with a core each, and Beam's job server."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.downloads import java, spark_home, spark_job_server
+from tests.cluster.flink import OPENS
+from tests.cluster.processes import free_ports, get, listens, running
+
+
+class Spark:
+    """A running cluster.
+
+    Attributes:
+      address: Address of the master's web page.
+      job_port: Port of Beam's job server.
+      jar: Jar of Beam's job server, which the job takes along.
+    """
+
+    def __init__(self, folder: Path, workers: int, stack: contextlib.ExitStack) -> None:
+        """Starts it.
+
+        Args:
+          folder: Folder for logs and temporary files.
+          workers: Number of workers.
+          stack: What ends the processes.
+        """
+        home, self.jar = spark_home(), spark_job_server()
+        port, page, self.job_port, artifacts, expansion = free_ports(5)
+        self.address = f"http://127.0.0.1:{page}"
+        url = f"spark://127.0.0.1:{port}"
+        environment = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(home)}
+        jvm = [java(), "-Xmx512m", *OPENS, "-cp", f"{home}/jars/*"]
+        words = [*jvm, "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", str(port)]
+        words += ["--webui-port", str(page)]
+        master = stack.enter_context(running(words, folder / "master.log", environment))
+        master.wait_until(lambda: bool(self.ask()), "Spark's master")
+        for number in range(1, workers + 1):
+            words = [*jvm, "org.apache.spark.deploy.worker.Worker", "--cores", "1", "--memory", "1g", "--host", "127.0.0.1"]
+            words += ["--webui-port", "0", "--work-dir", str(folder / f"worker-{number}"), url]
+            stack.enter_context(running(words, folder / f"worker-{number}.log", environment))
+        master.wait_until(lambda: len(self.ask()["workers"]) == workers, f"{workers} workers of Spark")
+        ports = {"job": self.job_port, "artifact": artifacts, "expansion": expansion}
+        words = [java(), "-Xmx768m", *OPENS, "-cp", f"{self.jar}:{home}/jars/*"]
+        words += ["org.apache.beam.runners.spark.SparkJobServerDriver", f"--spark-master-url={url}"]
+        words += [f"--{name}-port={number}" for name, number in ports.items()]
+        words += [f"--artifacts-dir={folder / 'artifacts'}"]
+        self.server = stack.enter_context(running(words, folder / "job-server.log", environment))
+        self.server.wait_until(lambda: listens(self.job_port), "Beam's job server")
+
+    def ask(self) -> dict[str, Any]:
+        """Returns the state of the master."""
+        answer: dict[str, Any] = json.loads(get(f"{self.address}/json/"))
+        return answer
+
+
+@contextlib.contextmanager
+def spark(folder: Path, workers: int = 2) -> Iterator[Spark]:
+    """Runs a cluster while the block runs.
+
+    Raises:
+      Missing: Spark or Beam's job server cannot be had here.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        yield Spark(folder, workers, stack)
