@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     for package in (beam_jobs.__main__, tfrecords.__main__, trainer.__main__)
 }
 BENCHMARKS = (
+    "cluster",
     "digit_struct",
     "gpu.__main__",
     "input.__main__",
@@ -57,6 +58,9 @@ BENCHMARKS = (
 )
 OF_OTHERS = {
     *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam
+    *("--prism_location", "--job_endpoint", "--parallelism", "--environment_type", "--environment_config"),  # Beam
+    *("--flink_version", "--files_to_stage", "--project", "--region", "--temp_location"),  # Beam
+    *("--id", "--provision_endpoint", "--write"),  # beam_jobs.job.boot, which is no command
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }

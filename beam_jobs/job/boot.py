@@ -29,7 +29,12 @@ _SECONDS_TO_CONNECT = 60
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Writes the executable, or runs as it: asks the engine what to connect to, and becomes Beam's worker."""
+    """Writes the executable, or runs as it: asks the engine what to connect to, and becomes Beam's worker.
+
+    Returns:
+      Exit code, unless it becomes the worker.
+    """
+    # Beam's boot has more options, which matter in a container only.
     args, _ = _make_parser().parse_known_args(argv)
     try:
         if args.write:
@@ -41,12 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Prism (2.77) puts the id between quotes, which no shell takes away.
         worker = args.id.strip("'")
         info = _provision(args.provision_endpoint, worker)
+        variables = worker_environment(info, worker, args.control_endpoint, args.logging_endpoint)
+        command = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
+        os.execve(command[0], command, {**os.environ, **variables})  # noqa: S606  (no shell is wanted)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
-    environment = {**os.environ, **worker_environment(info, worker, args.control_endpoint, args.logging_endpoint)}
-    command = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
-    os.execve(command[0], command, environment)  # noqa: S606  (no shell is wanted)
+    return 1
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -112,8 +117,12 @@ def worker_environment(info: "ProvisionInfo", worker: str, control: str | None, 
     from apache_beam.portability.api import endpoints_pb2
     from google.protobuf import json_format, text_format
 
-    control_endpoint = info.control_endpoint if info.control_endpoint.url else endpoints_pb2.ApiServiceDescriptor(url=control or "")
-    logging_endpoint = info.logging_endpoint if info.logging_endpoint.url else endpoints_pb2.ApiServiceDescriptor(url=logging or "")
+    control_endpoint = (
+        info.control_endpoint if info.control_endpoint.url else endpoints_pb2.ApiServiceDescriptor(url=control or "")
+    )
+    logging_endpoint = (
+        info.logging_endpoint if info.logging_endpoint.url else endpoints_pb2.ApiServiceDescriptor(url=logging or "")
+    )
     # No SEMI_PERSISTENT_DIRECTORY: Beam would run code that anybody may have left there, and nothing of ours is there.
     variables = {
         "WORKER_ID": worker,

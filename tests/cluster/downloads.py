@@ -13,7 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from tests.cluster.versions import BEAM, BEAM_JAVA, FLINK, FLINK_RUNNER, PRISM_MODULE, SPARK, SPARK_RUNNER
+from tests.cluster.page import commands
+from tests.cluster.versions import BEAM, BEAM_JAVA, FLINK, FLINK_RUNNER, SPARK, SPARK_RUNNER
 
 _POM = Path(__file__).with_name("job-server.pom.xml")
 _MINUTES = 15
@@ -35,10 +36,11 @@ def prism() -> Path:
     Raises:
       Missing: Go is not installed, or cannot fetch Prism.
     """
-    go = _tool("go")
+    _tool("go")
+    (words,) = commands("prism-install", {})
 
     def make(folder: Path) -> None:
-        _run([go, "install", f"{PRISM_MODULE}@v{BEAM}"], {"GOBIN": str(folder)})
+        _run(words, {"GOBIN": str(folder)})
 
     return _made(f"prism-{BEAM}", make) / "prism"
 
@@ -70,7 +72,7 @@ def flink_job_server() -> Path:
     Raises:
       Missing: Java or Maven are not installed, or Maven cannot build it.
     """
-    return _job_server(FLINK_RUNNER, "org.apache.beam.runners.flink.FlinkJobServerDriver", "slf4j-simple")
+    return _job_server(FLINK_RUNNER, "flink")
 
 
 def spark_job_server() -> Path:
@@ -79,8 +81,7 @@ def spark_job_server() -> Path:
     Raises:
       Missing: Java or Maven are not installed, or Maven cannot build it.
     """
-    # Spark has a logger of its own; two would be an error.
-    return _job_server(SPARK_RUNNER, "org.apache.beam.runners.spark.SparkJobServerDriver", "slf4j-api")
+    return _job_server(SPARK_RUNNER, "spark")
 
 
 def java() -> str:
@@ -92,16 +93,16 @@ def java() -> str:
     return _tool("java")
 
 
-def _job_server(runner: str, main: str, logger: str) -> Path:
-    maven = _tool("mvn")
+def _job_server(runner: str, engine: str) -> Path:
+    _tool("mvn")
     java()
 
     def make(folder: Path) -> None:
-        given = {"runner": runner, "beam": BEAM_JAVA, "main": main, "logger": logger, "out": folder / "target"}
-        properties = [f"-D{name}={value}" for name, value in given.items()]
         # Copied, since Maven writes next to it.
         pom = shutil.copy(_POM, folder / "pom.xml")
-        _run([maven, "--quiet", "--batch-mode", "--file", str(pom), *properties, "package"])
+        places = {"tests/cluster/job-server.pom.xml": str(pom), f"/opt/{engine}-job-server": str(folder / "target")}
+        (words,) = commands(f"{engine}-jar", places)
+        _run(words)
         (folder / "target" / "job-server.jar").replace(folder / "job-server.jar")
         shutil.rmtree(folder / "target")
 

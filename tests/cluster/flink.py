@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.downloads import flink_job_server, flink_libraries, java
+from tests.cluster.page import commands
 from tests.cluster.processes import Process, descendants, free_ports, get, listens, running
 
 _OPENED = (
@@ -65,7 +66,8 @@ class Flink:
 
     Attributes:
       address: Address of Flink's REST service and web page.
-      managers: TaskManagers by their ids.
+      managers: TaskManagers that run, by their ids.
+      started: Ids of all TaskManagers that were started.
       job_port: Port of Beam's job server.
       server: Beam's job server.
     """
@@ -83,12 +85,12 @@ class Flink:
         self._ports = {"jobmanager.rpc.port": str(rpc), "rest.port": str(rest)}
         self.address = f"http://127.0.0.1:{rest}"
         self.managers: dict[str, Process] = {}
+        self.started: list[str] = []
         master = stack.enter_context(running(self._java("jobmanager", _JOB_MANAGER, 512), folder / "jobmanager.log"))
         self.process = master
-        ports = {"job": self.job_port, "artifact": artifacts, "expansion": expansion}
-        words = [java(), "-Xmx512m", *OPENS, "-jar", str(jar), "--flink-master", self.address]
-        words += [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
-        words += ["--artifacts-dir", str(folder / "artifacts")]
+        ports = {"8099": str(self.job_port), "8098": str(artifacts), "8097": str(expansion)}
+        places = {"/opt/flink-job-server/job-server.jar": str(jar), "/tmp/artifacts": str(folder / "artifacts")}
+        (words,) = commands("flink-job-server", {**ports, **places, "http://HOST:8081": self.address})
         self.server = stack.enter_context(running(words, folder / "job-server.log"))
         master.wait_until(lambda: bool(self.ask("/overview")), "Flink's REST service")
         self.server.wait_until(lambda: listens(self.job_port), "Beam's job server")
@@ -102,6 +104,7 @@ class Flink:
         words = self._java(name, _TASK_MANAGER, 640, {"taskmanager.resource-id": name})
         process = self._stack.enter_context(running(words, self._folder / f"{name}.log"))
         self.managers[name] = process
+        self.started.append(name)
         process.wait_until(lambda: name in self.joined(), f"TaskManager {name}")
 
     def stop_manager(self, name: str) -> None:

@@ -3,16 +3,14 @@
 import hashlib
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.prepare.make_input import make_input
 from tests.cluster.processes import Process
-from tests.stores import REGION
+from tests.stores import REGION, Bucket
 
 ROOT = Path(__file__).resolve().parents[2]
 _SECONDS = 300
@@ -47,6 +45,26 @@ def run(words: Sequence[str], environment: Mapping[str, str] | None = None, seco
     return Done(done.returncode, done.stdout, done.stderr)
 
 
+def run_block(block: Sequence[Sequence[str]], more: Sequence[str] = ()) -> list[Done]:
+    """Runs the commands of a block of the page, whose lines `export` set variables.
+
+    Args:
+      block: Words of the commands.
+      more: Options that every `prepare` gets in addition.
+
+    Raises:
+      AssertionError: One fails.
+    """
+    environment: dict[str, str] = {}
+    done = []
+    for words in block:
+        if words[0] == "export":
+            environment |= dict(word.split("=", 1) for word in words[1:])
+        else:
+            done.append(check(run([*words, *more] if "prepare" in words else words, environment)))
+    return done
+
+
 def check(done: Done) -> Done:
     """Returns a command that ended well.
 
@@ -64,12 +82,6 @@ def start(words: Sequence[str], log: Path, environment: Mapping[str, str] | None
     return Process([sys.executable, *words[1:]], log, given)
 
 
-def write_boot(path: Path) -> Path:
-    """Returns the executable of workers for the environment PROCESS."""
-    check(run(["python", "-m", "beam_jobs.job.boot", "--write", str(path)]))
-    return path
-
-
 def process_environment(boot: Path, variables: Mapping[str, str] | None = None) -> list[str]:
     """Returns the options with which an engine starts its workers as processes."""
     config = {"command": str(boot), **({"env": dict(variables)} if variables else {})}
@@ -82,11 +94,6 @@ def s3_environment(endpoint: str) -> dict[str, str]:
     return {"AWS_ENDPOINT_URL": endpoint, **keys, "no_proxy": "127.0.0.1"}
 
 
-def enlarge(drawn: Path, folder: Path, pictures: int) -> Path:
-    """Returns an input of more pictures: those of a drawn one under new names, all in train."""
-    return make_input(drawn, folder, pictures)
-
-
 def digests(folder: Path) -> dict[str, str]:
     """Returns the digest of each file of a folder by its name."""
     return {
@@ -96,11 +103,28 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
+def stored_digests(bucket: Bucket, prefix: str) -> dict[str, str]:
+    """Returns the digest of each object below a prefix of a bucket by its name."""
+    found = {}
+    for page in bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name, Prefix=f"{prefix}/"):
+        for each in page.get("Contents", ()):
+            data = bucket.client.get_object(Bucket=bucket.name, Key=each["Key"])["Body"].read()
+            found[each["Key"].removeprefix(f"{prefix}/")] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def check_unseen(done: Done, folder: Path) -> None:
+    """Checks the one line of a job whose workers do not see a folder.
+
+    Raises:
+      AssertionError: The command ended otherwise.
+    """
+    line = f"does not see {folder}; mount it there or use s3://, gs://"
+    errors = [each for each in done.errors.splitlines() if each.startswith("error: ")]
+    assert done.code == 1 and len(errors) == 1 and line in errors[0], done.errors[-3000:]
+    assert "Traceback" not in done.errors
+
+
 def shards(folder: Path) -> list[str]:
     """Returns the names of the shards that are whole in an output, which may not exist yet."""
     return sorted(path.name for path in folder.glob("*.tfrecord-*-of-*"))
-
-
-def quoted(words: Sequence[str]) -> str:
-    """Returns the words as a line to type."""
-    return shlex.join(words)

@@ -1,9 +1,9 @@
 """The commands of docs/cluster.md, by the names in the comments in front of them: the tests run these.
 
-    <!-- run: prism -->
-    ```sh
-    python -m beam_jobs prepare ...
-    ```
+<!-- run: prism -->
+```sh
+python -m beam_jobs prepare ...
+```
 """
 
 import re

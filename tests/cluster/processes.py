@@ -10,7 +10,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-_POLL_S = 0.2
 _SECONDS_TO_END = 15
 _LOG_CHARACTERS = 2000
 
@@ -47,13 +46,14 @@ class Process:
         """Whether it has not ended."""
         return self._process.poll() is None
 
-    def wait_until(self, ready: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    def wait_until(self, ready: Callable[[], bool], what: str, seconds: float = 120, poll_s: float = 0.2) -> None:
         """Waits until a condition holds.
 
         Args:
           ready: Condition; an `OSError` counts as false.
           what: Name of the condition, for the error.
           seconds: Longest time to wait.
+          poll_s: Seconds between two looks.
 
         Raises:
           AssertionError: The process ends before, or the time is over.
@@ -65,7 +65,7 @@ class Process:
                     return
             assert self.is_running, f"ended before {what}:\n{self.tail()}"
             assert time.monotonic() < end, f"not within {seconds} s: {what}\n{self.tail()}"
-            time.sleep(_POLL_S)
+            time.sleep(poll_s)
 
     def tail(self) -> str:
         """Returns the end of the log."""
@@ -94,9 +94,7 @@ class Process:
 
 
 @contextlib.contextmanager
-def running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[Process]:
+def running(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Iterator[Process]:
     """Runs a command while the block runs."""
     process = Process(command, log, environment)
     try:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.cluster.downloads import java, spark_home, spark_job_server
 from tests.cluster.flink import OPENS
+from tests.cluster.page import commands
 from tests.cluster.processes import free_ports, get, listens, running
 
 
@@ -39,15 +40,23 @@ class Spark:
         master = stack.enter_context(running(words, folder / "master.log", environment))
         master.wait_until(lambda: bool(self.ask()), "Spark's master")
         for number in range(1, workers + 1):
-            words = [*jvm, "org.apache.spark.deploy.worker.Worker", "--cores", "1", "--memory", "1g", "--host", "127.0.0.1"]
+            words = [
+                *jvm,
+                "org.apache.spark.deploy.worker.Worker",
+                "--cores",
+                "1",
+                "--memory",
+                "1g",
+                "--host",
+                "127.0.0.1",
+            ]
             words += ["--webui-port", "0", "--work-dir", str(folder / f"worker-{number}"), url]
             stack.enter_context(running(words, folder / f"worker-{number}.log", environment))
         master.wait_until(lambda: len(self.ask()["workers"]) == workers, f"{workers} workers of Spark")
-        ports = {"job": self.job_port, "artifact": artifacts, "expansion": expansion}
-        words = [java(), "-Xmx768m", *OPENS, "-cp", f"{self.jar}:{home}/jars/*"]
-        words += ["org.apache.beam.runners.spark.SparkJobServerDriver", f"--spark-master-url={url}"]
-        words += [f"--{name}-port={number}" for name, number in ports.items()]
-        words += [f"--artifacts-dir={folder / 'artifacts'}"]
+        ports = {"8099": str(self.job_port), "8098": str(artifacts), "8097": str(expansion)}
+        places = {"/opt/spark-job-server/job-server.jar": str(self.jar), "/tmp/artifacts": str(folder / "artifacts")}
+        (words,) = commands("spark-job-server", {**ports, **places, "spark://HOST:7077": url})
+        words[0] = str(home / "bin" / words[0])
         self.server = stack.enter_context(running(words, folder / "job-server.log", environment))
         self.server.wait_until(lambda: listens(self.job_port), "Beam's job server")
 

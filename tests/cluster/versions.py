@@ -10,6 +10,5 @@ and of 2.70.0 not all that they need."""
 FLINK = "1.19.3"
 SPARK = "3.5.6"
 
-PRISM_MODULE = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 FLINK_RUNNER = f"beam-runners-flink-{FLINK.rpartition('.')[0]}"
 SPARK_RUNNER = f"beam-runners-spark-{SPARK.partition('.')[0]}"
