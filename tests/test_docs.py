@@ -61,6 +61,7 @@ OF_OTHERS = {
     *("--prism_location", "--job_endpoint", "--parallelism", "--environment_type", "--environment_config"),  # Beam
     *("--flink_version", "--files_to_stage", "--project", "--region", "--temp_location"),  # Beam
     *("--id", "--provision_endpoint", "--write"),  # beam_jobs.job.boot, which is no command
+    *("--driver-class-path", "--master", "--spark-master-url"),  # Spark
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }

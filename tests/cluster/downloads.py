@@ -17,6 +17,7 @@ from tests.cluster.page import commands
 from tests.cluster.versions import BEAM, BEAM_JAVA, FLINK, FLINK_RUNNER, SPARK, SPARK_RUNNER
 
 _POM = Path(__file__).with_name("job-server.pom.xml")
+_LINES_OF_OUTPUT = 4
 _MINUTES = 15
 
 
@@ -125,7 +126,9 @@ def _made(name: str, make: Callable[[Path], None]) -> Path:
 
 def _install(requirement: str, folder: Path) -> None:
     target = ["--no-cache", "--no-deps", "--target", str(folder)]
-    _run([sys.executable, "-m", "uv", "pip", "install", "--quiet", *target, requirement])
+    # One answer of the index is hundreds of MB; uv's own limit is 30 s without a byte.
+    slow = {"UV_HTTP_TIMEOUT": "300"}
+    _run([sys.executable, "-m", "uv", "pip", "install", "--quiet", *target, requirement], slow)
 
 
 def _tool(name: str) -> str:
@@ -149,5 +152,5 @@ def _run(command: list[str], environment: Mapping[str, str] | None = None) -> No
     if done.returncode:
         lines = (done.stdout + done.stderr).strip().splitlines() or [f"exit code {done.returncode}"]
         # Maven says first what is wrong, and then where to read about it.
-        line = next((line for line in lines if "ERROR" in line), lines[-1])
-        raise Missing(f"{Path(command[0]).name} failed: {line}")
+        said = next(([line] for line in lines if "[ERROR]" in line), lines[-_LINES_OF_OUTPUT:])
+        raise Missing(f"{Path(command[0]).name} failed: {' '.join(map(str.strip, said))}")

@@ -16,8 +16,8 @@ _OPENED = (
     *("java.lang", "java.lang.reflect", "java.net", "java.io", "java.nio", "java.text", "java.time", "java.util"),
     *("java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks", "sun.nio.ch"),
 )
-"""Packages of Java 17 that Flink, Spark and Beam look into."""
-OPENS = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED]
+"""Packages of Java 17 that Flink and Beam look into."""
+_OPENS = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED]
 
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
@@ -138,6 +138,11 @@ class Flink:
                 records[name] = records.get(name, 0) + count
         return records
 
+    def restarts(self, job: str) -> int:
+        """Returns how often Flink has restarted a job, by the JobManager's log: its metrics end with the job."""
+        lines = self.process.log.read_text(errors="replace").splitlines()
+        return sum(f"({job}) switched from state RUNNING to RESTARTING" in line for line in lines)
+
     def _java(self, name: str, main: str, megabytes: int, settings: Mapping[str, str] | None = None) -> list[str]:
         """Writes the configuration of a part of the cluster and returns the command that starts it."""
         folder = self._folder / name
@@ -148,7 +153,7 @@ class Flink:
         (folder / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
         (folder / "log4j.properties").write_text(_LOGGING)
         logging = f"-Dlog4j.configurationFile=file:{folder / 'log4j.properties'}"
-        words = [java(), f"-Xmx{megabytes}m", *OPENS, logging, "-cp", f"{self._libraries}/*", main]
+        words = [java(), f"-Xmx{megabytes}m", *_OPENS, logging, "-cp", f"{self._libraries}/*", main]
         words += ["--configDir", str(folder)]
         return [*words, "--executionMode", "cluster"] if main == _JOB_MANAGER else words
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.downloads import java, spark_home, spark_job_server
-from tests.cluster.flink import OPENS
+from tests.cluster.downloads import spark_home, spark_job_server
 from tests.cluster.page import commands
 from tests.cluster.processes import free_ports, get, listens, running
 
@@ -29,12 +28,13 @@ class Spark:
           workers: Number of workers.
           stack: What ends the processes.
         """
+        self._folder = folder
         home, self.jar = spark_home(), spark_job_server()
         port, page, self.job_port, artifacts, expansion = free_ports(5)
         self.address = f"http://127.0.0.1:{page}"
         url = f"spark://127.0.0.1:{port}"
-        environment = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(home)}
-        jvm = [java(), "-Xmx512m", *OPENS, "-cp", f"{home}/jars/*"]
+        environment = {"SPARK_LOCAL_IP": "127.0.0.1", "SPARK_HOME": str(home), "SPARK_DAEMON_MEMORY": "512m"}
+        jvm = [str(home / "bin" / "spark-class")]
         words = [*jvm, "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", str(port)]
         words += ["--webui-port", str(page)]
         master = stack.enter_context(running(words, folder / "master.log", environment))
@@ -64,6 +64,10 @@ class Spark:
         """Returns the state of the master."""
         answer: dict[str, Any] = json.loads(get(f"{self.address}/json/"))
         return answer
+
+    def executors(self) -> list[int]:
+        """Returns the numbers of the workers that have run a part of an application."""
+        return sorted({int(path.parts[-3].rpartition("-")[2]) for path in self._folder.glob("worker-*/app-*/*")})
 
 
 @contextlib.contextmanager

@@ -21,5 +21,5 @@ def test_spark_writes_the_same_bytes(
     (words,) = commands("spark", {**places, "/opt/spark-job-server/job-server.jar": str(spark_cluster.jar)})
     jobs.check(jobs.run([*words, *FLAGS]))
     assert jobs.digests(output) == expected
-    applications = spark_cluster.ask()["completedapps"] + spark_cluster.ask()["activeapps"]
-    assert applications and spark_cluster.ask()["workers"][1]["cores"] == 1
+    # Otherwise the job server has done it all by itself.
+    assert spark_cluster.executors() == [1, 2]
