@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -119,9 +120,9 @@ def check_unseen(done: Done, folder: Path) -> None:
     Raises:
       AssertionError: The command ended otherwise.
     """
-    line = f"does not see {folder}; mount it there or use s3://, gs://"
+    line = rf"error: worker \S+ does not see {re.escape(str(folder))}\S*; mount it there or use s3://, gs://.*"
     errors = [each for each in done.errors.splitlines() if each.startswith("error: ")]
-    assert done.code == 1 and len(errors) == 1 and line in errors[0], done.errors[-3000:]
+    assert done.code == 1 and len(errors) == 1 and re.fullmatch(line, errors[0]), done.errors[-3000:]
     assert "Traceback" not in done.errors
 
 

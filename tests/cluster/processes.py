@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,11 @@ from pathlib import Path
 
 _SECONDS_TO_END = 15
 _LOG_CHARACTERS = 2000
+
+
+def _ending_with_us() -> list[str]:
+    """Returns the words in front of a command that let the kernel end it if this process is killed."""
+    return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
 
 
 class Process:
@@ -28,7 +34,7 @@ class Process:
         self.log = log
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                command,
+                [*_ending_with_us(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
