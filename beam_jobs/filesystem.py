@@ -1,71 +1,27 @@
-"""Files on any file system of Beam: local paths, gs://, s3://, hdfs://. Beam is imported when it is needed."""
+"""Local files by bare calls, in any locale; files of the output, in any place."""
 
 import errno
 import os
 import re
-import shutil
 import stat
-import uuid
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.files import publish as local
+from tfrecords.files.place import Place
 from tfrecords.files.publish import atomic_path
-from tfrecords.flags import refuse_mistyped_address
 
 _BUFFER_BYTES = 1 << 20
-_SCHEME = re.compile(r"[a-zA-Z][-a-zA-Z0-9+.]*://")
-_UNCOMPRESSED = "uncompressed"
-"""Beam's `CompressionTypes.UNCOMPRESSED`."""
-
-
-def join(folder: str, name: str) -> str:
-    """Returns the path of `name` in `folder`."""
-    return str(_beam().join(folder, name))
-
-
-def parent(path: str) -> str:
-    """Returns the folder that holds a file."""
-    return str(Path(path).parent) if is_local(path) else str(_beam().split(path)[0])
-
-
-def is_local(path: str) -> bool:
-    """Returns whether a path is on this machine; other paths have a scheme, as gs://."""
-    return _SCHEME.match(path.strip()) is None
-
-
-def check_file_system(path: str) -> None:
-    """Checks that Beam has a file system for the scheme of `path`.
-
-    Raises:
-      UserError: Beam has none, or the path is an address with a slash too few.
-    """
-    refuse_mistyped_address(path)
-    try:
-        _beam().get_filesystem(path)
-    except ValueError as error:
-        rule = "A path must be local, or on a file system of Beam, as gs://, whose extra is installed."
-        raise UserError(rule, path) from error
-
-
-def exists(path: str) -> bool:
-    """Returns whether there is a file or a folder at `path`."""
-    return bool(_beam().exists(path))
-
-
-def read_bytes(path: str) -> bytes:
-    """Returns a file's bytes, without decompression.
-
-    Raises:
-      OSError: The file cannot be read, or is not a regular file.
-    """
-    if is_local(path):
-        # Beam's local file system adds half a dozen calls per file: too many for small pictures.
-        return read_local(path)
-    with _beam().open(path, compression_type=_UNCOMPRESSED) as stream:
-        return bytes(stream.read())
+_BEAM_STORE_OPTION = re.compile("--(s3|hdfs|azure|blob_service)_")
+"""Beginnings of the options of Beam's own file systems (2.77: S3Options, HadoopFileSystemOptions, AzureOptions)."""
+_AZURE = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
+_ENVIRONMENT = {
+    "s3": "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and AWS_DEFAULT_REGION",
+    "hdfs": "HADOOP_HOME, CLASSPATH and HADOOP_USER_NAME, and the host in the address, as hdfs://HOST:PORT/records",
+    "azure": _AZURE,
+    "blob_service": _AZURE,
+}
+"""Variables of the environment that fsspec's file systems read, by the first words of Beam's options."""
 
 
 def read_local(path: str) -> bytes:
@@ -125,98 +81,86 @@ def _encoded(path: str) -> bytes:
         return path.encode("utf-8", "surrogateescape")
 
 
-def publish(path: str, chunks: Iterable[bytes], scratch: str) -> None:
-    """Writes a file that appears complete or not at all: first in the folder `scratch`, then renamed.
+def publish(place: Place, chunks: Iterable[bytes], scratch: Place) -> None:
+    """Writes a file that appears complete or not at all.
 
-    A local file is on the disk before it gets its name; `sync_names` waits for the name. A worker that outlives its
-    killed job finds its scratch folder deleted, and writes nothing more.
+    A local file is written in the folder `scratch` first, and is on the disk before it gets its name; `sync_names`
+    waits for the name. A worker that outlives its killed job finds its scratch folder deleted, and writes nothing more.
+    An object of a store is written to its place at once: it appears when its upload is complete.
 
     Args:
-      path: Path of the file.
-      chunks: Bytes of the file, in order.
-      scratch: Existing folder for the unfinished file, on the same file system.
+      place: Place of the file.
+      chunks: Bytes of the file, in order; iterated again for another attempt.
+      scratch: Existing folder for the unfinished file, on the same file system; not used in stores.
 
     Raises:
       UserError: The file cannot be written.
     """
+    if place.is_remote:
+        place.write(chunks)
+        return
     try:
-        if is_local(path):
-            with (
-                atomic_path(Path(path), Path(scratch), wait_for_name=False) as temporary,
-                temporary.open("wb", buffering=_BUFFER_BYTES) as stream,
-            ):
-                stream.writelines(chunks)
-        else:
-            _publish_remote(path, chunks, scratch)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written.", error.strerror or error) from error
-
-
-def _publish_remote(path: str, chunks: Iterable[bytes], scratch: str) -> None:
-    """Does what `publish` does, through Beam."""
-    temporary = join(scratch, f"{_beam().split(path)[1]}.{uuid.uuid4().hex}")
-    try:
-        with _beam().create(temporary, compression_type=_UNCOMPRESSED) as stream:
+        with (
+            atomic_path(place.path, scratch.path, wait_for_name=False) as temporary,
+            temporary.open("wb", buffering=_BUFFER_BYTES) as stream,
+        ):
             stream.writelines(chunks)
-        _beam().rename([temporary], [path])
-    except OSError:
-        delete([temporary])
-        raise
+    except OSError as error:
+        raise UserError(f"{place} cannot be written.", error.strerror or error) from error
 
 
-def delete(paths: list[str]) -> None:
-    """Deletes the files of `paths` that exist."""
-    _beam().delete([path for path in paths if exists(path)])
-
-
-def sync_names(folder: str) -> None:
+def sync_names(folder: Place) -> None:
     """Waits until all that was published in, and deleted from, a local folder is so on the disk."""
-    if is_local(folder):
-        local.sync_names(Path(folder))
+    if not folder.is_remote:
+        local.sync_names(folder.path)
 
 
-def list_names(folder: str) -> list[str]:
-    """Returns the sorted names of the files directly in `folder`; none if there is no such folder."""
-    if not exists(folder):
+def list_names(folder: Place) -> list[str]:
+    """Returns the sorted names of all entries of a folder, hidden ones included; none if there is no such folder.
+
+    Raises:
+      UserError: It is a file, or its place cannot be read.
+    """
+    try:
+        return [entry.name for entry in folder.entries(hidden=True)]
+    except FileNotFoundError:
         return []
-    (match,) = _beam().match([join(folder, "*")])
-    return sorted(_beam().split(entry.path)[1] for entry in match.metadata_list)
+    except OSError as error:
+        rule = f"The output must be a folder, or a place for a new one ({error.strerror})."
+        raise UserError(rule, folder) from error
 
 
-def list_folders(path: str) -> list[str]:
-    """Returns the sorted names of the folders directly in a local folder."""
-    return sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
-
-
-def make_folder(path: str, lasting: bool = False) -> None:
-    """Creates a folder and its parents if they do not exist; file systems other than the local one need none.
+def make_folder(folder: Place, lasting: bool = False) -> None:
+    """Creates a local folder and its parents if they do not exist; stores need none.
 
     Args:
-      path: Path of the folder.
+      folder: Place of the folder.
       lasting: Whether to wait until the names of new folders are on the disk.
 
     Raises:
-      UserError: There is something else at `path`, or the folder cannot be created.
+      UserError: There is something else at `folder`, or it cannot be created.
     """
-    if is_local(path):
-        try:
-            local.make_folder(Path(path)) if lasting else Path(path).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            rule = f"The output must be a folder, or a place for a new one ({error.strerror})."
-            raise UserError(rule, path) from error
-
-
-def delete_folder(path: str) -> None:
-    """Deletes a folder and everything in it, if it exists."""
-    if is_local(path):
-        shutil.rmtree(path, ignore_errors=True)
+    if folder.is_remote:
         return
-    (match,) = _beam().match([join(path, "**")])
-    _beam().delete([entry.path for entry in match.metadata_list])
+    try:
+        local.make_folder(folder.path) if lasting else folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        rule = f"The output must be a folder, or a place for a new one ({error.strerror})."
+        raise UserError(rule, folder) from error
 
 
-def _beam() -> Any:
-    """Returns Beam's `FileSystems`. Its import takes seconds, which `prepare --help` would take too."""
-    from apache_beam.io.filesystems import FileSystems
+def refuse_store_options(options: Iterable[str]) -> None:
+    """Checks that none of Beam's options is one for its own file systems: nothing here goes through these.
 
-    return FileSystems
+    Args:
+      options: Command-line options that are not those of the command.
+
+    Raises:
+      UserError: One is.
+    """
+    for option in options:
+        if found := _BEAM_STORE_OPTION.match(option):
+            rule = (
+                f"Stores take their settings from the environment, not from Beam's options: {_ENVIRONMENT[found[1]]}."
+            )
+            raise UserError(rule, option)

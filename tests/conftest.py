@@ -19,6 +19,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
+from tests.failing_proxy import Proxy, proxying
 from tests.stores import Bucket, serving_s3, use_store
 from tfrecords.cli import main
 
@@ -132,3 +133,11 @@ def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """A new bucket of the server, which the environment names."""
     use_store(s3_endpoint, monkeypatch)
     return Bucket(s3_endpoint)
+
+
+@pytest.fixture
+def proxy(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy in front of the server, which the environment names; boto3 of `Bucket(s3_endpoint)` goes past it."""
+    with proxying(s3_endpoint) as running:
+        use_store(running.url, monkeypatch)
+        yield running

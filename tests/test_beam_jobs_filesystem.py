@@ -1,40 +1,16 @@
-"""Paths on Beam's file systems, told apart without Beam, and local names in any locale."""
+"""Local names in any locale, files of an output in any place, and options that reach nothing here."""
 
 import os
+from argparse import ArgumentParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
+from apache_beam.options import pipeline_options
 
 from beam_jobs import filesystem
+from tests.stores import Bucket
 from tfrecords.errors import UserError
-
-
-@pytest.mark.parametrize(
-    "path", ["a", "/a/b", "gs://b/c", " s3://b", "hdfs://h:1/a", "a:/b", "1s://b", "a-b+c.d://e", "://a"]
-)
-def test_a_scheme_is_what_beam_takes_for_one(path: str) -> None:
-    assert filesystem.is_local(path) == (FileSystems.get_scheme(path) is None)
-
-
-def test_an_address_with_a_slash_too_few_is_no_local_folder() -> None:
-    with pytest.raises(UserError, match=r"^An address needs :// after its scheme; .* Received: gs:/b/records$"):
-        filesystem.check_file_system("gs:/b/records")
-
-
-def test_addresses_are_left_to_beam(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(filesystem, "_beam", lambda: SimpleNamespace(get_filesystem=asked.append))
-    paths = ["gs://b/records", "s3://b/records", "HDFS://h:1/a", "records", "./gs:/records"]
-    for path in paths:
-        filesystem.check_file_system(path)
-    assert asked == paths
-
-
-def test_no_compression_has_beams_name() -> None:
-    assert filesystem._UNCOMPRESSED == CompressionTypes.UNCOMPRESSED
+from tfrecords.files.place import Place
 
 
 def test_a_name_that_the_locale_lacks_is_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,3 +20,27 @@ def test_a_name_that_the_locale_lacks_is_utf_8(tmp_path: Path, monkeypatch: pyte
     folder = f"{tmp_path}/caf".encode().decode("ascii", "surrogateescape")
     assert filesystem.read_local(f"{folder}\u00e9_\u2116.png") == b"picture"
     assert filesystem.read_local(f"{folder}\udcc3\udca9_\u2116.png") == b"picture"
+
+
+def test_all_entries_of_a_folder_are_listed_hidden_ones_too(bucket: Bucket, tmp_path: Path) -> None:
+    for name in ("a", ".hidden", "sub/b"):
+        bucket.put(f"records/{name}")
+        (tmp_path / "records" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "records" / name).touch()
+    for root in (Place(bucket.address), Place(tmp_path)):
+        assert filesystem.list_names(root / "records") == [".hidden", "a", "sub"]
+        assert filesystem.list_names(root / "none") == []
+        with pytest.raises(UserError, match=r"^The output must be a folder, .*Not a directory"):
+            filesystem.list_names(root / "records" / "a")
+
+
+@pytest.mark.parametrize("kind", ["S3Options", "HadoopFileSystemOptions", "AzureOptions"])
+def test_options_of_beams_own_file_systems_are_refused_with_what_does_their_work(kind: str) -> None:
+    parser = ArgumentParser(add_help=False)
+    getattr(pipeline_options, kind)._add_argparse_args(parser)
+    options = [option for action in parser._actions for option in action.option_strings]
+    assert options
+    for option in options:
+        with pytest.raises(UserError, match=r"^Stores take their settings from the environment, .*[A-Z]+_[A-Z]+"):
+            filesystem.refuse_store_options(["--runner", "FlinkRunner", f"{option}=x"])
+    filesystem.refuse_store_options(["--runner", "FlinkRunner", "--temp_location=s3://b", "--s3", "s3_verify"])

@@ -12,6 +12,7 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import make_plan
 from beam_jobs.sources.base import Subset
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.images.crop import CropSpec
 
 KEYS = [f"train/{number}.png" for number in range(1, 10_001)]
@@ -57,7 +58,7 @@ def _plan(**options: Any) -> dict[str, int]:
         Subset("test", "in/test", 13_068, ""),
         Subset("extra", "x", 202_353, ""),
     )
-    return make_plan(PrepareConfig(**options), subsets, "out").shards
+    return make_plan(PrepareConfig(**options), subsets, Place("out")).shards
 
 
 def test_shards_follow_from_the_examples_expected() -> None:
@@ -67,14 +68,14 @@ def test_shards_follow_from_the_examples_expected() -> None:
 
 
 def test_every_entry_is_in_exactly_one_range() -> None:
-    plan = make_plan(PrepareConfig(), (Subset("train", "a", 2500, ""), Subset("test", "b", 1000, "")), "out")
+    plan = make_plan(PrepareConfig(), (Subset("train", "a", 2500, ""), Subset("test", "b", 1000, "")), Place("out"))
     entries = [(r.subset.name, entry) for r in plan.ranges for entry in range(r.start, r.stop)]
     assert sorted(entries) == sorted([("train", e) for e in range(2500)] + [("test", e) for e in range(1000)])
 
 
 def test_a_source_without_pictures_is_refused() -> None:
     with pytest.raises(UserError, match="must name at least one picture"):
-        make_plan(PrepareConfig(), (Subset("train", str(Path("in")), 0, ""),), "out")
+        make_plan(PrepareConfig(), (Subset("train", str(Path("in")), 0, ""),), Place("out"))
 
 
 @pytest.mark.parametrize(

@@ -184,9 +184,9 @@ def test_bad_pictures_become_dead_letters_and_the_others_records(tmp_path: Path)
 def test_the_job_counts_what_the_manifest_states(tmp_path: Path) -> None:
     output = tmp_path / "records"
     subsets = SOURCE.find_subsets(Input(Place(_broken(tmp_path / "photos"))), SourceOptions())
-    plan = make_plan(PrepareConfig(max_dead_fraction=1.0), subsets, str(output))
+    plan = make_plan(PrepareConfig(max_dead_fraction=1.0), subsets, Place(output))
     with lock_output(plan, overwrite=False):
-        Path(plan.scratch, "progress").mkdir()
+        (plan.scratch / "progress").path.mkdir()
         counters, distributions = read_metrics(run_pipeline(plan, parse_beam_options([], "prepare")))
     manifest = Manifest.load(output)
     assert {name: count for name, count in counters.items() if name.startswith("dead_")} == {

@@ -26,6 +26,7 @@ from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from tfrecords import Manifest
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 
 PICTURES: dict[str, Picture] = {
     "train/1": b"one",
@@ -43,7 +44,7 @@ PICTURES: dict[str, Picture] = {
     "test/5": b"five",
 }
 SPLIT = {"train": "train", "val": "validation", "test": "test"}
-PLAN = Plan(PrepareConfig(), (), {}, "records", "1", Survey(5, {}))
+PLAN = Plan(PrepareConfig(), (), {}, Place("records"), "1", Survey(5, {}))
 DEAD = DeadLetter("annotation", "bad_box", "test/5: ...")
 FOUND = {
     ("train", "train/1"): "test/1",

@@ -20,6 +20,7 @@ from tfrecords.cli import main
 from tfrecords.commands.validate import find_errors
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 
 OPERATIONS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 OPTIONS = ["--shards", "4", "--validation-fraction", "0.2"]
@@ -257,17 +258,5 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(drawn: Path, undisturb
 
 def test_a_worker_that_outlives_its_job_writes_nothing_more(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be written"):
-        filesystem.publish(str(tmp_path / "shard"), [b"late"], str(tmp_path / "scratch that is gone"))
+        filesystem.publish(Place(tmp_path / "shard"), [b"late"], Place(tmp_path / "scratch that is gone"))
     assert not list(tmp_path.iterdir())
-
-
-def test_file_systems_without_folders_and_locks_make_the_same(
-    drawn: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(filesystem, "is_local", lambda path: False)
-    output = tmp_path / "records"
-    for folder in ("results", "scratch"):
-        (output / ".prepare" / folder).mkdir(parents=True)
-    for _ in range(2):
-        assert prepare(drawn, output, "--overwrite") == 0
-    assert {name: digest for name, digest in digests(output).items() if "prepare" not in name} == digests(undisturbed)

@@ -107,7 +107,7 @@ def test_the_manifest_s_settings_have_no_split_unless_it_is_set() -> None:
 
 def _plan(names: list[str], settings: dict[str, Any]) -> tuple[float, list[str]]:
     subsets = tuple(Subset(name, name, 1000, "") for name in names)
-    plan = make_plan(PrepareConfig(**settings), subsets, "out")
+    plan = make_plan(PrepareConfig(**settings), subsets, Place("out"))
     return plan.config.validation_fraction, list(plan.shards)
 
 

@@ -8,6 +8,7 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import make_plan
 from beam_jobs.prepare.survey import Survey, limit_digest, survey
 from beam_jobs.sources.base import Subset
+from tfrecords.files.place import Place
 from tfrecords.images.crop import CropSpec
 
 SUBSETS = (Subset("train", "a", 300, ""), Subset("test", "b", 100, ""))
@@ -68,11 +69,11 @@ def test_nothing_is_read_where_nothing_is_open(monkeypatch: pytest.MonkeyPatch) 
 
 def test_pictures_without_a_box_are_stored_whole() -> None:
     assert not survey(PrepareConfig(), SUBSETS).has_boxes
-    crop = make_plan(PrepareConfig(), SUBSETS, "records").config.crop
+    crop = make_plan(PrepareConfig(), SUBSETS, Place("records")).config.crop
     assert (crop.crop_size, crop.record_size, crop.jitters) == (54, 54, 0)
 
 
 def test_pictures_that_are_stored_whole_anyway_keep_their_size() -> None:
     asked = PrepareConfig(max_length=9, whole_crops=True, crop=CropSpec(jitters=0))
-    config = make_plan(asked, SUBSETS, "records").config
+    config = make_plan(asked, SUBSETS, Place("records")).config
     assert config == asked and config.image_shape("train") == config.image_shape("test") == (64, 64)

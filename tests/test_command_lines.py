@@ -54,6 +54,8 @@ REFUSED = [
     ["prepare", *REQUIRED["prepare"], "--jitters", "-1"],
     ["prepare", *REQUIRED["prepare"], "--tset-fraction", "0.1"],
     ["prepare", *REQUIRED["prepare"], "--encoding", "gif"],
+    ["prepare", *REQUIRED["prepare"], "--runner", "DataflowRunner"],
+    ["explore", *REQUIRED["explore"], "--runner", "DataflowRunner"],
     ["export-records", *REQUIRED["export-records"], "--jobs", "0"],
     ["show", "records", "--output", "made.png", "--scale", "0"],
     ["train", *REQUIRED["train"], "--epochs", "abc"],

@@ -33,6 +33,7 @@ from tfrecords.commands.validate import find_errors, find_manifest_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.index import index_path
+from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
 from tfrecords.record.labels import Labels
 from trainer.fit.checkpoint import Checkpoints, Progress
@@ -209,7 +210,7 @@ def test_results_of_an_interrupted_prepare(records: Path, tmp_path: Path) -> Non
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    plan: Any = SimpleNamespace(results=str(tmp_path))
+    plan: Any = SimpleNamespace(results=Place(tmp_path))
     path = tmp_path / f"{info['file']}.arrow"
     data = sink.getvalue().to_pybytes()
     path.write_bytes(data)

@@ -62,6 +62,9 @@ OF_OTHERS = {
     *("--flink_version", "--files_to_stage", "--project", "--region", "--temp_location"),  # Beam
     *("--id", "--provision_endpoint", "--write"),  # beam_jobs.job.boot, which is no command
     *("--driver-class-path", "--master", "--spark-master-url"),  # Spark
+    *("--environment_type", "--sdk_container_image", "--prebuild_sdk_container_engine"),
+    *("--requirements_file", "--requirements_cache", "--extra_package"),
+    *("--job_endpoint", "--dry_run"),  # Beam
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from beam_jobs import filesystem
 from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.explore.config import ExploreConfig, ExploreJob, config_from_flags
-from beam_jobs.job.given import find_subsets
+from beam_jobs.job.given import absolute, find_subsets
+from beam_jobs.job.mounts import Mounts, mounts_of
+from beam_jobs.job.words import add_dry_run, print_dry_run, refuse_local_on_dataflow
 from beam_jobs.sources.base import Subset
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags, settings_of
 from tfrecords.interrupts import ending_at_once
 
@@ -41,6 +44,7 @@ _AGAIN = "run the same command again"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     add_flags(parser, ExploreJob, ExploreConfig)
+    add_dry_run(parser)
 
 
 def run(args: argparse.Namespace, beam_options: list[str]) -> int:
@@ -56,14 +60,19 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     """
     job: ExploreJob = from_flags(ExploreJob, vars(args))
     config = config_from_flags(vars(args))
+    filesystem.refuse_store_options(beam_options)
+    places = {"--input": job.input, "--media-root": job.media_root, "--output": job.output}
+    refuse_local_on_dataflow(beam_options, places)
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
         import jinja2  # noqa: F401  (the last step of the job needs it: without it, fail now)
 
         from beam_jobs.explore.publish import check_outputs, statistics_path, without_suffix
-        from beam_jobs.job.runner import is_of_this_process, parse_beam_options
+        from beam_jobs.job.runner import is_of_cluster, is_of_this_process, parse_beam_options, runner_title
 
         options = parse_beam_options(beam_options, "explore")
+        if is_cluster := is_of_cluster(options):
+            job = absolute(job, "output")
     start = time.monotonic()
     is_local = is_of_this_process(options)
     with ending_at_once(_AGAIN) if is_local else contextlib.nullcontext():
@@ -71,16 +80,35 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         subsets = find_subsets(job, config.reading)
         if not any(subset.entries for subset in subsets):
             raise UserError("The annotations must name at least one picture.", ", ".join(s.path for s in subsets))
-        run_pipeline(job, config, subsets, options, args.verbose)
-    found = json.loads(filesystem.read_bytes(statistics_path(job.output)))
+        if args.dry_run:
+            print_dry_run(_describe(job, subsets, runner_title(options)))
+            return 0
+        output = Place(job.output)
+        mounts = mounts_of(subsets).writing(output, output.parent) if is_cluster else Mounts()
+        run_pipeline(job, config, subsets, options, args.verbose, mounts)
+    found = json.loads(Place(statistics_path(job.output)).read_bytes())
     _print_summary(found, time.monotonic() - start)
     print(f"The page is {job.output}, its figures are in {statistics_path(job.output)}")
     print(f"Next: {_prepare_command(args, f'{without_suffix(job.output)}-records')}")
     return 0
 
 
+def _describe(job: ExploreJob, subsets: tuple[Subset, ...], runner: str) -> list[str]:
+    """Returns lines about what a job would read and write."""
+    from beam_jobs.explore.publish import statistics_path
+
+    rows = [("subset", f"{subset.name}: {subset.entries:,} entries in {subset.path}") for subset in subsets]
+    rows += [("output", job.output), ("output", statistics_path(job.output)), ("runner", runner)]
+    return [f"{title:<11}{text}" for title, text in rows]
+
+
 def run_pipeline(
-    job: ExploreJob, config: ExploreConfig, subsets: tuple[Subset, ...], options: PipelineOptions, verbose: bool
+    job: ExploreJob,
+    config: ExploreConfig,
+    subsets: tuple[Subset, ...],
+    options: PipelineOptions,
+    verbose: bool,
+    mounts: Mounts | None = None,
 ) -> None:
     """Runs the pipeline, whose last step writes both files, and shows its progress.
 
@@ -90,30 +118,39 @@ def run_pipeline(
       subsets: Subsets to read.
       options: Beam's options.
       verbose: Whether an error keeps its traceback.
+      mounts: Local paths that every worker must see.
 
     Raises:
       UserError: The input cannot be read, or a file cannot be written.
     """
     import apache_beam as beam
 
-    from beam_jobs.explore.transforms import Explore, Plan, WritePage
+    from beam_jobs.explore.transforms import COUNTER, Explore, Plan, WritePage
+    from beam_jobs.job.faults import check_mounts
     from beam_jobs.job.memory import limit_malloc_arenas
+    from beam_jobs.job.package import packaged
     from beam_jobs.job.progress import watch_counts
     from beam_jobs.job.runner import ending_with_workers, is_of_this_process, make_runner, one_line_errors
+    from beam_jobs.job.submit import Submission
 
     limit_malloc_arenas()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "counts") if is_of_this_process(options) else None
-        plan = Plan(config, subsets, str(folder) if folder else None)
+        submission = Submission(options, _AGAIN, verbose)
+        counts = () if folder else (lambda: submission.counter(*COUNTER),)
+        plan = Plan(config, subsets, str(folder) if folder else None, mounts or Mounts())
         entries = sum(subset.entries for subset in subsets)
-        pipeline = beam.Pipeline(runner=make_runner(options), options=options)
-        _ = pipeline | "Explore" >> Explore(plan) | "WritePage" >> WritePage(plan, job)
         with (
-            watch_counts(folder, "explore", entries, "entries"),
+            plan.mounts.marked(lambda: submission.is_running),
+            watch_counts(folder, "explore", entries, "entries", *counts),
             one_line_errors(verbose),
             ending_with_workers(_AGAIN),
+            packaged(options),
         ):
-            pipeline.run().wait_until_finish()
+            pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+            faults = check_mounts(pipeline, plan.mounts)
+            _ = pipeline | "Explore" >> Explore(plan, faults) | "WritePage" >> WritePage(plan, job)
+            submission.run(pipeline)
 
 
 def _prepare_command(args: argparse.Namespace, records: str) -> str:

@@ -19,7 +19,7 @@ class ExploreJob(GivenData):
 
     output: str = setting(
         MISSING,
-        "HTML page to write, on any file system that Beam knows; PAGE.statistics.json is written next to it",
+        "HTML page to write, local or at an address, as s3://; PAGE.statistics.json is written next to it",
         group="data",
     )
 

@@ -1,13 +1,14 @@
-"""The two files of a job: the page and statistics.json, next to each other on any file system."""
+"""The two files of a job: the page and statistics.json, next to each other in any place."""
 
 import json
 import re
-from pathlib import Path
+import uuid
 
 from beam_jobs import filesystem
 from beam_jobs.explore.config import COMMAND
 from beam_jobs.explore.summary import MADE_BY, SUFFIX
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.files.purpose import check_writable
 from tfrecords.pages.page import SUFFIXES, footer_mark
 
@@ -31,20 +32,27 @@ def check_outputs(output: str) -> None:
       output: Path or address of the page.
 
     Raises:
-      UserError: The page has another suffix, no file system has it, its folder cannot be written to, or another file
-        is there.
+      UserError: The page has another suffix, its place cannot be reached or written to, or another file is there.
       OSError: An existing file cannot be read.
     """
-    filesystem.check_file_system(output)
+    page, statistics = Place(output), Place(statistics_path(output))
+    page.refuse_web()
     if not _SUFFIX.search(output):
         raise UserError(f"The page is HTML: --output must end in {' or '.join(SUFFIXES)}.", output)
-    if filesystem.exists(output) and footer_mark(COMMAND).encode() not in _read(output):
+    content = _read(page)
+    if content is not None and footer_mark(COMMAND).encode() not in content:
         raise UserError("--output must be a new file, or a page of an earlier explore.", output)
-    if filesystem.is_local(output):
-        check_writable("--output", Path(output).parent)
-    path = statistics_path(output)
-    if filesystem.exists(path) and not _is_ours(_read(path)):
-        raise UserError("The statistics next to --output must be a new file, or those of an earlier explore.", path)
+    content = _read(statistics)
+    if content is not None and not _is_ours(content):
+        rule = "The statistics next to --output must be a new file, or those of an earlier explore."
+        raise UserError(rule, statistics)
+    if page.is_remote:
+        # The only way to learn whether a store takes files, before all the work is done.
+        probe = page.parent / f"{page.name}.{uuid.uuid4().hex}.probe"
+        probe.write([b""])
+        probe.delete()
+    else:
+        check_writable("--output", page.path.parent)
 
 
 def publish(output: str, page: str, statistics: bytes) -> None:
@@ -58,19 +66,25 @@ def publish(output: str, page: str, statistics: bytes) -> None:
     Raises:
       UserError: A file cannot be written.
     """
-    folder = filesystem.parent(output)
+    place = Place(output)
+    folder = place.parent
     filesystem.make_folder(folder)
-    filesystem.publish(statistics_path(output), [statistics], folder)
+    filesystem.publish(Place(statistics_path(output)), [statistics], folder)
     # JSON may hold one half of a surrogate pair, which UTF-8 cannot encode.
-    filesystem.publish(output, [page.encode("utf-8", errors="replace")], folder)
+    filesystem.publish(place, [page.encode("utf-8", errors="replace")], folder)
     filesystem.sync_names(folder)
 
 
-def _read(path: str) -> bytes:
+def _read(place: Place) -> bytes | None:
+    """Returns the content of a file; None if there is none, and no bytes for a folder."""
     try:
-        return filesystem.read_bytes(path)
+        return place.read_bytes() if place.is_remote else filesystem.read_local(place.text)
+    except FileNotFoundError:
+        return b"" if place.is_dir() else None
     except IsADirectoryError:
         return b""
+    except NotADirectoryError:
+        return None  # below a file, where none can be written either
 
 
 def _is_ours(content: bytes) -> bool:

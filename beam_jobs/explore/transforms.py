@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import apache_beam as beam
+from apache_beam.metrics import Metrics
 
 from beam_jobs.annotation import Annotation, DeadLetter
 from beam_jobs.explore.config import ExploreConfig, ExploreJob
@@ -19,7 +20,9 @@ from beam_jobs.explore.page import render
 from beam_jobs.explore.publish import publish
 from beam_jobs.explore.statistics import Statistics
 from beam_jobs.explore.summary import statistics_json
+from beam_jobs.job.faults import Faults, unless
 from beam_jobs.job.given import Range, ranges_of, reads_remote
+from beam_jobs.job.mounts import Mounts
 from beam_jobs.job.pictures import picture_reader
 from beam_jobs.job.progress import write_count
 from beam_jobs.sources import load_source
@@ -29,6 +32,8 @@ from tfrecords.digests import stable_digest
 _SAMPLED = 60
 """Annotations that are drawn for a page of 15 pictures: some files turn out to be damaged when they are decoded."""
 _FOUND, _CANDIDATES = "found", "candidates"
+COUNTER = "streetdigits", "entries_done"
+"""Namespace and name of the counter of entries."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,13 @@ class Plan:
       config: How the input is read.
       subsets: Subsets to read.
       counts: Local folder for the numbers of entries that are done; None where workers cannot reach one.
+      mounts: Local paths that every worker must see; none if all workers are on this machine.
     """
 
     config: ExploreConfig
     subsets: tuple[Subset, ...]
     counts: str | None = None
+    mounts: Mounts = field(default_factory=Mounts)
 
 
 @dataclass
@@ -71,16 +78,15 @@ class Found:
 class Explore(beam.PTransform):
     """Reads annotations and the beginnings of their pictures; yields what was found in all of them, one element."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Takes the plan of the job."""
+    def __init__(self, plan: Plan, faults: Faults = None) -> None:
+        """Takes the plan of the job, and the faults that keep it from doing anything."""
         super().__init__()
-        self._plan = plan
+        self._plan, self._faults = plan, faults
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[Found]:
         """Applies the transform to the start of the pipeline."""
         blocks = (
-            root
-            | "Ranges" >> beam.Create(ranges_of(self._plan.subsets))
+            unless(root | "Ranges" >> beam.Create(ranges_of(self._plan.subsets)), self._faults)
             | "SpreadRanges" >> beam.Reshuffle()
             | "Measure" >> beam.FlatMap(_measure_block, self._plan).with_outputs(_FOUND, _CANDIDATES)
         )
@@ -89,7 +95,9 @@ class Explore(beam.PTransform):
             | "GatherCandidates" >> beam.GroupByKey()
             | "CompareContent" >> beam.Map(_compare, self._plan)
         )
-        return (blocks[_FOUND], duplicates) | beam.Flatten() | "AddUp" >> beam.CombineGlobally(_AddUp())
+        found = (blocks[_FOUND], duplicates) | beam.Flatten() | "AddUp" >> beam.CombineGlobally(_AddUp())
+        # The sum of nothing is a page, too.
+        return unless(found, self._faults, "UnlessFaultsAtEnd")
 
 
 class _AddUp(beam.CombineFn):
@@ -136,10 +144,12 @@ def explore_block(block: Range, config: ExploreConfig, is_remote: bool) -> tuple
 
 
 def _measure_block(block: Range, plan: Plan) -> Iterator[beam.pvalue.TaggedOutput]:
+    plan.mounts.require()
     found, candidates = explore_block(block, plan.config, reads_remote(plan.subsets))
     yield beam.pvalue.TaggedOutput(_FOUND, found)
     for packed in pack_by_bucket(candidates):
         yield beam.pvalue.TaggedOutput(_CANDIDATES, packed)
+    Metrics.counter(*COUNTER).inc(block.stop - block.start)
     if plan.counts:
         write_count(Path(plan.counts, f"{block.subset.name}-{block.start}"), block.stop - block.start)
 
@@ -166,6 +176,7 @@ class WritePage(beam.PTransform):
 
 
 def _write(found: Found, plan: Plan, job: ExploreJob) -> None:
+    plan.mounts.require()
     config = plan.config
     read = picture_reader(config.source, plan.subsets)
     sample = [annotation for _, annotation in found.sample]

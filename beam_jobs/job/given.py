@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
-from typing import Any
+from dataclasses import MISSING, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 from beam_jobs.job.wrong_input import name_sources, refuse_archive
 from beam_jobs.sources import SOURCES, load_source
@@ -18,6 +19,13 @@ PICTURES = "pictures"
 """Title of the flags for pictures and their crops."""
 ORIENTATIONS = ("upright", "stored")
 _ENTRIES_PER_RANGE = 4000
+"""Most entries of a range: more would gain nothing, and an annotation of many boxes takes kilobytes."""
+_FEWEST_PER_RANGE = 250
+"""Entries below which a range costs more than its parsing: opening a digitStruct.mat takes 2.5 ms, an entry 7 us."""
+_RANGES = 32
+"""Number of ranges that a job has if it can: a few for each worker of a cluster, which share them by chance. Parsing
+SVHN's train takes 0.22 s in ranges of 4,000, 0.28 s in 32, 0.37 s in 64, 1.03 s in ranges of 100."""
+_Data = TypeVar("_Data", bound="GivenData")
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,21 @@ class GivenData:
     def subset_names(self) -> tuple[str, ...]:
         """Names of the subsets to read; empty for all."""
         return tuple(name for name in (self.subsets or "").split(",") if name)
+
+
+def absolute(data: _Data, *outputs: str) -> _Data:
+    """Returns what to read with absolute paths, for workers whose folder is another one; addresses are unchanged.
+
+    Args:
+      data: What a command line names.
+      *outputs: Names of the settings that are paths, too.
+    """
+    given = {name: getattr(data, name) for name in ("input", "media_root", *outputs)}
+    return replace(data, **{name: _absolute(path) for name, path in given.items() if path is not None})
+
+
+def _absolute(path: str) -> str:
+    return path if Place(path).is_remote else str(Path(path).absolute())
 
 
 def digit_order_setting() -> Any:
@@ -133,11 +156,13 @@ def reads_remote(subsets: tuple[Subset, ...]) -> bool:
 
 
 def ranges_of(subsets: tuple[Subset, ...]) -> list[Range]:
-    """Returns ranges of entries that together cover every subset once."""
+    """Returns ranges of entries that together cover every subset once, enough of them for many workers."""
+    entries = sum(subset.entries for subset in subsets)
+    size = min(_ENTRIES_PER_RANGE, max(_FEWEST_PER_RANGE, -(-entries // _RANGES)))
     return [
-        Range(subset, start, min(start + _ENTRIES_PER_RANGE, subset.entries))
+        Range(subset, start, min(start + size, subset.entries))
         for subset in subsets
-        for start in range(0, subset.entries, _ENTRIES_PER_RANGE)
+        for start in range(0, subset.entries, size)
     ]
 
 

@@ -8,13 +8,25 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from typing import Any
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    SparkRunnerOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability.abstract_job_service import AbstractJobServiceServicer
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.portability.prism_runner import PrismRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from beam_jobs.job import worker
+from beam_jobs.job.job_server import EMBEDDED, described, options_of, unknown_to
 from tfrecords.errors import UserError
 from tfrecords.interrupts import end_process
 
@@ -100,15 +112,31 @@ def parse_beam_options(flags: list[str], command: str) -> PipelineOptions:
     except (ValueError, ImportError, AttributeError) as error:
         rule = "--runner must be a runner of Beam, and the extra that it needs must be installed."
         raise UserError(rule, standard.runner) from error
-    # A job server has options of its own, which only it knows.
-    if unknown and not re.search("portable|flink|spark", standard.runner.lower()):
-        raise UserError(f"{command} takes its own options (see --help) and Beam's; one of these is neither.", flags)
+    if unknown := _of_nobody(options, unknown):
+        raise UserError(f"{command} takes its own options (see --help) and Beam's; one of these is neither.", unknown)
     return options
+
+
+def is_of_cluster(options: PipelineOptions) -> bool:
+    """Returns whether workers may be on other machines: the runner gives the job to a job server or a service."""
+    runner = create_runner(options.view_as(StandardOptions).runner)
+    return isinstance(runner, PortableRunner) or "dataflow" in type(runner).__name__.lower()
 
 
 def is_of_this_process(options: PipelineOptions) -> bool:
     """Returns whether the runner ends with this process, so that the job may be killed at any moment."""
     return isinstance(create_runner(options.view_as(StandardOptions).runner), FnApiRunner)
+
+
+def runner_title(options: PipelineOptions) -> str:
+    """Returns the name of the runner, with the address that it is given."""
+    name = type(create_runner(options.view_as(StandardOptions).runner)).__name__
+    flink, spark = (
+        options.view_as(FlinkRunnerOptions).flink_master,
+        options.view_as(SparkRunnerOptions).spark_master_url,
+    )
+    address = options.view_as(PortableOptions).job_endpoint or {"FlinkRunner": flink, "SparkRunner": spark}.get(name)
+    return f"{name} at {address}" if address else name
 
 
 def make_runner(options: PipelineOptions) -> PipelineRunner:
@@ -118,13 +146,55 @@ def make_runner(options: PipelineOptions) -> PipelineRunner:
         # The mode would replace the environment. The runner reads nothing else from it.
         direct.direct_running_mode = "in_memory"
         return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(worker.command()))
-    return create_runner(options.view_as(StandardOptions).runner)
+    runner = create_runner(options.view_as(StandardOptions).runner)
+    if _starts_job_server(options, runner):
+        _check_options(runner, options)
+    return runner
 
 
 def leaves_processors_idle(options: PipelineOptions) -> bool:
     """Returns whether a single worker in this process does all the work, and the machine has more processors."""
     single = options.view_as(DirectOptions).direct_num_workers == 1
     return options.view_as(StandardOptions).runner == _DEFAULT_RUNNER and single and (os.cpu_count() or 1) > 1
+
+
+def _of_nobody(options: PipelineOptions, words: list[str]) -> list[str]:
+    """Returns those of the words that Beam does not know that a job server, which has options of its own, cannot know.
+
+    Raises:
+      UserError: No job server answers at `--job_endpoint`.
+    """
+    runner = create_runner(options.view_as(StandardOptions).runner)
+    endpoint = options.view_as(PortableOptions).job_endpoint
+    if isinstance(runner, PortableRunner) and endpoint and endpoint != EMBEDDED:
+        return unknown_to(options_of(endpoint), words)
+    if _starts_job_server(options, runner):
+        # Once it has started, `_check_options` asks it.
+        names = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
+        return unknown_to(names, words)
+    return words
+
+
+def _starts_job_server(options: PipelineOptions, runner: PipelineRunner) -> bool:
+    """Returns whether a runner starts a job server that has options of its own, as Flink's and Spark's have."""
+    is_portable = isinstance(runner, PortableRunner) and not isinstance(runner, PrismRunner)
+    return is_portable and not options.view_as(PortableOptions).job_endpoint
+
+
+def _check_options(runner: Any, options: PipelineOptions) -> None:
+    """Makes a runner refuse options that neither Beam nor the job server that it starts knows."""
+    # Beam (2.77) has the words that it was made of in a private attribute.
+    unknown = _unknown(options, list(options._flags or ()))
+    create = runner.create_job_service_handle
+
+    def create_checked(service: Any, options: PipelineOptions) -> Any:
+        # What is sent as a JAR is checked by nobody before it runs.
+        is_sent = isinstance(service, AbstractJobServiceServicer)
+        if nobodys := [] if is_sent else unknown_to(described(service), unknown):
+            raise UserError("Neither Beam nor the job server knows one of these options.", nobodys)
+        return create(service, options)
+
+    runner.create_job_service_handle = create_checked
 
 
 def _unknown(options: PipelineOptions, flags: list[str]) -> list[str]:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import NO_FAULTS
-from beam_jobs.job.given import DATA, GivenData, find_subsets, warn
+from beam_jobs.job.given import DATA, GivenData, absolute, find_subsets, warn
+from beam_jobs.job.words import add_dry_run, print_dry_run, refuse_local_on_dataflow
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
-from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, lock_output
+from beam_jobs.prepare.dry_run import describe
+from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags, setting
 from tfrecords.interrupts import ending_at_once
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
 
+    from beam_jobs.job.submit import Submission
     from beam_jobs.prepare.split_warnings import SharedPictures
 
 EPILOG = """\
@@ -39,7 +43,7 @@ examples:
       --split test
   two worker processes, or a cluster; any option of Beam is passed through:
     ... --direct_running_mode multi_processing --direct_num_workers 2
-    ... --runner FlinkRunner --flink_master HOST:8081 --setup_file ./setup.py
+    ... --runner FlinkRunner --flink_master HOST:8081
 
 The same input, configuration and seed give the same bytes, on any runner and
 with any number of workers. After an interruption, run the same command again:
@@ -53,13 +57,24 @@ RESUMES = "the same command resumes"
 class PrepareJob(GivenData):
     """What one call reads and writes; nothing of it is saved. The help line of each setting describes it."""
 
-    output: str = setting(MISSING, "dataset directory to create, on any file system that Beam knows", group=DATA)
+    output: str = setting(MISSING, "dataset directory to create, local or at an address, as s3://", group=DATA)
     overwrite: bool = setting(False, "replace an existing dataset in the output", group=DATA)
+    allow_other_versions: bool = setting(
+        False,
+        "accept workers with other versions of the packages that decide the bytes; the manifest lists them",
+        group=DATA,
+    )
+
+    @property
+    def places(self) -> dict[str, str | None]:
+        """Places that workers read and write, by their flags."""
+        return {"--input": self.input, "--media-root": self.media_root, "--output": self.output}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options: those of the job and those of the dataset's configuration."""
     add_flags(parser, PrepareJob, PrepareConfig)
+    add_dry_run(parser)
 
 
 def run(args: argparse.Namespace, beam_options: list[str]) -> int:
@@ -74,16 +89,29 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     """
     job: PrepareJob = from_flags(PrepareJob, vars(args))
     config = config_from_flags(vars(args))
+    output = Place(job.output)
+    filesystem.refuse_store_options(beam_options)
+    refuse_local_on_dataflow(beam_options, job.places)
     with ending_at_once():
         # Beam, whose import takes seconds, comes after the options are checked.
-        from beam_jobs.job.runner import is_of_this_process, leaves_processors_idle, parse_beam_options
+        from beam_jobs.job.runner import (
+            is_of_cluster,
+            is_of_this_process,
+            leaves_processors_idle,
+            parse_beam_options,
+            runner_title,
+        )
         from beam_jobs.prepare.advice import narrow_characters
 
         options = parse_beam_options(beam_options, "prepare")
+        if is_cluster := is_of_cluster(options):
+            job = absolute(job, "output")
+            output = Place(job.output)
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
     with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
+        check_output(output)
         subsets = find_subsets(job, config.reading)
-        plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
+        plan = make_plan(config, subsets, output, leaves_processors_idle(options), job.allow_other_versions)
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
@@ -93,7 +121,10 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
             warn("no number has a box, so no crop without a digit can be cut (--backgrounds)")
         if "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
             print(f"note: {line}")
-        _prepare(plan, options, job.overwrite, args.verbose)
+        if args.dry_run:
+            print_dry_run([*describe(plan, job.overwrite), f"{'runner':<11}{runner_title(options)}"])
+        else:
+            _prepare(plan.on_cluster() if is_cluster else plan, options, job.overwrite, args.verbose)
     return 0
 
 
@@ -103,14 +134,22 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
     Raises:
       UserError: The output cannot be used, or too many pictures were rejected.
     """
-    from beam_jobs.job.runner import ending_with_workers, one_line_errors
+    from beam_jobs.job.runner import ending_with_workers, is_of_cluster, one_line_errors
+    from beam_jobs.job.submit import Submission
     from beam_jobs.prepare.monitoring import read_metrics, watch_progress
 
     start = time.monotonic()
+    submission = Submission(options, RESUMES, verbose)
+    counter = submission.counter if is_of_cluster(options) else None
     with lock_output(plan, overwrite) as complete:
         if not complete:
-            with watch_progress(plan), one_line_errors(verbose), ending_with_workers(RESUMES):
-                result = run_pipeline(plan, options)
+            with (
+                plan.mounts.marked(lambda: submission.is_running),
+                watch_progress(plan, counter),
+                one_line_errors(verbose),
+                ending_with_workers(RESUMES),
+            ):
+                result = run_pipeline(plan, options, submission)
     if not complete:
         _print_metrics(*read_metrics(result))
     manifest = _print_dataset(plan)
@@ -121,28 +160,31 @@ def _prepare(plan: Plan, options: PipelineOptions, overwrite: bool, verbose: boo
         print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
     done = "were already prepared" if complete else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
-    print(f"Next: python -m tfrecords inspect {shlex.quote(plan.output)}")
+    print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
 
 
-def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
+def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | None = None) -> PipelineResult:
     """Runs the pipeline of a plan and waits until it has finished."""
     import apache_beam as beam
 
+    from beam_jobs.job.faults import check_mounts
     from beam_jobs.job.memory import limit_malloc_arenas
+    from beam_jobs.job.package import packaged
     from beam_jobs.job.runner import make_runner
+    from beam_jobs.job.submit import Submission
     from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 
     limit_malloc_arenas()
-    pipeline = beam.Pipeline(runner=make_runner(options), options=options)
-    (
-        pipeline
-        | "ReadAnnotations" >> ReadAnnotations(plan)
-        | "WriteShards" >> WriteShards(plan)
-        | "PublishDataset" >> PublishDataset(plan)
-    )
-    result = pipeline.run()
-    result.wait_until_finish()
-    return result
+    with packaged(options):
+        pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+        faults = check_mounts(pipeline, plan.mounts)
+        (
+            pipeline
+            | "ReadAnnotations" >> ReadAnnotations(plan, faults)
+            | "WriteShards" >> WriteShards(plan, faults)
+            | "PublishDataset" >> PublishDataset(plan)
+        )
+        return (submission or Submission(options, RESUMES)).run(pipeline)
 
 
 def _print_metrics(counters: dict[str, int], distributions: dict[str, Any]) -> None:
@@ -167,8 +209,9 @@ def _print_dataset(plan: Plan) -> Manifest:
     from beam_jobs.prepare.advice import unknown_characters, what_to_do
     from beam_jobs.prepare.publish_dataset import count_faults
 
-    failed = not filesystem.exists(plan.path(MANIFEST))
-    manifest = Manifest.parse(filesystem.read_bytes(plan.path(REJECTED_MANIFEST if failed else MANIFEST)), plan.output)
+    failed = not plan.path(MANIFEST).is_file()
+    content = plan.path(REJECTED_MANIFEST if failed else MANIFEST).read_bytes()
+    manifest = Manifest.parse(content, str(plan.output))
     dead = count_faults(manifest)
     counts = ((reason, count) for reason, count in manifest.dead_letters.items() if reason not in NO_FAULTS)
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
@@ -229,4 +272,4 @@ def _read_rows(plan: Plan, columns: list[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(filesystem.read_bytes(plan.path(ANNOTATIONS))), columns=columns)
+    return pq.read_table(pa.BufferReader(plan.path(ANNOTATIONS).read_bytes()), columns=columns)

@@ -1,7 +1,7 @@
 """Progress of the shards of a job, and its metrics."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -10,24 +10,29 @@ from typing import Any, TypeVar
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricsFilter
 
-from beam_jobs import filesystem
-from beam_jobs.job.progress import watch_counts, write_count
+from beam_jobs.job.progress import Count, at_most_every, watch_counts, write_count
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.prepare.publish_shard import ShardResult
+from beam_jobs.prepare.publish_shard import RESULT_SUFFIX, ShardResult
+from tfrecords.errors import UserError
 
 _SECONDS_BETWEEN_WRITES = 0.2
 _NAMESPACE = "streetdigits"
+_PICTURES_DONE = "pictures_done"
+_SECONDS_BETWEEN_REQUESTS = 2.0
+"""Seconds between two questions to a cluster; a bar needs no more."""
+_SECONDS_BETWEEN_LISTINGS = 10.0
+"""Seconds between two listings of a store, each of which costs money."""
 _Item = TypeVar("_Item")
 
 
 class ShardProgress:
-    """Counts one shard's pictures for `watch_progress`; does nothing if the output is not local."""
+    """Counts one shard's pictures for `watch_progress`: in a file if the output is local, and in Beam's metrics."""
 
     def __init__(self, plan: Plan, shard: str) -> None:
         """Takes the plan of the job and the shard's name."""
         folder = _progress_folder(plan)
         self._path = folder / shard if folder else None
-        self._count = 0
+        self._count = self._counted = 0
         self._next = 0.0
 
     def add(self, pictures: int) -> None:
@@ -54,16 +59,39 @@ class ShardProgress:
         self._next = time.monotonic() + _SECONDS_BETWEEN_WRITES
         if self._path:
             write_count(self._path, self._count)
+        _count(_PICTURES_DONE, self._count - self._counted)
+        self._counted = self._count
 
 
-def watch_progress(plan: Plan) -> AbstractContextManager[None]:
-    """Shows the number of pictures while the block runs; the count of a shard that is retried starts from 0 again."""
-    return watch_counts(_progress_folder(plan), "prepare", plan.pictures, "pictures")
+def watch_progress(plan: Plan, counter: Callable[[str, str], int] | None = None) -> AbstractContextManager[None]:
+    """Shows the number of pictures while the block runs; the count of a shard that is retried starts from 0 again.
+
+    Args:
+      plan: Plan of the job.
+      counter: Function that returns one of the job's counters while it runs, by its namespace and name; None on a local
+        runner, whose counts are in files.
+    """
+    others: list[Count] = []
+    if counter:
+        others.append(at_most_every(_SECONDS_BETWEEN_REQUESTS, lambda: counter(_NAMESPACE, _PICTURES_DONE)))
+        # Not all runners report counters before the end.
+        others.append(at_most_every(_SECONDS_BETWEEN_LISTINGS, lambda: _pictures_of_results(plan)))
+    return watch_counts(_progress_folder(plan), "prepare", plan.pictures, "pictures", *others)
+
+
+def _pictures_of_results(plan: Plan) -> int:
+    """Returns about how many pictures the shards hold that are complete, by the number of their results."""
+    try:
+        complete = sum(name.endswith(RESULT_SUFFIX) for name in plan.results.names())
+    # Of a store that does not answer now: the workers' troubles are what counts.
+    except (OSError, UserError):
+        return 0
+    return plan.pictures * complete // len(plan.shard_keys)
 
 
 def _progress_folder(plan: Plan) -> Path | None:
     """Returns the folder of the counts; None if the output is not local."""
-    return Path(plan.scratch, "progress") if filesystem.is_local(plan.output) else None
+    return None if plan.output.is_remote else plan.scratch.path / "progress"
 
 
 def count_shard(result: ShardResult) -> None:

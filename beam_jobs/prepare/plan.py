@@ -2,16 +2,23 @@
 
 import math
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from beam_jobs import filesystem
 from beam_jobs.job.given import Range, ranges_of, reads_remote
+from beam_jobs.job.mounts import Mounts, mounts_of
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.survey import Survey, survey
+from beam_jobs.prepare.versions import versions
 from beam_jobs.sources.base import Subset, published_split
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.files.shards import ShardName
+
+WORK = ".prepare"
+"""Name of the folder in an output that holds everything that is not part of the dataset."""
+RESULTS = "results"
+"""Name of the folder in it that holds what is known of each shard that is written."""
 
 
 @dataclass(frozen=True)
@@ -22,19 +29,25 @@ class Plan:
       config: How the dataset is made.
       subsets: Subsets to read.
       shards: Number of shards per split, in the order of `SPLITS`.
-      output: Path of the dataset directory.
+      output: Place of the dataset directory.
       run_id: Unique name of this run, for its scratch folder.
       survey: What was found in the annotations.
       writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
+      versions: Versions of the launcher's packages that decide the dataset's bytes, by package.
+      allow_other_versions: Whether workers may have others.
+      mounts: Local paths that every worker must see; none if all workers are on this machine.
     """
 
     config: PrepareConfig
     subsets: tuple[Subset, ...]
     shards: dict[str, int]
-    output: str
+    output: Place
     run_id: str
     survey: Survey
     writes_in_background: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
+    allow_other_versions: bool = False
+    mounts: Mounts = field(default_factory=Mounts)
 
     @property
     def pictures(self) -> int:
@@ -56,32 +69,45 @@ class Plan:
         """Split and index of every shard, in order."""
         return [(split, shard) for split, count in self.shards.items() for shard in range(count)]
 
+    def on_cluster(self) -> "Plan":
+        """Returns the plan of a job whose workers may be on other machines."""
+        return replace(self, mounts=mounts_of(self.subsets).writing(self.output, self.scratch))
+
     def shard_name(self, split: str, shard: int) -> ShardName:
         """Returns the name of one shard's file."""
         return ShardName(self.config.name, split, shard, self.shards[split])
 
-    def path(self, name: str) -> str:
-        """Returns the path of a file in the dataset directory."""
-        return filesystem.join(self.output, name)
+    def path(self, name: str) -> Place:
+        """Returns the place of a file in the dataset directory."""
+        return self.output / name
 
     @property
-    def work(self) -> str:
+    def work(self) -> Place:
         """Folder of everything that is not part of the dataset; deleted once the dataset is complete."""
-        return filesystem.join(self.output, ".prepare")
+        return self.output / WORK
 
     @property
-    def results(self) -> str:
+    def claim(self) -> Place:
+        """Claim of an output that is not local, on which nothing else can be a lock."""
+        return self.work / "claim.json"
+
+    @property
+    def results(self) -> Place:
         """Folder of the results of the shards that are written."""
-        return filesystem.join(self.work, "results")
+        return self.work / RESULTS
 
     @property
-    def scratch(self) -> str:
+    def scratch(self) -> Place:
         """Folder of this run's unfinished files."""
-        return filesystem.join(self.work, f"run-{self.run_id}")
+        return self.work / f"run-{self.run_id}"
 
 
 def make_plan(
-    config: PrepareConfig, subsets: tuple[Subset, ...], output: str, writes_in_background: bool = False
+    config: PrepareConfig,
+    subsets: tuple[Subset, ...],
+    output: Place,
+    writes_in_background: bool = False,
+    allow_other_versions: bool = False,
 ) -> Plan:
     """Returns the plan; the number of shards follows from the examples that each split can expect.
 
@@ -93,8 +119,9 @@ def make_plan(
     Args:
       config: How the dataset is made.
       subsets: Subsets to read.
-      output: Path of the dataset directory.
+      output: Place of the dataset directory.
       writes_in_background: Whether a worker writes a shard while it makes the next one.
+      allow_other_versions: Whether workers may have other versions than this process.
 
     Raises:
       UserError: The annotations name no picture.
@@ -121,7 +148,17 @@ def make_plan(
     if config.shards:
         # Rounding must not change the number that was asked for.
         shards[max(examples, key=lambda split: examples[split])] = config.shards
-    return Plan(config, subsets, shards, output, uuid.uuid4().hex, found, writes_in_background)
+    return Plan(
+        config,
+        subsets,
+        shards,
+        output,
+        uuid.uuid4().hex,
+        found,
+        writes_in_background,
+        versions(config.source),
+        allow_other_versions,
+    )
 
 
 def _expected_pictures(config: PrepareConfig, entries: dict[str, int]) -> dict[str, float]:

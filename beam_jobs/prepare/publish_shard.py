@@ -1,22 +1,30 @@
 """Writes a shard and its result: what is known of it, kept until the dataset is complete, for later runs to resume."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
 from beam_jobs import filesystem
+from beam_jobs.prepare import claim
 from beam_jobs.prepare.annotations_table import SCHEMA, to_table
 from beam_jobs.prepare.load_picture import PictureRow
-from beam_jobs.prepare.plan import Plan
+from beam_jobs.prepare.plan import RESULTS, WORK, Plan
+from beam_jobs.prepare.versions import check_worker
 from tfrecords.dataset.manifest import ShardInfo
 from tfrecords.errors import UserError
+from tfrecords.files import remote
 from tfrecords.files.index import format_index, index_path, parse_index
+from tfrecords.files.place import Place
 from tfrecords.typed_json import from_json, parse_object, shorten
 
 _INFO = b"shard"
+_VERSIONS = b"versions"
+RESULT_SUFFIX = ".arrow"
+"""Ending of the name of a shard's result."""
 _CHUNK_BYTES = 1 << 21
 
 
@@ -27,10 +35,12 @@ class ShardResult:
     Attributes:
       info: Name, size and digest of the shard's file.
       table: Rows of its pictures, a table of `annotations_table.SCHEMA`.
+      versions: Versions that wrote it, by package; nothing for the launcher's.
     """
 
     info: ShardInfo
     table: pa.Table
+    versions: dict[str, str] = field(default_factory=dict)
 
     def save(self, plan: Plan) -> None:
         """Writes the result to the results folder; the shard itself must be complete already.
@@ -38,11 +48,12 @@ class ShardResult:
         Raises:
           UserError: The file cannot be written.
         """
-        table = self.table.replace_schema_metadata({_INFO: json.dumps(asdict(self.info))})
+        metadata = {_INFO: json.dumps(asdict(self.info)), _VERSIONS: json.dumps(self.versions)}
+        table = self.table.replace_schema_metadata(metadata)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
-        filesystem.publish(_path(plan, self.info.file), [sink.getvalue().to_pybytes()], plan.scratch)
+        filesystem.publish(_place(plan, self.info.file), [sink.getvalue().to_pybytes()], plan.scratch)
 
     @classmethod
     def load(cls, plan: Plan, name: str) -> "ShardResult":
@@ -52,8 +63,9 @@ class ShardResult:
           OSError: There is none.
           UserError: It is damaged.
         """
-        path = _path(plan, name)
-        data = filesystem.read_bytes(path)
+        place = _place(plan, name)
+        path = str(place)
+        data = place.read_bytes()
         try:
             table = pa.ipc.open_stream(data).read_all()
             table.validate(full=True)
@@ -64,7 +76,8 @@ class ShardResult:
         if not is_result:
             raise UserError(f"{path} must be the result of a shard.")
         info = from_json(ShardInfo, parse_object(table.schema.metadata[_INFO], path), path)
-        return cls(info, table.replace_schema_metadata())
+        versions = parse_object(table.schema.metadata.get(_VERSIONS, b"{}"), path)
+        return cls(info, table.replace_schema_metadata(), versions)
 
 
 def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[PictureRow]) -> ShardResult:
@@ -77,21 +90,36 @@ def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[Pictur
       rows: Rows of the shard's pictures.
 
     Raises:
-      UserError: A file cannot be written.
+      UserError: A file cannot be written, or another run has taken the output over.
     """
-    digest = hashlib.sha256()
-
-    def chunks() -> Iterator[bytes]:
-        for chunk in _chunks(records):
-            digest.update(chunk)
-            yield chunk
-
-    filesystem.publish(plan.path(name), chunks(), plan.scratch)
+    if plan.output.is_remote:
+        claim.check(plan.claim, plan.run_id)
+    content = _Content(records)
+    filesystem.publish(plan.path(name), content, plan.scratch)
     filesystem.publish(plan.path(index_path(name)), [format_index(map(len, records))], plan.scratch)
-    info = ShardInfo(name, len(records), sum(map(len, records)), digest.hexdigest())
-    result = ShardResult(info, to_table(rows))
+    info = ShardInfo(name, len(records), sum(map(len, records)), content.digest.hexdigest())
+    result = ShardResult(info, to_table(rows), check_worker(plan))
     result.save(plan)
     return result
+
+
+class _Content:
+    """Chunks of a shard, digested while they are written.
+
+    Attributes:
+      digest: SHA-256 of the chunks that were taken since the last beginning.
+    """
+
+    def __init__(self, records: list[bytes]) -> None:
+        """Takes the framed records."""
+        self._records = records
+        self.digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.digest = hashlib.sha256()
+        for chunk in _chunks(self._records):
+            self.digest.update(chunk)
+            yield chunk
 
 
 def _chunks(records: list[bytes]) -> Iterator[bytes]:
@@ -107,23 +135,75 @@ def _chunks(records: list[bytes]) -> Iterator[bytes]:
 def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
     """Returns the result of a shard that an earlier run completed, or None if the shard must be written.
 
-    A shard is written again if its file or its index is not what was written, or if one of its pictures could not be
-    read: the picture may have been supplied since.
+    A shard is written again if its file or its index is not what was written, if it was written by other versions than
+    the plan allows now, or if one of its pictures could not be read: the picture may have been supplied since.
+
+    Local files are read and compared by digest. In a store, the shard must have the size that its result states, and
+    neither file may be younger than the result by the store's clock: the result is written last, and uploads are
+    complete or absent. Only a change of the same length within the same tick of that clock, a second on S3, is not
+    noticed. Where a store states no times, the digest is compared.
     """
-    if not filesystem.exists(_path(plan, name)):
+    listed = _listed(plan.output, plan.run_id) if plan.output.is_remote else None
+    if not (name in listed.results if listed else _place(plan, name).exists()):
         return None
     try:
         result = ShardResult.load(plan, name)
-        shard, index = filesystem.read_bytes(plan.path(name)), filesystem.read_bytes(plan.path(index_path(name)))
-        starts = parse_index(index, index_path(name))
+        unchanged = listed.is_unchanged(result.info) if listed else None
+        if unchanged is None:
+            unchanged = _has_digest(plan, result.info)
     except (OSError, UserError):
         return None
-    indexed = (len(starts) - 1, starts[-1]) == (result.info.examples, len(shard))
-    unchanged = indexed and hashlib.sha256(shard).hexdigest() == result.info.sha256
     unread = "picture" in result.table.column("stage").unique().to_pylist()
-    return result if unchanged and not unread else None
+    allowed = plan.allow_other_versions or not result.versions
+    return result if unchanged and allowed and not unread else None
 
 
-def _path(plan: Plan, name: str) -> str:
-    """Returns the path of a shard's result."""
-    return filesystem.join(plan.results, f"{name}.arrow")
+def _has_digest(plan: Plan, info: ShardInfo) -> bool:
+    """Returns whether a shard has the digest of its result, and an index that fits.
+
+    Raises:
+      OSError: A file is missing.
+      UserError: The index is damaged.
+    """
+    name = info.file
+    shard, index = plan.path(name).read_bytes(), plan.path(index_path(name)).read_bytes()
+    starts = parse_index(index, index_path(name))
+    indexed = (len(starts) - 1, starts[-1]) == (info.examples, len(shard))
+    return indexed and hashlib.sha256(shard).hexdigest() == info.sha256
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What a store states of the files of a dataset: size, bytes, and time of the last change.
+
+    Attributes:
+      files: Files of the dataset, by name.
+      results: The same of results, by the name of the shard.
+    """
+
+    files: dict[str, tuple[int | None, float | None]]
+    results: dict[str, tuple[int | None, float | None]]
+
+    def is_unchanged(self, info: ShardInfo) -> bool | None:
+        """Returns whether a shard and its index are as they were when the result was written; None if unknown."""
+        shard, index = self.files.get(info.file), self.files.get(index_path(info.file))
+        if not shard or not index or shard[0] != info.bytes:
+            return False
+        written = self.results[info.file][1]
+        times = [time for _, time in (shard, index)]
+        if written is None or None in times:
+            return None
+        return all(time is not None and time <= written for time in times)
+
+
+@functools.lru_cache(maxsize=1)
+def _listed(output: Place, run_id: str) -> _Listed:
+    """Lists an output once for each run and process: asking for each shard would be a request for each."""
+    files = remote.stated(str(output))
+    results = remote.stated(str(output / WORK / RESULTS)) if files else {}
+    return _Listed(files, {name.removesuffix(RESULT_SUFFIX): found for name, found in results.items()})
+
+
+def _place(plan: Plan, name: str) -> Place:
+    """Returns the place of a shard's result."""
+    return plan.results / f"{name}{RESULT_SUFFIX}"

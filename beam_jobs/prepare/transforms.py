@@ -11,6 +11,7 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs.annotation import Annotation, pack, unpack
+from beam_jobs.job.faults import Faults, unless
 from beam_jobs.job.given import Range
 from beam_jobs.job.memory import release_memory
 from beam_jobs.job.pictures import Read, picture_reader
@@ -23,6 +24,7 @@ from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.publish_shard import ShardResult, find_complete_shard, publish_shard
 from beam_jobs.prepare.survey import limit_digest
+from beam_jobs.prepare.versions import check_worker
 from beam_jobs.sources import load_source
 
 ShardKey = tuple[str, int]
@@ -32,16 +34,15 @@ ShardKey = tuple[str, int]
 class ReadAnnotations(beam.PTransform):
     """Parses ranges of entries independently; yields a packed list of annotations for each shard that they reach."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Takes the plan of the job."""
+    def __init__(self, plan: Plan, faults: Faults = None) -> None:
+        """Takes the plan of the job, and the faults that keep it from doing anything."""
         super().__init__()
-        self._plan = plan
+        self._plan, self._faults = plan, faults
 
     def expand(self, root: beam.pvalue.PBegin) -> beam.PCollection[tuple[ShardKey, bytes]]:
         """Applies the transform to the start of the pipeline."""
         return (
-            root
-            | "Ranges" >> beam.Create(self._plan.ranges)
+            unless(root | "Ranges" >> beam.Create(self._plan.ranges), self._faults)
             | "SpreadRanges" >> beam.Reshuffle()
             | "ParseAndAssign" >> beam.FlatMap(_parse_and_assign, self._plan)
         )
@@ -50,15 +51,16 @@ class ReadAnnotations(beam.PTransform):
 class WriteShards(beam.PTransform):
     """Writes annotations as shards; yields the keys of the shards that are complete."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Takes the plan of the job."""
+    def __init__(self, plan: Plan, faults: Faults = None) -> None:
+        """Takes the plan of the job, and the faults that keep it from doing anything."""
         super().__init__()
-        self._plan = plan
+        self._plan, self._faults = plan, faults
 
     def expand(self, assigned: beam.PCollection[tuple[ShardKey, bytes]]) -> beam.PCollection[ShardKey]:
         """Applies the transform to lists of annotations by shard."""
         # An empty list per shard: a shard without pictures must be written too.
-        every = assigned.pipeline | "Shards" >> beam.Create([(key, pack([])) for key in self._plan.shard_keys])
+        empty = assigned.pipeline | "Shards" >> beam.Create([(key, pack([])) for key in self._plan.shard_keys])
+        every = unless(empty, self._faults)
         leaks = None
         if self._plan.config.on_leak == "drop":
             leaks = beam.pvalue.AsDict(assigned | "FindLeaks" >> FindLeaks(self._plan, _reader))
@@ -92,6 +94,9 @@ class WriteShard(beam.DoFn):
 
     def process(self, element: tuple[ShardKey, Iterable[bytes]], leaks: Leaks | None = None) -> Iterator[ShardKey]:
         """Makes and writes the shard of a key, without leaks; yields the keys of the shards that are written by now."""
+        # Not in `setup`, which some runners call where faults have left nothing to do.
+        self._plan.mounts.require()
+        check_worker(self._plan)
         key, lists = element
         name = str(self._plan.shard_name(*key))
         with ShardProgress(self._plan, name) as progress:
@@ -156,6 +161,8 @@ class PublishDataset(beam.PTransform):
 
 def _parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, bytes]]:
     """Yields the annotations of a range, packed, for each shard that some of them are assigned to."""
+    plan.mounts.require()
+    check_worker(plan)
     config = plan.config
     shards: defaultdict[ShardKey, list[Annotation]] = defaultdict(list)
     source = load_source(config.source)

@@ -44,7 +44,7 @@ class Job:
     @cached_property
     def plan(self) -> Plan:
         """Plan that prepare makes for these pictures."""
-        return make_plan(PrepareConfig(), tuple(self._subsets()), self.output)
+        return make_plan(PrepareConfig(), tuple(self._subsets()), Place(self.output))
 
     def _subsets(self) -> Iterator[Subset]:
         left = self.pictures

@@ -95,7 +95,6 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
     finish(process, output, expected)
 
 
-@pytest.mark.xfail(strict=True, reason="prepare cannot write to s3:// yet")
 def test_flink_reads_from_s3_and_writes_to_s3_as_the_page_says(
     cluster: Flink, boot: Path, stored: Bucket, store: str, expected_few: dict[str, str]
 ) -> None:

@@ -44,7 +44,7 @@ def test_prism_reads_pictures_from_s3(
     assert jobs.digests(tmp_path / "records") == expected_few
 
 
-@pytest.mark.xfail(strict=True, reason="prepare cannot write to s3:// yet")
+@pytest.mark.xfail(strict=True, reason="validate does not take s3:// yet")
 def test_prism_reads_from_s3_and_writes_to_s3_as_the_page_says(
     prism: Path, stored: Bucket, store: str, expected_few: dict[str, str]
 ) -> None:
@@ -53,7 +53,7 @@ def test_prism_reads_from_s3_and_writes_to_s3_as_the_page_says(
     assert jobs.stored_digests(stored, "svhn-records") == expected_few
 
 
-@pytest.mark.xfail(strict=True, reason="prepare cannot write to s3:// yet")
+@pytest.mark.xfail(strict=True, reason="validate does not take s3:// yet")
 def test_fewer_shards_leave_no_stale_ones_on_s3(prism: Path, stored: Bucket, store: str) -> None:
     output = f"{stored.address}/fewer"
     for flags in ([], ["--examples-per-shard", "200", "--overwrite"]):
@@ -71,7 +71,6 @@ def test_a_wrong_option_is_refused_in_one_line(prism: Path, pictures: Path, tmp_
     assert not (tmp_path / "records").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="workers do not check what they see yet")
 def test_a_folder_that_workers_do_not_see_is_one_line_within_seconds(
     prism: Path, pictures: Path, boot: Path, tmp_path: Path
 ) -> None:
@@ -81,7 +80,6 @@ def test_a_folder_that_workers_do_not_see_is_one_line_within_seconds(
     jobs.check_unseen(done, pictures)
 
 
-@pytest.mark.xfail(strict=True, reason="an interrupt does not cancel the job yet")
 def test_ctrl_c_ends_the_job_and_the_same_command_resumes(
     prism: Path, pictures: Path, boot: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:

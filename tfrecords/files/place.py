@@ -11,13 +11,13 @@ import hashlib
 import os
 import re
 import urllib.parse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from tfrecords.errors import UserError
-from tfrecords.files import remote
+from tfrecords.files import remote, remote_write
 from tfrecords.files.kept import kept_copy
 from tfrecords.files.publish import atomic_write, make_folder, remove
 from tfrecords.files.shards import file_sha256
@@ -151,9 +151,18 @@ class Place:
         """Returns whether there is a folder here, or a prefix of an object store that holds something."""
         return remote.is_dir(self.text) if self.is_remote else self.path.is_dir()
 
+    def refuse_web(self) -> None:
+        """Checks that files can be written to a place of this kind.
+
+        Raises:
+          UserError: It is an address of the web.
+        """
+        if self.is_remote:
+            remote_write.refuse_web(self.text)
+
     def exists(self) -> bool:
         """Returns whether there is a file or a folder here."""
-        return self.is_file() or self.is_dir()
+        return remote.exists(self.text) if self.is_remote else self.path.exists()
 
     def names(self) -> list[str]:
         """Returns the sorted names of the files directly in a folder; none if there is no such folder.
@@ -168,8 +177,11 @@ class Place:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def entries(self) -> list[Entry]:
-        """Returns the entries of a folder, sorted by name, without those whose names begin with a dot.
+    def entries(self, *, hidden: bool = False) -> list[Entry]:
+        """Returns the entries of a folder, sorted by name.
+
+        Args:
+          hidden: Whether to return those whose names begin with a dot too.
 
         Raises:
           OSError: There is no such folder, or it cannot be read.
@@ -179,7 +191,7 @@ class Place:
         else:
             with os.scandir(self.text) as entries:
                 found = [Entry(entry.name, _is_folder(entry)) for entry in entries]
-        return sorted(entry for entry in found if not entry.name.startswith("."))
+        return sorted(entry for entry in found if hidden or not entry.name.startswith("."))
 
     def walk(self) -> Iterator[str]:
         """Yields the relative path, with `/`, of every file in a folder and its folders, in sorted order.
@@ -263,32 +275,62 @@ class Place:
             return self.path, sha256 or file_sha256(self.path)
         return kept_copy(self.text, file_sha256, sha256)
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, chunks: Iterable[bytes]) -> None:
         """Writes a file that appears complete or not at all, and replaces one that is there.
 
         A local file is on the disk when this returns, and so are its folders. An object of a store has no folders: it
         appears when its upload is complete.
 
         Args:
-          chunks: Bytes of the file, in order.
+          chunks: Bytes of the file, in order; iterated again if the first attempt at a store fails.
 
         Raises:
           OSError: A local file cannot be written.
           UserError: The place as a whole cannot be written.
         """
         if self.is_remote:
-            remote.write(self.text, chunks)
+            remote_write.write(self.text, chunks)
             return
         with atomic_write(self.path) as stream:
             stream.writelines(chunks)
 
+    def create(self, data: bytes) -> bool:
+        """Writes a file unless there is one; returns whether it was written: for one of several that try.
+
+        Raises:
+          OSError: A local file cannot be written.
+          UserError: The place as a whole cannot be written.
+        """
+        if self.is_remote:
+            return remote_write.create(self.text, data)
+        make_folder(self.path.parent)
+        try:
+            with self.path.open("xb") as stream:
+                stream.write(data)
+        except FileExistsError:
+            return False
+        return True
+
     def delete(self) -> None:
         """Deletes a file, or an empty folder's name in a store; does nothing where there is none."""
-        remote.delete(self.text) if self.is_remote else self.path.unlink(missing_ok=True)
+        remote_write.delete(self.text) if self.is_remote else self.path.unlink(missing_ok=True)
+
+    def delete_names(self, names: Iterable[str]) -> None:
+        """Deletes files of this folder by their names, those that are there; a store takes many in one request."""
+        places = [self / name for name in names]
+        if self.is_remote:
+            remote_write.delete_all([place.text for place in places])
+            return
+        for place in places:
+            place.delete()
 
     def delete_folder(self) -> None:
         """Deletes a folder with everything in it; does nothing where there is none."""
-        remote.delete_folder(self.text) if self.is_remote else remove(self.path)
+        remote_write.delete_folder(self.text) if self.is_remote else remove(self.path)
+
+    def abort_uploads(self) -> int:
+        """Deletes what uploads to this folder that were never completed have left; returns their number."""
+        return remote_write.abort_uploads(self.text) if self.is_remote else 0
 
     def make_folder(self) -> None:
         """Creates a local folder and its parents where they are missing; a store needs none."""

@@ -10,13 +10,14 @@ keeps one for each process. Listings are never kept, since another process may w
 """
 
 import contextlib
+import datetime
 import errno
 import os
 import re
 import tempfile
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
@@ -35,8 +36,8 @@ MAX_WEB_BYTES = 1 << 30
 _PACKAGES = {
     "s3": "s3fs: pip install 'streetdigits[s3]'",
     "s3a": "s3fs: pip install 'streetdigits[s3]'",
-    "gs": "gcsfs: pip install gcsfs",
-    "gcs": "gcsfs: pip install gcsfs",
+    "gs": "gcsfs: pip install 'streetdigits[gcs]'",
+    "gcs": "gcsfs: pip install 'streetdigits[gcs]'",
     "http": "aiohttp: pip install 'streetdigits[remote]'",
     "https": "aiohttp: pip install 'streetdigits[remote]'",
     "abfs": "adlfs: pip install adlfs",
@@ -114,25 +115,31 @@ def _target(address: str) -> str:
     return urllib.parse.quote(text, safe="%/:?[]@!$&'()*+,;=~")
 
 
-def _attempt(address: str, work: Callable[[Any, str], _T]) -> _T:
+def attempt(address: str, work: Callable[[Any, str], _T], done: str) -> _T:
     """Returns what work on an address returns, after further attempts if an error may pass.
 
     Args:
       address: Address to work on.
       work: Function of the file system and the address as that takes it.
+      done: What the work does to the address, for errors: read, written, deleted.
 
     Raises:
-      OSError: The file is missing, or it alone cannot be read.
-      UserError: The place as a whole cannot be read.
+      OSError: The file is missing, or it alone is at fault.
+      UserError: The place as a whole cannot be read or written.
     """
     for pause in (*_PAUSES_S, None):
         try:
             return work(file_system(address), _target(address))
         except Exception as error:  # each library has its own
             if pause is None or not remote_errors.may_pass(error, address):
-                raise remote_errors.explain(error, address) from error
+                raise remote_errors.explain(error, address, done) from error
         time.sleep(pause)
     raise AssertionError
+
+
+def _attempt(address: str, work: Callable[[Any, str], _T]) -> _T:
+    """Does what `attempt` does, for work that reads."""
+    return attempt(address, work, "read")
 
 
 def is_file(address: str) -> bool:
@@ -143,6 +150,11 @@ def is_file(address: str) -> bool:
         except OSError:
             return False
     return _kind(address) == "file"
+
+
+def exists(address: str) -> bool:
+    """Returns whether there is a file or a folder at an address."""
+    return is_file(address) if scheme_of(address) in WEB else _kind(address) is not None
 
 
 def is_dir(address: str) -> bool:
@@ -202,6 +214,36 @@ def _below(name: str, root: str) -> str:
     return "" if name == root else name.removeprefix(f"{root}/")
 
 
+def stated(address: str) -> dict[str, tuple[int | None, float | None]]:
+    """Returns the size and the time of the last change of every file directly in a folder, as a listing states them.
+
+    Raises:
+      UserError: The place as a whole cannot be read.
+    """
+    try:
+        root, listed = _attempt(address, lambda system, target: (_root(system, target), system.ls(target, detail=True)))
+    except OSError:
+        return {}
+    return {_below(each["name"], root): (each.get("size"), _changed(each)) for each in listed if each["type"] == "file"}
+
+
+def _changed(entry: dict[str, Any]) -> float | None:
+    """Returns the time of a listed file's last change, seconds since 1970, on the clock of the place; None if unknown.
+
+    s3fs calls it LastModified, adlfs last_modified, fsspec's others mtime or created, as numbers, dates or ISO 8601.
+    """
+    for key in ("LastModified", "last_modified", "mtime", "updated", "created"):
+        value = entry.get(key)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = datetime.datetime.fromisoformat(value.replace("Z", "+00:00"))
+        if isinstance(value, datetime.datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return None
+
+
 def _check_folder(address: str, names: list[str]) -> None:
     """Checks that a listing is a folder's: that of a file is the file, and that of nothing may be empty.
 
@@ -234,51 +276,6 @@ def read_bytes(address: str, start: int | None = None, stop: int | None = None) 
     # A server of the web may answer a request for a range with all of the file (RFC 9110, section 14.2).
     ignored = start is not None and stop is not None and len(data) > stop - start
     return data[start:stop] if ignored else data
-
-
-def write(address: str, chunks: Sequence[bytes]) -> None:
-    """Writes the file at an address; it appears when its upload is complete, and replaces one that is there.
-
-    Args:
-      address: Address of the file.
-      chunks: Bytes of the file, in order.
-
-    Raises:
-      UserError: The place cannot be written.
-    """
-    _refuse_writing(address)
-    data = b"".join(chunks)
-    try:
-        _attempt(address, lambda system, target: system.pipe_file(target, data))
-    except OSError as error:
-        raise UserError(f"{address} cannot be written.", error.strerror or error) from error
-
-
-def delete(address: str) -> None:
-    """Deletes the file at an address, if there is one.
-
-    Raises:
-      UserError: The place cannot be written.
-    """
-    _refuse_writing(address)
-    with contextlib.suppress(FileNotFoundError):
-        _attempt(address, lambda system, target: system.rm_file(target))
-
-
-def delete_folder(address: str) -> None:
-    """Deletes every file below an address.
-
-    Raises:
-      UserError: The place cannot be written.
-    """
-    _refuse_writing(address)
-    with contextlib.suppress(FileNotFoundError):
-        _attempt(address, lambda system, target: system.rm(target, recursive=True))
-
-
-def _refuse_writing(address: str) -> None:
-    if scheme_of(address) in WEB:
-        raise UserError("An output must be local or in a store, as s3:// or gs://: a web server takes none.", address)
 
 
 def read_linked(address: str) -> bytes:

@@ -73,8 +73,13 @@ def may_pass(error: Exception, address: str) -> bool:
     return isinstance(error, TimeoutError | asyncio.TimeoutError | ConnectionError) or _is_of_connection(error)
 
 
-def explain(error: Exception, address: str) -> OSError | UserError:
+def explain(error: Exception, address: str, done: str = "read") -> OSError | UserError:
     """Returns the error to raise for one that a file system raised at an address.
+
+    Args:
+      error: What the file system raised.
+      address: Address that it worked on.
+      done: What it was to do to the address: read, written, deleted.
 
     Returns:
       `FileNotFoundError` and other errors of the operating system where only this file is at fault; else a `UserError`
@@ -95,7 +100,7 @@ def explain(error: Exception, address: str) -> OSError | UserError:
     # A refusal or a malformed URL of a table says nothing of its neighbours, which may be of other hosts.
     if scheme_of(address) in WEB and (refusal := _refusal(error, status)):
         return OSError(errno.EACCES, refusal, address)
-    return UserError(_rule(error, address), shorten(_text(error)))
+    return UserError(_rule(error, address, done), shorten(_text(error)))
 
 
 def own_fault(error: BaseException | None, address: str) -> str | None:
@@ -139,16 +144,16 @@ def never_connects(error: BaseException | None, address: str) -> bool:
     return bool(aiohttp and isinstance(error, aiohttp.ConnectionTimeoutError))
 
 
-def _rule(error: Exception, address: str) -> str:
+def _rule(error: Exception, address: str, done: str) -> str:
     """Returns what must be right for an address, as a sentence."""
     # botocore's, for a bucket or a key that no store can have.
     needs = None if type(error).__name__ == "ParamValidationError" else _NEEDS.get(scheme_of(address))
     if isinstance(error, PermissionError):
-        what = "may not be read"
+        what = f"may not be {done}"
     elif may_pass(error, address) or _is_of_connection(error):
         what = "does not answer"
     else:
-        what = "cannot be read"
+        what = f"cannot be {done}"
     return f"{address} {what}: {needs}." if needs else f"{address} {what}."
 
 

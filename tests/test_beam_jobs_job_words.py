@@ -1,0 +1,103 @@
+"""What a command line says of its job before Beam is imported, and what a dry run prints."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from beam_jobs.__main__ import COMMANDS
+from beam_jobs.job.words import refuse_local_on_dataflow, runner_name
+from tests.test_beam_jobs_prepare_interrupts import digests
+from tfrecords.cli import main
+from tfrecords.errors import UserError
+
+
+def run(command: str, source: Path, output: Path | str, *options: str) -> int:
+    arguments = ["--source", "svhn", "--input", str(source), "--output", str(output), *options]
+    return main("beam_jobs", "", COMMANDS, [command, *arguments])
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], ""),
+        (["--streaming"], ""),
+        (["--runner", "FlinkRunner", "--parallelism", "2"], "FlinkRunner"),
+        (["--runner=DataflowRunner"], "DataflowRunner"),
+        (["--runner", "A", "--runner=B"], "B"),
+        (["--runner"], ""),
+    ],
+)
+def test_the_runner_is_named_by_its_option(words: list[str], name: str) -> None:
+    assert runner_name(words) == name
+
+
+def test_dataflow_takes_addresses_only() -> None:
+    words = ["--runner", "dataflow"]
+    refuse_local_on_dataflow(words, {"--input": "gs://b/labels.csv", "--media-root": None, "--output": "gs://b/out"})
+    refuse_local_on_dataflow(["--runner", "FlinkRunner"], {"--input": "labels.csv"})
+    for flag in ("--input", "--media-root", "--output"):
+        with pytest.raises(UserError, match=f"no local path: {flag} must be at an address, as gs://. Received: here$"):
+            refuse_local_on_dataflow(words, {"--input": "gs://b", "--output": "gs://b", flag: "here"})
+
+
+@pytest.mark.parametrize("command", ["prepare", "explore"])
+def test_a_local_path_on_dataflow_is_refused_before_anything_is_read(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(command, tmp_path / "gone", "gs://bucket/out", "--runner", "DataflowRunner") == 1
+    assert capsys.readouterr().err == (
+        f"error: Dataflow's workers see no local path: --input must be at an address, as gs://. "
+        f"Received: {tmp_path / 'gone'}\n"
+    )
+
+
+@pytest.mark.parametrize("words", [["--dry-run"], ["--dry_run"], ["--dry_run", "True"]], ids=" ".join)
+def test_a_dry_run_prints_what_would_be_done_and_writes_nothing(
+    words: list[str], drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("prepare", drawn, tmp_path / "out", *words, "--shards", "3", "--validation-fraction", "0") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"subset     train: 60 entries in {drawn / 'train'}",
+        f"subset     test: 20 entries in {drawn / 'test'}",
+        "pictures   80",
+        "split      train: 3 shards, 5 examples of each picture",
+        "split      test: 1 shard, 1 example of each picture",
+        f"output     {tmp_path / 'out'}: no dataset yet",
+        "runner     FnApiRunner",
+        "Nothing was written (--dry-run).",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "state"),
+    [([], "a dataset, which would be kept or refused"), (["--overwrite"], "a dataset, which would be replaced")],
+)
+def test_a_dry_run_names_the_dataset_that_is_there_and_leaves_it(
+    options: list[str], state: str, drawn: Path, records: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = digests(records)
+    cluster = ["--runner", "FlinkRunner", "--flink_master", "h:1"]
+    relative = os.path.relpath(records)
+    assert run("prepare", drawn, relative, "--dry-run", *options, *cluster) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:-1] == [f"output     {Path(relative).absolute()}: {state}", "runner     FlinkRunner at h:1"]
+    assert digests(records) == before
+
+
+def test_explore_has_a_dry_run(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explore", drawn, tmp_path / "out.html", "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        f"output     {tmp_path / 'out.html'}",
+        f"output     {tmp_path / 'out.statistics.json'}",
+        "runner     FnApiRunner",
+        "Nothing was written (--dry-run).",
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_is_true_or_false(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("prepare", drawn, tmp_path / "out", "--dry_run", "perhaps")
+    assert "must be true or false" in capsys.readouterr().err
