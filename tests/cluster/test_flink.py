@@ -112,7 +112,6 @@ def test_a_wrong_option_is_refused_in_one_line(cluster: Flink, boot: Path, pictu
     assert set(cluster.jobs()) == before and not (tmp_path / "records").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="workers do not check what they see yet")
 def test_a_folder_that_workers_do_not_see_is_one_line_within_seconds(
     cluster: Flink, boot: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -124,7 +123,7 @@ def test_a_folder_that_workers_do_not_see_is_one_line_within_seconds(
     assert cluster.restarts(new_job(cluster, before)) <= 1
 
 
-@pytest.mark.xfail(strict=True, reason="an interrupt does not cancel the job yet")
+@pytest.mark.xfail(strict=True, reason="the job server says cancelled, and Flink's job runs on")
 def test_ctrl_c_cancels_the_job_and_the_same_command_resumes(
     cluster: Flink, boot: Path, pictures: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
