@@ -19,7 +19,7 @@ MNIST ?= ../shared/data/mnist
 PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
 PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5 --contrast 0.5 --brightness 30 --zoom 0.3 --translate 0.15
 
-.PHONY: help demo examples pretrained pretrained-mnist test test-fast lint unit docs wheel lock clean
+.PHONY: help demo examples pretrained pretrained-mnist test test-fast test-cluster test-cluster-short lint unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
@@ -31,6 +31,7 @@ help:
 	@echo "make lock   resolve setup.py's ranges to the newest versions; UPGRADE= keeps the locked ones that still fit"
 	@echo "make test   ruff, mypy, the API reference and every test, on all cores"
 	@echo "make test-fast   the tests without those marked slow: several hosts, kills, trainings, processes that load TensorFlow or PyTorch"
+	@echo "make test-cluster   prepare on Prism, Flink and Spark, with folders and S3: test-cluster-short without Flink and Spark"
 	@echo "make clean  remove the environment, the demo and the examples"
 	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13), VENV=folder its environment; DEMO=folder the demo's folder"
 
@@ -106,7 +107,16 @@ unit: $(VENV)/installed-for-tests
 	$(PYTEST)
 
 test-fast: $(VENV)/installed-for-tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not cluster"
+
+# On real engines, one after the other: each takes all cores. What is not at hand is skipped, and said.
+CLUSTER = $(RUN) -m pytest tests/cluster -rs --durations 8 --show-capture no
+
+test-cluster: $(VENV)/installed-for-tests
+	$(CLUSTER) -m cluster
+
+test-cluster-short: $(VENV)/installed-for-tests
+	$(CLUSTER) -m "cluster and not slow"
 
 docs: $(VENV)/installed-for-tests
 	rm -rf build/docs

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     for package in (beam_jobs.__main__, tfrecords.__main__, trainer.__main__)
 }
 BENCHMARKS = (
+    "cluster",
     "digit_struct",
     "gpu.__main__",
     "input.__main__",
@@ -58,6 +59,10 @@ BENCHMARKS = (
 )
 OF_OTHERS = {
     *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam
+    *("--prism_location", "--job_endpoint", "--parallelism", "--environment_type", "--environment_config"),  # Beam
+    *("--flink_version", "--files_to_stage", "--project", "--region", "--temp_location"),  # Beam
+    *("--id", "--provision_endpoint", "--write"),  # beam_jobs.job.boot, which is no command
+    *("--driver-class-path", "--master", "--spark-master-url"),  # Spark
     *("--environment_type", "--sdk_container_image", "--prebuild_sdk_container_engine"),
     *("--requirements_file", "--requirements_cache", "--extra_package"),
     *("--job_endpoint", "--dry_run"),  # Beam

@@ -103,6 +103,7 @@ ROOMS = {
     "benchmarks.common": "",
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
+    "benchmarks.cluster": "common prepare tfrecords tfrecords.*",
     "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",
     "benchmarks.stores": "common tfrecords tfrecords.*",

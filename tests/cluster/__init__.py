@@ -1,0 +1,1 @@
+"""`prepare` on real engines: Prism, Flink, Spark, and stores. `make test-cluster` runs these tests."""
