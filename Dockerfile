@@ -13,7 +13,8 @@ ARG BEAM=2.77.0
 FROM apache/beam_python${PYTHON}_sdk:${BEAM} AS beam
 
 FROM python:${PYTHON}-slim-bookworm AS base
-# What is compiled names the source's hash instead of its time, so that equal inputs make equal layers.
+# What is compiled names the source's hash instead of its time, and is compiled with one hash seed (below), so that equal
+# inputs make equal layers.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYC_INVALIDATION_MODE=UNCHECKED_HASH \
@@ -64,10 +65,11 @@ RUN mkdir --mode 2775 /opt/apache/beam-venv && chown 10001:0 /opt/apache/beam-ve
 COPY requirements-worker.lock /opt/streetdigits/requirements.lock
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,from=build,source=/uv,target=/uv \
-    /uv/bin/uv pip install --no-deps --compile-bytecode --requirements /opt/streetdigits/requirements.lock
+    PYTHONHASHSEED=0 /uv/bin/uv pip install --no-deps --compile-bytecode --requirements /opt/streetdigits/requirements.lock
+# pip, since uv notes the time of the build; with any epoch, it compiles by hash, too.
 RUN --mount=type=bind,from=build,source=/uv,target=/uv \
     --mount=type=bind,from=build,source=/dist,target=/dist \
-    /uv/bin/uv pip install --no-cache --no-deps --compile-bytecode /dist/*.whl \
+    PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0 python -m pip install --no-cache-dir --root-user-action ignore --no-deps /dist/*.whl \
     && /uv/bin/uv pip check --no-cache
 LABEL org.opencontainers.image.title="streetdigits-worker" \
       org.opencontainers.image.description="Beam worker that prepares pictures of numbers as TFRecords"
@@ -80,10 +82,10 @@ ARG LOCK=requirements-trainer.lock
 COPY ${LOCK} /opt/streetdigits/requirements.lock
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,from=build,source=/uv,target=/uv \
-    /uv/bin/uv pip install --no-deps --compile-bytecode --requirements /opt/streetdigits/requirements.lock
+    PYTHONHASHSEED=0 /uv/bin/uv pip install --no-deps --compile-bytecode --requirements /opt/streetdigits/requirements.lock
 RUN --mount=type=bind,from=build,source=/uv,target=/uv \
     --mount=type=bind,from=build,source=/dist,target=/dist \
-    /uv/bin/uv pip install --no-cache --no-deps --compile-bytecode /dist/*.whl \
+    PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0 python -m pip install --no-cache-dir --root-user-action ignore --no-deps /dist/*.whl \
     && /uv/bin/uv pip check --no-cache
 LABEL org.opencontainers.image.title="streetdigits-trainer" \
       org.opencontainers.image.description="Trains, evaluates and exports readers of numbers in pictures"
@@ -96,10 +98,10 @@ FROM base AS cli
 COPY requirements.lock /opt/streetdigits/requirements.lock
 RUN --mount=type=cache,target=/root/.cache/uv \
     --mount=type=bind,from=build,source=/uv,target=/uv \
-    /uv/bin/uv pip install --no-deps --compile-bytecode --requirements /opt/streetdigits/requirements.lock
+    PYTHONHASHSEED=0 /uv/bin/uv pip install --no-deps --compile-bytecode --requirements /opt/streetdigits/requirements.lock
 RUN --mount=type=bind,from=build,source=/uv,target=/uv \
     --mount=type=bind,from=build,source=/dist,target=/dist \
-    /uv/bin/uv pip install --no-cache --no-deps --compile-bytecode /dist/*.whl \
+    PYTHONHASHSEED=0 SOURCE_DATE_EPOCH=0 python -m pip install --no-cache-dir --root-user-action ignore --no-deps /dist/*.whl \
     && /uv/bin/uv pip check --no-cache
 LABEL org.opencontainers.image.title="streetdigits" \
       org.opencontainers.image.description="Prepares pictures of numbers, trains readers of them, and launches both on clusters"

@@ -1,4 +1,4 @@
-"""What the Dockerfile says: its stages and their instructions, with build arguments filled in, and the build context."""
+"""What the Dockerfile says: its stages and instructions, with build arguments filled in; and what a build sends."""
 
 import re
 import shlex
@@ -88,7 +88,8 @@ def read_stages(text: str) -> dict[str, Stage]:
     for line in [*_logical_lines(text), "FROM end AS end"]:
         instruction = _instruction(line)
         if instruction.name == "ARG" and "=" in instruction.value:
-            arguments.update([instruction.value.split("=", 1)])
+            argument, _, default = instruction.value.partition("=")
+            arguments[argument] = default
         if instruction.name == "FROM":
             if name:
                 stages[name] = Stage(name, base, tuple(gathered))
