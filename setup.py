@@ -1,8 +1,9 @@
-"""Package definition; `--setup_file=./setup.py` sends the project to Beam workers.
+"""Package definition.
 
 Version ranges are here, the tested versions in requirements.lock. The base reads, checks
 and converts dataset directories with NumPy. Each other task is an extra: only `beam` brings
-Beam, only `sample` matplotlib, only `train` and `tfds` TensorFlow. Beam workers need `beam`.
+Beam, only `sample` matplotlib, only `train` and `tfds` TensorFlow. `beam` is what a Beam
+worker needs, every store's client among it: requirements-worker.lock has its tested versions.
 """
 
 import re
@@ -20,7 +21,12 @@ PICTURES = ["imagecodecs>=2024.9.22,<2027", OPENCV]
 HDF5 = "h5py>=3.12,<4"
 # Renders pages.
 PAGES = "jinja2>=3.1,<4"
-BEAM = ["apache-beam>=2.76,<3", HDF5, PAGES, *PICTURES]
+# https:// needs aiohttp; other stores their own file system.
+REMOTE = ["fsspec>=2025.3", "aiohttp>=3.10,<4"]
+S3 = [*REMOTE, "s3fs>=2025.3"]
+GCS = [*REMOTE, "gcsfs>=2025.3"]
+# What a worker imports: whichever store a job names, its workers read it.
+BEAM = ["apache-beam>=2.76,<3", HDF5, PAGES, *PICTURES, *S3, *GCS]
 # matplotlib only for the typefaces in its wheel.
 SAMPLE = ["matplotlib>=3.9,<4", HDF5, OPENCV]
 TRAIN = [
@@ -35,9 +41,6 @@ TRAIN = [
 EXPORT = ["ai-edge-litert>=2,<3", "onnx>=1.18,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 # Without a floor the resolver falls back to a tensorflow-metadata that protobuf 6 cannot load (Python 3.10).
 TFDS = ["tensorflow-metadata>=1.15,<2", "tensorflow-datasets>=4.9.9,<5", "tensorflow>=2.20,<2.22"]
-# https:// needs aiohttp; other stores their own file system, as gs:// gcsfs.
-REMOTE = ["fsspec>=2025.3", "aiohttp>=3.10,<4"]
-S3 = [*REMOTE, "s3fs>=2025.3"]
 # Decodes HEIC; Pillow's own wheel decodes AVIF and JPEG 2000.
 HEIF = ["pillow-heif>=1,<2"]
 TORCH = ["torch>=2.6,<3"]
@@ -86,6 +89,7 @@ setup(
         "beam_jobs.explore": ["*.html"],
         "tfrecords": ["py.typed", "manifest.schema.json", "manifest.schema-1.json"],
         "beam_jobs": ["py.typed"],
+        "beam_jobs.job": ["requirements-worker.lock"],
         "trainer": ["py.typed"],
         "streetdigits": ["py.typed"],
     },
@@ -100,7 +104,7 @@ setup(
         "filelock>=3.16,<4",
     ],
     extras_require={
-        "beam": BEAM,
+        "beam": sorted({*BEAM}),
         "sample": SAMPLE,
         "train": TRAIN,
         "export": EXPORT,
@@ -109,6 +113,7 @@ setup(
         "grain": GRAIN,
         "remote": REMOTE,
         "s3": S3,
+        "gcs": GCS,
         "heif": HEIF,
         "bench": BENCH,
         # Without torch, whose CUDA libraries are more than everything else together.
