@@ -121,11 +121,14 @@ wheel: $(VENV)/installed
 
 # The locks name no host and hold for every Python that setup.py allows; where both name a package, they agree.
 UPGRADE ?= --upgrade
+# In the package, since an installed `prepare` sends it to workers; requirements-worker.lock is a link to it.
+WORKER_LOCK = beam_jobs/job/requirements-worker.lock
 COMPILE = $(RUN) -m uv pip compile --quiet --universal --python-version 3.10 --no-header --no-emit-index-url setup.py
 
 lock: $(VENV)/installed
 	$(COMPILE) $(UPGRADE) --extra all --extra dev --output-file requirements-test.lock
 	$(COMPILE) $(UPGRADE) --extra all --constraint requirements-test.lock --output-file requirements.lock
+	$(COMPILE) $(UPGRADE) --extra beam --constraint requirements-test.lock --output-file $(WORKER_LOCK)
 	$(COMPILE) $(UPGRADE) --extra train --extra s3 --extra gcs --constraint requirements-test.lock --output-file requirements-trainer.lock
 	echo 'tensorflow[and-cuda]' | $(COMPILE) - $(UPGRADE) --extra train --extra s3 --extra gcs --constraint requirements-test.lock \
 		--output-file requirements-cuda.lock

@@ -57,6 +57,8 @@ BENCHMARKS = (
 )
 OF_OTHERS = {
     *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam
+    *("--environment_type", "--sdk_container_image", "--prebuild_sdk_container_engine"),
+    *("--requirements_file", "--requirements_cache", "--extra_package"),
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }

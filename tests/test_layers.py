@@ -61,7 +61,7 @@ ROOMS = {
     "beam_jobs.sources.command": "sources sources.base",
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
     # What the jobs that read a source have in common.
-    "beam_jobs.job": "annotation sources sources.base tfrecords.files",
+    "beam_jobs.job": "annotation sources sources.base tfrecords.images tfrecords.files",
     "beam_jobs.explore": (
         "annotation filesystem sources sources.base job tfrecords.images tfrecords.files tfrecords.pages"
     ),

@@ -370,7 +370,7 @@ def test_a_url_that_is_none_is_no_traceback(url: str) -> None:
     ("module", "address", "message"),
     [
         ("s3fs", "s3://b/x", "s3:// needs s3fs: pip install 'streetdigits[s3]'. Received: s3://b/x"),
-        ("gcsfs", "gs://b/x", "gs:// needs gcsfs: pip install gcsfs. Received: gs://b/x"),
+        ("gcsfs", "gs://b/x", "gs:// needs gcsfs: pip install 'streetdigits[gcs]'. Received: gs://b/x"),
         ("aiohttp", "https://h/x", "https:// needs aiohttp: pip install 'streetdigits[remote]'. Received: https://h/x"),
         ("fsspec", "s3://b/x", "Remote files need fsspec: pip install 'streetdigits[remote]'. Received: s3://b/x"),
         ("", "no://b/x", "fsspec cannot reach no://b/x. Received: Protocol not known: no"),

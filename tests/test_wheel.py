@@ -81,7 +81,9 @@ def _needed(requirements: list[str], extras: set[str]) -> set[str]:
     [
         ("", {"numpy", "pyarrow"}, {"h5py", "apache-beam", "tensorflow", "keras", "matplotlib", "torch"}),
         ("sample", {"matplotlib", "h5py"}, {"apache-beam", "tensorflow", "keras", "torch"}),
-        ("beam", {"apache-beam", "h5py"}, {"matplotlib", "tensorflow", "keras", "torch"}),
+        ("beam", {"apache-beam", "h5py", "aiohttp", "s3fs", "gcsfs"}, {"matplotlib", "tensorflow", "keras", "torch"}),
+        ("s3", {"fsspec", "s3fs"}, {"gcsfs", "apache-beam"}),
+        ("gcs", {"fsspec", "gcsfs"}, {"s3fs", "apache-beam"}),
         ("train", {"tensorflow", "keras", "jinja2"}, {"matplotlib", "apache-beam", "torch"}),
         ("all", {"apache-beam", "tensorflow", "matplotlib", "tensorflow-datasets"}, {"torch"}),
     ],

@@ -98,6 +98,7 @@ def run_pipeline(
 
     from beam_jobs.explore.transforms import Explore, Plan, WritePage
     from beam_jobs.job.memory import limit_malloc_arenas
+    from beam_jobs.job.package import packaged
     from beam_jobs.job.progress import watch_counts
     from beam_jobs.job.runner import ending_with_workers, is_of_this_process, make_runner, one_line_errors
 
@@ -106,14 +107,16 @@ def run_pipeline(
         folder = Path(scratch, "counts") if is_of_this_process(options) else None
         plan = Plan(config, subsets, str(folder) if folder else None)
         entries = sum(subset.entries for subset in subsets)
-        pipeline = beam.Pipeline(runner=make_runner(options), options=options)
-        _ = pipeline | "Explore" >> Explore(plan) | "WritePage" >> WritePage(plan, job)
         with (
             watch_counts(folder, "explore", entries, "entries"),
             one_line_errors(verbose),
             ending_with_workers(_AGAIN),
         ):
-            pipeline.run().wait_until_finish()
+            with packaged(options):
+                pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+                _ = pipeline | "Explore" >> Explore(plan) | "WritePage" >> WritePage(plan, job)
+                result = pipeline.run()
+            result.wait_until_finish()
 
 
 def _prepare_command(args: argparse.Namespace, records: str) -> str:

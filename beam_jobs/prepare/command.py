@@ -39,7 +39,7 @@ examples:
       --split test
   two worker processes, or a cluster; any option of Beam is passed through:
     ... --direct_running_mode multi_processing --direct_num_workers 2
-    ... --runner FlinkRunner --flink_master HOST:8081 --setup_file ./setup.py
+    ... --runner FlinkRunner --flink_master HOST:8081
 
 The same input, configuration and seed give the same bytes, on any runner and
 with any number of workers. After an interruption, run the same command again:
@@ -55,6 +55,11 @@ class PrepareJob(GivenData):
 
     output: str = setting(MISSING, "dataset directory to create, on any file system that Beam knows", group=DATA)
     overwrite: bool = setting(False, "replace an existing dataset in the output", group=DATA)
+    allow_other_versions: bool = setting(
+        False,
+        "accept workers with other versions of the packages that decide the bytes; the manifest lists them",
+        group=DATA,
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +88,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
     with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
         subsets = find_subsets(job, config.reading)
-        plan = make_plan(config, subsets, job.output, leaves_processors_idle(options))
+        plan = make_plan(config, subsets, job.output, leaves_processors_idle(options), job.allow_other_versions)
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
@@ -129,18 +134,20 @@ def run_pipeline(plan: Plan, options: PipelineOptions) -> PipelineResult:
     import apache_beam as beam
 
     from beam_jobs.job.memory import limit_malloc_arenas
+    from beam_jobs.job.package import packaged
     from beam_jobs.job.runner import make_runner
     from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 
     limit_malloc_arenas()
-    pipeline = beam.Pipeline(runner=make_runner(options), options=options)
-    (
-        pipeline
-        | "ReadAnnotations" >> ReadAnnotations(plan)
-        | "WriteShards" >> WriteShards(plan)
-        | "PublishDataset" >> PublishDataset(plan)
-    )
-    result = pipeline.run()
+    with packaged(options):
+        pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+        (
+            pipeline
+            | "ReadAnnotations" >> ReadAnnotations(plan)
+            | "WriteShards" >> WriteShards(plan)
+            | "PublishDataset" >> PublishDataset(plan)
+        )
+        result = pipeline.run()
     result.wait_until_finish()
     return result
 

@@ -1,7 +1,6 @@
 """Exclusive use of the output directory, and resumption only of a run that would write the same bytes."""
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import re
@@ -12,8 +11,6 @@ from typing import Any
 from beam_jobs import filesystem
 from beam_jobs.file_lock import lock_folder
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.sources import load_source
-from tfrecords._version import __version__
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.nested import flatten
@@ -26,19 +23,6 @@ _RUN = "run.json"
 _SCRATCH_PREFIX = "run-"
 _SHARD = re.compile(r"[a-z][a-z0-9_]*-[a-z][a-z0-9_]*\.(tfrecord|idx)-\d{5}-of-\d{5}")
 _OTHER_FILES = (MANIFEST, REJECTED_MANIFEST, ANNOTATIONS, DEAD_LETTERS, "features.json", "dataset_info.json")
-_PACKAGES = ("apache-beam", "imagecodecs", "numpy", "opencv-python-headless", "pillow", "pyarrow")
-_DECODERS = ("pillow-heif", "pillow-jxl-plugin")
-"""Packages that decode more formats where they are installed."""
-
-
-def versions(source: str) -> dict[str, str]:
-    """Returns the versions of all packages that decide the bytes of a dataset of this source."""
-    needed = {*_PACKAGES, *load_source(source).packages}
-    found = {name: importlib.metadata.version(name) for name in needed}
-    for name in _DECODERS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return {"streetdigits": __version__, **dict(sorted(found.items()))}
 
 
 @contextlib.contextmanager
@@ -177,7 +161,7 @@ def _clear_scratch(plan: Plan) -> None:
 def _describe(plan: Plan) -> dict[str, Any]:
     """Returns everything that decides the dataset's bytes, with the types that JSON gives back."""
     sources = {subset.name: subset.annotations_sha256 for subset in plan.subsets}
-    described = {"config": plan.config.to_dict(), "sources": sources, "versions": versions(plan.config.source)}
+    described = {"config": plan.config.to_dict(), "sources": sources, "versions": plan.versions}
     as_read: dict[str, Any] = json.loads(json.dumps(described))
     return as_read
 

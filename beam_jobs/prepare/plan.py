@@ -2,12 +2,13 @@
 
 import math
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from beam_jobs import filesystem
 from beam_jobs.job.given import Range, ranges_of, reads_remote
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.survey import Survey, survey
+from beam_jobs.prepare.versions import versions
 from beam_jobs.sources.base import Subset, published_split
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.errors import UserError
@@ -26,6 +27,8 @@ class Plan:
       run_id: Unique name of this run, for its scratch folder.
       survey: What was found in the annotations.
       writes_in_background: Whether a worker writes a shard in a second thread while it makes the next one.
+      versions: Versions of the launcher's packages that decide the dataset's bytes, by package.
+      allow_other_versions: Whether workers may have others.
     """
 
     config: PrepareConfig
@@ -35,6 +38,8 @@ class Plan:
     run_id: str
     survey: Survey
     writes_in_background: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
+    allow_other_versions: bool = False
 
     @property
     def pictures(self) -> int:
@@ -81,7 +86,11 @@ class Plan:
 
 
 def make_plan(
-    config: PrepareConfig, subsets: tuple[Subset, ...], output: str, writes_in_background: bool = False
+    config: PrepareConfig,
+    subsets: tuple[Subset, ...],
+    output: str,
+    writes_in_background: bool = False,
+    allow_other_versions: bool = False,
 ) -> Plan:
     """Returns the plan; the number of shards follows from the examples that each split can expect.
 
@@ -95,6 +104,7 @@ def make_plan(
       subsets: Subsets to read.
       output: Path of the dataset directory.
       writes_in_background: Whether a worker writes a shard while it makes the next one.
+      allow_other_versions: Whether workers may have other versions than this process.
 
     Raises:
       UserError: The annotations name no picture.
@@ -121,7 +131,17 @@ def make_plan(
     if config.shards:
         # Rounding must not change the number that was asked for.
         shards[max(examples, key=lambda split: examples[split])] = config.shards
-    return Plan(config, subsets, shards, output, uuid.uuid4().hex, found, writes_in_background)
+    return Plan(
+        config,
+        subsets,
+        shards,
+        output,
+        uuid.uuid4().hex,
+        found,
+        writes_in_background,
+        versions(config.source),
+        allow_other_versions,
+    )
 
 
 def _expected_pictures(config: PrepareConfig, entries: dict[str, int]) -> dict[str, float]:

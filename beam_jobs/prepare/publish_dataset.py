@@ -10,10 +10,11 @@ from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.job.memory import release_memory
 from beam_jobs.job.pictures import Read
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
-from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, versions
+from beam_jobs.prepare.output_lock import REJECTED_MANIFEST
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult
 from beam_jobs.prepare.split_warnings import shared_pictures
+from beam_jobs.prepare.versions import check_worker, worker_versions
 from beam_jobs.sources.base import Subset
 from tfrecords.dataset.manifest import (
     ANNOTATIONS,
@@ -40,13 +41,15 @@ def publish_dataset(plan: Plan, read: Read) -> None:
       read: Function that returns the picture of a subset and a name.
 
     Raises:
-      UserError: A file cannot be written.
+      UserError: A file cannot be written, or this worker's versions are not the launcher's.
     """
     release_memory()
+    check_worker(plan)
     results = [ShardResult.load(plan, str(plan.shard_name(*key))) for key in plan.shard_keys]
     shards, table = [result.info for result in results], pa.concat_tables([result.table for result in results])
     files = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}
     manifest = _manifest(shards, table.select(_COUNTED), plan)
+    manifest.worker_versions.extend(worker_versions(plan, [result.versions for result in results]))
     files["features.json"] = features_json(manifest.image, manifest.labels).encode()
     files["dataset_info.json"] = dataset_info_json(manifest).encode()
     for name, data in files.items():
@@ -79,7 +82,7 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         image=plan.config.image_info(list(plan.shards)),
         config=plan.config.to_dict(),
         seed=plan.config.seed,
-        versions=versions(plan.config.source),
+        versions=plan.versions,
         sources=[
             _source_info(subset, plan.survey.kept[subset.name], table.filter(pc.field("subset") == subset.name))
             for subset in plan.subsets

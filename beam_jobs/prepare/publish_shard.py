@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
 
@@ -11,12 +11,14 @@ from beam_jobs import filesystem
 from beam_jobs.prepare.annotations_table import SCHEMA, to_table
 from beam_jobs.prepare.load_picture import PictureRow
 from beam_jobs.prepare.plan import Plan
+from beam_jobs.prepare.versions import check_worker
 from tfrecords.dataset.manifest import ShardInfo
 from tfrecords.errors import UserError
 from tfrecords.files.index import format_index, index_path, parse_index
 from tfrecords.typed_json import from_json, parse_object, shorten
 
 _INFO = b"shard"
+_VERSIONS = b"versions"
 _CHUNK_BYTES = 1 << 21
 
 
@@ -27,10 +29,12 @@ class ShardResult:
     Attributes:
       info: Name, size and digest of the shard's file.
       table: Rows of its pictures, a table of `annotations_table.SCHEMA`.
+      versions: Versions that wrote it, by package; nothing for the launcher's.
     """
 
     info: ShardInfo
     table: pa.Table
+    versions: dict[str, str] = field(default_factory=dict)
 
     def save(self, plan: Plan) -> None:
         """Writes the result to the results folder; the shard itself must be complete already.
@@ -38,7 +42,8 @@ class ShardResult:
         Raises:
           UserError: The file cannot be written.
         """
-        table = self.table.replace_schema_metadata({_INFO: json.dumps(asdict(self.info))})
+        metadata = {_INFO: json.dumps(asdict(self.info)), _VERSIONS: json.dumps(self.versions)}
+        table = self.table.replace_schema_metadata(metadata)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
@@ -64,7 +69,8 @@ class ShardResult:
         if not is_result:
             raise UserError(f"{path} must be the result of a shard.")
         info = from_json(ShardInfo, parse_object(table.schema.metadata[_INFO], path), path)
-        return cls(info, table.replace_schema_metadata())
+        versions = parse_object(table.schema.metadata.get(_VERSIONS, b"{}"), path)
+        return cls(info, table.replace_schema_metadata(), versions)
 
 
 def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[PictureRow]) -> ShardResult:
@@ -89,7 +95,7 @@ def publish_shard(plan: Plan, name: str, records: list[bytes], rows: list[Pictur
     filesystem.publish(plan.path(name), chunks(), plan.scratch)
     filesystem.publish(plan.path(index_path(name)), [format_index(map(len, records))], plan.scratch)
     info = ShardInfo(name, len(records), sum(map(len, records)), digest.hexdigest())
-    result = ShardResult(info, to_table(rows))
+    result = ShardResult(info, to_table(rows), check_worker(plan))
     result.save(plan)
     return result
 
@@ -107,8 +113,8 @@ def _chunks(records: list[bytes]) -> Iterator[bytes]:
 def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
     """Returns the result of a shard that an earlier run completed, or None if the shard must be written.
 
-    A shard is written again if its file or its index is not what was written, or if one of its pictures could not be
-    read: the picture may have been supplied since.
+    A shard is written again if its file or its index is not what was written, if it was written by other versions than
+    the plan allows now, or if one of its pictures could not be read: the picture may have been supplied since.
     """
     if not filesystem.exists(_path(plan, name)):
         return None
@@ -121,7 +127,8 @@ def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
     indexed = (len(starts) - 1, starts[-1]) == (result.info.examples, len(shard))
     unchanged = indexed and hashlib.sha256(shard).hexdigest() == result.info.sha256
     unread = "picture" in result.table.column("stage").unique().to_pylist()
-    return result if unchanged and not unread else None
+    allowed = plan.allow_other_versions or not result.versions
+    return result if unchanged and allowed and not unread else None
 
 
 def _path(plan: Plan, name: str) -> str:

@@ -23,6 +23,7 @@ from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.publish_shard import ShardResult, find_complete_shard, publish_shard
 from beam_jobs.prepare.survey import limit_digest
+from beam_jobs.prepare.versions import check_worker
 from beam_jobs.sources import load_source
 
 ShardKey = tuple[str, int]
@@ -92,6 +93,7 @@ class WriteShard(beam.DoFn):
 
     def process(self, element: tuple[ShardKey, Iterable[bytes]], leaks: Leaks | None = None) -> Iterator[ShardKey]:
         """Makes and writes the shard of a key, without leaks; yields the keys of the shards that are written by now."""
+        check_worker(self._plan)
         key, lists = element
         name = str(self._plan.shard_name(*key))
         with ShardProgress(self._plan, name) as progress:
@@ -156,6 +158,7 @@ class PublishDataset(beam.PTransform):
 
 def _parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, bytes]]:
     """Yields the annotations of a range, packed, for each shard that some of them are assigned to."""
+    check_worker(plan)
     config = plan.config
     shards: defaultdict[ShardKey, list[Annotation]] = defaultdict(list)
     source = load_source(config.source)

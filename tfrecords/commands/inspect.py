@@ -58,4 +58,7 @@ def format_manifest(manifest: Manifest, directory: str | Path) -> str:
     # A configuration without values has no line.
     lines += [f"  {name} {value}" for name, value in flatten(manifest.config).items() if value != {}]
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
+    for worker in manifest.worker_versions:
+        others = [f"{name} {it}" for name, it in worker.versions.items() if manifest.versions.get(name) != it]
+        lines.append(f"  {worker.shards:,} shards by workers with {', '.join(others) or 'fewer packages'}")
     return "\n".join(map(printable, lines))

@@ -104,6 +104,19 @@ class ImageInfo:
 
 
 @dataclass(frozen=True)
+class WorkerVersions:
+    """Versions of workers of a job, where some differ from the launcher's.
+
+    Attributes:
+      versions: Versions of the packages that decide bytes, by package.
+      shards: Number of shards that these workers wrote; 0 if they only read annotations or wrote other files.
+    """
+
+    versions: dict[str, str]
+    shards: Count
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Description of a dataset directory.
 
@@ -112,13 +125,14 @@ class Manifest:
       image: Shape and encoding of the images.
       config: Configuration of the command that made the dataset.
       seed: Random seed of the dataset.
-      versions: Versions of the packages that made the dataset, by package.
+      versions: Versions of the packages that made the dataset, by package: the launcher's.
       sources: Subsets that were read.
       splits: Splits that were written, by name.
       dead_letters: Number of rejected pictures, by reason.
       files: SHA-256 of the other files of the directory, by name.
       labels: What the dataset's numbers may be; of schema version 1, at most five digits.
       schema_version: Schema version of the records and of this file: 1 or 2.
+      worker_versions: Other versions that took part, with --allow-other-versions.
     """
 
     name: Annotated[str, matching("[a-z][a-z0-9_]*", "lower-case letters, digits and underscores, a letter first")]
@@ -132,10 +146,14 @@ class Manifest:
     files: dict[Annotated[str, _PLAIN_FILE], str] = field(default_factory=dict)
     labels: Labels = field(default_factory=Labels)
     schema_version: int = SCHEMA_VERSION
+    worker_versions: list[WorkerVersions] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Returns the text of the file; equal manifests give equal texts."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        content = asdict(self)
+        if not self.worker_versions:
+            del content["worker_versions"]
+        return json.dumps(content, indent=2) + "\n"
 
     def split(self, name: str) -> SplitInfo:
         """Returns one split.
@@ -170,11 +188,12 @@ class Manifest:
         """
         content = parse_content(data, name)
         if content["schema_version"] == 1:
-            if "labels" in content:
-                rule = f"{name}: labels must be missing in a manifest of schema version 1."
-                raise UserError(rule, shorten(repr(content["labels"])))
+            for newer in ("labels", "worker_versions"):
+                if newer in content:
+                    rule = f"{name}: {newer} must be missing in a manifest of schema version 1."
+                    raise UserError(rule, shorten(repr(content[newer])))
             content = {**content, "labels": asdict(Labels())}
-        manifest = from_json(cls, content, name)
+        manifest = from_json(cls, {"worker_versions": [], **content}, name)
         if prod(size for size in manifest.image.shape if size is not None) > MAX_RECORD_BYTES:
             raise UserError(f"{name}: an image must fit a record, {MAX_RECORD_BYTES} bytes.", manifest.image.shape)
         for shard in (shard for split in manifest.splits.values() for shard in split.shards):

@@ -35,8 +35,8 @@ MAX_WEB_BYTES = 1 << 30
 _PACKAGES = {
     "s3": "s3fs: pip install 'streetdigits[s3]'",
     "s3a": "s3fs: pip install 'streetdigits[s3]'",
-    "gs": "gcsfs: pip install gcsfs",
-    "gcs": "gcsfs: pip install gcsfs",
+    "gs": "gcsfs: pip install 'streetdigits[gcs]'",
+    "gcs": "gcsfs: pip install 'streetdigits[gcs]'",
     "http": "aiohttp: pip install 'streetdigits[remote]'",
     "https": "aiohttp: pip install 'streetdigits[remote]'",
     "abfs": "adlfs: pip install adlfs",

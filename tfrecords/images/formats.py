@@ -22,6 +22,8 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 has no signature, so any data can be TGA."""
 NAMES = (*FORMATS, "AVIF", "HEIC", "JPEG 2000", "JPEG XL")
 """Names of all formats."""
+DECODERS = ("pillow-heif", "pillow-jxl-plugin")
+"""Packages that decode more formats where they are installed."""
 
 _JP2, CODESTREAM = b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"
 """First bytes of JPEG 2000: of a file (ITU-T T.800, I.5.1), and of a codestream (A.4.1, A.5.1)."""
