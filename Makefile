@@ -19,7 +19,8 @@ MNIST ?= ../shared/data/mnist
 PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
 PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5 --contrast 0.5 --brightness 30 --zoom 0.3 --translate 0.15
 
-.PHONY: help demo examples pretrained pretrained-mnist test test-fast test-cluster test-cluster-short lint unit docs wheel lock clean
+.PHONY: help demo examples pretrained pretrained-mnist test test-fast test-cluster test-cluster-short \
+	lint lint-images test-images unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
@@ -32,6 +33,8 @@ help:
 	@echo "make test   ruff, mypy, the API reference and every test, on all cores"
 	@echo "make test-fast   the tests without those marked slow: several hosts, kills, trainings, processes that load TensorFlow or PyTorch"
 	@echo "make test-cluster   prepare on Prism, Flink and Spark, with folders and S3: test-cluster-short without Flink and Spark"
+	@echo "make lint-images   hadolint, and the schemas of the files in deploy/"
+	@echo "make test-images   build the Dockerfile's stages without an engine, as root; IMAGES=worker names some of them"
 	@echo "make clean  remove the environment, the demo and the examples"
 	@echo "PYTHON=python3.12 make ... chooses the Python (3.10 to 3.13), VENV=folder its environment; DEMO=folder the demo's folder"
 
@@ -137,6 +140,19 @@ lock: $(VENV)/installed
 	$(COMPILE) $(UPGRADE) --extra all --extra dev --output-file requirements-test.lock
 	$(COMPILE) $(UPGRADE) --extra all --constraint requirements-test.lock --output-file requirements.lock
 	$(COMPILE) $(UPGRADE) --extra beam --constraint requirements-test.lock --output-file $(WORKER_LOCK)
+	$(COMPILE) $(UPGRADE) --extra train --extra s3 --extra gcs --constraint requirements-test.lock --output-file requirements-trainer.lock
+	echo 'tensorflow[and-cuda]' | $(COMPILE) - $(UPGRADE) --extra train --extra s3 --extra gcs --constraint requirements-test.lock \
+		--output-file requirements-cuda.lock
+
+# What the images' files say: hadolint, and the schemas of Kubernetes and compose.
+lint-images: $(VENV)/installed-for-tests
+	$(VENV)/bin/hadolint --failure-threshold style Dockerfile
+	$(RUN) -m pytest tests/test_dockerfile.py tests/test_deploy.py
+
+# The stages of the Dockerfile, built without an engine, as root: apt-get install buildah debootstrap
+IMAGES ?= worker,trainer,cli
+test-images: $(VENV)/installed-for-tests
+	STREETDIGITS_IMAGES=$(IMAGES) $(RUN) -m pytest tests/test_dockerfile.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) examples
