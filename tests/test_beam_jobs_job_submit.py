@@ -25,7 +25,7 @@ from beam_jobs.job.job_server import described, options_of, unknown_to
 from beam_jobs.job.mounts import Mounts
 from beam_jobs.job.runner import is_of_cluster, make_runner, parse_beam_options, runner_title
 from beam_jobs.job.submitted import OtherJob, PortableJob
-from beam_jobs.prepare import transforms
+from beam_jobs.prepare import shard_work
 from tests.test_beam_jobs_prepare_interrupts import digests
 from tfrecords.cli import main
 from tfrecords.errors import UserError
@@ -150,7 +150,7 @@ def test_an_error_of_a_worker_is_one_line(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(transforms, "make_shard", fail)
+    monkeypatch.setattr(shard_work, "make_shard", fail)
     error: Exception = UserError("The disk must have room.", 0)
     assert prepare(drawn, tmp_path / "out", *_portable(endpoint)) == 1
     assert error_of(capsys) == "error: The disk must have room. Received: 0"

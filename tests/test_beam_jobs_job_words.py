@@ -64,7 +64,7 @@ def test_a_dry_run_prints_what_would_be_done_and_writes_nothing(
         "split      train: 3 shards, 5 examples of each picture",
         "split      test: 1 shard, 1 example of each picture",
         f"output     {tmp_path / 'out'}: no dataset yet",
-        "runner     FnApiRunner",
+        "runner     this machine, 1 process",
         "Nothing was written (--dry-run).",
     ]
     assert not list(tmp_path.iterdir())

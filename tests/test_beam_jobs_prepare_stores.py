@@ -255,16 +255,16 @@ def test_two_runs_at_once_are_one_too_many(
 def test_a_worker_whose_output_was_taken_over_writes_nothing_more(
     drawn: Path, output: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from beam_jobs.prepare import transforms
+    from beam_jobs.prepare import shard_work
 
-    make, others = vars(transforms)["make_shard"], claim.Claim("run-1", "somebody@elsewhere", "", 1).to_json()
+    make, others = vars(shard_work)["make_shard"], claim.Claim("run-1", "somebody@elsewhere", "", 1).to_json()
     place = output / ".prepare" / "claim.json"
 
     def overtake(*arguments: Any) -> Any:
         place.write([others])
         return make(*arguments)
 
-    monkeypatch.setattr(transforms, "make_shard", overtake)
+    monkeypatch.setattr(shard_work, "make_shard", overtake)
     assert prepare(drawn, output) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     rule = "must be the claim of this run: it has ended, or another one has taken its output over."

@@ -109,7 +109,7 @@ def _interrupted(drawn: Path, output: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         found = others()
         patch.setattr(own, "versions", lambda _: found)
-        patch.setattr("beam_jobs.prepare.transforms.publish_dataset", fail)
+        patch.setattr("beam_jobs.prepare.local.publish_dataset", fail)
         assert prepare(drawn, output, "--allow-other-versions") == 1
     assert not (output / MANIFEST).exists()
     (output / "svhn-train.tfrecord-00002-of-00004").unlink()
