@@ -17,6 +17,7 @@ import pytest
 
 import streetdigits
 from beam_jobs.download import command as download
+from tests.stores import Bucket
 from tfrecords.cli import Command, HelpFormatter, Parser, main
 from trainer.commands import evaluate
 
@@ -204,10 +205,15 @@ def test_values_have_short_names(command: Command) -> None:
             assert len(name) <= 7, (action.option_strings, name)
 
 
-@pytest.mark.parametrize("address", ["gs://bucket/thing", "gs:/bucket/thing", "s3:thing"])
+@pytest.mark.parametrize("address", ["s3://no-such-bucket/thing", "gs:/bucket/thing", "s3:thing"])
 @pytest.mark.parametrize("command", streetdigits.COMMANDS, ids=NAMES)
 def test_an_address_works_or_is_refused_in_one_line_before_anything_is_written(
-    command: Command, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: Command,
+    address: str,
+    bucket: Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "records").mkdir()

@@ -12,6 +12,7 @@ keeps one for each process. Listings are never kept, since another process may w
 import contextlib
 import datetime
 import errno
+import logging
 import os
 import re
 import tempfile
@@ -61,6 +62,8 @@ def file_system(address: str) -> Any:
     except ModuleNotFoundError as error:
         raise UserError("Remote files need fsspec: pip install 'streetdigits[remote]'.", address) from error
     scheme = scheme_of(address)
+    # gcsfs logs a traceback of what it raises when it has tried for the last time.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     try:
         # By the bucket: in a complete address fsspec gives `::` and `?` meanings of their own.
         return fsspec.url_to_fs(bucket_of(address), **_options(scheme))[0]
