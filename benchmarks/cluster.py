@@ -1,4 +1,4 @@
-"""Measures `prepare` on engines: in process, in local processes, on Prism, and on Flink with one and two TaskManagers.
+"""Measures `prepare` on engines: in process, in local processes, in Beam's, on Prism, and on Flink with one and two TaskManagers.
 
     python -m benchmarks.cluster --input svhn/train --pictures 60000 --keep-input large --repeats 3
     python -m benchmarks.cluster --input svhn/train --pictures 4000 --only in-process,flink-2
@@ -33,18 +33,31 @@ from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 
 WAYS = {
-    "in-process": "in process",
-    "processes": "2 local processes",
+    "in-process": "in process (--workers 1)",
+    "workers": "2 processes (--workers 2)",
+    "processes": "2 processes of Beam",
     "prism": f"Prism {BEAM}",
     "flink-1": f"Flink {FLINK}, 1 TaskManager",
     "flink-2": f"Flink {FLINK}, 2 TaskManagers",
 }
-_LOCAL = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
-"""Options of the local way with two processes."""
+_LOCAL = {
+    "in-process": ("--workers", "1"),
+    "workers": ("--workers", "2"),
+    "processes": ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2"),
+}
+"""Options of the ways without an engine."""
 _MINIMUM = 0.9
-"""Speed of Flink's two TaskManagers over that of two local processes, at `_PICTURES` and more."""
+"""Speed of Flink's two TaskManagers over that of two local processes of Beam, at `_PICTURES` and more."""
 _PICTURES = 60_000
-_HEAD = ("way", "pictures", "seconds", "pictures/s", "of 2 processes", "processor ms per picture", "of in process")
+_HEAD = (
+    "way",
+    "pictures",
+    "seconds",
+    "pictures/s",
+    "of Beam's 2 processes",
+    "processor ms per picture",
+    "of in process",
+)
 _TICKS = os.sysconf("SC_CLK_TCK")
 _TIMES = slice(13, 17)
 """Where /proc/PID/stat has the ticks of a process and of its children that have ended, user and system."""
@@ -106,7 +119,7 @@ class Engines:
                 return self._on_flink(name.rpartition("-")[2])
         except downloads.Missing as error:
             raise RuntimeError(str(error)) from error
-        return [*_LOCAL] if name == "processes" else []
+        return [*_LOCAL[name]]
 
     def _on_flink(self, slots: str) -> list[str]:
         if not self._flink:
@@ -198,7 +211,7 @@ def targets(rows: Rows) -> list[str]:
         return []
     row = rows["flink-2"]
     ratio = row.per_s / rows["processes"].per_s
-    text = f"Flink's two TaskManagers against two local processes ({row.pictures:,} pictures): {ratio:.2f}"
+    text = f"Flink's two TaskManagers against two local processes of Beam ({row.pictures:,} pictures): {ratio:.2f}"
     if row.pictures < _PICTURES:
         return [f"{text}; the target, at least {_MINIMUM}, holds from {_PICTURES:,} pictures on"]
     return [verdict(ratio >= _MINIMUM, f"{text}, at least {_MINIMUM}")]

@@ -17,7 +17,7 @@ def test_ratios_and_the_verdict_are_those_of_the_numbers() -> None:
         "flink-2": Measured(60_000, 32, 90, "a"),
     }
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table(rows).splitlines()[2:]]
-    assert cells[0] == ["in process", "60,000", "50.0", "1,200", "0.60", "0.75", "1.00"]
+    assert cells[0] == ["in process (--workers 1)", "60,000", "50.0", "1,200", "0.60", "0.75", "1.00"]
     assert cells[2] == [WAYS["flink-2"], "60,000", "32.0", "1,875", "0.94", "1.50", "2.00"]
     (line,) = targets(rows)
     assert line.startswith("pass") and line.endswith("(60,000 pictures): 0.94, at least 0.9")
