@@ -86,6 +86,17 @@ def test_paths_become_absolute_and_addresses_stay(tmp_path: Path, monkeypatch: p
     assert absolute(far) == far
 
 
+def test_no_folder_of_the_launcher_is_left_in_a_path_that_leads_out_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "work" / "deep")
+    monkeypatch.chdir(tmp_path / "work")
+    data = absolute(GivenData(source="coco", input="../data/b.json", media_root="../link/../c"))
+    # Workers see no folder `work`. The second path is in it all the same: `..` is the parent of what a link names.
+    assert (data.input, data.media_root) == (str(tmp_path / "data" / "b.json"), str(tmp_path / "work" / "c"))
+
+
 @pytest.mark.parametrize(("entries", "ranges"), [(1, 1), (250, 1), (4000, 16), (33_402, 32), (400_000, 100)])
 def test_every_worker_gets_ranges_and_no_range_is_too_small(entries: int, ranges: int) -> None:
     found = ranges_of((Subset("train", "", entries, ""),))

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 from apache_beam.metrics import monitoring_infos
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability.api import beam_job_api_pb2 as api
 from apache_beam.portability.api import beam_job_api_pb2_grpc
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
@@ -23,7 +24,7 @@ from beam_jobs.job import job_server, submit, submitted
 from beam_jobs.job.flink import cancel_job, web_address
 from beam_jobs.job.job_server import described, options_of, unknown_to
 from beam_jobs.job.mounts import Mounts
-from beam_jobs.job.runner import is_of_cluster, make_runner, parse_beam_options, runner_title
+from beam_jobs.job.runner import is_of_cluster, make_pipeline, make_runner, parse_beam_options, runner_title
 from beam_jobs.job.submitted import OtherJob, PortableJob
 from beam_jobs.prepare import shard_work
 from tests.test_beam_jobs_prepare_interrupts import digests
@@ -410,6 +411,38 @@ def test_a_job_server_that_beam_starts_is_asked_before_the_job_runs(runner: str)
         make.create_job_service_handle(service, options)
     with pytest.raises(UserError, match=r"one of these is neither\. Received: \['stray'\]"):
         parse_beam_options([*words, "stray"], "prepare")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--runner", "PortableRunner"], "--runner PortableRunner needs --job_endpoint, as localhost:8099"),
+        (
+            ["--runner", "PrismRunner", "--environment_type", "PROCESS"],
+            r"Beam rejects the options: .* process_command is required .* Received: --runner PrismRunner$",
+        ),
+        (
+            ["--runner", "FlinkRunner", "--environment_type", "EXTERNAL"],
+            r"Beam rejects the options: .* external_service_address is required",
+        ),
+    ],
+    ids=["endpoint", "process", "external"],
+)
+def test_an_option_that_a_runner_needs_is_one_line_before_anything_is_read(words: list[str], line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        parse_beam_options(words, "prepare")
+
+
+def test_an_option_that_dataflow_needs_is_one_line_before_the_job_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_request(*_: Any) -> Any:
+        raise AssertionError("a request before the job")
+
+    check = PipelineOptionsValidator.validate
+    monkeypatch.setattr(PipelineOptionsValidator, "validate", no_request)
+    options = parse_beam_options(["--runner", "DataflowRunner"], "prepare")
+    monkeypatch.setattr(PipelineOptionsValidator, "validate", check)
+    with pytest.raises(UserError, match=r"^Beam rejects the options: .*project.* Received: --runner DataflowRunner$"):
+        make_pipeline(options)
 
 
 def test_prism_has_no_options_of_its_own() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.job.words import refuse_local_on_dataflow, runner_name
+from beam_jobs.prepare import local
 from tests.test_beam_jobs_prepare_interrupts import digests
 from tfrecords.cli import main
 from tfrecords.errors import UserError
@@ -39,6 +40,9 @@ def test_dataflow_takes_addresses_only() -> None:
     for flag in ("--input", "--media-root", "--output"):
         with pytest.raises(UserError, match=f"no local path: {flag} must be at an address, as gs://. Received: here$"):
             refuse_local_on_dataflow(words, {"--input": "gs://b", "--output": "gs://b", flag: "here"})
+    for flag in ("--temp_location", "--staging_location"):
+        with pytest.raises(UserError, match=f"no local path: {flag} must be at an address"):
+            refuse_local_on_dataflow([*words, f"{flag}=here"], {"--input": "gs://b"})
 
 
 @pytest.mark.parametrize("command", ["prepare", "explore"])
@@ -72,7 +76,7 @@ def test_a_dry_run_prints_what_would_be_done_and_writes_nothing(
 
 @pytest.mark.parametrize(
     ("options", "state"),
-    [([], "a dataset, which would be kept or refused"), (["--overwrite"], "a dataset, which would be replaced")],
+    [([], "this dataset is complete, and would be kept"), (["--overwrite"], "a dataset, which would be replaced")],
 )
 def test_a_dry_run_names_the_dataset_that_is_there_and_leaves_it(
     options: list[str], state: str, drawn: Path, records: Path, capsys: pytest.CaptureFixture[str]
@@ -80,10 +84,34 @@ def test_a_dry_run_names_the_dataset_that_is_there_and_leaves_it(
     before = digests(records)
     cluster = ["--runner", "FlinkRunner", "--flink_master", "h:1"]
     relative = os.path.relpath(records)
-    assert run("prepare", drawn, relative, "--dry-run", *options, *cluster) == 0
+    made_with = ["--seed", "3", "--validation-fraction", "0.2", "--examples-per-shard", "80"]
+    assert run("prepare", drawn, relative, "--dry-run", *made_with, *options, *cluster) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-3:-1] == [f"output     {Path(relative).absolute()}: {state}", "runner     FlinkRunner at h:1"]
+    assert lines[-3:-1] == [f"output     {records}: {state}", "runner     FlinkRunner at h:1"]
     assert digests(records) == before
+
+
+def test_a_dry_run_refuses_what_the_job_would_refuse(
+    drawn: Path, records: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("prepare", drawn, records, "--dry-run", "--seed", "5") == 1
+    assert "with other settings: give --overwrite to replace it" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_how_far_an_interrupted_run_came(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise UserError("stopped before the manifest")
+
+    monkeypatch.setattr(local, "publish_dataset", stop)
+    assert run("prepare", drawn, tmp_path / "out", "--workers", "1") == 1
+    before = digests(tmp_path / "out")
+    assert run("prepare", drawn, tmp_path / "out", "--dry-run") == 0
+    assert "out: an unfinished run of this dataset would be resumed, 3 of 3 shards\n" in capsys.readouterr().out
+    assert run("prepare", drawn, tmp_path / "out", "--dry-run", "--seed", "5") == 1
+    assert "an unfinished dataset with other settings" in capsys.readouterr().err
+    assert digests(tmp_path / "out") == before
 
 
 def test_explore_has_a_dry_run(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from beam_jobs.prepare import plan as planning
 from beam_jobs.prepare import versions as own
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import Plan
@@ -39,6 +40,20 @@ def older_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _plan(tmp_path: Path, run_id: str, allow: bool, launcher: dict[str, str]) -> Plan:
     return Plan(PrepareConfig(), (), {}, Place(tmp_path), run_id, Survey(5, {}), False, launcher, allow)
+
+
+def test_a_complete_dataset_of_other_versions_is_kept_with_a_note(
+    drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prepare(drawn, tmp_path / "out") == 0
+    before = digests(tmp_path / "out")
+    assert prepare(drawn, tmp_path / "out") == 0
+    assert "was made with" not in capsys.readouterr().out
+    monkeypatch.setattr(planning, "versions", lambda _: others())
+    assert prepare(drawn, tmp_path / "out") == 0
+    note = f"note: it was made with numpy {versions('svhn')['numpy']}, now 2.1.0: --overwrite makes it again\n"
+    assert note in capsys.readouterr().out
+    assert digests(tmp_path / "out") == before
 
 
 def test_versions_are_those_of_the_packages_that_the_source_needs() -> None:

@@ -123,14 +123,12 @@ def run_pipeline(
     Raises:
       UserError: The input cannot be read, or a file cannot be written.
     """
-    import apache_beam as beam
-
     from beam_jobs.explore.transforms import COUNTER, Explore, Plan, WritePage
     from beam_jobs.job.faults import check_mounts
     from beam_jobs.job.memory import limit_malloc_arenas
     from beam_jobs.job.package import packaged
     from beam_jobs.job.progress import watch_counts
-    from beam_jobs.job.runner import ending_with_workers, is_of_this_process, make_runner, one_line_errors
+    from beam_jobs.job.runner import ending_with_workers, is_of_this_process, make_pipeline, one_line_errors
     from beam_jobs.job.submit import Submission
 
     limit_malloc_arenas()
@@ -147,7 +145,7 @@ def run_pipeline(
             ending_with_workers(_AGAIN),
             packaged(options),
         ):
-            pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+            pipeline = make_pipeline(options)
             faults = check_mounts(pipeline, plan.mounts)
             _ = pipeline | "Explore" >> Explore(plan, faults) | "WritePage" >> WritePage(plan, job)
             submission.run(pipeline)

@@ -1,5 +1,6 @@
 """What a job reads: the flags for it, the subsets that these name, and the ranges of entries that workers read."""
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, replace
@@ -88,7 +89,11 @@ def absolute(data: _Data, *outputs: str) -> _Data:
 
 
 def _absolute(path: str) -> str:
-    return path if Place(path).is_remote else str(Path(path).absolute())
+    if Place(path).is_remote:
+        return path
+    # A worker may not have this process' folder, from which `..` leads on; beyond a link, `..` leads elsewhere.
+    plain, real = Path(os.path.normpath(Path(path).absolute())), Path(path).resolve()
+    return str(plain if plain.resolve() == real else real)
 
 
 def digit_order_setting() -> Any:

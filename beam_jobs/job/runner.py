@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     FlinkRunnerOptions,
@@ -18,6 +19,7 @@ from apache_beam.options.pipeline_options import (
     SparkRunnerOptions,
     StandardOptions,
 )
+from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.runners.portability.abstract_job_service import AbstractJobServiceServicer
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.portability.portable_runner import PortableRunner
@@ -114,7 +116,45 @@ def parse_beam_options(flags: list[str], command: str) -> PipelineOptions:
         raise UserError(rule, standard.runner) from error
     if unknown := _of_nobody(options, unknown):
         raise UserError(f"{command} takes its own options (see --help) and Beam's; one of these is neither.", unknown)
+    _check_together(options)
     return options
+
+
+def _check_together(options: PipelineOptions) -> None:
+    """Checks that the options that a runner needs are there, before anything is read.
+
+    Raises:
+      UserError: One is missing, or has a value that the runner does not take.
+    """
+    runner = create_runner(options.view_as(StandardOptions).runner)
+    if type(runner) is PortableRunner and not options.view_as(PortableOptions).job_endpoint:
+        rule = "--runner PortableRunner needs --job_endpoint, as localhost:8099; FlinkRunner starts its own."
+        raise UserError(rule, "no address")
+    # Dataflow's are checked by requests, one of which makes a bucket: not before the job, and not in a dry run.
+    if "dataflow" not in type(runner).__name__.lower():
+        _refuse(PipelineOptionsValidator(options, runner).validate(), options)
+
+
+def _refuse(errors: list[str], options: PipelineOptions) -> None:
+    """Raises a `UserError` of Beam's lines about options that miss something, if there are any."""
+    if errors:
+        lines = " ".join(" ".join(errors).split())
+        # Not the options: an environment's may hold a secret.
+        raise UserError(f"Beam rejects the options: {lines}", f"--runner {runner_title(options)}")
+
+
+def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    """Returns an empty pipeline for the runner of the options.
+
+    Raises:
+      UserError: An option that the runner needs is missing.
+    """
+    runner = make_runner(options)
+    try:
+        return beam.Pipeline(runner=runner, options=options)
+    except ValueError as error:
+        _refuse(str(error).splitlines()[1:], options)
+        raise
 
 
 def is_of_cluster(options: PipelineOptions) -> bool:

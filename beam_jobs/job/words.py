@@ -21,11 +21,16 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
 
 def runner_name(words: Sequence[str]) -> str:
     """Returns the runner that the options name, the last one if there are several; empty without one."""
-    found = ""
+    return _value("--runner", words) or ""
+
+
+def _value(flag: str, words: Sequence[str]) -> str | None:
+    """Returns the last value of a flag; None without one."""
+    found = None
     for before, word in zip(["", *words], words, strict=False):
-        if before == "--runner":
+        if before == flag:
             found = word
-        elif word.startswith("--runner="):
+        elif word.startswith(f"{flag}="):
             found = word.partition("=")[2]
     return found
 
@@ -42,7 +47,8 @@ def refuse_local_on_dataflow(words: Sequence[str], places: dict[str, str | None]
     """
     if "dataflow" not in runner_name(words).lower():
         return
-    for flag, place in places.items():
+    own = {flag: _value(flag, words) for flag in ("--temp_location", "--staging_location")}
+    for flag, place in {**places, **own}.items():
         if place is not None and not Place(place).is_remote:
             raise UserError(f"Dataflow's workers see no local path: {flag} must be at an address, as gs://.", place)
 

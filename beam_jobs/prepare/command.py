@@ -18,6 +18,7 @@ from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.dry_run import describe
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan
+from beam_jobs.prepare.versions import note_of_others
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -214,6 +215,8 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
     manifest = _print_dataset(plan)
     if metrics:
         _warn_of_splits(plan, manifest)
+    elif line := note_of_others(manifest.versions, plan):
+        print(f"note: {line}")
     seconds = time.monotonic() - start
     if plan.survey.largest_digest is not None:
         print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
@@ -261,18 +264,16 @@ def _run_on_beam(plan: Plan, options: PipelineOptions, verbose: bool) -> Metrics
 
 def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | None = None) -> PipelineResult:
     """Runs the pipeline of a plan and waits until it has finished."""
-    import apache_beam as beam
-
     from beam_jobs.job.faults import check_mounts
     from beam_jobs.job.memory import limit_malloc_arenas
     from beam_jobs.job.package import packaged
-    from beam_jobs.job.runner import make_runner
+    from beam_jobs.job.runner import make_pipeline
     from beam_jobs.job.submit import Submission
     from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
 
     limit_malloc_arenas()
     with packaged(options):
-        pipeline = beam.Pipeline(runner=make_runner(options), options=options)
+        pipeline = make_pipeline(options)
         faults = check_mounts(pipeline, plan.mounts)
         (
             pipeline

@@ -1,7 +1,7 @@
 """What a job would do, in lines: for `prepare --dry-run`."""
 
+from beam_jobs.prepare.output_lock import preview_output
 from beam_jobs.prepare.plan import Plan
-from tfrecords.dataset.manifest import MANIFEST
 
 
 def describe(plan: Plan, overwrite: bool) -> list[str]:
@@ -10,6 +10,9 @@ def describe(plan: Plan, overwrite: bool) -> list[str]:
     Args:
       plan: Plan of the job.
       overwrite: Whether the job may replace a dataset.
+
+    Raises:
+      UserError: The job would refuse the output.
     """
     rows = [
         ("subset", f"{subset.name}: {_count(subset.entries, 'entries')} in {subset.path}") for subset in plan.subsets
@@ -18,15 +21,8 @@ def describe(plan: Plan, overwrite: bool) -> list[str]:
     for split, shards in plan.shards.items():
         examples = _count(max(1, plan.config.jitters(split)), "examples")
         rows.append(("split", f"{split}: {_count(shards, 'shards')}, {examples} of each picture"))
-    rows.append(("output", f"{plan.output}: {_state(plan, overwrite)}"))
+    rows.append(("output", f"{plan.output}: {preview_output(plan, overwrite)}"))
     return [f"{title:<11}{text}" for title, text in rows]
-
-
-def _state(plan: Plan, overwrite: bool) -> str:
-    """Returns what is in the output."""
-    if not plan.path(MANIFEST).exists():
-        return "no dataset yet"
-    return "a dataset, which would be replaced" if overwrite else "a dataset, which would be kept or refused"
 
 
 def _count(count: int, things: str) -> str:

@@ -10,6 +10,7 @@ from beam_jobs import filesystem
 from beam_jobs.file_lock import lock_folder
 from beam_jobs.prepare.claim import claimed
 from beam_jobs.prepare.plan import WORK, Plan
+from beam_jobs.prepare.publish_shard import RESULT_SUFFIX
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -126,6 +127,45 @@ def _is_complete(plan: Plan, names: list[str]) -> bool:
     return True
 
 
+def preview_output(plan: Plan, overwrite: bool) -> str:
+    """Returns what a job would find in its output, and do with it, in words; nothing is written or locked.
+
+    Args:
+      plan: Plan of the job.
+      overwrite: Whether the job may replace a dataset.
+
+    Raises:
+      UserError: The job would refuse the output.
+    """
+    names = filesystem.list_names(plan.output)
+    if not overwrite and _is_complete(plan, names):
+        return "this dataset is complete, and would be kept"
+    if _resumes(plan, overwrite, names):
+        complete = sum(name.endswith(RESULT_SUFFIX) for name in filesystem.list_names(plan.results))
+        return f"an unfinished run of this dataset would be resumed, {complete:,} of {len(plan.shard_keys):,} shards"
+    return "a dataset, which would be replaced" if MANIFEST in names else "no dataset yet"
+
+
+def _resumes(plan: Plan, overwrite: bool, names: list[str]) -> bool:
+    """Returns whether the output, with entries of these names, holds an interrupted run of the same plan.
+
+    Raises:
+      UserError: There are files of another dataset and `overwrite` is not set.
+    """
+    run = plan.work / _RUN
+    if MANIFEST not in names and run.exists():
+        interrupted = _read_description(run)
+        if interrupted == _describe(plan):
+            return True
+        if not overwrite and interrupted is not None:
+            _refuse_other(plan, interrupted, "an unfinished dataset")
+    shards = [name for name in names if _SHARD.fullmatch(name)]
+    if shards and not overwrite and REJECTED_MANIFEST not in names:
+        rule = f"{plan.output} holds shards without a manifest: give --overwrite to delete them, or another --output."
+        raise UserError(rule, shards[0])
+    return False
+
+
 def _start_or_resume(plan: Plan, overwrite: bool, names: list[str]) -> None:
     """Deletes everything from the output except the files of an interrupted run of the same plan.
 
@@ -133,21 +173,12 @@ def _start_or_resume(plan: Plan, overwrite: bool, names: list[str]) -> None:
       UserError: There are files of another dataset and `overwrite` is not set.
     """
     run = plan.work / _RUN
-    ours = _describe(plan)
-    has_run = run.exists()
-    if has_run and MANIFEST not in names:
-        interrupted = _read_description(run)
-        if interrupted == ours:
-            _clear_scratch(plan)
-            return
-        if not overwrite and interrupted is not None:
-            _refuse_other(plan, interrupted, "an unfinished dataset")
+    if _resumes(plan, overwrite, names):
+        _clear_scratch(plan)
+        return
     shards = [name for name in names if _SHARD.fullmatch(name)]
-    if shards and not overwrite and REJECTED_MANIFEST not in names:
-        rule = f"{plan.output} holds shards without a manifest: give --overwrite to delete them, or another --output."
-        raise UserError(rule, shards[0])
     # run.json first: without it, the run after a kill in here starts from the beginning.
-    if has_run:
+    if run.exists():
         run.delete()
     plan.output.delete_names(name for name in names if name in _OTHER_FILES)
     # No power cut may leave a manifest that names deleted shards.
@@ -157,7 +188,7 @@ def _start_or_resume(plan: Plan, overwrite: bool, names: list[str]) -> None:
     if plan.results.is_dir():
         plan.results.delete_folder()
     filesystem.make_folder(plan.results)
-    filesystem.publish(run, [json.dumps(ours, indent=1).encode()], plan.scratch)
+    filesystem.publish(run, [json.dumps(_describe(plan), indent=1).encode()], plan.scratch)
     filesystem.sync_names(plan.work)
 
 

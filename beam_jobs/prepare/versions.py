@@ -73,6 +73,20 @@ def check_worker(plan: Plan) -> dict[str, str]:
     return _CHECKED[plan.run_id]
 
 
+def note_of_others(made: dict[str, str], plan: Plan) -> str | None:
+    """Returns the line about a complete dataset that other versions made than a plan's, or None.
+
+    Args:
+      made: Versions in its manifest.
+      plan: Plan of the job that keeps it.
+    """
+    names = [name for name in {**made, **plan.versions} if made.get(name, _NONE) != plan.versions.get(name, _NONE)]
+    if not names:
+        return None
+    lines = [f"{name} {made.get(name, _NONE)}, now {plan.versions.get(name, _NONE)}" for name in names]
+    return f"it was made with {'; '.join(lines)}: --overwrite makes it again"
+
+
 def _differences(ours: dict[str, str], launcher: dict[str, str]) -> list[str]:
     """Returns what differs, as `numpy 2.1.0, the launcher 2.2.0`."""
     return [
