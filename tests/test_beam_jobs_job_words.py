@@ -45,6 +45,19 @@ def test_dataflow_takes_addresses_only() -> None:
             refuse_local_on_dataflow([*words, f"{flag}=here"], {"--input": "gs://b"})
 
 
+@pytest.mark.parametrize(
+    "words", [["--num_workers", "3"], ["--max_num_workers=3"], ["--parallelism", "3"]], ids=" ".join
+)
+def test_a_number_of_workers_that_only_a_service_heeds_is_a_warning_here(
+    words: list[str], drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flag = words[0].partition("=")[0]
+    assert run("prepare", drawn, tmp_path / "out", "--dry-run", *words) == 0
+    assert f"warning: without --runner, {flag} changes nothing: --workers starts" in capsys.readouterr().err
+    assert run("prepare", drawn, tmp_path / "out", "--dry-run", "--runner", "PrismRunner", *words) == 0
+    assert "changes nothing" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["prepare", "explore"])
 def test_a_local_path_on_dataflow_is_refused_before_anything_is_read(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -18,6 +18,7 @@ import yaml
 import streetdigits
 from tests.dockerfile import read_stages
 from tests.operator_schemas import SCHEMAS, pods
+from trainer.commands import train
 from trainer.distribute.cluster import TF_CONFIG, Cluster
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,7 @@ KUBERNETES = "1.33"
 MANIFESTS = {
     f"{path.stem}-{document['kind']}": document
     for path in sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+    if path.stem != "kustomization"
     for document in yaml.safe_load_all(path.read_text())
 }
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -82,6 +84,27 @@ def _arguments() -> dict[str, list[str]]:
 
 
 ARGUMENTS = _arguments()
+
+
+def test_training_from_a_bucket_mounts_nothing_shared() -> None:
+    patch = pytest.importorskip("jsonpatch").apply_patch
+    file = yaml.safe_load((DEPLOY / "kubernetes" / "kustomization.yaml").read_text())
+    (change,) = file["patches"]
+    target = change["target"]
+    assert file["resources"] == ["train-job.yaml"]
+    job = patch(MANIFESTS[f"train-job-{target['kind']}"], yaml.safe_load(change["patch"]))
+    assert job["metadata"]["name"] == target["name"]
+    pytest.importorskip("kubernetes_validate").validate(job, KUBERNETES, strict=True)
+    (volume,) = job["spec"]["template"]["spec"]["volumes"]
+    assert volume.keys() == {"name", "emptyDir"}
+    arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    train.add_arguments(parser)
+    parsed = parser.parse_args(arguments)
+    assert (str(parsed.data), str(parsed.run_dir)) == ("gs://BUCKET/svhn-records", "gs://BUCKET/runs/first")
+    assert not any("=/data/" in each for each in arguments)
+    # All that the other file trains with is as it was.
+    assert arguments[2:-2] == MANIFESTS["train-job-Job"]["spec"]["template"]["spec"]["containers"][0]["args"][2:]
 
 
 def _container(manifest: str, name: str) -> dict[str, Any]:

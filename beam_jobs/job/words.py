@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
+_WORKERS_OF_SERVICES = ("--num_workers", "--max_num_workers", "--parallelism")
 _NO = ("0", "false", "no", "off")
 _YES = ("1", "true", "yes", "on")
 
@@ -51,6 +52,15 @@ def refuse_local_on_dataflow(words: Sequence[str], places: dict[str, str | None]
     for flag, place in {**places, **own}.items():
         if place is not None and not Place(place).is_remote:
             raise UserError(f"Dataflow's workers see no local path: {flag} must be at an address, as gs://.", place)
+
+
+def unused_on_this_machine(words: Sequence[str]) -> list[str]:
+    """Returns the flags for a number of workers that only services heed: on this machine they start none.
+
+    Args:
+      words: Beam's options, without those of another runner than the default one.
+    """
+    return [flag for flag in _WORKERS_OF_SERVICES if _value(flag, words) is not None]
 
 
 def _truth(text: str) -> bool:

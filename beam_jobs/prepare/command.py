@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 from beam_jobs import filesystem
 from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.job.given import DATA, GivenData, absolute, find_subsets, warn
-from beam_jobs.job.words import add_dry_run, print_dry_run, refuse_local_on_dataflow
+from beam_jobs.job.words import (
+    add_dry_run,
+    print_dry_run,
+    refuse_local_on_dataflow,
+    runner_name,
+    unused_on_this_machine,
+)
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.dry_run import describe
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
@@ -168,6 +174,8 @@ def _parse_beam_options(flags: list[str], has_workers: bool) -> PipelineOptions 
             "--workers starts processes without Beam; with options of Beam, its runner starts its own: leave out one."
         )
         raise UserError(rule, " ".join(flags))
+    if not runner_name(flags) and (unused := unused_on_this_machine(flags)):
+        warn(f"without --runner, {', '.join(unused)} changes nothing: --workers starts processes on this machine")
     return options
 
 

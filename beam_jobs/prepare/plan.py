@@ -131,30 +131,35 @@ def make_plan(
         # A window of a picture that is the number would cut the number.
         crop = replace(config.crop, crop_size=config.crop.record_size, jitters=0)
         config = replace(config, crop=crop)
-    examples = {
-        split: pictures * max(1, config.jitters(split))
-        for split, pictures in _expected_pictures(config, found.kept).items()
-        if pictures
-    }
-    if not examples:
+    if not any(found.kept.values()):
         raise UserError("The annotations must name at least one picture.", ", ".join(s.path for s in subsets))
-    per_shard = config.examples_per_shard
-    if config.shards:
-        per_shard = math.ceil(max(examples.values()) / config.shards)
-    shards = {split: max(1, round(count / per_shard)) for split, count in examples.items()}
-    if config.shards:
-        # Rounding must not change the number that was asked for.
-        shards[max(examples, key=lambda split: examples[split])] = config.shards
     return Plan(
         config,
         subsets,
-        shards,
+        _count_shards(config, found.kept),
         output,
         uuid.uuid4().hex,
         found,
         versions=versions(config.source),
         allow_other_versions=allow_other_versions,
     )
+
+
+def _count_shards(config: PrepareConfig, entries: dict[str, int]) -> dict[str, int]:
+    """Returns the number of shards of each split that the entries of the subsets give pictures."""
+    examples = {
+        split: pictures * max(1, config.jitters(split))
+        for split, pictures in _expected_pictures(config, entries).items()
+        if pictures
+    }
+    per_shard: float = config.examples_per_shard
+    if config.shards:
+        per_shard = math.ceil(max(examples.values()) / config.shards)
+    shards = {split: max(1, round(count / per_shard)) for split, count in examples.items()}
+    if config.shards:
+        # Rounding must not change the number that was asked for.
+        shards[max(examples, key=lambda split: examples[split])] = config.shards
+    return shards
 
 
 def _expected_pictures(config: PrepareConfig, entries: dict[str, int]) -> dict[str, float]:
