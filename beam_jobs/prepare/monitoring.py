@@ -8,8 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from beam_jobs.job.progress import Count, at_most_every, watch_counts, write_count
-from beam_jobs.prepare.plan import Plan
-from beam_jobs.prepare.publish_shard import RESULT_SUFFIX
+from beam_jobs.prepare.plan import RESULT_SUFFIX, Plan
 from beam_jobs.prepare.tally import Tally
 from tfrecords.errors import UserError
 

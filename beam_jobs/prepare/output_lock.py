@@ -9,8 +9,7 @@ from typing import Any
 from beam_jobs import filesystem
 from beam_jobs.file_lock import lock_folder
 from beam_jobs.prepare.claim import claimed
-from beam_jobs.prepare.plan import WORK, Plan
-from beam_jobs.prepare.publish_shard import RESULT_SUFFIX
+from beam_jobs.prepare.plan import RESULT_SUFFIX, WORK, Plan
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place

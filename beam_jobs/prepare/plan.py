@@ -19,6 +19,8 @@ WORK = ".prepare"
 """Name of the folder in an output that holds everything that is not part of the dataset."""
 RESULTS = "results"
 """Name of the folder in it that holds what is known of each shard that is written."""
+RESULT_SUFFIX = ".arrow"
+"""Ending of the name of a shard's result."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from beam_jobs import filesystem
 from beam_jobs.prepare import claim
 from beam_jobs.prepare.annotations_table import SCHEMA, to_table
 from beam_jobs.prepare.load_picture import PictureRow
-from beam_jobs.prepare.plan import RESULTS, WORK, Plan
+from beam_jobs.prepare.plan import RESULT_SUFFIX, RESULTS, WORK, Plan
 from beam_jobs.prepare.versions import check_worker
 from tfrecords.dataset.manifest import ShardInfo
 from tfrecords.errors import UserError
@@ -23,8 +23,6 @@ from tfrecords.typed_json import from_json, parse_object, shorten
 
 _INFO = b"shard"
 _VERSIONS = b"versions"
-RESULT_SUFFIX = ".arrow"
-"""Ending of the name of a shard's result."""
 _CHUNK_BYTES = 1 << 21
 
 
