@@ -115,6 +115,10 @@ def _use(bucket: Bucket, run_dir: str, data: str, tmp_path: Path, capsys: pytest
         assert "streetdigits-run-" not in output + errors, command
         if command[0] != "summary":
             assert "s3://" in output, command
+        if command[0] == "export":
+            # No library opens the address.
+            loading = output.splitlines()[-1]
+            assert loading.startswith("Copy it to a disk, and load it there with: import ") and "s3://" not in loading
     names = set(_names(bucket, "runs/first/"))
     assert {"evaluation-test.json", "predictions-test.parquet", "report.html", "explain.html", "p.csv"} <= names
     assert "reader.keras" in _names(bucket, "models/") and "saved_model.pb" in _names(bucket, "models/reader/1/")

@@ -87,7 +87,9 @@ def ending_with_workers(advice: str) -> Iterator[None]:
     try:
         yield
     finally:
-        threading.excepthook = before
+        # A submission that was interrupted leaves a hook that silences Beam's threads until the process has ended.
+        if threading.excepthook is end:
+            threading.excepthook = before
 
 
 def parse_beam_options(flags: list[str], command: str) -> PipelineOptions:

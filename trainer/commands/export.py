@@ -88,7 +88,10 @@ def run(args: argparse.Namespace) -> int:
         _upload(output, args.output)
     made = f"{kind.title} of {chosen.config.model} ({size:.1f} MB) in {args.output}"
     print(f"{made}; its probabilities are within {difference:.0e} of the model's")
-    print(f"Load it with: {kind.loading.format(output=str(args.output))}")
+    # Neither TensorFlow nor Keras nor LiteRT opens s3://.
+    first = "Copy it to a disk, and load it there" if args.output.is_remote else "Load it"
+    path = args.output.name if args.output.is_remote else str(args.output)
+    print(f"{first} with: {kind.loading.format(output=path)}")
     if chosen.labels != Labels():
         print(f"It predicts {labels_text(chosen.labels)}; its digits are indices into these characters")
     return 0
