@@ -187,7 +187,7 @@ def test_threads_of_one_cache_download_once_and_keep_the_bound(tmp_path: Path) -
             try:
                 with cache.open(address(name), sha256(name), 1000) as stream:
                     # Nothing comes or goes under the lock.
-                    with disk_cache._locked(tmp_path / ".lock"):
+                    with disk_cache.locked(tmp_path / ".lock"):
                         assert sum(size for _, size, _ in cache._files()) <= 3000
                     return stream.read() == DATA[name]
             except (CacheFullError, FileNotFoundError):
@@ -265,7 +265,8 @@ def test_without_locks_two_downloads_of_a_file_do_not_meet(tmp_path: Path, monke
     def none(descriptor: int, kind: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    name, read, nested = "a.tfrecord", remote.read_bytes, []
+    name, read = "a.tfrecord", remote.read_bytes
+    nested: list[bool] = []
 
     def read_while_another_does(*arguments: Any) -> bytes:
         if not nested:

@@ -25,7 +25,6 @@ import os
 import re
 import threading
 import time
-import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ from typing import Any, BinaryIO, NamedTuple
 from tfrecords.errors import UserError
 from tfrecords.files import remote
 from tfrecords.files.ahead import read_ahead
+from tfrecords.files.flock import claimed, is_at, lock_file, locked
 from tfrecords.files.place import Place
 from tfrecords.files.publish import make_folder
 from tfrecords.files.remote_errors import WEB, scheme_of
@@ -52,7 +52,6 @@ _HELD_PATHS = 64
 """Copies that a process holds for callers of `path`, which have yet to open them."""
 _ABANDONED_S = 3600.0
 """Age of an unfinished file of a killed process, where no lock tells that one from others, seconds."""
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -175,19 +174,19 @@ class DiskCache:
             if found := _open_copy(path):
                 self.hits += 1
                 return found
-            with _claimed(partial) as (descriptor, own):
-                if descriptor is None or not _is_at(descriptor, own):
+            with claimed(partial) as (descriptor, own):
+                if descriptor is None or not is_at(descriptor, own):
                     continue
                 if path.exists():
                     own.unlink()
                     continue
                 self._download(wanted, descriptor, own)
                 # Under the lock, since a listing may miss a file that is renamed meanwhile.
-                with _locked(self.folder / _LOCK):
+                with locked(self.folder / _LOCK):
                     own.rename(path)
                 self.downloads += 1
                 # Ends the wait of the others.
-                _flock(descriptor, fcntl.LOCK_SH)
+                lock_file(descriptor, fcntl.LOCK_SH)
                 if copy := _open_copy(path):
                     return copy
 
@@ -215,7 +214,7 @@ class DiskCache:
           OSError: The disk has no such room.
           CacheFullError: The copies in use leave no room.
         """
-        with _locked(self.folder / _LOCK):
+        with locked(self.folder / _LOCK):
             os.ftruncate(descriptor, 0)
             files = [each for each in self._files() if each[2].name != own]
             total = sum(size for _, size, _ in files)
@@ -298,8 +297,8 @@ def _open_copy(path: Path) -> BinaryIO | None:
         stream = path.open("rb")
     except FileNotFoundError:
         return None
-    _flock(stream.fileno(), fcntl.LOCK_SH)
-    if not _is_at(stream.fileno(), path):
+    lock_file(stream.fileno(), fcntl.LOCK_SH)
+    if not is_at(stream.fileno(), path):
         stream.close()
         return None
     # Those of another user may not be touched; then the order of deletion is less exact.
@@ -318,75 +317,14 @@ def _delete_unused(path: Path) -> bool:
     except OSError:
         return False
     try:
-        is_locked = _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_locked = lock_file(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_locked is None and path.name.startswith(_PARTIAL):
             # Of a process that is at work, for all that is known.
             is_locked = time.time() - os.fstat(descriptor).st_mtime > _ABANDONED_S
         if is_locked is False:
             return False
-        if _is_at(descriptor, path):
+        if is_at(descriptor, path):
             path.unlink(missing_ok=True)
         return True
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Yields a descriptor of a file, created if it is missing, that this block alone has locked."""
-    descriptor = _open_for_writing(path)
-    try:
-        _flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _claimed(partial: Path) -> Iterator[tuple[int | None, Path]]:
-    """Yields a descriptor of an unfinished file that this block alone uses, created if it is missing, and its path.
-
-    Where another process or thread has locked it, for its download, yields None when that has ended.
-    """
-    descriptor = _open_for_writing(partial)
-    try:
-        is_locked = _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if is_locked is None:
-            # Two that write to one file would each publish what the other has not finished.
-            partial.unlink(missing_ok=True)
-            partial = partial.with_name(f"{partial.name}.{uuid.uuid4().hex}")
-            own = _open_for_writing(partial)
-            os.close(descriptor)
-            descriptor = own
-        elif not is_locked:
-            # A shared lock, since the file becomes the copy, on which its readers hold theirs.
-            _flock(descriptor, fcntl.LOCK_SH)
-        yield None if is_locked is False else descriptor, partial
-    finally:
-        os.close(descriptor)
-
-
-def _open_for_writing(path: Path) -> int:
-    """Returns a descriptor of a file, created if it is missing; the umask decides whether a group shares it."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-
-
-def _flock(descriptor: int, kind: int) -> bool | None:
-    """Locks an open file; returns False if another has it, and None where the file system has no locks."""
-    try:
-        fcntl.flock(descriptor, kind)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-        return None
-    return True
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Returns whether an open file is the one at a path, neither deleted nor renamed."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
