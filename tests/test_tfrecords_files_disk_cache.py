@@ -21,6 +21,7 @@ from tests.stores import Bucket
 from tfrecords.errors import UserError
 from tfrecords.files import disk_cache, remote
 from tfrecords.files.disk_cache import CacheFullError, DiskCache
+from tfrecords.files.flock import locked
 
 FORK = multiprocessing.get_context("fork")
 DATA = {f"{name}.tfrecord": name.encode() * 1000 for name in "abcd"}
@@ -187,7 +188,7 @@ def test_threads_of_one_cache_download_once_and_keep_the_bound(tmp_path: Path) -
             try:
                 with cache.open(address(name), sha256(name), 1000) as stream:
                     # Nothing comes or goes under the lock.
-                    with disk_cache.locked(tmp_path / ".lock"):
+                    with locked(tmp_path / ".lock"):
                         assert sum(size for _, size, _ in cache._files()) <= 3000
                     return stream.read() == DATA[name]
             except (CacheFullError, FileNotFoundError):
