@@ -130,6 +130,8 @@ def test_of_two_runs_that_wait_for_the_same_owner_one_gets_its_claim(
 ) -> None:
     # Two machines: on one, a claim of this very process would be an earlier run's.
     monkeypatch.setattr(claim, "_machine", lambda: "")
+    # Long enough for a renewal on a busy machine.
+    monkeypatch.setattr(claim, "_LEASE_S", 3.0)
     place.write([ELSEWHERE.to_json()])
     got: list[str] = []
     refused: list[str] = []
