@@ -136,10 +136,9 @@ def _check_output(output: Place, kind: Format, overwrite: bool) -> None:
     """Raises a UserError if an export of this kind may not be written to `output`."""
     if kind.ending and _suffix(output) not in kind.endings:
         raise UserError(f"--output of the format {kind.title} must end in {' or '.join(kind.endings)}.", output)
-    if not output.is_remote:
-        check_writable("--output", output.path.absolute().parent)
-    elif not output.has_listing:
+    if not output.has_listing:
         raise UserError("--output must be local or in a store, as s3:// or gs://: a web server takes none.", output)
+    check_writable("--output", output.parent)
     if not output.exists():
         return
     if not overwrite:
