@@ -84,9 +84,10 @@ def test_without_an_engine_it_says_what_it_is(capsys: pytest.CaptureFixture[str]
     assert "--write writes what it starts" in capsys.readouterr().err
 
 
-def test_the_executable_runs_this_package_from_anywhere(tmp_path: Path) -> None:
+def test_the_executable_runs_this_package_from_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "it's a boot"
     assert boot.main(["--write", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path} starts Beam's workers with {sys.executable} and the package in {ROOT}\n"
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([path, "--help"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert "what `boot` is in Beam's images" in done.stdout

@@ -445,6 +445,15 @@ def test_an_option_that_dataflow_needs_is_one_line_before_the_job_is_sent(monkey
         make_pipeline(options)
 
 
+def test_prism_must_be_where_it_is_said_to_be(tmp_path: Path) -> None:
+    words = ["--runner", "PrismRunner", "--prism_location"]
+    with pytest.raises(UserError, match=r"must be Prism's executable, or an address of it\. Received: .*prism$"):
+        parse_beam_options([*words, str(tmp_path / "prism")], "prepare")
+    (tmp_path / "prism").touch()
+    for found in (str(tmp_path / "prism"), "https://host/prism.zip"):
+        assert parse_beam_options([*words, found], "prepare")
+
+
 def test_prism_has_no_options_of_its_own() -> None:
     with pytest.raises(UserError, match=r"Received: \['--shard-count', '4'\]"):
         parse_beam_options(["--runner", "PrismRunner", "--shard-count", "4"], "prepare")

@@ -1,10 +1,12 @@
 """Ctrl-C and SIGTERM while prepare works: one line, no process left, and the same bytes after the next run."""
 
+import contextlib
 import hashlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,6 +141,31 @@ def test_it_ends_with_one_line_when_a_worker_process_is_killed() -> None:
     assert code == 1 and errors.count("\n") == 1
     assert errors.startswith("error: A worker process must not end before its work") and errors.endswith(" code -9\n")
     assert Forked(_lose_a_worker, 0).wait() == (0, "", "")
+
+
+def _stop_a_job(stops: bool) -> int:
+    """Ends as `prepare` does when Ctrl-C has stopped an engine's job; then a connection breaks in a thread of Beam.
+
+    Args:
+      stops: Whether the job was stopped; otherwise it has ended by itself.
+    """
+    from beam_jobs.job.runner import ending_with_workers
+    from beam_jobs.job.submit import _quiet
+
+    lost: dict[str, Any] = {}
+    exec(compile("def work():\n    raise OSError('Socket closed')", "apache_beam/worker.py", "exec"), lost)
+    with contextlib.suppress(KeyboardInterrupt), ending_with_workers("the same command resumes"), _quiet(False):
+        if stops:
+            raise KeyboardInterrupt
+    thread = threading.Thread(target=lost["work"])
+    thread.start()
+    thread.join()
+    return 0
+
+
+def test_beams_threads_stay_silent_after_a_stopped_job_alone() -> None:
+    assert Forked(_stop_a_job, True).wait() == (0, "", "")
+    assert "OSError: Socket closed" in Forked(_stop_a_job, False).wait()[2]
 
 
 def test_a_worker_starts_with_the_signals_of_a_terminal_ignored_and_ends_when_its_launcher_is_gone() -> None:

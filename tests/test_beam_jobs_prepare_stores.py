@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.prepare import claim
+from beam_jobs.prepare import claim, publish_dataset
 from tests.failing_proxy import Proxy, Reset, Stall, Status
 from tests.forked import Forked
 from tests.stores import Bucket
@@ -235,6 +235,25 @@ def test_killed_at_any_change_of_the_store_no_manifest_names_shards_that_are_not
             assert shards <= everything(output), operation
     assert prepare(drawn, output, "--shards", "3", "--overwrite") == 0
     assert digests(output) == here and everything(output) == set(here)
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["of other content", "of the same content"])
+def test_an_upload_that_comes_late_of_a_run_that_lost_its_claim_is_noticed(
+    same: bool, drawn: Path, store: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, shard = vars(publish_dataset)["to_parquet"], store / "svhn-train.tfrecord-00001-of-00003"
+
+    def come_late(table: Any) -> Any:
+        found = shard.read_bytes()
+        while not _is_younger(store, shard.name):
+            shard.write([found if same else found[::-1]])
+        return write(table)
+
+    monkeypatch.setattr(publish_dataset, "to_parquet", come_late)
+    assert prepare(drawn, store, "--shards", "3") == (0 if same else 1)
+    rule = f"error: {shard} must be as this run has written it, and another run has replaced it: run the command again."
+    assert capsys.readouterr().err.endswith(f"{rule}\n") is not same
+    assert (store / MANIFEST).exists() is same
 
 
 def test_two_runs_at_once_are_one_too_many(

@@ -148,6 +148,13 @@ def test_compose_is_valid() -> None:
     assert all(service.get("depends_on", {}).keys() <= names for service in COMPOSE["services"].values())
 
 
+def test_compose_mounts_folders_of_the_checkout() -> None:
+    # Compose resolves relative paths from the folder of its file.
+    text = (DEPLOY / "compose.yaml").read_text()
+    found = {(DEPLOY / path).resolve() for path in re.findall(r"\$\{[A-Z]+:-(\.[^}]*)\}", text)}
+    assert found == {ROOT / "svhn", ROOT / "data"}
+
+
 def test_vertex_takes_the_job() -> None:
     types = pytest.importorskip("google.cloud.aiplatform_v1.types", reason="google-cloud-aiplatform is not installed")
     job = types.CustomJob.from_json(json.dumps(VERTEX), ignore_unknown_fields=False)

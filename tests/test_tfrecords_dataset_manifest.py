@@ -24,6 +24,7 @@ from tests.examples import FEATURES, LABELS, assert_equal_examples, make_example
 from tfrecords import SCHEMA_VERSION, Manifest, UserError, decode, encode
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
+from tfrecords.commands.inspect import format_manifest
 from tfrecords.commands.validate import find_manifest_errors
 from tfrecords.dataset.manifest import MANIFEST, SPLITS, ImageInfo, ShardInfo, SourceInfo, SplitInfo, WorkerVersions
 from tfrecords.dataset.tfds_metadata import dataset_info_json
@@ -197,6 +198,19 @@ def test_another_schema_version_is_one_clear_line_to_everyone(
         assert main("tfrecords", "", COMMANDS, [command, str(tmp_path)]) == 1
         errors = capsys.readouterr().err
         assert errors.startswith(f"error: {tmp_path / MANIFEST} {message}") and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "text"),
+    [
+        ((54, 54, 3), "images of 54 x 54 x 3 (height x width x channels), raw; "),
+        ((None, None, 3), "images of several sizes, with 3 channels, raw; "),
+        ((28, None, 1), "images of several sizes, with 1 channel, raw; "),
+    ],
+)
+def test_inspect_says_which_sizes_images_have(shape: tuple[int | None, int | None, int], text: str) -> None:
+    manifest = Manifest("hand", ImageInfo(shape, "raw"), {}, 0, {}, [], {}, {})
+    assert format_manifest(manifest, Path("hand")).splitlines()[1].startswith(text)
 
 
 DIGITS = "0123456789"

@@ -114,6 +114,16 @@ def _read_in_child(cache: BlockCache, found: Any) -> None:
     found.put((data, load.keys))
 
 
+def test_a_block_that_no_thread_can_read_ahead_is_read_by_whoever_needs_it() -> None:
+    cache, read = BlockCache(10 * SIZE), Loads()
+    cache.ahead(key(0), read)
+    cache.read(key(0), read, in_order=True)
+    # As at the end of the interpreter.
+    cache._pools["blocks"].shutdown()
+    cache.ahead(key(1), read)
+    assert cache.read(key(1), read, in_order=True) == read(key(1))
+
+
 def test_a_forked_process_has_the_blocks_and_its_own_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = blocks.shared()
     cache.read(key(0), Loads(), in_order=True)

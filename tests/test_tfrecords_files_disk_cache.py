@@ -21,6 +21,7 @@ from tests.stores import Bucket
 from tfrecords.errors import UserError
 from tfrecords.files import disk_cache, remote
 from tfrecords.files.disk_cache import CacheFullError, DiskCache
+from tfrecords.files.flock import locked
 
 FORK = multiprocessing.get_context("fork")
 DATA = {f"{name}.tfrecord": name.encode() * 1000 for name in "abcd"}
@@ -187,7 +188,7 @@ def test_threads_of_one_cache_download_once_and_keep_the_bound(tmp_path: Path) -
             try:
                 with cache.open(address(name), sha256(name), 1000) as stream:
                     # Nothing comes or goes under the lock.
-                    with disk_cache._locked(tmp_path / ".lock"):
+                    with locked(tmp_path / ".lock"):
                         assert sum(size for _, size, _ in cache._files()) <= 3000
                     return stream.read() == DATA[name]
             except (CacheFullError, FileNotFoundError):
@@ -259,6 +260,42 @@ def test_a_file_system_without_locks_has_complete_copies(tmp_path: Path, monkeyp
     assert cache.path(address("a.tfrecord")).read_bytes() == DATA["a.tfrecord"]
     assert cache.path(address("b.tfrecord")).read_bytes() == DATA["b.tfrecord"]
     assert copies(tmp_path) == ["b.tfrecord"]
+
+
+def test_without_locks_two_downloads_of_a_file_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(descriptor: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    name, read = "a.tfrecord", remote.read_bytes
+    nested: list[bool] = []
+
+    def read_while_another_does(*arguments: Any) -> bytes:
+        if not nested:
+            nested.append(True)
+            with DiskCache(tmp_path).open(address(name), sha256(name), 1000) as other:
+                assert other.read() == DATA[name]
+        return read(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    monkeypatch.setattr(remote, "read_bytes", read_while_another_does)
+    with DiskCache(tmp_path).open(address(name), sha256(name), 1000) as stream:
+        assert stream.read() == DATA[name]
+    assert copies(tmp_path) == [name]
+    # Only what is old is of a killed process.
+    (left := tmp_path / f".partial.{'0' * 32}.b.{'1' * 32}").touch()
+    with DiskCache(tmp_path).open(address("b.tfrecord"), sha256("b.tfrecord"), 1000):
+        assert left.exists()
+    os.utime(left, (0, 0))
+    with DiskCache(tmp_path).open(address("c.tfrecord"), sha256("c.tfrecord"), 1000):
+        assert not left.exists()
+
+
+def test_the_cache_of_another_user_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    DiskCache(tmp_path).open(address("a.tfrecord"), sha256("a.tfrecord"), 1000).close()
+    # Whoever is root may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != ".lock")
+    with pytest.raises(UserError, match=rf"^A cache must be this user's, .*: give another folder\. .*{tmp_path}$"):
+        DiskCache(tmp_path)
 
 
 def test_a_pickled_cache_has_the_same_folder_and_no_files(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 import streetdigits
+from tests.stores import Bucket
 from tfrecords.cli import main
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 from tfrecords.files.purpose import check_purpose, check_writable, why_not
 
 
@@ -51,6 +53,15 @@ def test_a_file_needs_a_folder_that_can_be_written_to(tmp_path: Path, monkeypatc
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(UserError, match=rf"^--png needs a folder that can be written to\. Received: {tmp_path}$"):
         check_writable("--png", tmp_path / "new")
+
+
+def test_a_store_is_asked_with_an_empty_file_whether_it_takes_files(bucket: Bucket) -> None:
+    folder = Place(bucket.address) / "new #1"
+    check_writable("--output", folder)
+    assert not folder.exists()
+    bucket.client.delete_bucket(Bucket=bucket.name)
+    with pytest.raises(UserError, match=rf"^{bucket.address}: there is no such bucket"):
+        check_writable("--output", folder)
 
 
 @pytest.mark.parametrize(

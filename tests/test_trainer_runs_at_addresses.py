@@ -19,6 +19,7 @@ from tests.stores import Bucket
 from tests.test_trainer_distribute_strategy import hosts_of_a_cluster
 from tests.test_trainer_fit_resume import OPTIONS, saved_state
 from tfrecords.cli import main
+from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.__main__ import COMMANDS
 from trainer.fit import loop as training
@@ -28,6 +29,7 @@ from trainer.input.photos import find_photos
 from trainer.models import MODELS
 from trainer.reader import read_picture
 from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, WEIGHTS
+from trainer.run.stand_in import place_beside
 
 OFTEN = ["--checkpoint-steps", "3", "--keep-checkpoints", "2", "--deterministic"]
 _AWS = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "no_proxy")
@@ -115,6 +117,10 @@ def _use(bucket: Bucket, run_dir: str, data: str, tmp_path: Path, capsys: pytest
         assert "streetdigits-run-" not in output + errors, command
         if command[0] != "summary":
             assert "s3://" in output, command
+        if command[0] == "export":
+            # No library opens the address.
+            loading = output.splitlines()[-1]
+            assert loading.startswith("Copy it to a disk, and load it there with: import ") and "s3://" not in loading
     names = set(_names(bucket, "runs/first/"))
     assert {"evaluation-test.json", "predictions-test.parquet", "report.html", "explain.html", "p.csv"} <= names
     assert "reader.keras" in _names(bucket, "models/") and "saved_model.pb" in _names(bucket, "models/reader/1/")
@@ -247,6 +253,32 @@ def test_a_dataset_in_a_bucket_takes_no_run_and_a_folder_without_a_run_is_named(
     assert main("trainer", "", COMMANDS, ["evaluate", "--data", data, "--split", "test", "--weights", "street"]) == 1
     errors = capsys.readouterr().err
     assert f"error: {data}/svhn-test.tfrecord-" in errors and "there is no such shard." in errors
+
+
+@pytest.mark.parametrize("command", ["evaluate", "explain", "predict", "export"])
+def test_who_may_only_read_a_store_learns_it_before_the_work(
+    command: str, records: Path, untrained: Path, s3_endpoint: str, proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bucket = Bucket(s3_endpoint)
+    bucket.put_folder(untrained, "run")
+    run, data = f"{bucket.address}/run", ["--data", str(records), "--split", "test"]
+    options = {
+        "evaluate": data,
+        "explain": data,
+        "predict": [*data, "--output", f"{run}/answers.csv"],
+        "export": ["--output", f"{run}/reader.keras"],
+    }
+    proxy.fail(Status(403), method="PUT", times=-1)
+    assert main("trainer", "", COMMANDS, [command, "--run-dir", run, *options[command]]) == 1
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {run}/.") and ".probe may not be written: it needs AWS_" in error
+    assert proxy.count("PUT") == 1
+
+
+def test_results_are_not_written_into_the_bucket_next_to_a_bucket() -> None:
+    assert place_beside(Place("s3://bucket/records"), "-street").text == "s3://bucket/records-street"
+    with pytest.raises(UserError, match=r"^Nothing can be written next to a bucket: give --output\. .*s3://bucket$"):
+        place_beside(Place("s3://bucket/"), "-street")
 
 
 def test_pictures_and_folders_of_them_are_found_at_addresses(drawn: Path, bucket: Bucket) -> None:

@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.write:
             write_executable(args.write)
+            print(f"{args.write} starts Beam's workers with {sys.executable} and the package in {_ROOT}")
             return 0
         if not (args.id and args.provision_endpoint):
             rule = "An engine starts a worker with --id and --provision_endpoint; --write writes what it starts."

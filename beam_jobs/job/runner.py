@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -16,6 +17,7 @@ from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
     PipelineOptions,
     PortableOptions,
+    PrismRunnerOptions,
     SparkRunnerOptions,
     StandardOptions,
 )
@@ -89,7 +91,9 @@ def ending_with_workers(advice: str) -> Iterator[None]:
     try:
         yield
     finally:
-        threading.excepthook = before
+        # A submission that was interrupted leaves a hook that silences Beam's threads until the process has ended.
+        if threading.excepthook is end:
+            threading.excepthook = before
 
 
 def parse_beam_options(flags: list[str], command: str) -> PipelineOptions:
@@ -100,7 +104,7 @@ def parse_beam_options(flags: list[str], command: str) -> PipelineOptions:
       command: Name of the command, for messages.
 
     Raises:
-      UserError: Beam does not know an option, which it would silently ignore, or a value.
+      UserError: Beam does not know an option, which it would silently ignore, or a value, or Prism is not there.
     """
     try:
         with contextlib.redirect_stderr(io.StringIO()) as usage:
@@ -116,6 +120,10 @@ def parse_beam_options(flags: list[str], command: str) -> PipelineOptions:
         raise UserError(rule, standard.runner) from error
     if unknown := _of_nobody(options, unknown):
         raise UserError(f"{command} takes its own options (see --help) and Beam's; one of these is neither.", unknown)
+    prism = options.view_as(PrismRunnerOptions).prism_location
+    # Beam (2.77) speaks of a URL that cannot be parsed.
+    if prism and "://" not in prism and not Path(prism).is_file():
+        raise UserError("--prism_location must be Prism's executable, or an address of it.", prism)
     _check_together(options)
     return options
 

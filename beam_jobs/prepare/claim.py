@@ -5,8 +5,9 @@ renews it, so that a run that was killed can be told from one that works: on the
 by a claim that stays as it is for `_LEASE_S`. No two clocks are compared.
 
 Workers look at it before they write a shard and before they write the manifest, so that those of a job whose claim was
-taken over write nothing more. Two runs that wait for the same dead owner may take its claim over in the same moment:
-the one whose claim is replaced finds out at its next shard or renewal, and ends.
+taken over write nothing more. S3 renews and takes over only the claim that was read (`If-Match`): an owner that was
+paused cannot take it back. Elsewhere two runs that wait for the same dead owner may take its claim over in the same
+moment: the one whose claim is replaced finds out at its next shard or renewal, and ends.
 """
 
 import contextlib
@@ -103,8 +104,12 @@ def claimed(place: Place, run: str, output: str) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        if is_of(place, run):
-            place.delete()
+        try:
+            if is_of(place, run):
+                place.delete()
+        except (OSError, UserError) as error:
+            # In place of an error of the block, it would hide that one.
+            print(f"warning: {place} is left: the next run there waits {_LEASE_S:g} s. {error}", file=sys.stderr)
 
 
 def is_of(place: Place, run: str) -> bool:
@@ -142,8 +147,8 @@ def _take(place: Place, claim: Claim, output: str) -> None:
         if not (other and other.is_dead):
             _await_end(place, content, other, output)
         # Not if it was renewed, or taken over, in this moment.
-        if _read(place) == content:
-            place.delete()
+        if place.replace(content, claim.to_json()):
+            return
 
 
 def _await_end(place: Place, content: bytes, other: Claim | None, output: str) -> None:
@@ -176,12 +181,14 @@ def _renew(place: Place, claim: Claim, output: str, ended: threading.Event) -> N
         try:
             found = _read(place)
             other = _parse(found, place) if found is not None else None
-            is_ours = place.create(claim.to_json()) if found is None else other is not None and other.run == claim.run
-            if is_ours and found is not None and not ended.is_set():
-                place.write([claim.to_json()])
+            is_ours = other is not None and other.run == claim.run
+            if found is not None and is_ours and not ended.is_set():
+                # Where another run comes between, the next look finds it.
+                place.replace(found, claim.to_json())
         except (OSError, UserError):
             continue  # the store does not answer: what the run itself writes there fails, or passes, alike
         if not is_ours:
+            # Not created again where it is gone: a run that took it over may have finished meanwhile.
             owner = other.owner if other else "another run"
             end_process(f"error: {owner} has taken over {output}, since this run did not renew its claim in time.", 1)
 

@@ -51,8 +51,11 @@ examples:
       --split test
   four worker processes instead of one per processor:
     ... --workers 4
-  a cluster; any option of Beam is passed through:
-    ... --runner FlinkRunner --flink_master HOST:8081
+  pictures and records in a bucket (gs:// and others likewise):
+    ... --input s3://bucket/svhn --output s3://bucket/records
+  a cluster's job server; any option of Beam is passed through, and
+  docs/cluster.md has those of Flink, Spark, Prism and Dataflow:
+    ... --runner PortableRunner --job_endpoint HOST:8099
 
 The same input, configuration and seed give the same bytes, on any runner and
 with any number of workers. After an interruption, run the same command again:

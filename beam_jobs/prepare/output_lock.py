@@ -8,7 +8,7 @@ from typing import Any
 
 from beam_jobs import filesystem
 from beam_jobs.file_lock import lock_folder
-from beam_jobs.prepare.claim import claimed
+from beam_jobs.prepare import claim
 from beam_jobs.prepare.plan import RESULT_SUFFIX, WORK, Plan
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
@@ -82,7 +82,8 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
         yield complete
         # Not after an error: the next run resumes from these files.
         if plan.output.is_remote:
-            # All but the claim, which goes last.
+            # All but the claim, which goes last; nothing of a run that has taken the output over.
+            claim.check(plan.claim, plan.run_id)
             (plan.work / _RUN).delete()
             plan.results.delete_folder()
         else:
@@ -92,7 +93,7 @@ def lock_output(plan: Plan, overwrite: bool) -> Iterator[bool]:
 @contextlib.contextmanager
 def _lock(plan: Plan) -> Iterator[None]:
     if plan.output.is_remote:
-        with claimed(plan.claim, plan.run_id, str(plan.output)):
+        with claim.claimed(plan.claim, plan.run_id, str(plan.output)):
             yield
         return
     filesystem.make_folder(plan.work)

@@ -13,7 +13,7 @@ from beam_jobs.prepare import claim
 from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.prepare.publish_shard import ShardResult
+from beam_jobs.prepare.publish_shard import ShardResult, check_shards
 from beam_jobs.prepare.split_warnings import shared_pictures
 from beam_jobs.prepare.versions import check_worker, worker_versions
 from beam_jobs.sources.base import Subset
@@ -62,6 +62,7 @@ def publish_dataset(plan: Plan, read: Read) -> None:
     name = REJECTED_MANIFEST if rejected or leaks else MANIFEST
     filesystem.sync_names(plan.output)
     if plan.output.is_remote:
+        check_shards(plan, results)
         claim.check(plan.claim, plan.run_id)
     filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
     filesystem.sync_names(plan.output)

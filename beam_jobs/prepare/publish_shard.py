@@ -167,6 +167,32 @@ def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
     return result if unchanged and allowed and not unread else None
 
 
+def check_shards(plan: Plan, results: list[ShardResult]) -> None:
+    """Checks that the shards in a store are still those of their results.
+
+    An upload of a run that has lost its claim, as by a network that was gone for a minute, may be complete only after
+    this run has written the same shard. The listing shows it: the shard is younger than its result, or of another size.
+
+    Args:
+      plan: Plan of the job.
+      results: Results of all shards.
+
+    Raises:
+      UserError: One was replaced, or is missing.
+    """
+    listed = _list(plan.output)
+    for info in (result.info for result in results):
+        if listed.is_unchanged(info) is not False:
+            continue
+        try:
+            is_same = _has_digest(plan, info)
+        except (OSError, UserError):
+            is_same = False
+        if not is_same:
+            rule = "must be as this run has written it, and another run has replaced it: run the command again."
+            raise UserError(f"{plan.path(info.file)} {rule}")
+
+
 def _has_digest(plan: Plan, info: ShardInfo) -> bool:
     """Returns whether a shard has the digest of its result, and an index that fits.
 
@@ -198,7 +224,7 @@ class _Listed:
         shard, index = self.files.get(info.file), self.files.get(index_path(info.file))
         if not shard or not index or shard[0] != info.bytes:
             return False
-        written = self.results[info.file][1]
+        written = self.results.get(info.file, (None, None))[1]
         times = [time for _, time in (shard, index)]
         if written is None or None in times:
             return None
@@ -208,6 +234,11 @@ class _Listed:
 @functools.lru_cache(maxsize=1)
 def _listed(output: Place, run_id: str) -> _Listed:
     """Lists an output once for each run and process: asking for each shard would be a request for each."""
+    return _list(output)
+
+
+def _list(output: Place) -> _Listed:
+    """Lists an output and its results."""
     files = remote.stated(str(output))
     results = remote.stated(str(output / WORK / RESULTS)) if files else {}
     return _Listed(files, {name.removesuffix(RESULT_SUFFIX): found for name, found in results.items()})

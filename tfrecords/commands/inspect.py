@@ -38,11 +38,13 @@ def run(args: argparse.Namespace) -> int:
 def format_manifest(manifest: Manifest, directory: Place | Path) -> str:
     """Returns the content of a manifest as a table."""
     longest = manifest.labels.max_length
-    shape = " x ".join("?" if size is None else str(size) for size in manifest.image.shape)
+    shape = " x ".join(map(str, manifest.image.shape)) + " (height x width x channels)"
+    if None in manifest.image.shape:
+        # As with prepare --jitters 0: complete crops in train, windows of them in the other splits.
+        shape = f"several sizes, with {manifest.image.shape[2]} channel{'s' * (manifest.image.shape[2] > 1)}"
     lines = [
         f"{manifest.name}: {directory}",
-        f"images of {shape} (height x width x channels), {manifest.image.encoding}; "
-        f"schema version {manifest.schema_version}; seed {manifest.seed}",
+        f"images of {shape}, {manifest.image.encoding}; schema version {manifest.schema_version}; seed {manifest.seed}",
         f"numbers of up to {longest} character{'s' * (longest > 1)} of {manifest.labels.alphabet!r}",
         "",
         f"{'split':<12}{'pictures':>10}{'examples':>11}{'shards':>8}{'MB':>10}",

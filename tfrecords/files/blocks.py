@@ -12,6 +12,7 @@ some seconds; where there are none, the caller reads the bytes that it needs and
 several threads, and its `background` cache reads one block ahead.)
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -122,11 +123,16 @@ class BlockCache:
             if key in self._blocks or key in self._pending:
                 return
             future = self._pending[key] = Future()
-            self._submit("blocks", self._fill, key, load, future)
+            try:
+                self._submit("blocks", self._fill, key, load, future)
+            except RuntimeError:
+                # The interpreter ends, or there are no more threads: whoever needs the block reads it himself, and
+                # would wait for ever for one that nobody reads.
+                del self._pending[key]
 
     def submit(self, work: Callable[[], object]) -> None:
         """Calls a function in the background. What it raises is lost: the caller meets the same error itself."""
-        with self._lock:
+        with self._lock, contextlib.suppress(RuntimeError):
             self._submit("files", work)
 
     def _submit(self, kind: str, work: Callable[..., object], *arguments: object) -> None:

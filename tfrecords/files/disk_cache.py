@@ -12,8 +12,9 @@ Locks of the operating system (flock), which end with their process, say who use
   has locked is one of a killed process.
 - Room is made by one process at a time, and reserved on the disk before the download begins.
 
-A child process that is forked during a download shares its lock. Where a file system has no locks, the copies are still
-complete, but a bound may be exceeded for a time.
+A child process that is forked during a download shares its lock. Where a file system has no locks, each process
+downloads to a file of its own: the copies are still complete, but a file may be downloaded more than once, a bound may
+be exceeded for a time, and what a killed process left goes only after an hour.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -32,6 +34,7 @@ from typing import Any, BinaryIO, NamedTuple
 from tfrecords.errors import UserError
 from tfrecords.files import remote
 from tfrecords.files.ahead import read_ahead
+from tfrecords.files.flock import claimed, is_at, lock_file, locked
 from tfrecords.files.place import Place
 from tfrecords.files.publish import make_folder
 from tfrecords.files.remote_errors import WEB, scheme_of
@@ -47,7 +50,8 @@ _NAME = re.compile(r"(\.partial\.)?[0-9a-f]{32}\.[^/]*")
 _LONGEST_NAME = 60
 _HELD_PATHS = 64
 """Copies that a process holds for callers of `path`, which have yet to open them."""
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_ABANDONED_S = 3600.0
+"""Age of an unfinished file of a killed process, where no lock tells that one from others, seconds."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -100,6 +104,10 @@ class DiskCache:
             raise UserError("A cache must be a folder, or a place for a new one.", self.folder) from error
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise UserError("A cache needs a folder that can be written to.", self.folder)
+        lock = self.folder / _LOCK
+        if lock.exists() and not os.access(lock, os.R_OK | os.W_OK):
+            rule = "A cache must be this user's, or that of a group whose umask lets it write: give another folder."
+            raise UserError(rule, self.folder)
 
     def __repr__(self) -> str:
         return f"DiskCache({str(self.folder)!r}, {self.max_bytes})"
@@ -166,19 +174,19 @@ class DiskCache:
             if found := _open_copy(path):
                 self.hits += 1
                 return found
-            with _claimed(partial) as descriptor:
-                if descriptor is None or not _is_at(descriptor, partial):
+            with claimed(partial) as (descriptor, own):
+                if descriptor is None or not is_at(descriptor, own):
                     continue
                 if path.exists():
-                    partial.unlink()
+                    own.unlink()
                     continue
-                self._download(wanted, descriptor, partial)
+                self._download(wanted, descriptor, own)
                 # Under the lock, since a listing may miss a file that is renamed meanwhile.
-                with _locked(self.folder / _LOCK):
-                    partial.rename(path)
+                with locked(self.folder / _LOCK):
+                    own.rename(path)
                 self.downloads += 1
                 # Ends the wait of the others.
-                _flock(descriptor, fcntl.LOCK_SH)
+                lock_file(descriptor, fcntl.LOCK_SH)
                 if copy := _open_copy(path):
                     return copy
 
@@ -206,7 +214,7 @@ class DiskCache:
           OSError: The disk has no such room.
           CacheFullError: The copies in use leave no room.
         """
-        with _locked(self.folder / _LOCK):
+        with locked(self.folder / _LOCK):
             os.ftruncate(descriptor, 0)
             files = [each for each in self._files() if each[2].name != own]
             total = sum(size for _, size, _ in files)
@@ -289,8 +297,8 @@ def _open_copy(path: Path) -> BinaryIO | None:
         stream = path.open("rb")
     except FileNotFoundError:
         return None
-    _flock(stream.fileno(), fcntl.LOCK_SH)
-    if not _is_at(stream.fileno(), path):
+    lock_file(stream.fileno(), fcntl.LOCK_SH)
+    if not is_at(stream.fileno(), path):
         stream.close()
         return None
     # Those of another user may not be touched; then the order of deletion is less exact.
@@ -309,59 +317,14 @@ def _delete_unused(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if not _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        is_locked = lock_file(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_locked is None and path.name.startswith(_PARTIAL):
+            # Of a process that is at work, for all that is known.
+            is_locked = time.time() - os.fstat(descriptor).st_mtime > _ABANDONED_S
+        if is_locked is False:
             return False
-        if _is_at(descriptor, path):
+        if is_at(descriptor, path):
             path.unlink(missing_ok=True)
         return True
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Yields a descriptor of a file, created if it is missing, that this block alone has locked."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        _flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _claimed(partial: Path) -> Iterator[int | None]:
-    """Yields a descriptor of an unfinished file, created if it is missing, that this block alone has locked.
-
-    Where another process or thread has locked it, for its download, yields None when that has ended.
-    """
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        if _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            yield descriptor
-        else:
-            # A shared lock, since the file becomes the copy, on which its readers hold theirs.
-            _flock(descriptor, fcntl.LOCK_SH)
-            yield None
-    finally:
-        os.close(descriptor)
-
-
-def _flock(descriptor: int, kind: int) -> bool:
-    """Locks an open file, or does nothing where the file system has no locks; returns False if another has it."""
-    try:
-        fcntl.flock(descriptor, kind)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Returns whether an open file is the one at a path, neither deleted nor renamed."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False

@@ -311,6 +311,23 @@ class Place:
             return False
         return True
 
+    def replace(self, old: bytes, new: bytes) -> bool:
+        """Writes a file if its content is `old`; returns whether it was written. S3 alone excludes other writers.
+
+        Raises:
+          OSError: A local file cannot be written.
+          UserError: The place as a whole cannot be written.
+        """
+        if self.is_remote:
+            return remote_write.replace(self.text, old, new)
+        try:
+            if self.path.read_bytes() != old:
+                return False
+        except FileNotFoundError:
+            return False
+        self.write([new])
+        return True
+
     def delete(self) -> None:
         """Deletes a file, or an empty folder's name in a store; does nothing where there is none."""
         remote_write.delete(self.text) if self.is_remote else self.path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """What a folder is for: why it is not what a command reads, and whether a command may write into it."""
 
 import os
+import uuid
 from pathlib import Path
 
 from tfrecords.errors import UserError
@@ -43,17 +44,24 @@ def check_purpose(option: str, folder: Path, own: str) -> None:
         raise UserError(f"{option} must be another folder than one of {purposes[0]}.", folder)
 
 
-def check_writable(option: str, folder: Path) -> None:
+def check_writable(option: str, folder: Place | Path) -> None:
     """Checks that files can be written to a folder, before the work that they are to hold is done.
 
     Args:
       option: Option that named the folder or a file in it.
-      folder: Folder, which may be missing.
+      folder: Folder, which may be missing. An address gets an empty file, which is deleted again: nothing else shows
+        whether a store takes files.
 
     Raises:
-      UserError: It is a file, lies below one, or may not be written to or made.
+      UserError: It is a file, lies below one, or may not be written to or made; or it is an address of the web.
     """
-    present = _nearest(folder)
+    place = Place(folder)
+    if place.is_remote:
+        probe = place / f".{uuid.uuid4().hex}.probe"
+        probe.write([b""])
+        probe.delete()
+        return
+    present = _nearest(place.path)
     if not present.is_dir() or not os.access(present, os.W_OK):
         raise UserError(f"{option} needs a folder that can be written to.", present)
 

@@ -17,17 +17,21 @@ from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.files.remote import attempt
-from tfrecords.files.remote_errors import WEB, scheme_of
+from tfrecords.files.remote_errors import WEB, bucket_of, scheme_of
 
 _ATOMIC = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory", "oci", "oss", "obs"))
 """Schemes of object stores: an object appears when its upload is complete."""
-_BULK = frozenset(("s3", "s3a"))
-"""Schemes whose stores delete many files in a request, and do not mind those that are not there."""
+_AMAZON = frozenset(("s3", "s3a"))
+"""Schemes of stores that delete many files in a request, and that replace a file only if it is the one expected."""
+_BULK_FILES = 1000
+"""Files that one request may delete."""
 _LARGE_BYTES = 64 << 20
 """Size from which on a file is sent in parts. One request for a smaller one, which needs a copy of it in memory."""
 _PART_BYTES = 32 << 20
 """Size of a part. S3 takes 5 MiB to 5 GiB, and up to 10,000 of them: files of up to 320 GB."""
 _UNFINISHED = ".partial-"
+_FIRST_CAME_ANOTHER = frozenset(("PreconditionFailed", "ConditionalRequestConflict", "412", "409"))
+"""Codes of S3's answers to a conditional request where another writer was first."""
 
 
 def write(address: str, chunks: Iterable[bytes]) -> None:
@@ -84,6 +88,9 @@ def create(address: str, data: bytes) -> bool:
         except FileExistsError:
             return False
         except (NotImplementedError, ValueError, OSError) as error:
+            # S3's 409, for another writer of the same moment, and the 412 of servers that name no condition in it.
+            if _has_lost(error) and system.exists(target):
+                return False
             # s3fs's error for a server of S3's protocol that knows no conditions, which answers NotImplemented.
             if isinstance(error, OSError) and error.errno != errno.ENOSYS:
                 raise
@@ -98,6 +105,54 @@ def create(address: str, data: bytes) -> bool:
         raise UserError(f"{address} cannot be written.", error.strerror or error) from error
 
 
+def replace(address: str, old: bytes, new: bytes) -> bool:
+    """Writes the file at an address if its content is `old`; returns whether it was written.
+
+    S3 decides it itself (`If-Match`), so that nothing is replaced that another writer has written since. On other
+    stores such a writer of the same moment may be overwritten. False may also mean that an attempt was made whose
+    answer was lost.
+
+    Args:
+      address: Address of the file.
+      old: Content that the file must have.
+      new: Content that it gets.
+
+    Raises:
+      UserError: The place cannot be written.
+    """
+    refuse_web(address)
+
+    def work(system: Any, target: str) -> bool:
+        found = system.info(target)
+        if system.cat_file(target) != old:
+            return False
+        condition = {"IfMatch": found["ETag"]} if scheme_of(address) in _AMAZON and found.get("ETag") else {}
+        try:
+            system.pipe_file(target, new, **condition)
+        except OSError as error:
+            if not condition:
+                raise
+            if isinstance(error, FileNotFoundError) or _has_lost(error):
+                return False
+            if error.errno != errno.ENOSYS:
+                raise
+            system.pipe_file(target, new)
+        return True
+
+    try:
+        return attempt(address, work, "written")
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UserError(f"{address} cannot be written.", error.strerror or error) from error
+
+
+def _has_lost(error: Exception) -> bool:
+    """Returns whether S3 has not met a condition, since another writer was first."""
+    answer = getattr(error.__cause__, "response", None)
+    return isinstance(answer, dict) and answer.get("Error", {}).get("Code") in _FIRST_CAME_ANOTHER
+
+
 def delete(address: str) -> None:
     """Deletes the file at an address, if there is one.
 
@@ -110,19 +165,17 @@ def delete(address: str) -> None:
 
 
 def delete_all(addresses: list[str]) -> None:
-    """Deletes the files at addresses of one bucket, those that are there; stores take 1,000 in a request.
+    """Deletes the files at addresses of one bucket, those that are there; S3 takes 1,000 in a request.
 
     Raises:
       UserError: The place cannot be written.
     """
-    # fsspec takes names with * ? [ for patterns.
-    at_once = [each for each in addresses if scheme_of(each) in _BULK and not glob.has_magic(each)]
-    if at_once:
-        with contextlib.suppress(FileNotFoundError):
-            attempt(at_once[0], lambda system, _: system.rm(at_once), "deleted")
+    if addresses and scheme_of(addresses[0]) in _AMAZON:
+        keys = [address.removeprefix(f"{bucket_of(address)}/") for address in addresses]
+        attempt(addresses[0], lambda system, _: _delete_keys(system, bucket_of(addresses[0]), keys), "deleted")
+        return
     for address in addresses:
-        if address not in at_once:
-            delete(address)
+        delete(address)
 
 
 def delete_folder(address: str) -> None:
@@ -132,21 +185,40 @@ def delete_folder(address: str) -> None:
       UserError: The place cannot be written.
     """
     refuse_web(address)
+    bucket = bucket_of(address)
 
     def work(system: Any, target: str) -> None:
-        # fsspec takes a name with * ? [ for a pattern.
-        if not glob.has_magic(target):
+        if scheme_of(address) in _AMAZON:
+            folder = f"{address.removeprefix(bucket).strip('/')}/".lstrip("/")
+            found = (name.partition("/")[2] for name in system.find(target))
+            _delete_keys(system, bucket, [key for key in found if key.startswith(folder)])
+        elif not glob.has_magic(target):
             system.rm(target, recursive=True)
-            return
-        for name in system.find(target):
-            system.rm_file(name)
+        else:  # fsspec takes a name with * ? [ for a pattern
+            for name in system.find(target):
+                system.rm_file(name)
 
     with contextlib.suppress(FileNotFoundError):
         attempt(address, work, "deleted")
 
 
+def _delete_keys(system: Any, bucket: str, keys: list[str]) -> None:
+    """Deletes objects of a bucket of S3.
+
+    Raises:
+      OSError: One may not be deleted. S3 answers with 200 all the same, of which s3fs's own `rm` says nothing (2026.9).
+    """
+    for start in range(0, len(keys), _BULK_FILES):
+        wanted = {"Objects": [{"Key": key} for key in keys[start : start + _BULK_FILES]], "Quiet": True}
+        answer = system.call_s3("delete_objects", Bucket=bucket.partition("://")[2], Delete=wanted)
+        for error in answer.get("Errors", ()):
+            if error.get("Code") != "NoSuchKey":
+                kind = PermissionError if error.get("Code") == "AccessDenied" else OSError
+                raise kind(errno.EACCES, f"{error.get('Key')}: {error.get('Message') or error.get('Code')}")
+
+
 def abort_uploads(address: str) -> int:
-    """Deletes the parts of uploads below an address that were never completed, as of a process that was killed.
+    """Deletes the parts of uploads directly to a folder that were never completed, as of a process that was killed.
 
     Only S3 keeps, and charges for, such parts for good. Where it may not be asked for them, nothing is done.
 
@@ -156,16 +228,18 @@ def abort_uploads(address: str) -> int:
     Raises:
       UserError: The place cannot be written.
     """
-    if scheme_of(address) not in ("s3", "s3a"):
+    if scheme_of(address) not in _AMAZON:
         return 0
 
     def work(system: Any, target: str) -> int:
-        bucket, prefix, _ = system.split_path(target)
+        bucket, key, _ = system.split_path(target)
+        prefix = f"{key}/" if key else ""
         try:
-            found = system.list_multipart_uploads(bucket)
+            found = system.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=prefix).get("Uploads", [])
         except (PermissionError, NotImplementedError):
             return 0
-        ours = [upload for upload in found if upload["Key"].startswith(f"{prefix}/")]
+        # Those of folders in it, as of other datasets in a bucket, may be at work.
+        ours = [each for each in found if each["Key"].startswith(prefix) and "/" not in each["Key"][len(prefix) :]]
         for upload in ours:
             with contextlib.suppress(FileNotFoundError):
                 system.abort_mpu(bucket, upload["Key"], upload["UploadId"])

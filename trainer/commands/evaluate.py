@@ -195,7 +195,7 @@ def _output(args: argparse.Namespace, trained: Run) -> StandIn:
     folder = output.folder
     if find_pretrained(folder.resolve()) or (folder / MANIFEST).exists():
         raise UserError("--output must not be the folder of the package's weights or of a dataset.", output.place)
-    check_writable("--output", folder)
+    check_writable("--output", output.place)
     if (folder / CONFIG).exists() and _config(folder) != _config(trained.directory):
         raise UserError(f"--output must be a new folder, or have the {CONFIG} of the run.", output.place)
     return stand_in_of(trained.directory) if folder.resolve() == trained.directory.resolve() else output

@@ -137,6 +137,7 @@ def _check(args: argparse.Namespace) -> tuple[Run, Records, OutputFile]:
     if find_pretrained(output.path.resolve().parent):
         raise UserError("--output must not be in the folder of the package's weights.", output.place)
     check_output(output.path, COMMAND)
+    check_writable("--output", output.place.parent)
     if args.png:
         _check_empty(args.png)
     return trained, records, output
@@ -150,7 +151,7 @@ def _check_empty(folder: Place) -> None:
         is_new = not folder.path.exists() or (folder.is_dir() and not any(folder.path.iterdir()))
     if not is_new:
         raise UserError("--png must be a new or an empty folder.", folder)
-    check_writable("--png", stand_in(folder).folder)
+    check_writable("--png", folder)
 
 
 def _box(args: argparse.Namespace) -> list[BoundingBox]:

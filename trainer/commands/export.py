@@ -88,7 +88,10 @@ def run(args: argparse.Namespace) -> int:
         _upload(output, args.output)
     made = f"{kind.title} of {chosen.config.model} ({size:.1f} MB) in {args.output}"
     print(f"{made}; its probabilities are within {difference:.0e} of the model's")
-    print(f"Load it with: {kind.loading.format(output=str(args.output))}")
+    # Neither TensorFlow nor Keras nor LiteRT opens s3://.
+    first = "Copy it to a disk, and load it there" if args.output.is_remote else "Load it"
+    path = args.output.name if args.output.is_remote else str(args.output)
+    print(f"{first} with: {kind.loading.format(output=path)}")
     if chosen.labels != Labels():
         print(f"It predicts {labels_text(chosen.labels)}; its digits are indices into these characters")
     return 0
@@ -133,10 +136,9 @@ def _check_output(output: Place, kind: Format, overwrite: bool) -> None:
     """Raises a UserError if an export of this kind may not be written to `output`."""
     if kind.ending and _suffix(output) not in kind.endings:
         raise UserError(f"--output of the format {kind.title} must end in {' or '.join(kind.endings)}.", output)
-    if not output.is_remote:
-        check_writable("--output", output.path.absolute().parent)
-    elif not output.has_listing:
+    if not output.has_listing:
         raise UserError("--output must be local or in a store, as s3:// or gs://: a web server takes none.", output)
+    check_writable("--output", output.parent)
     if not output.exists():
         return
     if not overwrite:

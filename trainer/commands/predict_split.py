@@ -66,8 +66,7 @@ def _check_options(args: argparse.Namespace) -> None:
         raise UserError(f"--data needs --output, a file that ends in {SUFFIX}.", args.output)
     if args.output.is_dir():
         raise UserError("--output must be a file.", args.output)
-    if not args.output.is_remote:
-        check_writable("--output", args.output.path.absolute().parent)
+    check_writable("--output", args.output.parent)
 
 
 def _predict(args: argparse.Namespace, trained: Run, records: Records) -> tuple[list[str], Predictions]:

@@ -128,7 +128,7 @@ class RemoteRunFolder(RunFolder):
         self._uploads.wait()
 
     def claim(self) -> None:
-        """Marks the run as written by this process; another one that writes it ends before its next checkpoint.
+        """Marks the run as written by this process; another one that writes it ends before its next upload.
 
         A store has no locks, and a process that was killed can not take back that it writes. So the last one wins: it
         is the one that was started to take the place of another.
@@ -146,7 +146,7 @@ class RemoteRunFolder(RunFolder):
         Raises:
           UserError: An earlier upload has failed, or another process writes the run.
         """
-        changes = []
+        changes, check = [], self._check_writer if self._has_claimed else _nothing
         for name in sorted(published_files(self.path), key=_order):
             signature = _signature(self.path / name)
             if name.rpartition("/")[2].startswith(".") or self._published.get(name) == signature:
@@ -155,11 +155,11 @@ class RemoteRunFolder(RunFolder):
             snapshot(self.path / name, copy)
             self._published[name] = signature
             self._there.add(name)
-            changes.append(Change(name, copy, self._check_writer if _is_checkpoint(name) else _nothing))
+            changes.append(Change(name, copy, check))
         stale = self._checkpoints()[self._keep :]
         stale += [name for name in self._there if name.startswith(_EVENTS) and not (self.path / name).exists()]
         self._there -= set(stale)
-        self._uploads.add([*changes, *(Change(name, None) for name in sorted(stale))])
+        self._uploads.add([*changes, *(Change(name, None, check) for name in sorted(stale))])
 
     def finish(self) -> None:
         """Waits until everything is published.
@@ -170,6 +170,8 @@ class RemoteRunFolder(RunFolder):
         self.sync()
         self._uploads.wait()
         if self._has_claimed:
+            # Without the mark that it finds, another process that has taken over would end too.
+            self._check_writer()
             (self.place / WRITER).delete()
             self._has_claimed = False
 
@@ -199,7 +201,7 @@ class RemoteRunFolder(RunFolder):
         self._published = {}
 
     def _check_writer(self) -> None:
-        """Raises a TakenOverError if another process has begun to write the run: checkpoints must not be mixed.
+        """Raises a TakenOverError if another process has begun to write the run: files must not be mixed.
 
         An error of the store is raised as it is: it says nothing about another process.
         """

@@ -184,8 +184,14 @@ def absolute(place: Place) -> str:
 
 
 def place_beside(place: Place, ending: str) -> Place:
-    """Returns the place next to a folder, with an ending added to its name."""
+    """Returns the place next to a folder, with an ending added to its name.
+
+    Raises:
+      UserError: The folder is a bucket: the place would be another one, perhaps somebody else's.
+    """
     if place.is_remote:
+        if place.parent == place:
+            raise UserError("Nothing can be written next to a bucket: give --output.", place)
         return Place(f"{place.text}{ending}")
     path = place.path if place.path.name not in ("", "..") else place.path.resolve()
     return Place(path.with_name(path.name + ending))
