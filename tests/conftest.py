@@ -20,6 +20,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.failing_proxy import Proxy, proxying
+from tests.offline import attempts, refuse_other_machines
 from tests.stores import Bucket, serving_s3, use_store
 from tfrecords.cli import main
 
@@ -29,6 +30,8 @@ if WORKERS > 1:
     threads = str(max(1, (os.cpu_count() or 1) // WORKERS))
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ.setdefault(name, threads)
+
+refuse_other_machines()
 
 Shared = Callable[[str, Callable[[Path], None]], Path]
 
@@ -49,6 +52,15 @@ def two_devices(request: pytest.FixtureRequest) -> None:
 
         (device,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(autouse=True)
+def offline() -> Iterator[None]:
+    """Fails a test that has reached for another machine, also where the library has made the best of the refusal."""
+    yield
+    reached = [*attempts]
+    attempts.clear()
+    assert not reached, f"reached for other machines: {reached}"
 
 
 @pytest.fixture
