@@ -22,8 +22,9 @@ class Forked:
         Args:
             work: Function of a module.
             arguments: Positional arguments of `work`, which can be pickled.
-            environment: Environment variables to set.
+            environment: Environment variables to set, besides those of this process.
         """
+        environment = {**os.environ, **environment}
         self._folder = tempfile.TemporaryDirectory()
         self._process = _CONTEXT.Process(target=_run, args=(self._folder.name, environment, work, arguments))
         self._process.start()
@@ -41,6 +42,7 @@ class Forked:
 
 
 def _run(folder: str, environment: dict[str, str], work: Callable[..., int], arguments: tuple[Any, ...]) -> None:
+    os.environ.clear()  # it has that of the moment when the first process was forked: another test's
     os.environ.update(environment)
     for number, name in enumerate(_STREAMS, 1):
         os.dup2(os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT), number)
