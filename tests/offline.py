@@ -6,7 +6,7 @@ other processes, is not seen here: `unshare --net` runs the tests without any ne
 
 import ipaddress
 import socket
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -31,9 +31,8 @@ def refuse_other_machines() -> None:
         _check_address(self, address)
         return _connect_ex(self, address)
 
-    socket.getaddrinfo = look_up
-    socket.socket.connect = connect  # type: ignore[method-assign]
-    socket.socket.connect_ex = connect_ex  # type: ignore[method-assign]
+    module, kind = vars(socket), cast("Any", socket.socket)
+    module["getaddrinfo"], kind.connect, kind.connect_ex = look_up, connect, connect_ex
 
 
 def _check_address(connecting: socket.socket, address: Any) -> None:

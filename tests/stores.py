@@ -17,8 +17,7 @@ _NUMBERS = itertools.count(1)
 @contextlib.contextmanager
 def serving_s3() -> Iterator[str]:
     """Runs a server in a thread and yields its address."""
-    from moto.server import ThreadedMotoServer
-
+    ThreadedMotoServer = pytest.importorskip("moto.server", reason="moto[server] is not installed").ThreadedMotoServer
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -41,8 +40,7 @@ def share_models() -> None:
 
 def use_store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Points the environment, as a user's, at a server; what was connected before is forgotten."""
-    import s3fs
-
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     values = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     for name, value in {**values, "AWS_DEFAULT_REGION": REGION, "no_proxy": "127.0.0.1"}.items():
         monkeypatch.setenv(name, value)

@@ -7,7 +7,6 @@ from typing import Any
 
 import fsspec
 import pytest
-import s3fs
 
 from tests.failing_proxy import Proxy, Reset, Stall, Status
 from tests.loopback import serving
@@ -32,7 +31,7 @@ def bucket(s3_endpoint: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> B
 def impatient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits half a second for an answer where the failure is that none comes: a busy machine may take longer."""
     if isinstance(request.getfixturevalue("failure"), Stall):
-        monkeypatch.setattr(s3fs.S3FileSystem, "read_timeout", 0.5)
+        monkeypatch.setattr(pytest.importorskip("s3fs").S3FileSystem, "read_timeout", 0.5)
 
 
 def uploads(bucket: Bucket) -> list[Any]:
