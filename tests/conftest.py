@@ -20,8 +20,10 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.failing_proxy import Proxy, proxying
-from tests.stores import Bucket, serving_s3, use_store
+from tests.offline import attempts, refuse_other_machines
+from tests.stores import Bucket, forget_buckets, serving_s3, share_models, use_store
 from tfrecords.cli import main
+from tfrecords.files import remote
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:
@@ -29,6 +31,8 @@ if WORKERS > 1:
     threads = str(max(1, (os.cpu_count() or 1) // WORKERS))
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
         os.environ.setdefault(name, threads)
+
+refuse_other_machines()
 
 Shared = Callable[[str, Callable[[Path], None]], Path]
 
@@ -49,6 +53,15 @@ def two_devices(request: pytest.FixtureRequest) -> None:
 
         (device,) = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture(autouse=True)
+def offline() -> Iterator[None]:
+    """Fails a test that has reached for another machine, also where the library has made the best of the refusal."""
+    yield
+    reached = [*attempts]
+    attempts.clear()
+    assert not reached, f"reached for other machines: {reached}"
 
 
 @pytest.fixture
@@ -124,20 +137,25 @@ def untrained(shared: Shared) -> Path:
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """Address of an S3 server on loopback."""
+    share_models()
     with serving_s3() as endpoint:
         yield endpoint
 
 
 @pytest.fixture
-def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+def bucket(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """A new bucket of the server, which the environment names."""
     use_store(s3_endpoint, monkeypatch)
-    return Bucket(s3_endpoint)
+    yield Bucket(s3_endpoint)
+    forget_buckets(s3_endpoint)
 
 
 @pytest.fixture
 def proxy(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy in front of the server, which the environment names; boto3 of `Bucket(s3_endpoint)` goes past it."""
+    # As many attempts as ever, at once: what passes here passes when the proxy has failed as often as a test asks.
+    monkeypatch.setattr(remote, "_PAUSES_S", (0.0, 0.0, 0.0))
     with proxying(s3_endpoint) as running:
         use_store(running.url, monkeypatch)
         yield running
+    forget_buckets(s3_endpoint)

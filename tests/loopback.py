@@ -109,7 +109,9 @@ def serving(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterato
     with Server(files) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield running
-        running.release.set()
-        running.shutdown()
-        thread.join()
+        try:
+            yield running
+        finally:
+            running.release.set()
+            running.shutdown()
+            thread.join()

@@ -49,7 +49,8 @@ def kill_itself(number: int) -> int:
 
 
 def wait(seconds: int) -> int:
-    print(os.getpid(), flush=True)
+    # In one write: those of two processes would mix where PYTHONUNBUFFERED makes `print` write the end of line alone.
+    os.write(1, f"{os.getpid()}\n".encode())
     time.sleep(seconds)
     return seconds
 

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.stores import WAYS, Measured, main, table, targets
+from tests.stores import use_store
 
 
 def test_ways_read_every_example_from_a_server_of_its_own(
     records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "no_proxy"):
-        monkeypatch.setenv(name, "")
+    # The benchmark names its own server; a connection to that of the tests before must not be used instead.
+    use_store("", monkeypatch)
     options = ["--split", "test", "--repeats", "1", "--only", "local,cache-shuffled", "--output", str(tmp_path)]
     assert main(["--data", str(records), *options]) == 0
     lines = capsys.readouterr().out.splitlines()

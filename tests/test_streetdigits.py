@@ -162,8 +162,8 @@ def test_what_cannot_be_read_is_one_line(reader: streetdigits.Reader, drawn: Pat
         reader.read(tmp_path / "gone.png")
     with pytest.raises(UserError, match="is not a run directory"):
         streetdigits.load(tmp_path)
-    with pytest.raises(UserError, match=r"path must be local.* Received: gs://bucket/run"):
-        streetdigits.load("gs://bucket/run")
+    with pytest.raises(UserError, match=r"^memory://bucket/run is not a run directory: it has no config\.json\."):
+        streetdigits.load("memory://bucket/run")
     with pytest.raises(UserError, match="path must not be empty"):
         streetdigits.load("")
     with pytest.raises(UserError, match=r"A picture must be a path, bytes or an array of pixels\. Received: NoneType"):

@@ -379,7 +379,7 @@ def test_a_url_that_is_none_is_no_traceback(url: str) -> None:
 def test_a_missing_package_is_named(module: str, address: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if module:
         monkeypatch.setitem(sys.modules, module, None)
-    if module in ("s3fs", "aiohttp"):
+    if module in ("s3fs", "gcsfs", "aiohttp"):
         # As in a process that has not used it yet.
         monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, address.partition("://")[0], raising=False)
         monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
