@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 from tfrecords.errors import UserError
 from tfrecords.files import google_store, remote_errors
 from tfrecords.files.remote_errors import WEB, ShortReadError, bucket_of, scheme_of
-from tfrecords.files.waiting import answered, awaiting
+from tfrecords.files.waiting import answered, awaiting, has_answered
 
 _T = TypeVar("_T")
 _PAUSES_S = (0.2, 1.0, 4.0)
@@ -142,11 +142,24 @@ def attempt(address: str, work: Callable[[Any, str], _T], done: str) -> _T:
             return result
         except Exception as error:  # each library has its own
             if isinstance(error, FileNotFoundError):
-                answered(address)
+                error = _missing(address, error)
             if pause is None or not remote_errors.may_pass(error, address):
                 raise remote_errors.explain(error, address, done) from error
         time.sleep(pause)
     raise AssertionError
+
+
+def _missing(address: str, error: FileNotFoundError) -> FileNotFoundError:
+    """Returns the error of what is missing: gcsfs's own does not say of a file whether its bucket is there."""
+    if scheme_of(address) in google_store.SCHEMES and not has_answered(address):
+        try:
+            file_system(address).info(_target(address))
+        except FileNotFoundError as closer:
+            error = closer
+        except Exception:  # noqa: S110  (it was to say more of the first error)
+            pass
+    answered(address)
+    return error
 
 
 def _attempt(address: str, work: Callable[[Any, str], _T]) -> _T:

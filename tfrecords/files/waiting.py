@@ -33,6 +33,11 @@ def answered(address: str) -> None:
     _answered.add(bucket_of(address))
 
 
+def has_answered(address: str) -> bool:
+    """Returns whether the bucket of an address has answered."""
+    return bucket_of(address) in _answered
+
+
 @contextmanager
 def awaiting(address: str) -> Iterator[None]:
     """Prints a line on standard error, once, if the bucket of an address has not answered after some seconds.
@@ -41,7 +46,7 @@ def awaiting(address: str) -> Iterator[None]:
       UserError: The name of the store's host does not resolve, now and some seconds later.
     """
     bucket = bucket_of(address)
-    endpoint = None if bucket in _answered else _endpoint(scheme_of(address))
+    endpoint = None if has_answered(address) else _endpoint(scheme_of(address))
     if endpoint is None:
         yield
         return
