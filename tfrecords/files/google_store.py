@@ -11,6 +11,7 @@ gcsfs 2026.10 alone waits for long where something is missing, all of it measure
 
 import logging
 import os
+import warnings
 from typing import Any
 
 from tfrecords.errors import UserError
@@ -33,6 +34,16 @@ def emulator() -> str | None:
     return address if "://" in address else f"http://{address}"
 
 
+def before_import() -> None:
+    """Sets what gcsfs and google-auth read when they are imported, and keeps their own texts off the terminal."""
+    # gcsfs logs a traceback of what it raises when it has tried for the last time; google-auth each of its attempts.
+    for name in ("gcsfs", "google.auth"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", message="Your application has authenticated using end user credentials")
+    if emulator():
+        os.environ.setdefault(_ZONAL, "false")
+
+
 def options(scheme: str) -> dict[str, Any]:
     """Returns the options of gcsfs for a scheme, besides those of fsspec's configuration, which win.
 
@@ -40,11 +51,7 @@ def options(scheme: str) -> dict[str, Any]:
       ImportError: gcsfs, or what it needs, is not installed.
       UserError: The file of the credentials that is named cannot be used.
     """
-    # gcsfs logs a traceback of what it raises when it has tried for the last time; google-auth each of its attempts.
-    for name in ("gcsfs", "google.auth"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    if emulator():
-        os.environ.setdefault(_ZONAL, "false")
+    before_import()
     import fsspec
 
     configured: dict[str, Any] = fsspec.config.conf.get(scheme, {})

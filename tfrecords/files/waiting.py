@@ -12,7 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tfrecords.errors import UserError
 from tfrecords.files import google_store
@@ -51,6 +51,7 @@ def awaiting(address: str) -> Iterator[None]:
         yield
         return
     _check_name(bucket, endpoint)
+    _import(scheme_of(address))
     timer = threading.Timer(_PATIENCE_S, _say, (bucket, endpoint))
     timer.daemon = True
     timer.start()
@@ -58,6 +59,16 @@ def awaiting(address: str) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _import(scheme: str) -> None:
+    """Imports the file system of a scheme: seconds on a busy machine, in which nobody has been asked yet."""
+    if scheme in google_store.SCHEMES:
+        google_store.before_import()
+    with suppress(Exception):  # whoever uses it says what is not installed
+        import fsspec
+
+        fsspec.get_filesystem_class(scheme)
 
 
 def _say(bucket: str, endpoint: str) -> None:
