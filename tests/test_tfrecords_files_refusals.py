@@ -62,6 +62,12 @@ def test_a_right_that_is_missing_is_that_of_what_was_done() -> None:
         assert advice is not None and advice.startswith(f"the key needs the right to {right}")
 
 
+def test_a_403_without_a_code_may_be_the_key_or_its_rights() -> None:
+    advice = refusals.advice(refused("403"), "s3", "read")
+    assert advice is not None and advice.startswith("AWS_ACCESS_KEY_ID, ")
+    assert advice.endswith(" must be valid, and the key needs the right to s3:GetObject and s3:ListBucket")
+
+
 def test_an_answer_that_is_not_known_leaves_the_general_advice() -> None:
     assert refusals.advice(refused("QuotaExceeded"), "s3", "read") is None
     assert refusals.advice(refused("AccessDenied"), "https", "read") is None

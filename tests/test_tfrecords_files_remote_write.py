@@ -88,7 +88,7 @@ def test_an_upload_that_fails_for_good_is_one_line_and_leaves_nothing(bucket: Bu
     proxy.fail(Status(403), method="PUT", contains="partNumber=2", times=-1)
     with pytest.raises(UserError) as caught:
         place.write(LARGE)
-    assert str(caught.value).startswith(f"{place} may not be written: it needs AWS_ACCESS_KEY_ID")
+    assert str(caught.value).startswith(f"{place} may not be written: the key needs the right to s3:PutObject")
     assert "\n" not in str(caught.value)
 
     def broken() -> Iterator[bytes]:

@@ -1,6 +1,7 @@
 """Stores that do not answer: a name that does not resolve is an error soon, another silence is one line."""
 
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -84,6 +85,17 @@ def test_no_name_is_resolved_that_somebody_else_resolves(
         monkeypatch.setenv(name, value)
     with awaiting(address):
         pass
+    assert asked == []
+
+
+def test_a_package_that_is_missing_is_named_before_the_network(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    monkeypatch.setitem(fsspec.config.conf, "gs", {"token": "anon"})
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "gs", raising=False)
+    with pytest.raises(UserError, match=r"^gs:// needs gcsfs: pip install 'streetdigits\[gcs\]'\. Received: "):
+        Place("gs://bucket/x").read_bytes()
     assert asked == []
 
 

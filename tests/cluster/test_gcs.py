@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import tfrecords
+from beam_jobs.__main__ import COMMANDS
+from beam_jobs.prepare import claim
 from tests import tiny
 from tests.cluster import downloads, jobs
 from tests.cluster.conftest import FLAGS, ran, skip
@@ -17,6 +19,7 @@ from tests.cluster.versions import FAKE_GCS
 from tests.forked import Forked
 from tests.test_trainer_fit_resume import OPTIONS, saved_state
 from tfrecords import Manifest
+from tfrecords.cli import main
 from tfrecords.files import remote, remote_write
 from tfrecords.files.google_store import EMULATOR
 from tfrecords.files.place import Place
@@ -87,21 +90,33 @@ def test_fewer_shards_leave_no_stale_ones(bucket: GoogleBucket, drawn: Path) -> 
     assert not any(name.startswith(".") for name in bucket.names("records"))
 
 
-def test_a_killed_job_is_resumed_and_a_second_one_is_refused(
+def test_a_killed_job_is_resumed(
     bucket: GoogleBucket, pictures: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:
     words = prepare(pictures, f"{bucket.address}/records", *FLAGS)
     first = jobs.start(words, tmp_path / "log")
     try:
-        first.wait_until(lambda: sum(".tfrecord-" in name for name in bucket.names("records")) > 3, "some shards")
-        first.send(signal.SIGSTOP)
-        other = jobs.run([*words, "--seed", "5"])
-        assert other.code == 1 and f"{bucket.address}/records is claimed by " in other.errors, other.errors
+        ready = "some shards"
+        first.wait_until(lambda: any(".tfrecord-" in name for name in bucket.names("records")), ready, poll_s=0.02)
     finally:
         first.kill()
-    done = jobs.check(jobs.run(words))
-    assert "were already prepared" not in done.output
+    assert "manifest.json" not in bucket.names("records")
+    jobs.check(jobs.run(words))
     assert bucket.digests("records") == expected
+
+
+def test_a_second_run_on_an_output_is_refused(
+    bucket: GoogleBucket, drawn: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claim, "_RENEWAL_S", 0.05)
+    monkeypatch.setattr(claim, "_POLL_S", 0.05)
+    monkeypatch.setattr(claim, "_machine", lambda: "")
+    output = Place(bucket.address) / "records"
+    with claim.claimed(output / ".prepare" / "claim.json", "run-1", str(output)):
+        assert main("beam_jobs", "", COMMANDS, prepare(drawn, str(output))[3:]) == 1
+        error = capsys.readouterr().err
+    assert "error: " in error and f" is writing to {output}" in error
+    assert bucket.names("records") == []
 
 
 def test_other_commands_print_of_a_bucket_what_they_print_of_a_folder(

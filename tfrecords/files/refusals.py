@@ -34,6 +34,7 @@ _ADVICE = {
     "IllegalLocationConstraintException": _REGION,
 }
 _DENIED = frozenset(("AccessDenied", "AllAccessDisabled", "403"))
+_VALID = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or AWS_PROFILE, must be valid"
 _RIGHTS = {
     "read": "s3:GetObject and s3:ListBucket",
     "written": "s3:PutObject, s3:GetObject and s3:ListBucket",
@@ -78,7 +79,9 @@ def advice(error: BaseException, scheme: str, done: str) -> str | None:
 def _of_amazon(error: BaseException, done: str) -> str | None:
     given = code(error)
     if given in _DENIED:
-        return f"the key needs the right to {_RIGHTS.get(done, done)}"
+        right = f"the key needs the right to {_RIGHTS.get(done, done)}"
+        # A 403 without a code may be any of them.
+        return f"{_VALID}, and {right}" if given == "403" else right
     if given in _ADVICE:
         region = _region(error) if _ADVICE[given] is _REGION else None
         return f"{_ADVICE[given]}, {region}" if region else _ADVICE[given]

@@ -12,7 +12,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from tfrecords.errors import UserError
 from tfrecords.files import google_store
@@ -47,11 +47,10 @@ def awaiting(address: str) -> Iterator[None]:
     """
     bucket = bucket_of(address)
     endpoint = None if has_answered(address) else _endpoint(scheme_of(address))
-    if endpoint is None:
+    if endpoint is None or not _import(scheme_of(address)):
         yield
         return
     _check_name(bucket, endpoint)
-    _import(scheme_of(address))
     timer = threading.Timer(_PATIENCE_S, _say, (bucket, endpoint))
     timer.daemon = True
     timer.start()
@@ -61,14 +60,21 @@ def awaiting(address: str) -> Iterator[None]:
         timer.cancel()
 
 
-def _import(scheme: str) -> None:
-    """Imports the file system of a scheme: seconds on a busy machine, in which nobody has been asked yet."""
+def _import(scheme: str) -> bool:
+    """Imports the file system of a scheme: seconds on a busy machine, in which nobody has been asked yet.
+
+    Returns:
+      Whether it is installed; whoever uses it says what is not.
+    """
     if scheme in google_store.SCHEMES:
         google_store.before_import()
-    with suppress(Exception):  # whoever uses it says what is not installed
+    try:
         import fsspec
 
         fsspec.get_filesystem_class(scheme)
+    except (ImportError, ValueError):
+        return False
+    return True
 
 
 def _say(bucket: str, endpoint: str) -> None:
