@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import page
-from tests.cluster.versions import BEAM, BEAM_JAVA, FLINK, FLINK_RUNNER, SPARK, SPARK_RUNNER
+from tests.cluster.versions import BEAM, BEAM_JAVA, FAKE_GCS, FLINK, FLINK_RUNNER, SPARK, SPARK_RUNNER
 
 FOLDER = Path(__file__).parent / "cluster"
 ROOT = FOLDER.parents[1]
@@ -30,7 +30,7 @@ def test_the_tests_run_every_block_that_is_marked_so() -> None:
 
 def test_the_page_names_the_versions_that_are_run() -> None:
     text = page.PAGE.read_text()
-    for version in (BEAM, BEAM_JAVA, FLINK, SPARK, FLINK_RUNNER, SPARK_RUNNER):
+    for version in (BEAM, BEAM_JAVA, FLINK, SPARK, FLINK_RUNNER, SPARK_RUNNER, FAKE_GCS):
         assert version in text, version
     assert set(re.findall(r"-Dbeam=(\S+)", text)) == {BEAM_JAVA}
     assert set(re.findall(r"prism@v(\S+)", text)) == {BEAM}

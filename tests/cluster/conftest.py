@@ -17,17 +17,19 @@ PICTURES = 1_500
 """Pictures of the input: some seconds of work, and 73 shards with `FLAGS`."""
 FLAGS = ("--examples-per-shard", "100")
 
-_ran: dict[str, str] = {}
+ran: dict[str, str] = {}
+"""What was run, and what was skipped, by engine."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints which engines were run, and which were not."""
-    for engine, state in _ran.items():
+    for engine, state in ran.items():
         terminalreporter.write_line(f"{engine}: {state}")
 
 
-def _skip(engine: str, error: downloads.Missing) -> None:
-    _ran[engine] = f"skipped, since {error}"
+def skip(engine: str, error: downloads.Missing) -> None:
+    """Skips a test whose engine cannot be had here."""
+    ran[engine] = f"skipped, since {error}"
     pytest.skip(f"{engine}: {error}")
 
 
@@ -37,8 +39,8 @@ def prism() -> Path:
     try:
         path = downloads.prism()
     except downloads.Missing as error:
-        _skip("Prism", error)
-    _ran["Prism"] = f"ran, version {BEAM}"
+        skip("Prism", error)
+    ran["Prism"] = f"ran, version {BEAM}"
     return path
 
 
@@ -47,10 +49,10 @@ def two_managers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flink]:
     """A Flink cluster of two TaskManagers."""
     try:
         with flink(tmp_path_factory.mktemp("flink")) as cluster:
-            _ran["Flink"] = f"ran, version {FLINK}, two TaskManagers, Beam's job server {BEAM_JAVA}"
+            ran["Flink"] = f"ran, version {FLINK}, two TaskManagers, Beam's job server {BEAM_JAVA}"
             yield cluster
     except downloads.Missing as error:
-        _skip("Flink", error)
+        skip("Flink", error)
 
 
 @pytest.fixture
@@ -71,10 +73,10 @@ def spark_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
     """A Spark cluster of two workers."""
     try:
         with spark(tmp_path_factory.mktemp("spark")) as cluster:
-            _ran["Spark"] = f"ran, version {SPARK}, two workers, Beam's job server {BEAM_JAVA}"
+            ran["Spark"] = f"ran, version {SPARK}, two workers, Beam's job server {BEAM_JAVA}"
             yield cluster
     except downloads.Missing as error:
-        _skip("Spark", error)
+        skip("Spark", error)
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +115,7 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store() -> Iterator[str]:
     """Address of an S3 server on loopback, which workers reach too."""
     with serving_s3() as endpoint:
-        _ran["S3"] = "ran, moto's server"
+        ran["S3"] = "ran, moto's server"
         yield endpoint
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from tests.cluster.page import commands
-from tests.cluster.versions import BEAM, BEAM_JAVA, FLINK, FLINK_RUNNER, SPARK, SPARK_RUNNER
+from tests.cluster.versions import BEAM, BEAM_JAVA, FAKE_GCS, FLINK, FLINK_RUNNER, SPARK, SPARK_RUNNER
 
 _POM = Path(__file__).with_name("job-server.pom.xml")
 _LINES_OF_OUTPUT = 4
@@ -44,6 +44,16 @@ def prism() -> Path:
         _run(words, {"GOBIN": str(folder)})
 
     return _made(f"prism-{BEAM}", make) / "prism"
+
+
+def fake_gcs_server() -> Path:
+    """Returns the executable of a server of Google Cloud Storage's protocol.
+
+    Raises:
+      Missing: Go is not installed, or cannot fetch it.
+    """
+    words = [_tool("go"), "install", f"github.com/fsouza/fake-gcs-server@v{FAKE_GCS}"]
+    return _made(f"fake-gcs-server-{FAKE_GCS}", lambda folder: _run(words, {"GOBIN": str(folder)})) / "fake-gcs-server"
 
 
 def flink_libraries() -> Path:

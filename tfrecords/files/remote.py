@@ -12,7 +12,6 @@ keeps one for each process. Listings are never kept, since another process may w
 import contextlib
 import datetime
 import errno
-import logging
 import os
 import re
 import tempfile
@@ -24,8 +23,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from tfrecords.errors import UserError
-from tfrecords.files import remote_errors
+from tfrecords.files import google_store, remote_errors
 from tfrecords.files.remote_errors import WEB, ShortReadError, bucket_of, scheme_of
+from tfrecords.files.waiting import answered, awaiting, has_answered
 
 _T = TypeVar("_T")
 _PAUSES_S = (0.2, 1.0, 4.0)
@@ -62,11 +62,11 @@ def file_system(address: str) -> Any:
     except ModuleNotFoundError as error:
         raise UserError("Remote files need fsspec: pip install 'streetdigits[remote]'.", address) from error
     scheme = scheme_of(address)
-    # gcsfs logs a traceback of what it raises when it has tried for the last time.
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     try:
         # By the bucket: in a complete address fsspec gives `::` and `?` meanings of their own.
         return fsspec.url_to_fs(bucket_of(address), **_options(scheme))[0]
+    except UserError:
+        raise
     except ImportError as error:
         needs = _PACKAGES.get(scheme)
         rule = f"{scheme}:// needs {needs}." if needs else f"fsspec cannot reach {address}."
@@ -83,6 +83,8 @@ def _options(scheme: str) -> dict[str, Any]:
     if scheme in ("s3", "s3a"):
         # With more, s3fs asks for each object's size first: twice the requests (70/s rather than 108/s on loopback).
         options["max_concurrency"] = 1
+    if scheme in google_store.SCHEMES:
+        options |= google_store.options(scheme)
     if scheme in WEB:
         options |= {"encoded": True, "get_client": _web_client}
     return options
@@ -134,12 +136,30 @@ def attempt(address: str, work: Callable[[Any, str], _T], done: str) -> _T:
     """
     for pause in (*_PAUSES_S, None):
         try:
-            return work(file_system(address), _target(address))
+            with awaiting(address):
+                result = work(file_system(address), _target(address))
+            answered(address)
+            return result
         except Exception as error:  # each library has its own
+            if isinstance(error, FileNotFoundError):
+                error = _missing(address, error)
             if pause is None or not remote_errors.may_pass(error, address):
                 raise remote_errors.explain(error, address, done) from error
         time.sleep(pause)
     raise AssertionError
+
+
+def _missing(address: str, error: FileNotFoundError) -> FileNotFoundError:
+    """Returns the error of what is missing: gcsfs's own does not say of a file whether its bucket is there."""
+    if scheme_of(address) in google_store.SCHEMES and not has_answered(address):
+        try:
+            file_system(address).info(_target(address))
+        except FileNotFoundError as closer:
+            error = closer
+        except Exception:  # noqa: S110  (it was to say more of the first error)
+            pass
+    answered(address)
+    return error
 
 
 def _attempt(address: str, work: Callable[[Any, str], _T]) -> _T:
@@ -345,6 +365,7 @@ def download(address: str, path: Path) -> None:
     def copy(system: Any, target: str) -> None:
         # Servers of the web need not state a size; aiohttp compares what arrives with what they state.
         expected = None if scheme_of(address) in WEB else system.size(target)
+        answered(address)  # the content may take long
         system.get_file(target, str(path))
         received = path.stat().st_size
         if expected is not None and received != expected:

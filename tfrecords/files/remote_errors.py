@@ -12,9 +12,10 @@ import os
 import socket
 import sys
 import urllib.parse
-from collections.abc import Iterator
 
 from tfrecords.errors import UserError
+from tfrecords.files import refusals
+from tfrecords.files.google_store import SCHEMES as GOOGLE
 from tfrecords.typed_json import shorten
 
 WEB = frozenset(("http", "https"))
@@ -148,6 +149,8 @@ def _rule(error: Exception, address: str, done: str) -> str:
     """Returns what must be right for an address, as a sentence."""
     # botocore's, for a bucket or a key that no store can have.
     needs = None if type(error).__name__ == "ParamValidationError" else _NEEDS.get(scheme_of(address))
+    advice = refusals.advice(error, scheme_of(address), done)
+    needs = advice or needs
     if isinstance(error, PermissionError):
         what = f"may not be {done}"
     elif may_pass(error, address) or _is_of_connection(error):
@@ -164,29 +167,21 @@ def _text(error: Exception) -> str:
         return _answer(status)
     lines = ((isinstance(error, OSError) and error.strerror) or str(error)).strip().splitlines()
     # libhdfs and botocore go on for pages.
-    return " ".join(lines[:2]) or type(error).__name__
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yields an error and those that it was raised from or while handling."""
-    seen: set[int] = set()
-    now: BaseException | None = error
-    while now is not None and id(now) not in seen:
-        seen.add(id(now))
-        yield now
-        now = now.__cause__ or now.__context__
+    text = " ".join(lines[:2]) or type(error).__name__
+    code = refusals.code(error)
+    return f"{code}: {text}" if code and code not in text else text
 
 
 def _bucket_is_missing(error: Exception, address: str) -> bool:
     """Returns whether not only the file is missing, but its bucket."""
     scheme = scheme_of(address)
-    if scheme not in ("s3", "s3a"):
-        return scheme in _RETRYING and address == bucket_of(address)
-    # botocore's ClientError has the answer, whose codes are in
-    # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
-    answers = (getattr(each, "response", None) for each in _chain(error))
-    codes = [answer.get("Error", {}).get("Code") for answer in answers if isinstance(answer, dict)]
-    return "NoSuchBucket" in codes or address == bucket_of(address)
+    if address == bucket_of(address):
+        return scheme in _RETRYING
+    if scheme in refusals.AMAZON:
+        return refusals.code(error) == "NoSuchBucket"
+    # Google's answer is 404 for both. gcsfs states the request: a listing, or an upload, misses nothing but the bucket.
+    path = urllib.parse.urlsplit(str(error)).path
+    return scheme in GOOGLE and path.endswith(f"b/{bucket_of(address).partition('://')[2]}/o")
 
 
 def _status(error: Exception) -> int | None:
