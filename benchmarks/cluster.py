@@ -1,4 +1,4 @@
-"""Measures `prepare` on engines: in process, in local processes, in Beam's, on Prism, and on Flink with one and two TaskManagers.
+"""Measures `prepare` on engines: in process, in local processes, on Prism, on Flink with one and two TaskManagers.
 
     python -m benchmarks.cluster --input svhn/train --pictures 60000 --keep-input large --repeats 3
     python -m benchmarks.cluster --input svhn/train --pictures 4000 --only in-process,flink-2
