@@ -178,8 +178,10 @@ class _Processes(Pool):
     def run(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
         self.rounds += function is local._finish
         for index, task in enumerate(tasks):
-            early = function is local._finish and self.rounds == 1
-            process = max(0, index - 1) if early else index % len(self._writers)
+            process = index % len(self._writers)
+            if function is local._finish:
+                process = max(0, index - 1) if self.rounds == 1 else len(self._writers) - 1 - index
+            assert self.rounds < 9
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(local, "_writer", self._writers[process])
                 patch.setattr(os, "getpid", lambda process=process: process)
