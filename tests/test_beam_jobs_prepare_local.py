@@ -171,7 +171,7 @@ class _Processes(Pool):
 
     def __init__(self, workers: int) -> None:
         super().__init__()
-        self._writers: dict[int, _Writer | None] = dict.fromkeys(range(workers))
+        self._writers: dict[int, Any] = dict.fromkeys(range(workers))
         self.given: list[int] = []
         self.rounds = 0
 
