@@ -4,17 +4,14 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from tfrecords.errors import UserError
 from tfrecords.files import publish as local
 from tfrecords.files.place import Place
 from tfrecords.files.publish import atomic_path
 
-_BATCH_BYTES = 1 << 22
-"""Bytes from which on chunks are written: each call releases Python's lock, and waits up to 5 ms to get it back."""
-_MOST_CHUNKS = 1000
-"""Most chunks of a call. Linux and macOS allow 1,024."""
+_BUFFER_BYTES = 1 << 20
 _BEAM_STORE_OPTION = re.compile("--(s3|hdfs|azure|blob_service)_")
 """Beginnings of the options of Beam's own file systems (2.77: S3Options, HadoopFileSystemOptions, AzureOptions)."""
 _AZURE = "AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"
@@ -105,39 +102,11 @@ def publish(place: Place, chunks: Iterable[bytes], scratch: Place) -> None:
     try:
         with (
             atomic_path(place.path, scratch.path, wait_for_name=False) as temporary,
-            temporary.open("wb", buffering=0) as stream,
+            temporary.open("wb", buffering=_BUFFER_BYTES) as stream,
         ):
-            for batch in _batches(chunks):
-                _write(stream.fileno(), batch)
+            stream.writelines(chunks)
     except OSError as error:
         raise UserError(f"{place} cannot be written.", error.strerror or error) from error
-
-
-def _batches(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Yields the chunks in lists for one call each."""
-    batch, size = [], 0
-    for chunk in chunks:
-        batch.append(chunk)
-        size += len(chunk)
-        if size >= _BATCH_BYTES or len(batch) == _MOST_CHUNKS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _write(descriptor: int, chunks: list[bytes]) -> None:
-    """Writes chunks to a file, without the copy of a stream's buffer: in two thirds of the time.
-
-    Raises:
-      OSError: They cannot be written.
-    """
-    # Not on Windows. It may write a part, as where the disk is nearly full; then the next call raises.
-    written = os.writev(descriptor, chunks) if hasattr(os, "writev") else 0
-    if written < sum(map(len, chunks)):
-        left = memoryview(b"".join(chunks))[written:]
-        while left:
-            left = left[os.write(descriptor, left) :]
 
 
 def sync_names(folder: Place) -> None:

@@ -44,24 +44,3 @@ def test_options_of_beams_own_file_systems_are_refused_with_what_does_their_work
         with pytest.raises(UserError, match=r"^Stores take their settings from the environment, .*[A-Z]+_[A-Z]+"):
             filesystem.refuse_store_options(["--runner", "FlinkRunner", f"{option}=x"])
     filesystem.refuse_store_options(["--runner", "FlinkRunner", "--temp_location=s3://b", "--s3", "s3_verify"])
-
-
-@pytest.mark.parametrize("writev", ["whole", "in parts", "missing"])
-def test_a_file_has_all_chunks_where_a_call_writes_only_a_part(
-    writev: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if writev == "missing":
-        monkeypatch.delattr(os, "writev")
-    if writev == "in parts":
-        monkeypatch.setattr(os, "writev", lambda descriptor, chunks: os.write(descriptor, b"".join(chunks)[:700]))
-    chunks = [bytes([index % 256]) * (index % 5) for index in range(2500)]
-    filesystem.publish(Place(tmp_path / "file"), iter(chunks), Place(tmp_path))
-    assert (tmp_path / "file").read_bytes() == b"".join(chunks)
-
-
-def test_chunks_are_written_in_lists_that_one_call_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystem, "_BATCH_BYTES", 10)
-    monkeypatch.setattr(filesystem, "_MOST_CHUNKS", 4)
-    batches = list(filesystem._batches([b"a"] * 9 + [b"b" * 12, b"c" * 8]))
-    assert [len(batch) for batch in batches] == [4, 4, 2, 1]
-    assert list(filesystem._batches([])) == []
