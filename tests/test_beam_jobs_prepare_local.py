@@ -7,17 +7,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from beam_jobs.__main__ import COMMANDS
+from beam_jobs.job.pool import Pool
 from beam_jobs.prepare import local
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.local import _batches, _Shard, choose_workers
+from beam_jobs.prepare.local import _Shard, choose_workers
 from beam_jobs.prepare.plan import Plan
+from beam_jobs.prepare.shard_work import ShardKey, Written
 from beam_jobs.prepare.survey import Survey
 from beam_jobs.prepare.tally import Distribution, Tally
 from tests.forked import Forked
@@ -103,14 +106,16 @@ def test_a_worker_that_is_killed_ends_prepare_with_one_line_and_the_next_run_res
     assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
 
 
-def test_prepare_needs_no_beam_on_one_machine(drawn: Path, tmp_path: Path) -> None:
+def test_prepare_needs_neither_beam_nor_pandas_on_one_machine(drawn: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
 sys.modules["apache_beam"] = None  # any import of it now fails
+sys.modules["pyarrow.acero"] = sys.modules["pyarrow.dataset"] = None
 from beam_jobs.__main__ import COMMANDS
 from tfrecords.cli import main
 options = ["--source", "svhn", "--input", {str(drawn / "test")!r}, "--output", {str(tmp_path / "out")!r}]
-sys.exit(main("beam_jobs", "", COMMANDS, ["prepare", *options, "--jitters", "0"]))
+code = main("beam_jobs", "", COMMANDS, ["prepare", *options, "--jitters", "0"])
+sys.exit(code or "pandas" in sys.modules)  # Arrow would import it, for 0.3 s
 """
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True)
     assert Manifest.load(tmp_path / "out").splits
@@ -146,14 +151,57 @@ def test_processes_are_as_many_as_processors_above_some_pictures_and_never_more_
     assert choose_workers(plan, asked) == expected
 
 
-@pytest.mark.parametrize(("count", "workers"), [(1, 2), (7, 2), (40, 2), (100, 16)])
-def test_batches_have_every_shard_once_the_largest_first_and_end_with_single_ones(count: int, workers: int) -> None:
+class _Writer:
+    """Stands for a ShardWriter: holds each shard until the next one comes."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._held: list[Written] = []
+
+    def write(self, key: ShardKey, lists: list[bytes], leaks: None) -> Iterator[Written]:
+        yield from self.finish()
+        self._held = [(key, Tally())]
+
+    def finish(self) -> Iterator[Written]:
+        yield from self._held
+        self._held = []
+
+
+class _Processes(Pool):
+    """Stands for worker processes that take turns, except that one is early and takes two of the first last tasks."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__()
+        self._writers: dict[int, Any] = dict.fromkeys(range(workers))
+        self.given: list[int] = []
+        self.rounds = 0
+
+    def run(self, function: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[Any]:
+        self.rounds += function is local._finish
+        for index, task in enumerate(tasks):
+            process = index % len(self._writers)
+            if function is local._finish:
+                process = max(0, index - 1) if self.rounds == 1 else len(self._writers) - 1 - index
+            assert self.rounds < 9
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(local, "_writer", self._writers[process])
+                patch.setattr(os, "getpid", lambda process=process: process)
+                if function is local._write_one:
+                    self.given.append(task[1].size)
+                yield function(task)
+                self._writers[process] = local._writer
+
+
+@pytest.mark.parametrize(("count", "workers", "rounds"), [(1, 2, 1), (7, 2, 2), (40, 3, 2)])
+def test_every_shard_is_made_once_the_largest_first_and_the_last_of_each_process_is_awaited(
+    count: int, workers: int, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "ShardWriter", _Writer)
     shards = [_Shard(("train", index), [bytes(index * 7 % 11)], None) for index in range(count)]
-    batches = list(_batches(shards, workers))
-    given = [shard for batch in batches for shard in batch]
-    assert sorted(shard.key for shard in given) == [shard.key for shard in shards]
-    assert [shard.size for shard in given] == sorted((shard.size for shard in shards), reverse=True)
-    assert len(batches[0]) <= -(-count // (2 * workers)) and len(batches[-1]) == 1
+    pool = _Processes(workers)
+    written = [key for key, _ in local._write(PLAN, shards, pool, workers)]
+    assert sorted(written) == [shard.key for shard in shards]
+    assert pool.given == sorted((shard.size for shard in shards), reverse=True)
+    assert pool.rounds == rounds
 
 
 def test_metrics_of_shards_add_up() -> None:

@@ -12,7 +12,7 @@ from benchmarks.prepare.job import Job
 from benchmarks.prepare.ways import WAYS
 
 TOO_SLOW = {"tfds"}  # more than 10 s for TensorFlow alone
-WITH_WORKERS = {"processes", "prepare-workers", "beam-processes"}
+WITH_WORKERS = {"processes", "lasting-processes", "prepare-workers", "beam-processes"}
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def test_every_way_makes_the_examples_that_it_should(
     assert targets == [
         "1 worker against the loop",
         "workers against bare processes (65 pictures)",
+        "workers against bare processes with SHA-256 and fsync (65 pictures)",
         "kernel against Pillow and protobuf",
         "1 worker against WriteToTFRecord",
         "prepare's largest process",

@@ -380,4 +380,6 @@ def _read_rows(plan: Plan, columns: list[str]) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(pa.BufferReader(plan.path(ANNOTATIONS).read_bytes()), columns=columns)
+    # Without `read_table`, which imports Arrow's datasets, and pandas where it is installed: 0.3 s.
+    with pq.ParquetFile(pa.BufferReader(plan.path(ANNOTATIONS).read_bytes())) as file:
+        return file.read(columns=columns)

@@ -5,7 +5,7 @@ compares the bytes of both.
 """
 
 import contextlib
-import io
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,20 +14,16 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from PIL import Image
-
 from beam_jobs.job.given import Range
 from beam_jobs.job.memory import release_memory
 from beam_jobs.job.pool import Pool, worker_pool
 from beam_jobs.job.processors import processors
-from beam_jobs.prepare.annotations_table import to_table
 from beam_jobs.prepare.leaks import Leaks, SplitPicture, leaks_among, picture_digests
 from beam_jobs.prepare.monitoring import watch_progress
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.shard_work import ShardKey, ShardWriter, Written, parse_and_assign, plan_reader
 from beam_jobs.prepare.tally import Tally
-from tfrecords.images.decode import decode_picture
 
 _FEWEST_PICTURES = 2000
 """Pictures from which on more than one process is started unasked."""
@@ -74,8 +70,6 @@ def run_on_this_machine(plan: Plan, workers: int, advice: str) -> Tally:
         killed.
     """
     tally = Tally()
-    if workers > 1:
-        _preload()
     plan = replace(plan, hashes_in_background=workers == 1 and processors() > 1)
     with worker_pool(workers, advice) as pool, _counts(plan) as folder:
         plan = replace(plan, counts=folder)
@@ -105,17 +99,6 @@ def _run(plan: Plan, pool: Pool, workers: int, tally: Tally) -> None:
     publish_dataset(plan, plan_reader(plan))
 
 
-def _preload() -> None:
-    """Makes libraries import what they import with the first shard: once for all processes that are forked then.
-
-    pyarrow imports pandas where it is installed, and imagecodecs each decoder: 0.3 s per process.
-    """
-    to_table([])
-    with io.BytesIO() as file:
-        Image.new("RGB", (1, 1)).save(file, "PNG")
-        decode_picture(file.getvalue(), "a picture", upright=True)
-
-
 def _gather(plan: Plan, pool: Pool) -> _Lists:
     """Returns the packed lists of annotations of every shard: a shard without pictures must be written too."""
     lists: _Lists = {key: [] for key in plan.shard_keys}
@@ -135,36 +118,44 @@ def _find_leaks(plan: Plan, lists: _Lists, pool: Pool) -> Leaks:
 
 def _write(plan: Plan, shards: list[_Shard], pool: Pool, workers: int) -> Iterator[Written]:
     """Writes the shards, and yields each that is complete."""
-    if workers > 1:
-        batches = [(plan, batch) for batch in _batches(shards, workers)]
-        yield from chain.from_iterable(pool.run(_write_batch, batches))
+    if workers == 1:
+        release_memory()
+        writer = ShardWriter(plan)
+        for shard in shards:
+            yield from writer.write(shard.key, shard.lists, shard.leaks)
+        yield from writer.finish()
         return
-    release_memory()
-    yield from _write_all(plan, shards)
+    # The largest first: all processes end together.
+    tasks = [(plan, shard) for shard in sorted(shards, key=lambda shard: -shard.size)]
+    holding = set()
+    for process, written in pool.run(_write_one, tasks):
+        holding.add(process)
+        yield from written
+    # All are idle, so that each takes one task, or a second one if it is early: then another round follows.
+    while holding:
+        for process, written in pool.run(_finish, range(len(holding))):
+            holding.discard(process)
+            yield from written
 
 
-def _batches(shards: list[_Shard], workers: int) -> Iterator[list[_Shard]]:
-    """Yields the shards in batches, ever smaller ones, and the largest shards first: all workers end together.
-
-    Within a batch a worker makes the next shard while the disk writes the last one.
-    """
-    left = sorted(shards, key=lambda shard: -shard.size)
-    while left:
-        count = -(-len(left) // (2 * workers))
-        yield left[:count]
-        left = left[count:]
+_writer: ShardWriter | None = None
+"""Writer of this worker process. It lasts from shard to shard: the disk writes one while the next is made."""
 
 
-def _write_batch(task: tuple[Plan, list[_Shard]]) -> list[Written]:
-    return list(_write_all(*task))
+def _write_one(task: tuple[Plan, _Shard]) -> tuple[int, list[Written]]:
+    """Makes a shard in a worker process; returns the process, and the shards that are complete by now."""
+    global _writer
+    plan, shard = task
+    _writer = _writer or ShardWriter(plan)
+    return os.getpid(), list(_writer.write(shard.key, shard.lists, shard.leaks))
 
 
-def _write_all(plan: Plan, shards: list[_Shard]) -> Iterator[Written]:
-    """Writes shards in this process, and yields each that is complete."""
-    writer = ShardWriter(plan)
-    for shard in shards:
-        yield from writer.write(shard.key, shard.lists, shard.leaks)
-    yield from writer.finish()
+def _finish(_: int) -> tuple[int, list[Written]]:
+    """Waits for the last shard of a worker process; returns the process, and the shard."""
+    global _writer
+    written = list(_writer.finish()) if _writer else []
+    _writer = None
+    return os.getpid(), written
 
 
 def _parse(entries: Range, plan: Plan) -> list[tuple[ShardKey, bytes]]:

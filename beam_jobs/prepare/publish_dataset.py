@@ -10,7 +10,7 @@ from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.job.memory import release_memory
 from beam_jobs.job.pictures import Read
 from beam_jobs.prepare import claim
-from beam_jobs.prepare.annotations_table import dead_letters_jsonl, to_parquet
+from beam_jobs.prepare.annotations_table import dead_letters_jsonl, of_subset, to_parquet
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult, check_shards
@@ -76,7 +76,7 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
       table: Rows of all pictures.
       plan: Plan of the job.
     """
-    accepted = table.filter(pc.field("reason").is_null())
+    accepted = table.filter(pc.is_null(table["reason"]))
     pictures = _counts(accepted, "split")
     splits = {}
     for split, count in plan.shards.items():
@@ -89,11 +89,11 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         seed=plan.config.seed,
         versions=plan.versions,
         sources=[
-            _source_info(subset, plan.survey.kept[subset.name], table.filter(pc.field("subset") == subset.name))
+            _source_info(subset, plan.survey.kept[subset.name], of_subset(table, subset.name))
             for subset in plan.subsets
         ],
         splits=splits,
-        dead_letters=_counts(table.filter(pc.field("reason").is_valid()), "reason"),
+        dead_letters=_counts(table.filter(pc.is_valid(table["reason"])), "reason"),
         labels=plan.config.labels,
     )
 
@@ -108,7 +108,7 @@ def _source_info(subset: Subset, entries: int, rows: pa.Table) -> SourceInfo:
     if rows.num_rows != entries:
         raise AssertionError(f"{subset.name}: {entries} pictures named, {rows.num_rows} came out")
     digest = hashlib.sha256()
-    read = rows.filter(pc.field("source_bytes").is_valid()).sort_by("key")
+    read = rows.filter(pc.is_valid(rows["source_bytes"])).sort_by("key")
     for batch in read.select(["key", "source_bytes", "source_crc32c"]).to_batches(_BATCH_ROWS):
         for key, size, crc32c in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(f"{key} {size} {crc32c}\n".encode())
@@ -125,5 +125,4 @@ def _source_info(subset: Subset, entries: int, rows: pa.Table) -> SourceInfo:
 
 def _counts(table: pa.Table, column: str) -> dict[str, int]:
     """Returns the number of rows per value of a column, in the order of the values."""
-    counts = table.group_by(column).aggregate([([], "count_all")]).sort_by(column)
-    return dict(zip(counts.column(column).to_pylist(), counts.column("count_all").to_pylist(), strict=True))
+    return dict(sorted((row["values"], row["counts"]) for row in pc.value_counts(table[column]).to_pylist()))

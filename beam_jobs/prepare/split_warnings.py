@@ -17,7 +17,7 @@ COLUMNS = ["key", "subset", "name", "split", "source_bytes", "source_crc32c", "r
 """Columns of annotations.parquet that `shared_pictures` reads."""
 _FEW_PICTURES = 20
 _NAMED = 3
-_FILE = ["source_bytes", "source_crc32c"]
+_BATCH_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def shared_pictures(table: pa.Table, read: Read | None = None) -> list[SharedPic
       read: Function that returns a picture. Those of the same size and CRC-32C, which small pictures of one size can
         have by chance, are read again and compared; without it, they count as the same.
     """
-    accepted = table.filter(pc.field("reason").is_null())
+    accepted = table.filter(pc.is_null(table["reason"]))
     totals = {row["values"]: row["counts"] for row in pc.value_counts(accepted["split"]).to_pylist()}
     shared: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for keys in _copies(accepted, read):
@@ -81,14 +81,34 @@ def shared_pictures(table: pa.Table, read: Read | None = None) -> list[SharedPic
 
 def _copies(accepted: pa.Table, read: Read | None) -> Iterator[dict[str, list[str]]]:
     """Yields the sorted keys by split of each picture that several splits have."""
-    files = accepted.group_by(_FILE).aggregate([("split", "count_distinct")])
-    files = files.filter(pc.field("split_count_distinct") > 1).select(_FILE)
-    rows = accepted.select(COLUMNS[:-1]).join(files, _FILE, join_type="inner").to_pylist()
+    several = _in_several_splits(accepted)
+    found = (row for batch in accepted.select(COLUMNS[:-1]).to_batches(_BATCH_ROWS) for row in batch.to_pylist())
+    rows = [row for row in found if _file(row["source_bytes"], row["source_crc32c"]) in several] if several else []
     copies: defaultdict[tuple[Any, ...], defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: str(row["key"])):
         same = (row["source_bytes"], row["source_crc32c"], read and _digest(f"{row['subset']}/{row['name']}", read))
         copies[same][row["split"]].append(row["key"])
     yield from (keys for keys in copies.values() if len(keys) > 1)
+
+
+def _in_several_splits(accepted: pa.Table) -> set[int]:
+    """Returns the sizes and checksums that several splits have, as `_file` joins them.
+
+    In Python: Arrow's `group_by` imports its datasets, and pandas where it is installed, for 0.3 s. This takes 0.02 s
+    for SVHN's train.
+    """
+    first: dict[int, str] = {}
+    several = set()
+    for batch in accepted.select(["source_bytes", "source_crc32c", "split"]).to_batches(_BATCH_ROWS):
+        for size, crc32c, split in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            if first.setdefault(file := _file(size, crc32c), split) != split:
+                several.add(file)
+    return several
+
+
+def _file(size: int, crc32c: int) -> int:
+    """Returns a size and a checksum of 32 bits as one number, which needs half the memory of a pair."""
+    return size << 32 | crc32c
 
 
 def _digest(picture: str, read: Read) -> bytes | None:

@@ -39,6 +39,7 @@ _LARGE = 200_000
 _RATIOS = (
     ("1 worker against the loop", "prepare", "loop", 1.0),
     ("workers against bare processes", "prepare-workers", "processes", 0.92),
+    ("workers against bare processes with SHA-256 and fsync", "prepare-workers", "lasting-processes", 0.92),
     ("kernel against Pillow and protobuf", "loop", "pillow", 2),
     ("1 worker against WriteToTFRecord", "prepare", "write-to-tfrecord", 2.5),
 )

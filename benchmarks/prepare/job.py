@@ -6,6 +6,7 @@
 iterates over the shards that prepare would write.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from beam_jobs.prepare.assign import shard_of, split_of
 from beam_jobs.prepare.check_label import check_label
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import Plan, make_plan
+from beam_jobs.prepare.publish_shard import digest_of
 from beam_jobs.sources.base import Input, SourceOptions, Subset
 from beam_jobs.sources.svhn.source import SOURCE
 from tfrecords.files.framing import FRAMING_BYTES
@@ -83,12 +85,22 @@ class Job:
     def _folders(self) -> dict[str, str]:
         return {subset.name: subset.path for subset in self.plan.subsets}
 
-    def write(self, key: tuple[str, int], records: list[bytes]) -> None:
-        """Writes a shard's framed records with one open and one call."""
+    def write(self, key: tuple[str, int], records: list[bytes], lasting: bool = False) -> None:
+        """Writes a shard's framed records with one open and one call.
+
+        Args:
+          key: Split and index of the shard.
+          records: Framed records.
+          lasting: Whether to do what a manifest needs: digest the file, and wait until it is on the disk.
+        """
         folder = Path(self.output)
         folder.mkdir(exist_ok=True)
         with (folder / str(self.plan.shard_name(*key))).open("wb", buffering=1 << 20) as stream:
             stream.writelines(records)
+            if lasting:
+                digest_of(records)
+                stream.flush()
+                os.fsync(stream.fileno())
 
 
 def count_records(folder: Path) -> int:

@@ -34,22 +34,31 @@ def loop(job: Job) -> None:
         _make(job, key, annotations)
 
 
-def _make(job: Job, key: ShardKey, annotations: list[Annotation]) -> None:
+def _make(job: Job, key: ShardKey, annotations: list[Annotation], lasting: bool = False) -> None:
     dynamic = job.plan.config.image_info(list(job.plan.shards)).dynamic
     records, _ = make_shard(annotations, *key, dynamic, job.plan.config, job.read)
-    job.write(key, records)
+    job.write(key, records, lasting)
 
 
-_Work = tuple[Job, dict[ShardKey, list[Annotation]]]
+_Work = tuple[Job, dict[ShardKey, list[Annotation]], bool]
 _forked: _Work | None = None
 """Work of the processes, which find it in their forked memory, so that nothing is sent to them."""
 
 
 def processes(job: Job) -> None:
     """Runs the loop in several processes, each taking the next shard: the limit of the processors."""
+    _run_forked(job, lasting=False)
+
+
+def lasting_processes(job: Job) -> None:
+    """Runs the same, and digests and syncs each shard: the limit of any way whose result a manifest can name."""
+    _run_forked(job, lasting=True)
+
+
+def _run_forked(job: Job, lasting: bool) -> None:
     global _forked
     shards = job.gather()
-    _forked = job, shards
+    _forked = job, shards, lasting
     largest_first = sorted(shards, key=lambda key: -len(shards[key]))
     with multiprocessing.get_context("fork").Pool(job.workers) as pool:
         pool.map(_make_forked, largest_first, chunksize=1)
@@ -59,8 +68,8 @@ def processes(job: Job) -> None:
 
 def _make_forked(key: ShardKey) -> None:
     assert _forked is not None
-    job, shards = _forked
-    _make(job, key, shards[key])
+    job, shards, lasting = _forked
+    _make(job, key, shards[key], lasting)
 
 
 def pillow(job: Job) -> None:

@@ -36,6 +36,9 @@ WAYS = {
     "loop": Way("loop", "benchmarks.prepare.loops:loop"),
     "pillow": Way("loop, Pillow and protobuf", "benchmarks.prepare.loops:pillow"),
     "processes": Way("{workers} bare processes", "benchmarks.prepare.loops:processes"),
+    "lasting-processes": Way(
+        "{workers} bare processes, SHA-256 and fsync", "benchmarks.prepare.loops:lasting_processes"
+    ),
     "prepare": Way("prepare, 1 worker", "benchmarks.prepare.workers:in_process"),
     "prepare-workers": Way("prepare, {workers} workers", "benchmarks.prepare.workers:with_workers"),
     "beam": Way("prepare on Beam, in process", "benchmarks.prepare.pipelines:in_beam"),
