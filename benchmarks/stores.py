@@ -147,7 +147,7 @@ class Way:
 WAYS = {
     "local": Way("local, in order", _in_order, "local"),
     "local-shuffled": Way("local, by index, shuffled", _shuffled, "local"),
-    "bare": Way("store, bare ranges, not decoded", _bare, "address"),
+    "bare": Way("store, bare ranges, not decoded", _bare, "address", again=True),
     "store": Way("store, in order", _in_order, "address"),
     "store-again": Way("store, in order, second pass", _in_order, "address", again=True),
     "store-shuffled": Way("store, by index, shuffled", _shuffled, "address"),
