@@ -67,6 +67,8 @@ def test_errors_are_those_of_s3fs(bucket: Bucket) -> None:
         remote.read_bytes(f"{bucket.address}/missing", 0, 10)
     with pytest.raises(UserError, match=r"^s3://no-such-bucket: there is no such bucket, or no right to see it\."):
         remote.read_bytes("s3://no-such-bucket/file", 0, 10)
+    # A missing file says nothing of its neighbours.
+    assert direct._paused == {}
 
 
 def test_settings_of_fsspec_are_left_to_s3fs(
@@ -89,6 +91,7 @@ def _read(address: str, found: Any) -> None:
     found.put((remote.read_bytes(address, 7, 5000), direct._clients[0][1] is not None, dict(direct._paused)))
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # from Python 3.12 on
 def test_a_forked_process_connects_by_itself(bucket: Bucket) -> None:
     bucket.put("file", DATA)
     address = f"{bucket.address}/file"

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, cast
 
 _PAUSE_S = 60.0
@@ -50,6 +51,9 @@ def read_range(system: Any, target: str, start: int, stop: int) -> bytes | None:
         with client.get_object(**wanted, **({"VersionId": version} if version else {}))["Body"] as body:
             data = cast(bytes, body.read())
     except Exception as error:  # botocore's and urllib3's; s3fs meets the same, and its errors are known
+        answer = getattr(error, "response", None) or {}
+        if answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
+            return None
         _paused[bucket] = time.monotonic() + _PAUSE_S
         _log.debug("s3fs reads %s for %g s, after: %s", bucket, _PAUSE_S, error)
         return None
