@@ -7,43 +7,40 @@ Without --address, the dataset is written to an S3 server (moto's) in a process 
 takes processor time from the reader. Every way runs in its own process, which begins without a block in memory. The
 clock starts when the split is open. "CPU s" is the reader's own processor time, user and system; "by CPU" is that of
 the local way divided by it, which a busy machine disturbs less than "of local".
+
+The bare ranges are those that reading in order requests, received with urllib3 by as many threads; nothing is decoded
+or kept. A reader can be as fast as the slower one of them and the local way.
 """
 
 import argparse
 import contextlib
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tfrecords
 from benchmarks.common.own_process import choose, fastest, run_way, serve_way
+from benchmarks.common.store_server import serving
 from benchmarks.common.table import markdown, verdict
 from tfrecords.dataset.batches import epoch_order
 from tfrecords.dataset.reader import Examples
 from tfrecords.errors import UserError
-from tfrecords.files.place import Place
+from tfrecords.files.blocks import AHEAD_BLOCKS, BLOCK_BYTES
 
 _BATCH = 256
 _SEED = 0
 _MINIMUM_SHUFFLED_PER_S = 5_000
 _MINIMUM_RATIO = 0.8
 """Minimum speed in stored order, of the local one."""
-_BUCKET = "benchmark"
-_SERVER = """
-import sys
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-"""
+_MINIMUM_OF_LIMIT = 0.8
+"""Minimum speed in stored order, of the slower one of the local way and the bare ranges: the limit of any reader."""
+_THREADS = AHEAD_BLOCKS
 
 
 @dataclass(frozen=True)
@@ -97,6 +94,39 @@ def _batches(examples: Examples) -> int:
     return sum(len(batch["key"]) for batch in tfrecords.Batches(examples, _BATCH, _SEED))
 
 
+def _bare(examples: Examples) -> int:
+    """Receives the ranges of an s3:// address that reading in order requests.
+
+    Raises:
+      UserError: The address is of another store, or a range does not come.
+    """
+    import boto3
+    import urllib3
+    from botocore.config import Config
+
+    bucket, _, prefix = str(examples.directory).removeprefix("s3://").partition("/")
+    if not str(examples.directory).startswith("s3://"):
+        raise UserError("The bare ranges need an s3:// address.", examples.directory)
+    client = boto3.client("s3", config=Config(signature_version="s3v4"))
+    pool = urllib3.PoolManager(maxsize=_THREADS)
+
+    def receive(url: str, start: int) -> None:
+        answer = pool.request("GET", url, headers={"Range": f"bytes={start}-{start + BLOCK_BYTES - 1}"})
+        if answer.status != 206:
+            raise UserError("The store must answer a request for a range with status 206.", answer.status)
+
+    shards = examples.manifest.split(examples.split).shards
+    with ThreadPoolExecutor(_THREADS) as threads:
+        asked = []
+        for shard in shards:
+            key = {"Bucket": bucket, "Key": f"{prefix}/{shard.file}".lstrip("/")}
+            url = client.generate_presigned_url("get_object", Params=key)
+            asked += [threads.submit(receive, url, start) for start in range(0, shard.bytes, BLOCK_BYTES)]
+        for each in asked:
+            each.result()
+    return sum(shard.examples for shard in shards)
+
+
 @dataclass(frozen=True)
 class Way:
     """One way to read a split.
@@ -117,6 +147,7 @@ class Way:
 WAYS = {
     "local": Way("local, in order", _in_order, "local"),
     "local-shuffled": Way("local, by index, shuffled", _shuffled, "local"),
+    "bare": Way("store, bare ranges, not decoded", _bare, "address", again=True),
     "store": Way("store, in order", _in_order, "address"),
     "store-again": Way("store, in order, second pass", _in_order, "address", again=True),
     "store-shuffled": Way("store, by index, shuffled", _shuffled, "address"),
@@ -137,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         names = choose(args.only, WAYS)
         with contextlib.ExitStack() as stack:
-            address = args.address or stack.enter_context(_served(args.data))
+            address = args.address or stack.enter_context(serving(args.data))
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-", dir=args.output)))
 
             def measure(name: str) -> Measured:
@@ -163,35 +194,6 @@ def make_parser() -> argparse.ArgumentParser:
     add("--repeats", type=int, default=3, help="runs per way, in turn; the fastest counts (default: 3)")
     add("--output", type=Path, help="folder for a temporary folder with copies of shards (default: the system's)")
     return parser
-
-
-@contextlib.contextmanager
-def _served(data: Path) -> Iterator[str]:
-    """Writes a dataset to a server of its own and yields its address."""
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as server:
-        try:
-            assert server.stdout is not None
-            port = server.stdout.readline().strip()
-            if not port:
-                raise UserError("A store needs moto: pip install 'streetdigits[test]', or --address.")
-            os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "no_proxy": "127.0.0.1"}
-            os.environ |= {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-            os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
-            import boto3
-
-            boto3.client("s3").create_bucket(Bucket=_BUCKET)
-            address = f"s3://{_BUCKET}/records"
-            for name in Place(data).names():
-                (Place(address) / name).write([(data / name).read_bytes()])
-            yield address
-        finally:
-            server.kill()
 
 
 def work(name: str, fields: dict[str, Any]) -> dict[str, float]:
@@ -236,6 +238,10 @@ def targets(rows: Rows) -> list[str]:
             ratio = rows[name].per_s / rows["local"].per_s
             text = f"{WAYS[name].title}: {ratio:.2f} of local, at least {_MINIMUM_RATIO:g}"
             lines.append(verdict(ratio >= _MINIMUM_RATIO, text))
+    if {"store", "bare", "local"} <= rows.keys():
+        ratio = rows["store"].per_s / min(rows["bare"].per_s, rows["local"].per_s)
+        text = f"{WAYS['store'].title}: {ratio:.2f} of the slower of local and bare, at least {_MINIMUM_OF_LIMIT:g}"
+        lines.append(verdict(ratio >= _MINIMUM_OF_LIMIT, text))
     return lines
 
 

@@ -54,6 +54,7 @@ BENCHMARKS = (
     "readers.__main__",
     "sources.__main__",
     "steps",
+    "store_steps",
     "stores",
     "systems.__main__",
 )

@@ -1,9 +1,12 @@
 """inspect, validate and show, on one dataset and on damaged copies of it."""
 
+import io
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +18,7 @@ from tests.examples import make_example
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
 from tfrecords.commands.show import draw_sheet
-from tfrecords.commands.validate import find_errors
+from tfrecords.commands.validate import _open_ahead, find_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST, Manifest
 from tfrecords.files.framing import frame
 from tfrecords.record.codec import encode
@@ -163,3 +166,29 @@ def test_the_old_spelling_of_max_errors_works_with_a_warning(copy: Path, capsys:
     assert main("tfrecords", "", COMMANDS, ["validate", str(copy), "--faults", "2"]) == 1
     printed = capsys.readouterr().err
     assert "warning: --faults is now --max-errors" in printed and "stopped after 2 errors" in printed
+
+
+class Shelf:
+    """A remote file, as far as validate opens it."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.is_remote, self.opened = name, True, threading.Event()
+
+    def open(self) -> BinaryIO:
+        self.opened.set()
+        if self.name == "missing":
+            raise FileNotFoundError(self.name)
+        return io.BytesIO(self.name.encode())
+
+
+def test_the_shard_after_a_remote_one_is_copied_meanwhile_and_no_other() -> None:
+    shelves = [Shelf(name) for name in ("a", "missing", "c", "d")]
+    openings = _open_ahead(shelves)  # type: ignore[arg-type]
+    assert next(openings)().read() == b"a"
+    assert shelves[1].opened.wait(10) and not shelves[2].opened.is_set()
+    missing = next(openings)
+    with pytest.raises(FileNotFoundError):
+        missing()
+    assert shelves[2].opened.wait(10) and not shelves[3].opened.is_set()
+    assert [opening().read() for opening in openings] == [b"c", b"d"]
+    assert list(_open_ahead([])) == []

@@ -6,9 +6,11 @@ import os
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
+from typing import BinaryIO
 
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content, read_manifest
 from tfrecords.errors import UserError, printable
@@ -33,7 +35,7 @@ Exit code 0: the dataset is complete and correct. Exit code 1: it is not, and
 the first errors are printed. If manifest.json breaks its own JSON schema
 (tfrecords/manifest.schema.json), only these errors are printed, because all
 other files are checked against the manifest. A remote shard is copied to a
-temporary file (TMPDIR), one at a time.
+temporary file (TMPDIR), and the next one while it is checked.
 """
 _MAX_ERRORS = 20
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
@@ -111,13 +113,15 @@ def find_errors(directory: Place | Path, manifest: Manifest) -> Iterator[str]:
     yield from _file_errors(directory, manifest)
     yield from _count_errors(manifest)
     keys: Counter[str] = Counter()
+    shards = [directory / shard.file for split in manifest.splits.values() for shard in split.shards]
+    openings = _open_ahead(shards)
     examples = sum(split.examples for split in manifest.splits.values())
     with progress("validate", examples, "examples", keep=False) as bar:
         for split, info in manifest.splits.items():
             pictures: set[str] = set()
             for shard in info.shards:
                 found: list[str] = []
-                yield from _shard_errors(directory / shard.file, shard, manifest, found)
+                yield from _shard_errors(directory / shard.file, next(openings), shard, manifest, found)
                 keys.update(found)
                 pictures.update(key.rpartition("#")[0] for key in found)
                 bar.update(shard.examples)
@@ -160,10 +164,29 @@ def _count_errors(manifest: Manifest) -> Iterator[str]:
             yield f"{name}: the shards' examples do not add up to {split.examples}"
 
 
-def _shard_errors(place: Place, shard: ShardInfo, manifest: Manifest, keys: list[str]) -> Iterator[str]:
+def _open_ahead(places: Sequence[Place]) -> Iterator[Callable[[], BinaryIO]]:
+    """Yields a function for each file, in order, that opens it; the file after a remote one is copied meanwhile."""
+    if not any(place.is_remote for place in places):
+        yield from (place.open for place in places)
+        return
+    pool = ThreadPoolExecutor(1)
+    try:
+        following = pool.submit(places[0].open)
+        for place in places[1:]:
+            current, following = following, pool.submit(place.open)
+            yield current.result
+        yield following.result
+    finally:
+        # What is being copied ends by itself; a process waits for it when it ends.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _shard_errors(
+    place: Place, open_shard: Callable[[], BinaryIO], shard: ShardInfo, manifest: Manifest, keys: list[str]
+) -> Iterator[str]:
     """Yields the errors of one shard, and appends the keys of its examples to `keys`."""
     try:
-        stream = place.open()
+        stream = open_shard()
     except _MISSING:
         yield f"{place}: missing"
         return

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 from tfrecords.errors import UserError
-from tfrecords.files import google_store, remote_errors
+from tfrecords.files import direct, google_store, remote_errors
 from tfrecords.files.remote_errors import WEB, ShortReadError, bucket_of, scheme_of
 from tfrecords.files.waiting import answered, awaiting, has_answered
 
@@ -296,8 +296,16 @@ def read_bytes(address: str, start: int | None = None, stop: int | None = None) 
     """
     if start is None and stop is None:
         return _attempt(address, lambda system, target: cast(bytes, system.cat_file(target)))
-    # By name: s3fs has a version of the object in the place that other file systems have the start in.
-    data = _attempt(address, lambda system, target: cast(bytes, system.cat_file(target, start=start, end=stop)))
+
+    def read(system: Any, target: str) -> bytes:
+        if start is not None and stop is not None and start < stop:
+            found = direct.read_range(system, target, start, stop)
+            if found is not None:
+                return found
+        # By name: s3fs has a version of the object in the place that other file systems have the start in.
+        return cast(bytes, system.cat_file(target, start=start, end=stop))
+
+    data = _attempt(address, read)
     # A server of the web may answer a request for a range with all of the file (RFC 9110, section 14.2).
     ignored = start is not None and stop is not None and len(data) > stop - start
     return data[start:stop] if ignored else data

@@ -170,10 +170,10 @@ class RemoteBlob:
             block = self._cache.read(self._key(index), self._load, in_order)
             if block is None:
                 return self._request(start, stop)
-            found.append(block)
+            # Only what is asked for: to join blocks would copy all bytes of a file twice.
+            found.append(block[max(start - index * BLOCK_BYTES, 0) : stop - index * BLOCK_BYTES])
             self._current = index, block
-        data = b"".join(found) if len(found) > 1 else found[0]
-        return data[start - first * BLOCK_BYTES : stop - first * BLOCK_BYTES]
+        return b"".join(found) if len(found) > 1 else found[0]
 
     def view(self, start: int, stop: int) -> memoryview:
         """Returns what `read` returns."""
