@@ -24,7 +24,7 @@ from tfrecords.errors import UserError
 _RPC_SECONDS = 10.0
 _SILENT_SECONDS = 15.0
 """Seconds after which a job server that answers nothing is taken for gone."""
-_FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 0.2
 _LAST_MESSAGES_SECONDS = 5.0
 _JOB = beam_job_api_pb2.JobState
 _ERROR = beam_job_api_pb2.JobMessage.JOB_MESSAGE_ERROR

@@ -263,7 +263,6 @@ def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | 
     """Runs the pipeline of a plan and waits until it has finished."""
     import apache_beam as beam
 
-    from beam_jobs.job.faults import check_mounts
     from beam_jobs.job.memory import limit_malloc_arenas
     from beam_jobs.job.package import packaged
     from beam_jobs.job.runner import make_runner
@@ -273,11 +272,10 @@ def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | 
     limit_malloc_arenas()
     with packaged(options):
         pipeline = beam.Pipeline(runner=make_runner(options), options=options)
-        faults = check_mounts(pipeline, plan.mounts)
         (
             pipeline
-            | "ReadAnnotations" >> ReadAnnotations(plan, faults)
-            | "WriteShards" >> WriteShards(plan, faults)
+            | "ReadAnnotations" >> ReadAnnotations(plan)
+            | "WriteShards" >> WriteShards(plan)
             | "PublishDataset" >> PublishDataset(plan)
         )
         return (submission or Submission(options, RESUMES)).run(pipeline)

@@ -87,7 +87,7 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
         pid
         for manager in cluster.managers.values()
         for pid in descendants(manager.pid)
-        if "sdk_worker_main" in command_line(pid)
+        if "beam_jobs.job.boot" in command_line(pid)
     ]
     assert workers
     os.kill(workers[0], signal.SIGKILL)
