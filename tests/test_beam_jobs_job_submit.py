@@ -1,5 +1,6 @@
 """Jobs behind a job server: Beam's own local one, over gRPC, with workers in this process; no Go, Java or Docker."""
 
+import json
 import logging
 import os
 import signal
@@ -14,12 +15,13 @@ from typing import Any
 import grpc
 import pytest
 from apache_beam.metrics import monitoring_infos
+from apache_beam.options.pipeline_options import PortableOptions
 from apache_beam.portability.api import beam_job_api_pb2 as api
 from apache_beam.portability.api import beam_job_api_pb2_grpc
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
 
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.job import job_server, submit, submitted
+from beam_jobs.job import flink, job_server, submit, submitted
 from beam_jobs.job.flink import cancel_job, web_address
 from beam_jobs.job.job_server import described, options_of, unknown_to
 from beam_jobs.job.mounts import Mounts
@@ -249,8 +251,15 @@ def test_a_hopeless_message_cancels_the_job_at_once() -> None:
 class Service:
     """A job service in this process, whose job runs until it is cancelled."""
 
-    def __init__(self, messages: list[Any] | None = None, counts: dict[str, int] | None = None) -> None:
-        self.messages, self.counts, self.cancelled = messages or [], counts or {}, False
+    def __init__(
+        self, messages: list[Any] | None = None, counts: dict[str, int] | None = None, master: str = "[auto]"
+    ) -> None:
+        self.messages, self.counts, self.master, self.cancelled = messages or [], counts or {}, master, False
+
+    def GetJobs(self, request: Any) -> Any:
+        info = api.JobInfo(job_id="BeamApp-me_12")
+        info.pipeline_options["beam:option:flink_master:v1"] = self.master
+        return api.GetJobsResponse(job_info=[api.JobInfo(job_id="BeamApp-you_1"), info])
 
     def GetMessageStream(self, request: Any) -> Iterator[Any]:
         yield from (api.JobMessagesResponse(message_response=message) for message in self.messages)
@@ -275,9 +284,11 @@ class Service:
         return api.GetJobMetricsResponse(metrics=api.MetricResults(attempted=infos))
 
 
-def job(service: Service, *options: str) -> PortableJob:
+def job(service: Service, *flags: str, endpoint: str | None = None) -> PortableJob:
     result = SimpleNamespace(_job_service=service, _job_id="BeamApp-me_12", _cleanup=lambda: None)
-    return PortableJob(result, parse_beam_options(["--runner", "FlinkRunner", *options], "prepare"), "FlinkRunner")
+    options = parse_beam_options(["--runner", "FlinkRunner", *flags], "prepare")
+    options.view_as(PortableOptions).job_endpoint = endpoint
+    return PortableJob(result, options, "FlinkRunner")
 
 
 def test_counters_are_read_while_a_job_runs() -> None:
@@ -286,39 +297,88 @@ def test_counters_are_read_while_a_job_runs() -> None:
     assert running.counter("elsewhere", "pictures_done") == 0
 
 
-def test_flink_is_asked_where_its_job_server_is_gone() -> None:
-    asked: list[tuple[str, str]] = []
+class WebPage:
+    """Flink's REST service: jobs of two names, of which the running ones end if they are cancelled."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.command, self.path))
-            self.send_response(200)
-            self.end_headers()
-            names = [("a", "BeamApp-me", "RUNNING"), ("b", "BeamApp-me", "FINISHED"), ("c", "BeamApp-you", "RUNNING")]
-            jobs = ", ".join(f'{{"jid": "{jid}", "name": "{name}", "state": "{state}"}}' for jid, name, state in names)
-            self.wfile.write(f'{{"jobs": [{jobs}]}}'.encode() if self.command == "GET" else b"{}")
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.ends = True
+        states = {"a": "RUNNING", "b": "FINISHED", "c": "RUNNING"}
+        names = {"a": "BeamApp-me", "b": "BeamApp-me", "c": "BeamApp-you"}
+        page = self
 
-        do_PATCH = do_GET
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page.asked.append((self.command, self.path))
+                self.send_response(200)
+                self.end_headers()
+                jobs = [{"jid": each, "name": names[each], "state": state} for each, state in states.items()]
+                self.wfile.write(json.dumps({"jobs": jobs} if self.command == "GET" else {}).encode())
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+            def do_PATCH(self) -> None:
+                states[self.path.partition("?")[0].rpartition("/")[2]] = "CANCELED" if page.ends else "CANCELLING"
+                self.do_GET()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"127.0.0.1:{server.server_port}"
-    gone = job(Service(), "--flink_master", address)
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the service."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def web_page(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebPage]:
+    """Flink's REST service, which is asked without long waits."""
+    monkeypatch.setattr(flink, "_SECONDS_TO_END", 1.0)
+    monkeypatch.setattr(flink, "_SECONDS_TO_APPEAR", 0.1)
+    monkeypatch.setattr(flink, "_SECONDS_BETWEEN", 0.05)
+    page = WebPage()
+    yield page
+    page.stop()
+
+
+CANCELS = [("GET", "/jobs/overview"), ("PATCH", "/jobs/a?mode=cancel"), ("GET", "/jobs/overview")]
+
+
+def test_flink_is_asked_where_its_job_server_is_gone(web_page: WebPage) -> None:
+    gone = job(Service(), "--flink_master", web_page.address)
     gone._service = beam_job_api_pb2_grpc.JobServiceStub(grpc.insecure_channel("localhost:1"))
-    try:
-        assert gone.cancel()
-        assert asked == [("GET", "/jobs/overview"), ("PATCH", "/jobs/a?mode=cancel")]
-        assert not cancel_job(f"http://{address}", "BeamApp-nobody")
-    finally:
-        server.shutdown()
-        server.server_close()
+    assert gone.cancel()
+    assert web_page.asked == CANCELS
+    assert cancel_job(f"http://{web_page.address}", "BeamApp-nobody") is None
+    web_page.stop()
     assert not gone.cancel()
-    assert not cancel_job("", "BeamApp-me")
-    assert gone.title == f"BeamApp-me_12 on FlinkRunner, http://{address}"
-    assert gone.advice == f"cancel it at http://{address}"
+    assert cancel_job("", "BeamApp-me") is False
+    assert gone.title == f"BeamApp-me_12 on FlinkRunner, http://{web_page.address}"
+    assert gone.advice == f"cancel it at http://{web_page.address}"
+
+
+def test_flink_cancels_what_its_job_server_only_calls_cancelled(web_page: WebPage) -> None:
+    service = Service(master=web_page.address)
+    running = job(service, endpoint="localhost:1")
+    assert running.title == f"BeamApp-me_12 on FlinkRunner, http://{web_page.address}"
+    assert running.cancel()
+    assert service.cancelled
+    assert web_page.asked == CANCELS
+
+
+def test_a_job_that_flink_does_not_end_goes_on(web_page: WebPage) -> None:
+    web_page.ends = False
+    running = job(Service(master=web_page.address), endpoint="localhost:1")
+    assert not running.cancel()
+    assert [command for command, _ in web_page.asked].count("PATCH") == 1
+
+
+def test_a_job_that_never_reached_flink_is_cancelled(web_page: WebPage) -> None:
+    running = job(Service(master=web_page.address), endpoint="localhost:1")
+    running._id = "BeamApp-nobody_1"
+    assert running.cancel()
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def write_executable(path: Path) -> None:
 def is_own_executable(path: str) -> bool:
     """Returns whether a file of this machine is one that `write_executable` wrote, which installs nothing."""
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             return _MARK.encode() in file.read(_BEGINNING_BYTES)
     except OSError:
         return False
