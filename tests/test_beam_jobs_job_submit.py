@@ -1,5 +1,6 @@
 """Jobs behind a job server: Beam's own local one, over gRPC, with workers in this process; no Go, Java or Docker."""
 
+import inspect
 import json
 import logging
 import os
@@ -15,10 +16,11 @@ from typing import Any
 import grpc
 import pytest
 from apache_beam.metrics import monitoring_infos
-from apache_beam.options.pipeline_options import PortableOptions
+from apache_beam.options.pipeline_options import DebugOptions, PortableOptions
 from apache_beam.portability.api import beam_job_api_pb2 as api
 from apache_beam.portability.api import beam_job_api_pb2_grpc
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
+from apache_beam.runners.portability.stager import Stager
 
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.job import flink, job_server, submit, submitted
@@ -144,6 +146,28 @@ def test_a_path_that_workers_do_not_see_is_one_line_and_nothing_is_made(
     assert error_of(capsys) == f"error: {fault}"
     made = [path for path in tmp_path.rglob("*") if path.is_file() and ".prepare" not in path.parts]
     assert not made
+
+
+def test_a_path_that_a_worker_does_not_see_when_others_have_written_leaves_no_dataset(
+    endpoint: str, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = f"worker far does not see {drawn}; mount it there or use s3://, gs://"
+    output = tmp_path / "out"
+    monkeypatch.setattr(Mounts, "fault", lambda self: fault if any(output.glob("*.tfrecord-*")) else None)
+    assert prepare(drawn, output, *_portable(endpoint), "--examples-per-shard", "20") == 1
+    assert error_of(capsys) == f"error: {fault}"
+    assert any(output.glob("*.tfrecord-*")) and not (output / "manifest.json").exists()
+    monkeypatch.setattr(Mounts, "fault", lambda self: None)
+    assert prepare(drawn, output, *_portable(endpoint), "--examples-per-shard", "20") == 0
+    assert "were already complete" in capsys.readouterr().out
+
+
+def test_nobody_lists_this_environment_for_a_cluster() -> None:
+    options = parse_beam_options(["--runner", "FlinkRunner"], "prepare")
+    make_runner(options)
+    # A name of Beam's (2.77): it skips `pip freeze`.
+    assert '"disable_logging_submission_environment"' in inspect.getsource(Stager).replace("'", '"')
+    assert options.view_as(DebugOptions).lookup_experiment("disable_logging_submission_environment")
 
 
 def test_an_error_of_a_worker_is_one_line(
