@@ -24,6 +24,7 @@ from apache_beam.transforms.environments import Environment
 from packaging.requirements import Requirement
 
 from beam_jobs.job import package
+from beam_jobs.job.boot import write_executable
 from beam_jobs.job.package import LOCK, installs, packaged, worker_requirements, write_wheel
 from beam_jobs.sources import SOURCES
 from tests.wheel import PACKAGES, ROOT
@@ -116,6 +117,28 @@ def _imports(path: Path) -> Iterator[str]:
 )
 def test_packages_go_where_workers_install(flags: list[str], expected: bool) -> None:
     assert installs(PipelineOptions(flags)) is expected
+
+
+def test_nothing_is_sent_to_workers_that_our_executable_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boot = tmp_path / "boot"
+    process = [*PORTABLE, "--environment_type", "PROCESS"]
+    flags = (
+        ["--environment_config", json.dumps({"command": str(boot)})],
+        ["--environment_option", f"process_command={boot}"],
+    )
+    for options in (PipelineOptions([*process, *more]) for more in flags):
+        assert installs(options)
+        with packaged(options):
+            line = capsys.readouterr().out
+        assert line.startswith(f"workers are sent, to install if their executable does, streetdigits {__version__} (")
+    write_executable(boot)
+    for options in (PipelineOptions([*process, *more]) for more in flags):
+        assert not installs(options)
+        with packaged(options):
+            assert options.view_as(SetupOptions).extra_packages is None
+        assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Jobs behind a job server: Beam's own local one, over gRPC, with workers in this process; no Go, Java or Docker."""
 
+import inspect
+import json
 import logging
 import os
 import signal
@@ -14,13 +16,15 @@ from typing import Any
 import grpc
 import pytest
 from apache_beam.metrics import monitoring_infos
+from apache_beam.options.pipeline_options import DebugOptions, PortableOptions
 from apache_beam.options.pipeline_options_validator import PipelineOptionsValidator
 from apache_beam.portability.api import beam_job_api_pb2 as api
 from apache_beam.portability.api import beam_job_api_pb2_grpc
 from apache_beam.runners.portability.local_job_service import BeamJob, LocalJobServicer
+from apache_beam.runners.portability.stager import Stager
 
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.job import job_server, submit, submitted
+from beam_jobs.job import flink, job_server, submit, submitted
 from beam_jobs.job.flink import cancel_job, web_address
 from beam_jobs.job.job_server import described, options_of, unknown_to
 from beam_jobs.job.mounts import Mounts
@@ -145,6 +149,28 @@ def test_a_path_that_workers_do_not_see_is_one_line_and_nothing_is_made(
     assert not made
 
 
+def test_a_path_that_a_worker_does_not_see_when_others_have_written_leaves_no_dataset(
+    endpoint: str, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = f"worker far does not see {drawn}; mount it there or use s3://, gs://"
+    output = tmp_path / "out"
+    monkeypatch.setattr(Mounts, "fault", lambda self: fault if any(output.glob("*.tfrecord-*")) else None)
+    assert prepare(drawn, output, *_portable(endpoint), "--examples-per-shard", "20") == 1
+    assert error_of(capsys) == f"error: {fault}"
+    assert any(output.glob("*.tfrecord-*")) and not (output / "manifest.json").exists()
+    monkeypatch.setattr(Mounts, "fault", lambda self: None)
+    assert prepare(drawn, output, *_portable(endpoint), "--examples-per-shard", "20") == 0
+    assert "were already complete" in capsys.readouterr().out
+
+
+def test_nobody_lists_this_environment_for_a_cluster() -> None:
+    options = parse_beam_options(["--runner", "FlinkRunner"], "prepare")
+    make_runner(options)
+    # A name of Beam's (2.77): it skips `pip freeze`.
+    assert '"disable_logging_submission_environment"' in inspect.getsource(Stager).replace("'", '"')
+    assert options.view_as(DebugOptions).lookup_experiment("disable_logging_submission_environment")
+
+
 def test_an_error_of_a_worker_is_one_line(
     endpoint: str, drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,8 +276,15 @@ def test_a_hopeless_message_cancels_the_job_at_once() -> None:
 class Service:
     """A job service in this process, whose job runs until it is cancelled."""
 
-    def __init__(self, messages: list[Any] | None = None, counts: dict[str, int] | None = None) -> None:
-        self.messages, self.counts, self.cancelled = messages or [], counts or {}, False
+    def __init__(
+        self, messages: list[Any] | None = None, counts: dict[str, int] | None = None, master: str = "[auto]"
+    ) -> None:
+        self.messages, self.counts, self.master, self.cancelled = messages or [], counts or {}, master, False
+
+    def GetJobs(self, request: Any) -> Any:
+        info = api.JobInfo(job_id="BeamApp-me_12")
+        info.pipeline_options["beam:option:flink_master:v1"] = self.master
+        return api.GetJobsResponse(job_info=[api.JobInfo(job_id="BeamApp-you_1"), info])
 
     def GetMessageStream(self, request: Any) -> Iterator[Any]:
         yield from (api.JobMessagesResponse(message_response=message) for message in self.messages)
@@ -276,9 +309,11 @@ class Service:
         return api.GetJobMetricsResponse(metrics=api.MetricResults(attempted=infos))
 
 
-def job(service: Service, *options: str) -> PortableJob:
+def job(service: Service, *flags: str, endpoint: str | None = None) -> PortableJob:
     result = SimpleNamespace(_job_service=service, _job_id="BeamApp-me_12", _cleanup=lambda: None)
-    return PortableJob(result, parse_beam_options(["--runner", "FlinkRunner", *options], "prepare"), "FlinkRunner")
+    options = parse_beam_options(["--runner", "FlinkRunner", *flags], "prepare")
+    options.view_as(PortableOptions).job_endpoint = endpoint
+    return PortableJob(result, options, "FlinkRunner")
 
 
 def test_counters_are_read_while_a_job_runs() -> None:
@@ -287,39 +322,88 @@ def test_counters_are_read_while_a_job_runs() -> None:
     assert running.counter("elsewhere", "pictures_done") == 0
 
 
-def test_flink_is_asked_where_its_job_server_is_gone() -> None:
-    asked: list[tuple[str, str]] = []
+class WebPage:
+    """Flink's REST service: jobs of two names, of which the running ones end if they are cancelled."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.command, self.path))
-            self.send_response(200)
-            self.end_headers()
-            names = [("a", "BeamApp-me", "RUNNING"), ("b", "BeamApp-me", "FINISHED"), ("c", "BeamApp-you", "RUNNING")]
-            jobs = ", ".join(f'{{"jid": "{jid}", "name": "{name}", "state": "{state}"}}' for jid, name, state in names)
-            self.wfile.write(f'{{"jobs": [{jobs}]}}'.encode() if self.command == "GET" else b"{}")
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.ends = True
+        states = {"a": "RUNNING", "b": "FINISHED", "c": "RUNNING"}
+        names = {"a": "BeamApp-me", "b": "BeamApp-me", "c": "BeamApp-you"}
+        page = self
 
-        do_PATCH = do_GET
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page.asked.append((self.command, self.path))
+                self.send_response(200)
+                self.end_headers()
+                jobs = [{"jid": each, "name": names[each], "state": state} for each, state in states.items()]
+                self.wfile.write(json.dumps({"jobs": jobs} if self.command == "GET" else {}).encode())
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
+            def do_PATCH(self) -> None:
+                states[self.path.partition("?")[0].rpartition("/")[2]] = "CANCELED" if page.ends else "CANCELLING"
+                self.do_GET()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"127.0.0.1:{server.server_port}"
-    gone = job(Service(), "--flink_master", address)
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the service."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def web_page(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebPage]:
+    """Flink's REST service, which is asked without long waits."""
+    monkeypatch.setattr(flink, "_SECONDS_TO_END", 1.0)
+    monkeypatch.setattr(flink, "_SECONDS_TO_APPEAR", 0.1)
+    monkeypatch.setattr(flink, "_SECONDS_BETWEEN", 0.05)
+    page = WebPage()
+    yield page
+    page.stop()
+
+
+CANCELS = [("GET", "/jobs/overview"), ("PATCH", "/jobs/a?mode=cancel"), ("GET", "/jobs/overview")]
+
+
+def test_flink_is_asked_where_its_job_server_is_gone(web_page: WebPage) -> None:
+    gone = job(Service(), "--flink_master", web_page.address)
     gone._service = beam_job_api_pb2_grpc.JobServiceStub(grpc.insecure_channel("localhost:1"))
-    try:
-        assert gone.cancel()
-        assert asked == [("GET", "/jobs/overview"), ("PATCH", "/jobs/a?mode=cancel")]
-        assert not cancel_job(f"http://{address}", "BeamApp-nobody")
-    finally:
-        server.shutdown()
-        server.server_close()
+    assert gone.cancel()
+    assert web_page.asked == CANCELS
+    assert cancel_job(f"http://{web_page.address}", "BeamApp-nobody") is None
+    web_page.stop()
     assert not gone.cancel()
-    assert not cancel_job("", "BeamApp-me")
-    assert gone.title == f"BeamApp-me_12 on FlinkRunner, http://{address}"
-    assert gone.advice == f"cancel it at http://{address}"
+    assert cancel_job("", "BeamApp-me") is False
+    assert gone.title == f"BeamApp-me_12 on FlinkRunner, http://{web_page.address}"
+    assert gone.advice == f"cancel it at http://{web_page.address}"
+
+
+def test_flink_cancels_what_its_job_server_only_calls_cancelled(web_page: WebPage) -> None:
+    service = Service(master=web_page.address)
+    running = job(service, endpoint="localhost:1")
+    assert running.title == f"BeamApp-me_12 on FlinkRunner, http://{web_page.address}"
+    assert running.cancel()
+    assert service.cancelled
+    assert web_page.asked == CANCELS
+
+
+def test_a_job_that_flink_does_not_end_goes_on(web_page: WebPage) -> None:
+    web_page.ends = False
+    running = job(Service(master=web_page.address), endpoint="localhost:1")
+    assert not running.cancel()
+    assert [command for command, _ in web_page.asked].count("PATCH") == 1
+
+
+def test_a_job_that_never_reached_flink_is_cancelled(web_page: WebPage) -> None:
+    running = job(Service(master=web_page.address), endpoint="localhost:1")
+    running._id = "BeamApp-nobody_1"
+    assert running.cancel()
 
 
 @pytest.mark.parametrize(

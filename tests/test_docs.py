@@ -66,7 +66,7 @@ OF_OTHERS = {
     *("--driver-class-path", "--master", "--spark-master-url"),  # Spark
     *("--environment_type", "--sdk_container_image", "--prebuild_sdk_container_engine"),
     *("--requirements_file", "--requirements_cache", "--extra_package"),
-    *("--job_endpoint", "--dry_run"),  # Beam
+    *("--job_endpoint", "--dry_run", "--sdk_worker_parallelism"),  # Beam
     "--target",  # docker build
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by

@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 _ENDPOINTS = ("provision", "control", "logging", "artifact")
 _ROOT = Path(__file__).resolve().parents[2]
 _SECONDS_TO_CONNECT = 60
+_MARK = "# Written by beam_jobs.job.boot: starts a worker of Beam, and installs nothing."
+_BEGINNING_BYTES = 200
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Writes the executable, or runs as it: asks the engine what to connect to, and becomes Beam's worker.
 
     Returns:
-      Exit code, unless it becomes the worker.
+      Exit code.
     """
     # Beam's boot has more options, which matter in a container only.
     args, _ = _make_parser().parse_known_args(argv)
@@ -48,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         worker = args.id.strip("'")
         info = _provision(args.provision_endpoint, worker)
         variables = worker_environment(info, worker, args.control_endpoint, args.logging_endpoint)
-        command = [sys.executable, "-m", "apache_beam.runners.worker.sdk_worker_main"]
-        os.execve(command[0], command, {**os.environ, **variables})  # noqa: S606  (no shell is wanted)
+        os.environ.update(variables)
+        become_worker()
+        return 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     return 1
@@ -76,6 +79,7 @@ def write_executable(path: Path) -> None:
     """
     lines = [
         "#!/bin/sh",
+        _MARK,
         f"PYTHONPATH={shlex.quote(str(_ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export PYTHONPATH",
         f'exec {shlex.quote(sys.executable)} -m {__spec__.name} "$@"',
@@ -85,6 +89,22 @@ def write_executable(path: Path) -> None:
         path.chmod(0o755)
     except OSError as error:
         raise UserError(f"The executable {path} cannot be written: {error.strerror}.") from error
+
+
+def is_own_executable(path: str) -> bool:
+    """Returns whether a file of this machine is one that `write_executable` wrote, which installs nothing."""
+    try:
+        with Path(path).open("rb") as file:
+            return _MARK.encode() in file.read(_BEGINNING_BYTES)
+    except OSError:
+        return False
+
+
+def become_worker() -> None:
+    """Runs Beam's worker until the engine ends it: here, since another interpreter would import Beam once more."""
+    from apache_beam.runners.worker import sdk_worker_main
+
+    sdk_worker_main.main([sys.executable])
 
 
 def _provision(endpoint: str, worker: str) -> "ProvisionInfo":

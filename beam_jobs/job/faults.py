@@ -1,5 +1,8 @@
 """The first thing of a job on a cluster: its workers check that they see the launcher's paths.
 
+`prepare` checks where it parses and where it writes, and sends a fault along with the annotations. `explore` checks in
+steps of their own.
+
 What a worker does not see is data of the job, not an exception: an exception makes an engine try the same again and
 again, for minutes, before anyone hears of it. If there is such a fault, all that follows does nothing, so the job ends
 within seconds. The texts reach the launcher as names of Beam's counters, which every engine reports at the end.
@@ -66,9 +69,16 @@ def unseen(result: Any) -> list[str]:
     return []
 
 
-def _look(_: int, mounts: Mounts) -> Iterator[str]:
-    if fault := mounts.fault():
+def counted_fault(mounts: Mounts) -> str | None:
+    """Returns what this worker does not see, after the launcher was told of it by a counter, or None."""
+    fault = mounts.fault()
+    if fault:
         Metrics.counter(_NAMESPACE, fault).inc()
+    return fault
+
+
+def _look(_: int, mounts: Mounts) -> Iterator[str]:
+    if fault := counted_fault(mounts):
         yield fault
 
 

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import importlib.metadata
+import json
 import re
 import tempfile
 import zipfile
@@ -31,6 +32,7 @@ from apache_beam.runners.runner import create_runner
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
+from beam_jobs.job.boot import is_own_executable
 from tfrecords._version import __version__
 from tfrecords.errors import UserError
 from tfrecords.images.formats import DECODERS
@@ -56,7 +58,8 @@ def packaged(options: PipelineOptions) -> Iterator[None]:
     """Sends this package and what it imports to the workers of pipelines that are made and run while the block runs.
 
     Nothing is sent where no worker installs anything: to a runner in this process, to workers in this process or in
-    a pool that runs already, and to an image of the user's own. What the user names is sent instead.
+    a pool that runs already, to those that `boot` starts, and to an image of the user's own. What the user names is
+    sent instead.
 
     Args:
       options: Options of the job. Until the block ends, they name what is sent. A pipeline copies its options.
@@ -84,12 +87,20 @@ def packaged(options: PipelineOptions) -> Iterator[None]:
             setup.requirements_file, what = _write_requirements(Path(folder))
             # Beam would download 250 MB here before it submits the job.
             setup.requirements_cache = setup.requirements_cache or "skip"
-        print(f"workers install {_NAME} {__version__} ({wheel.stat().st_size / 1e6:.1f} MB) and {what}")
+        print(f"{_who(options)} {_NAME} {__version__} ({wheel.stat().st_size / 1e6:.1f} MB) and {what}")
         try:
             yield
         finally:
             for name, value in before.items():
                 setattr(setup, name, value)
+
+
+def _who(options: PipelineOptions) -> str:
+    """Returns the beginning of the line about what workers install."""
+    if "process" in (options.view_as(PortableOptions).environment_type or "").lower():
+        # An executable on other machines: only it knows.
+        return "workers are sent, to install if their executable does,"
+    return "workers install"
 
 
 def installs(options: PipelineOptions) -> bool:
@@ -106,11 +117,22 @@ def installs(options: PipelineOptions) -> bool:
     portable = options.view_as(PortableOptions)
     if not isinstance(runner, PortableRunner) or portable.environment_type not in _INSTALLING:
         return False
+    if "process" in (portable.environment_type or "").lower() and is_own_executable(_process_command(portable)):
+        return False
     if portable.environment_type is None and _is_loopback(type(runner).__name__, options):
         return False
     # An environment of Docker has its image's name as its configuration, or in an option.
     image = portable.environment_config or portable.lookup_environment_option("docker_container_image")
     return "docker" not in (portable.environment_type or "docker").lower() or not image
+
+
+def _process_command(portable: PortableOptions) -> str:
+    """Returns the executable that starts workers as processes; empty if it cannot be told."""
+    try:
+        given = json.loads(portable.environment_config or "{}").get("command", "")
+    except (ValueError, AttributeError):
+        given = ""
+    return given or portable.lookup_environment_option("process_command") or ""
 
 
 def _is_loopback(runner: str, options: PipelineOptions) -> bool:

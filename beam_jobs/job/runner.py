@@ -13,6 +13,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
+    DebugOptions,
     DirectOptions,
     FlinkRunnerOptions,
     PipelineOptions,
@@ -37,6 +38,8 @@ from tfrecords.interrupts import end_process
 # Named in full: Beam's DirectRunner first tries another runner, which it would have to download.
 _DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
+_NO_FREEZE = "disable_logging_submission_environment"
+"""Beam's experiment that sends no list of this environment's packages with a job."""
 _WATCHER = "run_worker"
 """Name of Beam's thread (2.77) that starts a worker process, and raises an error if its exit code is not 0."""
 
@@ -195,6 +198,9 @@ def make_runner(options: PipelineOptions) -> PipelineRunner:
         direct.direct_running_mode = "in_memory"
         return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(worker.command()))
     runner = create_runner(options.view_as(StandardOptions).runner)
+    if isinstance(runner, PortableRunner):
+        # It would run `pip freeze`, 3.4 s, and send a list that nobody reads: the manifest has the versions.
+        options.view_as(DebugOptions).add_experiment(_NO_FREEZE)
     if _starts_job_server(options, runner):
         _check_options(runner, options)
     return runner

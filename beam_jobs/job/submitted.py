@@ -21,10 +21,11 @@ from beam_jobs.job import flink
 from beam_jobs.job.engine_errors import is_hopeless
 from tfrecords.errors import UserError
 
+_MASTER = "beam:option:flink_master:v1"
 _RPC_SECONDS = 10.0
 _SILENT_SECONDS = 15.0
 """Seconds after which a job server that answers nothing is taken for gone."""
-_FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 0.2
 _LAST_MESSAGES_SECONDS = 5.0
 _JOB = beam_job_api_pb2.JobState
 _ERROR = beam_job_api_pb2.JobMessage.JOB_MESSAGE_ERROR
@@ -77,9 +78,12 @@ class PortableJob:
         self._id = str(result._job_id)
         is_stub = isinstance(self._service, beam_job_api_pb2_grpc.JobServiceStub)
         self._limit = {"timeout": _RPC_SECONDS} if is_stub else {}
-        self._flink = flink.web_address(options.view_as(FlinkRunnerOptions).flink_master)
+        endpoint = options.view_as(PortableOptions).job_endpoint
+        master = options.view_as(FlinkRunnerOptions).flink_master
+        # A job server that runs already knows which cluster it serves.
+        self._flink = flink.web_address(master) or (flink.web_address(self._server_option(_MASTER)) if endpoint else "")
         self.title = f"{self._id} on {runner}{f', {self._flink}' if self._flink else ''}"
-        self._ends_with_us = not self._flink and not options.view_as(PortableOptions).job_endpoint
+        self._ends_with_us = not self._flink and not endpoint
         self.advice = f"cancel it at {self._flink}" if self._flink else "cancel it with the engine's own means"
         self._messages = _Messages(self._service, self._id)
 
@@ -114,15 +118,19 @@ class PortableJob:
             self._service.Cancel(request, **self._limit)
         except grpc.RpcError:
             # A job server that Beam started gets the terminal's Ctrl-C, too. It drives the job of every engine but
-            # Flink, which has the job by its name, from which the job server makes an id.
-            return self._ends_with_us or flink.cancel_job(self._flink, self._id.rpartition("_")[0])
+            # Flink.
+            return self._ends_with_us or self._cancel_on_flink() is True
         end = time.monotonic() + _RPC_SECONDS
-        while time.monotonic() < end:
-            state = self._state()
-            if state in TERMINAL_STATES:
-                return True
+        while self._state() not in TERMINAL_STATES:
+            if time.monotonic() > end:
+                return False
             time.sleep(_FIRST_WAIT)
-        return False
+        # Flink has no such job if the job server was cancelled before it submitted one.
+        return not self._flink or self._cancel_on_flink() is not False
+
+    def _cancel_on_flink(self) -> bool | None:
+        """Cancels the job of Flink, which has its name; the job server makes its id of that. See `flink.cancel_job`."""
+        return flink.cancel_job(self._flink, self._id.rpartition("_")[0])
 
     def counter(self, namespace: str, name: str) -> int:
         """Returns a counter of the job while it runs; see `Submitted`."""
@@ -140,6 +148,15 @@ class PortableJob:
             return self._service.GetState(beam_job_api_pb2.GetJobStateRequest(job_id=self._id), **self._limit).state
         except grpc.RpcError:
             return None
+
+    def _server_option(self, name: str) -> str:
+        """Returns an option with which the job server runs the job; empty if it does not say."""
+        try:
+            jobs = self._service.GetJobs(beam_job_api_pb2.GetJobsRequest(), **self._limit).job_info
+        except grpc.RpcError:
+            return ""
+        options = {job.job_id: job.pipeline_options for job in jobs}.get(self._id)
+        return str(options[name]) if options and name in options else ""
 
     def _clean_up(self) -> None:
         """Ends the workers in this process, if there are some."""

@@ -275,7 +275,6 @@ def _run_on_beam(plan: Plan, options: PipelineOptions, verbose: bool) -> Metrics
 
 def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | None = None) -> PipelineResult:
     """Runs the pipeline of a plan and waits until it has finished."""
-    from beam_jobs.job.faults import check_mounts
     from beam_jobs.job.memory import limit_malloc_arenas
     from beam_jobs.job.package import packaged
     from beam_jobs.job.runner import make_pipeline
@@ -285,11 +284,10 @@ def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | 
     limit_malloc_arenas()
     with packaged(options):
         pipeline = make_pipeline(options)
-        faults = check_mounts(pipeline, plan.mounts)
         (
             pipeline
-            | "ReadAnnotations" >> ReadAnnotations(plan, faults)
-            | "WriteShards" >> WriteShards(plan, faults)
+            | "ReadAnnotations" >> ReadAnnotations(plan)
+            | "WriteShards" >> WriteShards(plan)
             | "PublishDataset" >> PublishDataset(plan)
         )
         return (submission or Submission(options, RESUMES)).run(pipeline)

@@ -19,6 +19,9 @@ _OPENED = (
 """Packages of Java 17 that Flink and Beam look into."""
 _OPENS = [f"--add-opens=java.base/{name}=ALL-UNNAMED" for name in _OPENED]
 
+_SHORT_LIVED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""Java's options for processes of minutes that share two processors: no threads that collect, no slow compiler."""
+
 _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 
@@ -91,7 +94,8 @@ class Flink:
         ports = {"8099": str(self.job_port), "8098": str(artifacts), "8097": str(expansion)}
         places = {"/opt/flink-job-server/job-server.jar": str(jar), "/tmp/artifacts": str(folder / "artifacts")}
         (words,) = commands("flink-job-server", {**ports, **places, "http://HOST:8081": self.address})
-        self.server = stack.enter_context(running(words, folder / "job-server.log"))
+        flags = {"JAVA_TOOL_OPTIONS": " ".join(_SHORT_LIVED)}
+        self.server = stack.enter_context(running(words, folder / "job-server.log", flags))
         master.wait_until(lambda: bool(self.ask("/overview")), "Flink's REST service")
         self.server.wait_until(lambda: listens(self.job_port), "Beam's job server")
 
@@ -153,7 +157,7 @@ class Flink:
         (folder / "config.yaml").write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
         (folder / "log4j.properties").write_text(_LOGGING)
         logging = f"-Dlog4j.configurationFile=file:{folder / 'log4j.properties'}"
-        words = [java(), f"-Xmx{megabytes}m", *_OPENS, logging, "-cp", f"{self._libraries}/*", main]
+        words = [java(), f"-Xmx{megabytes}m", *_SHORT_LIVED, *_OPENS, logging, "-cp", f"{self._libraries}/*", main]
         words += ["--configDir", str(folder)]
         return [*words, "--executionMode", "cluster"] if main == _JOB_MANAGER else words
 

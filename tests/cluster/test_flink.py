@@ -87,7 +87,7 @@ def test_a_worker_that_is_killed_in_the_middle_costs_nothing(
         pid
         for manager in cluster.managers.values()
         for pid in descendants(manager.pid)
-        if "sdk_worker_main" in command_line(pid)
+        if "beam_jobs.job.boot" in command_line(pid)
     ]
     assert workers
     os.kill(workers[0], signal.SIGKILL)
@@ -123,7 +123,6 @@ def test_a_folder_that_workers_do_not_see_is_one_line_within_seconds(
     assert cluster.restarts(new_job(cluster, before)) <= 1
 
 
-@pytest.mark.xfail(strict=True, reason="the job server says cancelled, and Flink's job runs on")
 def test_ctrl_c_cancels_the_job_and_the_same_command_resumes(
     cluster: Flink, boot: Path, pictures: Path, expected: dict[str, str], tmp_path: Path
 ) -> None:

@@ -44,7 +44,6 @@ def test_prism_reads_pictures_from_s3(
     assert jobs.digests(tmp_path / "records") == expected_few
 
 
-@pytest.mark.xfail(strict=True, reason="validate does not take s3:// yet")
 def test_prism_reads_from_s3_and_writes_to_s3_as_the_page_says(
     prism: Path, stored: Bucket, store: str, expected_few: dict[str, str]
 ) -> None:
@@ -53,7 +52,6 @@ def test_prism_reads_from_s3_and_writes_to_s3_as_the_page_says(
     assert jobs.stored_digests(stored, "svhn-records") == expected_few
 
 
-@pytest.mark.xfail(strict=True, reason="validate does not take s3:// yet")
 def test_fewer_shards_leave_no_stale_ones_on_s3(prism: Path, stored: Bucket, store: str) -> None:
     output = f"{stored.address}/fewer"
     for flags in ([], ["--examples-per-shard", "200", "--overwrite"]):
