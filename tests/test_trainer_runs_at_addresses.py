@@ -271,7 +271,7 @@ def test_who_may_only_read_a_store_learns_it_before_the_work(
     proxy.fail(Status(403), method="PUT", times=-1)
     assert main("trainer", "", COMMANDS, [command, "--run-dir", run, *options[command]]) == 1
     (error,) = capsys.readouterr().err.splitlines()
-    assert error.startswith(f"error: {run}/.") and ".probe may not be written: it needs AWS_" in error
+    assert error.startswith(f"error: {run}/.") and ".probe may not be written: the key needs the right to " in error
     assert proxy.count("PUT") == 1
 
 

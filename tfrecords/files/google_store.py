@@ -76,6 +76,7 @@ def _found_token() -> str | None:
 
 
 def _look(named: str) -> str | None:
+    import gcsfs  # noqa: F401  (without it nobody is asked for credentials)
     import google.auth
     import google.auth.exceptions
     from gcsfs.credentials import GoogleCredentials

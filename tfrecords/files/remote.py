@@ -15,6 +15,7 @@ import errno
 import os
 import re
 import tempfile
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -48,6 +49,8 @@ _unreachable: dict[str, str] = {}
 """Hosts that `read_linked` could not reach, each with the reason."""
 _VERSIONS = ("ETag", "etag", "generation", "LastModified", "mtime", "last_modified", "modificationTime", "created")
 """What the file systems of s3fs, gcsfs, adlfs, and fsspec's of HTTP, HDFS and memory state of a file's version."""
+_first_use = threading.RLock()
+"""Held while a file system is looked up."""
 _STRAY_PERCENT = re.compile("%(?![0-9a-fA-F]{2})")
 
 
@@ -57,6 +60,12 @@ def file_system(address: str) -> Any:
     Raises:
       UserError: fsspec or the package of its file system is not installed, or it has none for the address.
     """
+    # Threads that import fsspec, s3fs and what these need at the same time may meet a module that is half imported.
+    with _first_use:
+        return _file_system(address)
+
+
+def _file_system(address: str) -> Any:
     try:
         import fsspec
     except ModuleNotFoundError as error:
@@ -75,6 +84,15 @@ def file_system(address: str) -> Any:
         raise UserError(f"fsspec cannot reach {address}.", error) from error
     except Exception as error:  # each library has its own, as for a Hadoop that is not there
         raise remote_errors.explain(error, address) from error
+
+
+def _renew() -> None:
+    """Makes the lock this process's own: at the fork another thread may have held it."""
+    global _first_use
+    _first_use = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 def _options(scheme: str) -> dict[str, Any]:
