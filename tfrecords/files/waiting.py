@@ -100,8 +100,12 @@ def _endpoint(scheme: str) -> str | None:
 
 def _configured(scheme: str, name: str) -> str | None:
     """Returns an option of fsspec's configuration, `FSSPEC_S3_ENDPOINT_URL`."""
-    fsspec = sys.modules.get("fsspec")
-    value = fsspec.config.conf.get(scheme, {}).get(name) if fsspec else None
+    try:
+        # Not from `sys.modules`: another thread may be importing it.
+        from fsspec.config import conf
+    except ImportError:
+        return None
+    value = conf.get(scheme, {}).get(name)
     return value if isinstance(value, str) else None
 
 
