@@ -17,6 +17,7 @@ from tests.stores import Bucket
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
+from tfrecords.files.disk_cache import CacheFullError
 from tfrecords.files.place import Place
 from trainer.fit.errors import readable
 from trainer.input import shuffle
@@ -213,3 +214,26 @@ def test_the_cache_is_in_the_user_s_own_folder(monkeypatch: pytest.MonkeyPatch, 
 def test_local_data_needs_no_cache(records: Path, tmp_path: Path) -> None:
     images = Records.open(records, CacheFolder(tmp_path / "cache", 1)).images("train")
     assert not isinstance(images, CachedImages) and not (tmp_path / "cache").exists()
+
+
+def test_a_shard_waits_for_room_that_others_are_about_to_leave(
+    records: Path, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = _records(records, bucket, tmp_path / "cache").images("train")
+    assert isinstance(images, CachedImages)
+    fetcher = images._fetcher
+    refusals, real = [1, 2, 3], fetcher._cache.open
+
+    def full_for_a_while(*arguments: Any) -> Any:
+        if refusals:
+            refusals.pop()
+            raise CacheFullError("no room")
+        return real(*arguments)
+
+    monkeypatch.setattr(fetcher._cache, "open", full_for_a_while)
+    fetcher.open(0).close()
+    assert refusals == []
+    refusals[:] = [1] * 100
+    monkeypatch.setattr("trainer.input.cached._PATIENCE_S", 0.2)
+    with pytest.raises(CacheFullError):
+        fetcher.open(1)

@@ -30,6 +30,8 @@ from trainer.run.cache_folder import CacheFolder
 
 _POLL_S = 0.1
 """Seconds between two looks at whether a wait is to end."""
+_PATIENCE_S = 30.0
+"""Time to wait for room in a full cache, seconds: more than a shard takes to arrive."""
 _QUIET_S = 0.1
 """Seconds without a call after which TensorFlow's threads have filled their buffers, with errors, and make no more."""
 _AT_ONCE = 4
@@ -132,12 +134,18 @@ class Fetcher:
             if index in self._planned:
                 self._planned.remove(index)
             self._advance()
-        try:
-            return self._wait(future or self._pool.submit(self._fetch_ahead, index))
-        except CacheFullError:
-            # What was fetched ahead took the room: this one is needed first.
+        stop = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return self._wait(future or self._pool.submit(self._fetch_ahead, index))
+            except CacheFullError:
+                if time.monotonic() > stop:
+                    raise
+            # What is fetched ahead has taken the room, here or in another process. This one is needed first; what is
+            # still arriving makes room when it has arrived.
+            future = None
             self._release()
-            return self._wait(self._pool.submit(self._fetch_ahead, index))
+            self._closed.wait(_POLL_S)
 
     def close(self) -> None:
         """Ends all waiting: `open` raises a CancelledError from now on."""
