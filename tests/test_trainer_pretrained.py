@@ -42,6 +42,8 @@ from trainer.run.weights import load_model, start_from
 
 LARGEST = {STREET: 10e6, "mnist": 1e6}
 """Sizes that the weights of a name may have, bytes."""
+PACKAGED = dict(TABLE)
+"""What comes with the package, also while a fixture has put other weights in its place."""
 EVALUATION_OF_TEST = {
     "split": "test",
     "data": "/home/me/records",
@@ -155,7 +157,7 @@ def test_another_architecture_does_not_start_from_them(
 
 @pytest.mark.parametrize("name", offered())
 def test_they_are_small_and_tell_nothing_of_the_machine(name: str) -> None:
-    weights = TABLE[name]
+    weights = PACKAGED[name]
     assert sum(path.stat().st_size for path in weights.directory.iterdir() if path.is_file()) < LARGEST[name]
     content = json.loads((weights.directory / CONFIG).read_text())
     assert not {"data", "options"} & set(content)
@@ -173,7 +175,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", offered())
 def test_the_model_card_has_all_its_scores(name: str) -> None:
-    text = TABLE[name].card.read_text()
+    text = PACKAGED[name].card.read_text()
     assert "TODO-score" not in text and "| whole-number accuracy | " in text
 
 

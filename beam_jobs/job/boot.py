@@ -15,13 +15,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tfrecords.errors import UserError
 from tfrecords.flags import local_path
-
-if TYPE_CHECKING:
-    from apache_beam.portability.api.beam_provision_api_pb2 import ProvisionInfo
 
 _ENDPOINTS = ("provision", "control", "logging", "artifact")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -107,7 +104,7 @@ def become_worker() -> None:
     sdk_worker_main.main([sys.executable])
 
 
-def _provision(endpoint: str, worker: str) -> "ProvisionInfo":
+def _provision(endpoint: str, worker: str) -> Any:
     """Returns what an engine says of itself and of the job.
 
     Raises:
@@ -126,7 +123,7 @@ def _provision(endpoint: str, worker: str) -> "ProvisionInfo":
     return answer.info
 
 
-def worker_environment(info: "ProvisionInfo", worker: str, control: str | None, logging: str | None) -> dict[str, str]:
+def worker_environment(info: Any, worker: str, control: str | None, logging: str | None) -> dict[str, str]:
     """Returns the variables that Beam's worker (2.77) is started with.
 
     Args:
