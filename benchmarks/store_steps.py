@@ -11,7 +11,6 @@ divided by the sum of their times, the first one included, which waits for the f
 
 import argparse
 import contextlib
-import os
 import sys
 import tempfile
 import time
@@ -23,11 +22,11 @@ from typing import Any
 
 from benchmarks.common.store_server import serving
 from benchmarks.common.table import markdown, verdict
+from benchmarks.input.steps import WARM_UP, model_step
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
 _HEAD = ("epoch", "steps", "local steps/s", "store steps/s", "of local", "local first step s", "store first step s")
-_WARM_UP = 5
 _MINIMUM_RATIO = 0.95
 Epochs = Callable[[int], Iterable[Any]]
 
@@ -87,38 +86,21 @@ def _start(
     data: Path, address: str, cache: Path, model_name: str, batch_size: int
 ) -> tuple[Callable[[Any], object], Epochs, Epochs]:
     """Returns a step of a new model, warmed up, and the epochs of the local dataset and of the one in the store."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from trainer.distribute.startup import start_tensorflow
+    from tfrecords.dataset.manifest import Manifest
 
-    start_tensorflow()
+    manifest = Manifest.load(data)
+    step, config = model_step(manifest, model_name, batch_size)
 
-    import keras
-    import tensorflow as tf
-
-    from trainer.fit.step import make_train_step
     from trainer.input.dataset import training_dataset
     from trainer.input.records import Records
-    from trainer.models import build_model
     from trainer.run.cache_folder import CacheFolder
-    from trainer.run.config import TrainConfig
-    from trainer.run.directory import model_input_shape, reads_length
 
-    config = TrainConfig(model=model_name, global_batch_size=batch_size)
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.OneDeviceStrategy(devices[0].name)
-    records = Records.open(data)
-    manifest = records.manifest
     room = CacheFolder(cache, 2 * sum(shard.bytes for shard in manifest.split("train").shards))
-    with strategy.scope():
-        model = build_model(model_name, model_input_shape(manifest), manifest.labels, reads_length(manifest))
-        optimizer = keras.optimizers.AdamW(1e-3)
-        optimizer.build(model.trainable_variables)
-    train = make_train_step(strategy, model, optimizer, config)
-    local, store = records.images("train"), Records.open(Place(address), room).images("train")
-    for batch in training_dataset(local, config, 0).take(_WARM_UP):
-        train(batch).numpy()
+    local, store = Records.open(data).images("train"), Records.open(Place(address), room).images("train")
+    for batch in training_dataset(local, config, 0).take(WARM_UP):
+        step(batch)
     return (
-        lambda batch: train(batch).numpy(),
+        step,
         lambda epoch: training_dataset(local, config, epoch),
         lambda epoch: training_dataset(store, config, epoch),
     )

@@ -97,7 +97,7 @@ class WriteShard(beam.DoFn):
         release_memory()
 
     def start_bundle(self) -> None:
-        """Starts the thread that writes, if the plan asks for one."""
+        """Starts the thread that writes."""
         self._writer = ShardWriter(self._plan, count_pictures)
 
     def process(self, element: tuple[ShardKey, list[bytes]], leaks: Leaks | None = None) -> Iterator[ShardKey | None]:

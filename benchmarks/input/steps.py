@@ -3,6 +3,8 @@
 print(compare_steps(Path("svhn-records"), "compact", steps=200, batch_size=16))
 """
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +12,16 @@ from dataclasses import dataclass
 from itertools import count, cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfrecords.dataset.manifest import Manifest
+    from trainer.run.config import TrainConfig
 
 _KEPT = 8
 """Batches in memory, which are used again and again."""
-_WARM_UP = 5
+WARM_UP = 5
+"""Steps that are not measured: the first ones compile."""
 
 
 @dataclass(frozen=True)
@@ -41,30 +48,11 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
     The kinds take turns so that a busy machine slows both alike. Reading in the background happens while a step on
     real input runs, or shortly after.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from trainer.distribute.startup import start_tensorflow
-
-    start_tensorflow()
-
-    import keras
-    import tensorflow as tf
-
     from tfrecords.dataset.manifest import Manifest
-    from trainer.fit.step import make_train_step
-    from trainer.input.dataset import open_images, training_dataset
-    from trainer.models import build_model
-    from trainer.run.config import TrainConfig
-    from trainer.run.directory import model_input_shape, reads_length
 
-    config = TrainConfig(model=model_name, global_batch_size=batch_size)
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.OneDeviceStrategy(devices[0].name)
-    manifest = Manifest.load(data)
-    with strategy.scope():
-        model = build_model(model_name, model_input_shape(manifest), manifest.labels, reads_length(manifest))
-        optimizer = keras.optimizers.AdamW(1e-3)
-        optimizer.build(model.trainable_variables)
-    step = make_train_step(strategy, model, optimizer, config)
+    step, config = model_step(Manifest.load(data), model_name, batch_size)
+
+    from trainer.input.dataset import open_images, training_dataset
 
     pictures = open_images(data, "train")
 
@@ -74,9 +62,38 @@ def compare_steps(data: Path, model_name: str, steps: int, batch_size: int) -> S
 
     real = epochs()
     in_memory = cycle(list(islice(real, _KEPT)))
-    for batch in islice(real, _WARM_UP):
-        step(batch).numpy()
-    return _measure(lambda batch: step(batch).numpy(), in_memory, real, steps)
+    for batch in islice(real, WARM_UP):
+        step(batch)
+    return _measure(step, in_memory, real, steps)
+
+
+def model_step(manifest: Manifest, model_name: str, batch_size: int) -> tuple[Callable[[Any], object], TrainConfig]:
+    """Returns a step of a new model, which waits for its result as training does, and its configuration.
+
+    Starts TensorFlow, unless it runs already.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from trainer.distribute.startup import start_tensorflow
+
+    start_tensorflow()
+
+    import keras
+    import tensorflow as tf
+
+    from trainer.fit.step import make_train_step
+    from trainer.models import build_model
+    from trainer.run.config import TrainConfig
+    from trainer.run.directory import model_input_shape, reads_length
+
+    config = TrainConfig(model=model_name, global_batch_size=batch_size)
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    strategy = tf.distribute.OneDeviceStrategy(devices[0].name)
+    with strategy.scope():
+        model = build_model(model_name, model_input_shape(manifest), manifest.labels, reads_length(manifest))
+        optimizer = keras.optimizers.AdamW(1e-3)
+        optimizer.build(model.trainable_variables)
+    step = make_train_step(strategy, model, optimizer, config)
+    return lambda batch: step(batch).numpy(), config
 
 
 def _measure(step: Callable[[Any], object], in_memory: Iterator[Any], real: Iterator[Any], steps: int) -> Steps:

@@ -349,11 +349,6 @@ class Place:
         """Deletes what uploads to this folder that were never completed have left; returns their number."""
         return remote_write.abort_uploads(self.text) if self.is_remote else 0
 
-    def make_folder(self) -> None:
-        """Creates a local folder and its parents where they are missing; a store needs none."""
-        if not self.is_remote:
-            make_folder(self.path)
-
     def sha256(self) -> str:
         """Returns the SHA-256 of a file, hexadecimal, in constant memory.
 
