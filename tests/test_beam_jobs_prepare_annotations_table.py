@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from beam_jobs.annotation import Annotation, DeadLetter
-from beam_jobs.prepare.annotations_table import SCHEMA, of_subset, to_table
+from beam_jobs.prepare.annotations_table import SCHEMA, rows_with, to_table
 from beam_jobs.prepare.load_picture import PictureFile, PictureRow
 from tfrecords.images.crop import BoundingBox
 
@@ -56,5 +56,5 @@ def test_a_table_is_what_arrow_makes_of_the_same_values(rows: list[PictureRow]) 
 
 def test_rows_of_a_subset_are_those_with_its_name_alone() -> None:
     table = pa.concat_tables([to_table([GOOD, REJECTED]), to_table([UNDECODED])])
-    assert of_subset(table, "train").column("index").to_pylist() == [5, 7]
-    assert of_subset(table, "ex").num_rows == 0
+    assert rows_with(table, "subset", "train").column("index").to_pylist() == [5, 7]
+    assert rows_with(table, "subset", "ex").num_rows == 0

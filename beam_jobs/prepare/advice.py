@@ -5,9 +5,9 @@ import shlex
 from collections import Counter
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from beam_jobs.annotation import NO_FAULTS
+from beam_jobs.prepare.annotations_table import rows_with
 from beam_jobs.prepare.config import PrepareConfig
 from tfrecords.record.labels import MOST_CHARACTERS, MOST_LENGTH, Labels
 
@@ -45,7 +45,7 @@ def unknown_characters(table: pa.Table, labels: Labels) -> str:
     Returns:
       A sentence without its full stop; empty if no number was rejected for its characters.
     """
-    texts = table.filter(pc.field("reason") == "unknown_character")["text"].to_pylist()
+    texts = rows_with(table, "reason", "unknown_character")["text"].to_pylist()
     counts = Counter(character for text in texts for character in labels.unknown(text))
     if not counts:
         return ""
@@ -68,13 +68,13 @@ def what_to_do(table: pa.Table, labels: Labels) -> str:
       table: Rows of all pictures, with `COLUMNS`.
       labels: What the dataset's numbers may be.
     """
-    faults = table.filter(pc.field("reason").is_valid() & ~pc.field("reason").isin(list(NO_FAULTS)))
-    reasons = Counter(faults["reason"].to_pylist())
+    reasons = Counter(reason for reason in table["reason"].to_pylist() if reason and reason not in NO_FAULTS)
+    faults = rows_with(table, "reason", *reasons)
     reason, count = max(reasons.items(), key=lambda each: each[1], default=("", 0))
     if 2 * count <= reasons.total():
         line = unknown_characters(faults, labels)
         return line and f"{_capital(line)}."
-    rows = faults.filter(pc.field("reason") == reason)
+    rows = rows_with(faults, "reason", reason)
     if reason == "unknown_character":
         return f"{_capital(unknown_characters(rows, labels))}."
     longest = max(map(len, filter(None, rows["text"].to_pylist())), default=0)

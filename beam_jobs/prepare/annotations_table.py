@@ -111,10 +111,12 @@ def _ends(sizes: list[int]) -> pa.Buffer:
     return pa.py_buffer(np.cumsum([0, *sizes], dtype=np.int32))
 
 
-def of_subset(table: pa.Table, subset: str) -> pa.Table:
-    """Returns the rows of a subset."""
-    name = _array([subset], pa.string())[0]
-    return table.filter(pc.equal(table["subset"], name))
+def rows_with(table: pa.Table, column: str, *texts: str) -> pa.Table:
+    """Returns the rows whose column has one of these texts.
+
+    By a mask: an expression imports Arrow's datasets and, where it is installed, pandas, for 0.1 to 0.2 s.
+    """
+    return table.filter(pc.is_in(table[column], value_set=_array(list(texts), pa.string())))
 
 
 def to_parquet(table: pa.Table) -> bytes:

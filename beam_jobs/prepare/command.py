@@ -362,7 +362,9 @@ def _rejected_rows(plan: Plan) -> pa.Table:
 
     from beam_jobs.prepare.advice import COLUMNS
 
-    return _read_rows(plan, COLUMNS).filter(pc.field("reason").is_valid())
+    rows = _read_rows(plan, COLUMNS)
+    # By a mask: an expression imports Arrow's datasets, and pandas.
+    return rows.filter(pc.is_valid(rows["reason"]))
 
 
 def _shared_pictures(plan: Plan) -> list[SharedPictures]:

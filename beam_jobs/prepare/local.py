@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from beam_jobs.job.given import Range
-from beam_jobs.job.memory import release_memory
+from beam_jobs.job.memory import release_memory, without_collection
 from beam_jobs.job.pool import Pool, worker_pool
 from beam_jobs.job.processors import processors
 from beam_jobs.prepare.leaks import Leaks, SplitPicture, leaks_among, picture_digests
@@ -97,6 +97,7 @@ def _run(plan: Plan, pool: Pool, workers: int, tally: Tally) -> None:
     for _, each in _write(plan, shards, pool, workers):
         tally.add(each)
     publish_dataset(plan, plan_reader(plan))
+    release_memory()  # the rows of all pictures: what follows reads some of their columns again
 
 
 def _gather(plan: Plan, pool: Pool) -> _Lists:
@@ -159,7 +160,8 @@ def _finish(_: int) -> tuple[int, list[Written]]:
 
 
 def _parse(entries: Range, plan: Plan) -> list[tuple[ShardKey, bytes]]:
-    return list(parse_and_assign(entries, plan))
+    with without_collection():
+        return list(parse_and_assign(entries, plan))
 
 
 def _digests(task: tuple[str, bytes], plan: Plan) -> list[tuple[bytes, SplitPicture]]:

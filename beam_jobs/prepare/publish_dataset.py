@@ -10,11 +10,11 @@ from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.job.memory import release_memory
 from beam_jobs.job.pictures import Read
 from beam_jobs.prepare import claim
-from beam_jobs.prepare.annotations_table import dead_letters_jsonl, of_subset, to_parquet
+from beam_jobs.prepare.annotations_table import dead_letters_jsonl, rows_with, to_parquet
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_shard import ShardResult, check_shards
-from beam_jobs.prepare.split_warnings import shared_pictures
+from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
 from beam_jobs.prepare.versions import check_worker, worker_versions
 from beam_jobs.sources.base import Subset
 from tfrecords.dataset.manifest import (
@@ -29,7 +29,7 @@ from tfrecords.dataset.manifest import (
 from tfrecords.dataset.tfds_metadata import dataset_info_json, features_json
 
 _BATCH_ROWS = 10_000
-_COUNTED = ["key", "subset", "split", "source_bytes", "source_crc32c", "reason"]
+_COUNTED = ["key", "subset", "source_bytes", "source_crc32c", "reason"]
 
 
 def publish_dataset(plan: Plan, read: Read) -> None:
@@ -48,10 +48,15 @@ def publish_dataset(plan: Plan, read: Read) -> None:
     release_memory()
     check_worker(plan)
     results = [ShardResult.load(plan, str(plan.shard_name(*key))) for key in plan.shard_keys]
-    shards, table = [result.info for result in results], pa.concat_tables([result.table for result in results])
+    shards, versions = [result.info for result in results], [result.versions for result in results]
+    table = pa.concat_tables([result.table for result in results])
+    del results
     files = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}
-    manifest = _manifest(shards, table.select(_COUNTED), plan)
-    manifest.worker_versions.extend(worker_versions(plan, [result.versions for result in results]))
+    # Copied: a column of a result that was read shares its memory with all others.
+    table = table.select(COLUMNS).combine_chunks()
+    release_memory()
+    manifest = _manifest(shards, table, plan)
+    manifest.worker_versions.extend(worker_versions(plan, versions))
     files["features.json"] = features_json(manifest.image, manifest.labels).encode()
     files["dataset_info.json"] = dataset_info_json(manifest).encode()
     for name, data in files.items():
@@ -62,7 +67,7 @@ def publish_dataset(plan: Plan, read: Read) -> None:
     name = REJECTED_MANIFEST if rejected or leaks else MANIFEST
     filesystem.sync_names(plan.output)
     if plan.output.is_remote:
-        check_shards(plan, results)
+        check_shards(plan, shards)
         claim.check(plan.claim, plan.run_id)
     filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
     filesystem.sync_names(plan.output)
@@ -76,8 +81,9 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
       table: Rows of all pictures.
       plan: Plan of the job.
     """
-    accepted = table.filter(pc.is_null(table["reason"]))
-    pictures = _counts(accepted, "split")
+    splits_of_accepted = table.select(["split"]).filter(pc.is_null(table["reason"]))
+    pictures = _counts(splits_of_accepted, "split")
+    counted = table.select(_COUNTED)
     splits = {}
     for split, count in plan.shards.items():
         of_split, shards = shards[:count], shards[count:]
@@ -89,11 +95,11 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         seed=plan.config.seed,
         versions=plan.versions,
         sources=[
-            _source_info(subset, plan.survey.kept[subset.name], of_subset(table, subset.name))
+            _source_info(subset, plan.survey.kept[subset.name], rows_with(counted, "subset", subset.name))
             for subset in plan.subsets
         ],
         splits=splits,
-        dead_letters=_counts(table.filter(pc.is_valid(table["reason"])), "reason"),
+        dead_letters=_counts(table.select(["reason"]).filter(pc.is_valid(table["reason"])), "reason"),
         labels=plan.config.labels,
     )
 

@@ -167,7 +167,7 @@ def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
     return result if unchanged and allowed and not unread else None
 
 
-def check_shards(plan: Plan, results: list[ShardResult]) -> None:
+def check_shards(plan: Plan, shards: list[ShardInfo]) -> None:
     """Checks that the shards in a store are still those of their results.
 
     An upload of a run that has lost its claim, as by a network that was gone for a minute, may be complete only after
@@ -175,13 +175,13 @@ def check_shards(plan: Plan, results: list[ShardResult]) -> None:
 
     Args:
       plan: Plan of the job.
-      results: Results of all shards.
+      shards: All shards, as their results state them.
 
     Raises:
       UserError: One was replaced, or is missing.
     """
     listed = _list(plan.output)
-    for info in (result.info for result in results):
+    for info in shards:
         if listed.is_unchanged(info) is not False:
             continue
         try:

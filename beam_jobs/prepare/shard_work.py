@@ -7,6 +7,7 @@ from itertools import chain
 
 from beam_jobs.annotation import Annotation, pack, unpack
 from beam_jobs.job.given import Range
+from beam_jobs.job.memory import without_collection
 from beam_jobs.job.pictures import Read, picture_reader
 from beam_jobs.prepare.assign import shard_of, split_of
 from beam_jobs.prepare.check_label import check_label
@@ -91,7 +92,7 @@ class ShardWriter:
         """
         plan, name = self._plan, str(self._plan.shard_name(*key))
         _check(plan)
-        with ShardProgress(plan, name, self._on_count) as progress:
+        with ShardProgress(plan, name, self._on_count) as progress, without_collection():
             complete = find_complete_shard(plan, name)
             if complete and (leaks is None or leaves_out(complete.table, key[0], leaks)):
                 progress.add(complete.table.num_rows)
