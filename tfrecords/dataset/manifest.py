@@ -29,7 +29,9 @@ SPLITS = ("train", "validation", "test", UNKNOWN_SPLIT)
 """Names of splits."""
 _READ_VERSIONS = (1, SCHEMA_VERSION)
 _Pixels = Annotated[int, Rule("an integer of 1 or more, or null", lambda size: size >= 1)]
-_SHARD_FILE = rf"[a-z][a-z0-9_]*-({'|'.join(SPLITS)})\.tfrecord-[0-9]{{5}}-of-[0-9]{{5}}"
+_GENERATION = r"generations/[0-9]{8}(-[0-9]{8})?(\.[0-9]{8})?/"
+"""Directory of a shard of a stream; see `tfrecords.dataset.snapshots`."""
+_SHARD_FILE = rf"({_GENERATION})?[a-z][a-z0-9_]*-({'|'.join(SPLITS)})\.tfrecord-[0-9]{{5}}-of-[0-9]{{5}}"
 _PLAIN_FILE = matching(r"[^./\\][^/\\]*", "the name of a file in the directory, which does not begin with a dot")
 
 
@@ -38,7 +40,7 @@ class ShardInfo:
     """One TFRecord file.
 
     Attributes:
-      file: Name of the file.
+      file: Name of the file; in a stream its path, `generations/00000042/NAME`.
       examples: Number of examples.
       bytes: Size of the file, bytes.
       sha256: SHA-256 of the file, hexadecimal.

@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple
 from tfrecords.errors import UserError
 from tfrecords.files import remote, remote_write
 from tfrecords.files.kept import kept_copy
-from tfrecords.files.publish import atomic_write, make_folder, remove
+from tfrecords.files.publish import atomic_write, create, remove
 from tfrecords.files.shards import file_sha256
 from tfrecords.flags import refuse_mistyped_address
 
@@ -297,19 +297,15 @@ class Place:
     def create(self, data: bytes) -> bool:
         """Writes a file unless there is one; returns whether it was written: for one of several that try.
 
+        The file appears complete, and is on the disk when this returns.
+
         Raises:
           OSError: A local file cannot be written.
           UserError: The place as a whole cannot be written.
         """
         if self.is_remote:
             return remote_write.create(self.text, data)
-        make_folder(self.path.parent)
-        try:
-            with self.path.open("xb") as stream:
-                stream.write(data)
-        except FileExistsError:
-            return False
-        return True
+        return create(self.path, data)
 
     def replace(self, old: bytes, new: bytes) -> bool:
         """Writes a file if its content is `old`; returns whether it was written. S3 alone excludes other writers.

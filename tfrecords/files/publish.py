@@ -87,6 +87,34 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         yield stream
 
 
+def create(path: Path, data: bytes) -> bool:
+    """Writes a file unless there is one, complete and on the disk; returns whether it was written.
+
+    A link is made only where no name is, unlike a rename, so one of several that try is the first. Where the file
+    system has no links, the file is opened exclusively, and a kill leaves an incomplete one.
+    """
+    make_folder(path.parent)
+    temporary = _hidden(path.parent, _UNFINISHED, path.name)
+    try:
+        temporary.write_bytes(data)
+        sync(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError:
+            try:
+                with path.open("xb") as stream:
+                    stream.write(data)
+            except FileExistsError:
+                return False
+            sync(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_names(path.parent)
+    return True
+
+
 def reserve(path: Path, size: int) -> None:
     """Fills a new file with `size` bytes, so that the disk is not full when a library writes it: HDF5 crashes then.
 
