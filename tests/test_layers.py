@@ -69,6 +69,11 @@ ROOMS = {
         "annotation filesystem file_lock sources sources.base job "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
     ),
+    # A stream's generations are datasets of prepare.
+    "beam_jobs.watch": (
+        "annotation filesystem file_lock sources sources.base job prepare "
+        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+    ),
     # Synthetic pictures are written as SVHN publishes them.
     "beam_jobs.sample": "sources.svhn tfrecords.files",
     "beam_jobs": "",

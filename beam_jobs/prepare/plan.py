@@ -138,7 +138,7 @@ def make_plan(
     return Plan(
         config,
         subsets,
-        _count_shards(config, found.kept),
+        count_shards(config, found.kept),
         output,
         uuid.uuid4().hex,
         found,
@@ -147,7 +147,7 @@ def make_plan(
     )
 
 
-def _count_shards(config: PrepareConfig, entries: dict[str, int]) -> dict[str, int]:
+def count_shards(config: PrepareConfig, entries: dict[str, int]) -> dict[str, int]:
     """Returns the number of shards of each split that the entries of the subsets give pictures."""
     examples = {
         split: pictures * max(1, config.jitters(split))

@@ -37,9 +37,10 @@ _OF_SOURCES = "labels of some sources (see python -m beam_jobs sources)"
 def published_split(subset: str) -> str | None:
     """Returns the split that a subset is published as, by its name in any case; None if it is for training.
 
-    Pictures whose numbers are not known, as those of a competition, are the subset and the split `predict`.
+    Pictures whose numbers are not known, as those of a competition, are the subset and the split `predict`. That of a
+    batch of a stream is named after an `@`: `2026-11@test` is for test.
     """
-    return _SPLITS.get(subset.lower())
+    return _SPLITS.get(subset.rpartition("@")[2].lower())
 
 
 def check_subset_names(names: tuple[str, ...]) -> None:

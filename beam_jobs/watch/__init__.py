@@ -1,0 +1,1 @@
+"""Labelled pictures that keep arriving, to a dataset that grows by snapshots."""
