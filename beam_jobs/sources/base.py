@@ -6,7 +6,7 @@ each other nor `prepare`, and libraries only when they read.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -29,6 +29,8 @@ BOX_FORMATS = ("ltwh", "ltrb")
 """Meanings of a box's four numbers: left, top, width, height; or left, top, right, bottom."""
 PICTURE_SUFFIXES = SUFFIXES
 """Endings, in lower case, of the names of files that are taken for pictures."""
+CORRECTIONS = ("corrections.csv", "corrections.jsonl")
+"""Names of files of corrections, which a batch of a stream may hold next to its annotations: no source reads them."""
 _SPLITS = {"test": "test", "testing": "test", "predict": "predict", **dict.fromkeys(FOR_VALIDATION, "validation")}
 _SUBSET_NAME = re.compile(r"[\w-]+")
 _OF_SOURCES = "labels of some sources (see python -m beam_jobs sources)"
@@ -41,6 +43,30 @@ def published_split(subset: str) -> str | None:
     batch of a stream is named after an `@`: `2026-11@test` is for test.
     """
     return _SPLITS.get(subset.rpartition("@")[2].lower())
+
+
+class _Names(Container[str], Sized, Iterable[str], Protocol):
+    """Names of subsets: a list of them, or a mapping by them."""
+
+
+def own_name(name: str, present: _Names) -> str:
+    """Returns the name that a source gives to a subset, which may be read under another.
+
+    `2026-11@val` is the subset val of a batch of a stream, and the only subset may have any name.
+
+    Args:
+      name: Name under which the subset is read.
+      present: Names that the source finds.
+
+    Raises:
+      UserError: None of them is meant.
+    """
+    own = name.rpartition("@")[2]
+    if own in present:
+        return own
+    if len(present) == 1:
+        return next(iter(present))
+    raise UserError(f"The subset must be one of {', '.join(present)}.", name)
 
 
 def check_subset_names(names: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources import markup
-from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, check_subset_names, subset_of
+from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, check_subset_names, own_name, subset_of
 from beam_jobs.sources.layout import SUBSETS, choose, digest, no_garbage, read_first, relative_name
 from beam_jobs.sources.marks import (
     TEXT_NAMES,
@@ -78,8 +78,9 @@ class CvatSource(Source):
         """
         file, sha256 = Place(subset.path), subset.annotations_sha256
         parsed = _parse(file, sha256, options.text_attribute, digit_order, "")
-        if subset.name not in parsed:  # the only subset, under the name that was wanted
-            parsed = _parse(file, sha256, options.text_attribute, digit_order, subset.name)
+        own = own_name(subset.name, parsed)
+        if own != subset.name:
+            parsed = _parse(file, sha256, options.text_attribute, digit_order, f"{own}={subset.name}")
         yield from parsed[subset.name][start:stop]
 
     def read_picture(self, subset: Subset, name: str) -> bytes:
@@ -101,7 +102,8 @@ SOURCE = CvatSource()
 
 def _folder_and_names(subset: Subset, name: str) -> tuple[Place, list[str]]:
     """Returns the folder of a picture, and the names that its file may have there."""
-    names = [name, *(f"{folder}/{name}" for folder in (subset.name, subset.name.title(), subset.name.upper()))]
+    own = own_name(subset.name, _names(Place(subset.path), subset.annotations_sha256))
+    names = [name, *(f"{folder}/{name}" for folder in (own, own.title(), own.upper()))]
     if subset.pictures:
         return Place(subset.pictures), [*names, name.rpartition("/")[2]]
     return Place(subset.path).parent, [*(f"images/{each}" for each in names), *names]
@@ -141,7 +143,7 @@ def _parse(
       sha256: Digest of the file.
       attribute: Name of the attribute that holds the numbers; None for the usual ones.
       digit_order: Reading order.
-      renamed: Name of the subset that all images are; empty if each says its own.
+      renamed: Name of a subset and the one under which it is read, `val=2026-11@val`, to read it alone; empty for all.
 
     Raises:
       UserError: The file is damaged, or of another kind.
@@ -149,14 +151,17 @@ def _parse(
     found: dict[str, list[Annotation]] = {}
     names: set[tuple[str, str]] = set()
     images, default = 0, _subset_without_name(file)
+    own, _, new = renamed.partition("=")
     with no_garbage(), file.open() as stream:
         try:
             for _, element in chain.from_iterable(markup.ends(stream)):
                 if element.tag == "image":
                     images += 1
-                    subset = renamed or (element.get("subset") or default).strip().lower()
-                    entries = found.setdefault(subset, [])
-                    entries += _annotations(element, subset, len(entries), names, attribute, digit_order)
+                    subset = _subset(element, default)
+                    if not renamed or subset == own:
+                        subset = new if renamed else subset
+                        entries = found.setdefault(subset, [])
+                        entries += _annotations(element, subset, len(entries), names, attribute, digit_order)
                     element.clear()
                 elif element.tag == "track":
                     raise UserError("CVAT for video must be exported as CVAT for images 1.1.", "a track")
@@ -167,6 +172,24 @@ def _parse(
         hint = " --source voc reads Pascal VOC." if element.tag == "annotation" else ""
         raise UserError(rule + hint, f"<{element.tag}> with {images} images")
     return found
+
+
+@lru_cache(maxsize=64)
+def _names(file: Place, sha256: str) -> frozenset[str]:
+    """Returns the names of a file's subsets. The digest of the file is there for the cache."""
+    default = _subset_without_name(file)
+    found = set()
+    with file.open() as stream:
+        for _, element in chain.from_iterable(markup.ends(stream)):
+            if element.tag == "image":
+                found.add(_subset(element, default))
+                element.clear()
+    return frozenset(found)
+
+
+def _subset(image: Element, default: str) -> str:
+    """Returns the name of the subset of an image."""
+    return (image.get("subset") or default).strip().lower()
 
 
 def _annotations(

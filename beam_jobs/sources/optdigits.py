@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation
-from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, subset_of
+from beam_jobs.sources.base import CORRECTIONS, Input, Source, SourceOptions, Subset, subset_of
 from beam_jobs.sources.pixels.parts import add_part, annotations, digest, index_of, select
 from beam_jobs.sources.pixels.rows import Rows, layout_of, read_head, read_rows
 from tfrecords.errors import UserError
@@ -112,7 +112,8 @@ def _is_original(name: str) -> bool:
 
 def _is_rows(name: str) -> bool:
     """Returns whether a file is one of rows, by its name."""
-    return name.lower().removesuffix(".gz").endswith(_ENDINGS) and not _is_original(name)
+    is_known = name.lower().removesuffix(".gz").endswith(_ENDINGS) and name not in CORRECTIONS
+    return is_known and not _is_original(name)
 
 
 def _subset(name: str) -> str:

@@ -242,6 +242,26 @@ def walk(address: str) -> list[str]:
     return [name for name in names if name and not name.endswith("/")]
 
 
+def versions_below(address: str) -> dict[str, tuple[int, str]]:
+    """Returns the size and the version, as `version` has them, of every file below an address, by relative path.
+
+    Raises:
+      OSError: There is no such folder.
+      UserError: The place as a whole cannot be read.
+    """
+    _refuse_web(address)
+    root, found = _attempt(
+        address, lambda system, target: (_root(system, target), system.find(target, detail=True).values())
+    )
+    by_name = {_below(each["name"], root): each for each in found}
+    _check_folder(address, list(by_name))
+    return {
+        name: (int(each.get("size") or 0), _version(each))
+        for name, each in by_name.items()
+        if name and not name.endswith("/")
+    }
+
+
 def _refuse_web(address: str) -> None:
     if scheme_of(address) in WEB:
         raise UserError("An https:// address must be a file: it has no listing of a folder.", address)
@@ -377,7 +397,12 @@ def version(address: str) -> tuple[int, str]:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), address)
     if found["size"] is None:
         raise UserError("A server must state the size of a file that is read in parts.", address)
-    return int(found["size"]), " ".join(f"{found[key]}" for key in _VERSIONS if found.get(key))
+    return int(found["size"]), _version(found)
+
+
+def _version(entry: dict[str, Any]) -> str:
+    """Returns what a place states of the version of a file."""
+    return " ".join(f"{entry[key]}" for key in _VERSIONS if entry.get(key))
 
 
 def download(address: str, path: Path) -> None:

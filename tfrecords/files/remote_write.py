@@ -248,6 +248,11 @@ def abort_uploads(address: str) -> int:
     return attempt(address, work, "written")
 
 
+def appears_complete(address: str) -> bool:
+    """Returns whether a file at an address appears when it is complete, whoever writes it: in object stores."""
+    return scheme_of(address) in _ATOMIC
+
+
 def refuse_web(address: str) -> None:
     """Checks that an address can be written.
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from beam_jobs.annotation import Annotation
-from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, subset_of
+from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, own_name, subset_of
 from beam_jobs.sources.label_studio.tasks import Json, is_full, picture_of, places_of, readings_of
 from beam_jobs.sources.layout import SUBSETS, choose, digest, no_garbage, read_first
 from beam_jobs.sources.marks import Fault, annotations_of, check_attribute, rejected, unannotated
@@ -71,7 +71,7 @@ class LabelStudioSource(Source):
           UserError: The export is damaged.
         """
         folder, found = _files(Place(subset.path))
-        files = found[subset.name] if subset.name in found else next(iter(found.values()))
+        files = found[own_name(subset.name, found)]
         sha256, attribute = subset.annotations_sha256, options.text_attribute
         yield from _parse(folder, tuple(files), sha256, subset.name, attribute, digit_order)[start:stop]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from beam_jobs.sources.base import subset_of
+from beam_jobs.sources.base import CORRECTIONS, subset_of
 from beam_jobs.sources.mnist.idx import IdxName, idx_name
 from beam_jobs.sources.mnist.npz import subsets_of_npz
 from beam_jobs.sources.mnist.table import layout
@@ -116,7 +116,8 @@ def _without_packed_twins(names: Iterable[str]) -> list[str]:
 def _is_known(path: str) -> bool:
     """Returns whether a file may be one of MNIST, by its name."""
     name = path.rpartition("/")[2]
-    return name.lower().endswith((_NPZ, *_CSV)) or idx_name(name) is not None
+    is_known = name.lower().endswith((_NPZ, *_CSV)) or idx_name(name) is not None
+    return is_known and name not in CORRECTIONS
 
 
 def _is_images(path: str) -> bool:

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.annotation import Annotation
-from beam_jobs.sources.base import Input, Source, SourceOptions, Subset
+from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, own_name
 from beam_jobs.sources.marks import Fault
 from beam_jobs.sources.mnist.files import Part, annotated_files, find_parts
 from beam_jobs.sources.mnist.idx import read_images, read_labels
-from beam_jobs.sources.mnist.npz import read_npz
+from beam_jobs.sources.mnist.npz import read_npz, subsets_of_npz
 from beam_jobs.sources.mnist.table import layout
 from beam_jobs.sources.pixels.parts import PREDICT, annotations, digest, index_of, select
 from beam_jobs.sources.pixels.rows import read_head, read_rows
@@ -129,8 +129,16 @@ def _describe(name: str, part: Part) -> Subset:
 
 def _digits(subset: Subset) -> Digits:
     """Returns the pictures of a subset."""
-    array = subset.name if subset.path.lower().endswith(".npz") else ""
+    array = ""
+    if subset.path.lower().endswith(".npz"):
+        array = own_name(subset.name, _arrays(subset.path, subset.annotations_sha256))
     return _read(subset.path, subset.pictures, array, subset.annotations_sha256)
+
+
+@lru_cache(maxsize=8)
+def _arrays(path: str, sha256: str) -> tuple[str, ...]:
+    """Returns the names of the subsets in an .npz file; `sha256` makes a changed file another one."""
+    return tuple(subsets_of_npz(Place(path)))
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,7 @@ Face's `imagefolder` reads it: `file_name` is relative to the metadata's folder
 import re
 from dataclasses import dataclass
 
-from beam_jobs.sources.base import FOR_VALIDATION, subset_of
+from beam_jobs.sources.base import CORRECTIONS, FOR_VALIDATION, subset_of
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
@@ -65,7 +65,7 @@ def find_tables(place: Place, wanted: tuple[str, ...]) -> Found:
     folders = _annotated_folders(place, [entry.name for entry in entries if entry.is_folder])
     if own := _metadata(place, files):
         return Found({subset_of(place.name): own}, tuple(str(table) for table in folders.values()))
-    tables = {name: table for name, table in files.items() if table.suffix in _IN_FOLDERS}
+    tables = {name: table for name, table in files.items() if table.suffix in _IN_FOLDERS and name not in CORRECTIONS}
     if folders:
         names = [name.lower() for name in wanted] or [name for name in folders if name in KNOWN]
         read = {name: table for name, table in folders.items() if name in names}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from beam_jobs.sources.base import PICTURE_SUFFIXES, SourceOptions, check_subset_names
+from beam_jobs.sources.base import PICTURE_SUFFIXES, SourceOptions, check_subset_names, own_name
 from beam_jobs.sources.table.columns import Chooser, Fault, Rows
 from beam_jobs.sources.table.delimited import read_delimited
 from beam_jobs.sources.table.files import DELIMITED, KNOWN, PARQUET, is_metadata, shards_of
@@ -40,7 +40,7 @@ class Table:
 
     def entries(self, name: str) -> Entries:
         """Returns the entries of a subset."""
-        return self.subsets[name] if name in self.subsets else self.subsets[""]
+        return self.subsets[own_name(name, self.subsets)]
 
 
 def load(path: str, pictures: str, options: SourceOptions) -> Table:

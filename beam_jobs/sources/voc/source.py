@@ -87,6 +87,10 @@ class VocSource(Source):
                     yield read_file(listing, index, data, subset.name, options.text_attribute, digit_order)[0]
                 return
             annotations, sha256 = _read_all(subset.name, listing, options.text_attribute, digit_order)
+            if sha256 != subset.annotations_sha256:  # the listing may be of before the subset was found
+                forget()
+                listing = list_files(subset.path, subset.pictures, subset.annotations_sha256)
+                annotations, sha256 = _read_all(subset.name, listing, options.text_attribute, digit_order)
             if sha256 != subset.annotations_sha256:
                 raise UserError("The annotations must not change while they are read.", subset.path)
             _keep(key, annotations)
