@@ -5,21 +5,18 @@ a producer writes there and renames, or puts the marker `_SUCCESS` into the batc
 ready when it is settled and complete. Times are differences of the watcher's own monotonic clock.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
 
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.sources.base import PICTURE_SUFFIXES
 from beam_jobs.watch.after import After
 from beam_jobs.watch.batch import BAD_NAME, CHANGED, INCOMPLETE, Batch, Refusal, check_name
 from beam_jobs.watch.identity import Files, list_files, stamp_of
 from beam_jobs.watch.inbox import Arrivals
 from beam_jobs.watch.ledger import Ledger
 from beam_jobs.watch.readiness import BadNameError, Look, difference_of, look_into, reason_of
+from beam_jobs.watch.top import Found, Mark, Names, list_top
 from tfrecords.errors import UserError, one_line
 from tfrecords.files.place import Place
 
@@ -31,22 +28,6 @@ _POLLS_OF_STORE = 10
 """Polls of a store to each known batch that is listed again: a listing is a request."""
 _OF_FILES = ("table", "coco", "cvat", "label-studio", "mnist", "optdigits")
 """Sources that read a file as a batch."""
-_IGNORED = (".", "_")
-_Mark = tuple[int, ...]
-
-
-class _Found(NamedTuple):
-    """An entry of the inbox.
-
-    Attributes:
-      file: Name of the folder or file.
-      batch: Name of the batch: that of a file ends before its first dot.
-      mark: What the top of the inbox shows of it: index node, time of the last change and size; nothing in a store.
-    """
-
-    file: str
-    batch: str
-    mark: _Mark
 
 
 @dataclass
@@ -103,11 +84,12 @@ class FolderInbox:
         # The ledger keeps the paths of batches, for processes with other working directories.
         self.place = place if place.is_remote else Place(place.path.absolute())
         self._config, self._now = config, now
+        self._reads_files = config.source in _OF_FILES
         self._settle_s, self._marker, self._patience_s = settle_s, marker, patience_s
         self._after = after or After.parse("keep")
         self._after.check(self.place)
         self._waiting: dict[str, _Waiting] = {}
-        self._known: dict[str, tuple[_Mark, bool]] = {}
+        self._known: dict[str, tuple[Mark, bool]] = {}
         """Mark of each batch that needs nothing, and whether it is accepted, by its file."""
         self._same: dict[str, str] = {}
         """Other stamp of an accepted batch whose content is what was accepted, by its file."""
@@ -122,15 +104,15 @@ class FolderInbox:
         14 ms of processor time (measured on a busy machine), and the first poll of a process 30 ms.
         """
         self._polls += 1
-        top = self._top()
+        top = list_top(self.place, self._reads_files)
         found = self._candidates(top, ledger)
-        names = _Names(top)
+        names = Names(top)
         ready: list[Batch] = []
         refused: list[Refusal] = []
         entries = 0
         quiet = 0
         for each in found:
-            if entries >= most:
+            if entries >= most or not self._has_room(each):
                 self._track(each, ledger)
                 continue
             result = self._examine(each, ledger, names)
@@ -198,7 +180,7 @@ class FolderInbox:
         if is_accepted or self._after.has_begun(place) or not self.difference(batch):
             self._after.finish(place)
 
-    def _candidates(self, top: list[_Found], ledger: Ledger) -> list[_Found]:
+    def _candidates(self, top: list[Found], ledger: Ledger) -> list[Found]:
         """Returns the entries to examine, sorted by name."""
         again = self._in_turn()
         accepted, refused, known = ledger.accepted, ledger.refused, self._known
@@ -208,61 +190,17 @@ class FolderInbox:
             is_accepted = batch in accepted
             if is_accepted or batch in refused:
                 before = known.get(file)
-                if before is None and is_accepted and file not in self._waiting:
+                waits = file in again or file in self._waiting
+                if before is None and is_accepted and not waits:
                     # What an earlier process accepted is listed again when its turn comes, not all at the start.
                     known[file] = (mark, True)
                     continue
-                if before == (mark, is_accepted) and file not in again:
+                if before == (mark, is_accepted) and not waits:
                     continue
             found.append(each)
         for file in again - {each.file for each in found}:
             self._forget(file)  # archived or deleted
         return sorted(found)
-
-    def _top(self) -> list[_Found]:
-        """Returns the entries of the inbox, but for ignored ones.
-
-        Raises:
-          UserError: The inbox cannot be read.
-        """
-        try:
-            return self._top_of_store() if self.place.is_remote else self._top_of_folder()
-        except FileNotFoundError as error:
-            if self.place.is_remote:  # a prefix is there when something is in it
-                return []
-            raise UserError("The inbox must be a folder that exists.", self.place) from error
-        except OSError as error:
-            raise UserError(f"The inbox {self.place} cannot be read.", one_line(error)) from error
-
-    def _top_of_store(self) -> list[_Found]:
-        found = [each for each in self.place.entries() if not each.name.startswith(_IGNORED)]
-        return [
-            _Found(name, name if is_folder else _stem(name), ())
-            for name, is_folder in found
-            if is_folder or self._is_of_files(name)
-        ]
-
-    def _top_of_folder(self) -> list[_Found]:
-        found = []
-        with os.scandir(self.place.text) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith(_IGNORED):
-                    continue
-                try:
-                    is_folder = entry.is_dir()
-                    status = entry.stat()
-                except FileNotFoundError:  # moved since
-                    continue
-                if is_folder or self._is_of_files(name):
-                    mark = (status.st_ino, status.st_mtime_ns, status.st_size)
-                    found.append(_Found(name, name if is_folder else _stem(name), mark))
-        return found
-
-    def _is_of_files(self, name: str) -> bool:
-        """Returns whether a file may be a batch: pictures are those of a table next to them."""
-        suffix = f".{name.rpartition('.')[2].lower()}"
-        return self._config.source not in _OF_FILES or suffix not in PICTURE_SUFFIXES
 
     def _in_turn(self) -> set[str]:
         """Returns the known batches to list again in this poll."""
@@ -276,7 +214,13 @@ class FolderInbox:
         for state in (self._known, self._same, self._waiting):
             state.pop(file, None)
 
-    def _track(self, each: _Found, ledger: Ledger) -> None:
+    def _has_room(self, each: Found) -> bool:
+        """Returns whether a batch can be examined: without room for its state, only one that has the marker."""
+        if each.file in self._waiting or len(self._waiting) < _MOST_WAITING:
+            return True
+        return not self.place.is_remote and (self.place.path / each.file / self._marker).exists()
+
+    def _track(self, each: Found, ledger: Ledger) -> None:
         """Begins to wait for a batch to settle, while other batches make a generation."""
         if each.file in self._waiting or each.batch in ledger.accepted or len(self._waiting) >= _MOST_WAITING:
             return
@@ -284,7 +228,7 @@ class FolderInbox:
         if files is not None:
             self._state(each, stamp_of(files))
 
-    def _list(self, each: _Found) -> tuple[Files | None, str]:
+    def _list(self, each: Found) -> tuple[Files | None, str]:
         """Returns the listing of a batch, None if it is gone; and why it cannot be listed."""
         try:
             return list_files(self.place / each.file), ""
@@ -293,7 +237,7 @@ class FolderInbox:
         except OSError as error:
             return {}, reason_of(error)
 
-    def _state(self, each: _Found, stamp: str) -> _Waiting:
+    def _state(self, each: Found, stamp: str) -> _Waiting:
         """Returns the state of a batch that waits; a changed one begins to wait again."""
         now = self._now()
         state = self._waiting.get(each.file)
@@ -305,7 +249,7 @@ class FolderInbox:
             self._waiting[each.file] = state = _Waiting(state.first, stamp, now)
         return state
 
-    def _examine(self, each: _Found, ledger: Ledger, names: "_Names") -> Batch | Refusal | bool:
+    def _examine(self, each: Found, ledger: Ledger, names: Names) -> Batch | Refusal | bool:
         """Returns a batch that is ready, or that is to be refused; else whether it needs nothing, or else waits."""
         files, error = self._list(each)
         if files is None:
@@ -346,11 +290,11 @@ class FolderInbox:
             return False
         return Refusal(each.batch, stamp, stamp, CHANGED if accepted else INCOMPLETE, error or state.detail)
 
-    def _look(self, each: _Found, state: _Waiting, files: Files, *, complete: bool) -> None:
+    def _look(self, each: Found, state: _Waiting, files: Files, *, complete: bool) -> None:
         """Reads a batch, and sets what was found, or what is missing and when to read it again."""
         place = self.place / each.file
         try:
-            if "" in files and self._config.source not in _OF_FILES:
+            if "" in files and not self._reads_files:
                 rule = f"A batch must be a folder: {self._config.source} reads no file alone."
                 raise UserError(rule, each.file)
             found = look_into(each.batch, place, files, self._config, complete=complete)
@@ -370,7 +314,7 @@ class FolderInbox:
         # annotations may be long.
         state.next_try = now + max(self._settle_s, (now - state.since) / 4)
 
-    def _bad_name(self, each: _Found, ledger: Ledger, names: "_Names") -> str:
+    def _bad_name(self, each: Found, ledger: Ledger, names: Names) -> str:
         """Returns why a batch may not have its name; empty if it may."""
         try:
             check_name(each.batch)
@@ -394,27 +338,10 @@ class FolderInbox:
         Raises:
           UserError: The inbox itself is gone, or cannot be read.
         """
-        files = sorted(each.file for each in self._top() if each.batch == batch.name)
-        paths = {subset.path for subset in batch.subsets}
-        chosen = [file for file in files if (self.place / file).text in paths] or files
-        return self.place / chosen[0] if chosen else None
-
-
-class _Names:
-    """The files of each name at the top of the inbox, in lower case; made when one is asked for."""
-
-    def __init__(self, top: list[_Found]) -> None:
-        self._top = top
-
-    @cached_property
-    def files(self) -> dict[str, list[str]]:
-        """Sorted files of the batches whose names differ in their case at most."""
-        found: dict[str, list[str]] = {}
-        for each in sorted(self._top):
-            found.setdefault(each.batch.casefold(), []).append(each.file)
-        return found
-
-
-def _stem(file: str) -> str:
-    """Returns the name of the batch that a file is."""
-    return file.partition(".")[0]
+        start = f"{self.place}/"
+        inside = [subset.path.removeprefix(start) for subset in batch.subsets if subset.path.startswith(start)]
+        for file in dict.fromkeys([*(path.partition("/")[0] for path in inside), batch.name]):
+            if (self.place / file).exists():
+                return self.place / file
+        files = sorted(each.file for each in list_top(self.place, self._reads_files) if each.batch == batch.name)
+        return self.place / files[0] if files else None
