@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tfrecords.errors import UserError, one_line
 from tfrecords.files.place import Place
-from tfrecords.files.publish import make_folder, sync_names
+from tfrecords.files.publish import make_folder, remove, sync_names
 
 KEEP, ARCHIVE, DELETE = "keep", "archive", "delete"
 _CHUNK_BYTES = 1 << 20
@@ -62,6 +62,20 @@ class After:
         if inside != archive and not inside.startswith((".", "_")):
             rule = f"The archive must be outside of {inbox}, or in a folder there whose name begins with . or _."
             raise UserError(rule, self.archive)
+
+    def clean(self, inbox: Place) -> None:
+        """Deletes the rest of local batches whose deletion was killed.
+
+        Raises:
+          UserError: It cannot be deleted.
+        """
+        if self.kind == KEEP or inbox.is_remote:
+            return
+        try:
+            for path in inbox.path.glob(f"{_GOING}*"):
+                remove(path)
+        except OSError as error:
+            raise UserError(f"What is left of finished batches in {inbox} must be deleted.", one_line(error)) from error
 
     def has_begun(self, batch: Place) -> bool:
         """Returns whether a batch that is not complete any more is in the archive: a call was killed after the copy."""
@@ -116,6 +130,8 @@ def _remove(place: Place) -> None:
 def _move(batch: Place, archive: Place) -> None:
     """Moves a batch: by its name on one file system, else by a copy that is compared before the batch is deleted."""
     if not batch.exists():
+        if not batch.is_remote:
+            _delete(batch)  # the rest of what a call that was killed has deleted
         return
     target = _free_name(batch, archive)
     if not batch.is_remote and not target.is_remote and not target.exists() and _is_renamed(batch, target):

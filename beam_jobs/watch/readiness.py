@@ -246,7 +246,7 @@ def has_end(place: Place, size: int) -> bool:
     if head.startswith(_RIFF):
         return size >= _RIFF_HEAD + int.from_bytes(head[4:8], "little")
     end = _PNG_END if head.startswith(_PNG) else _JPEG_END if head.startswith(_JPEG) else b""
-    return end in tail or _decodes(place)
+    return end in tail or _decodes(place, end)
 
 
 def _ends(place: Place, size: int) -> tuple[bytes, bytes]:
@@ -260,12 +260,15 @@ def _ends(place: Place, size: int) -> tuple[bytes, bytes]:
         return head, stream.read()
 
 
-def _decodes(place: Place) -> bool:
-    """Returns whether a picture can be decoded to its last row."""
+def _decodes(place: Place, end: bytes) -> bool:
+    """Returns whether a picture has its end somewhere, and can be decoded to its last row."""
     from tfrecords.images.decode import PictureError, decode_picture
 
     try:
-        decode_picture(place.read_bytes(), place.name)
+        data = place.read_bytes()
+        if end not in data:
+            return False
+        decode_picture(data, place.name)
     except (PictureError, OSError):
         return False
     return True

@@ -1,6 +1,7 @@
 """The top of an inbox: the folders and files that may be batches, and what shows of each without a look into it."""
 
 import os
+from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -28,19 +29,40 @@ class Found(NamedTuple):
     mark: Mark
 
 
-def list_top(place: Place, reads_files: bool) -> list[Found]:
-    """Returns the entries of an inbox that may be batches, in any order.
+class Known(NamedTuple):
+    """A batch that needs nothing until it changes.
+
+    Attributes:
+      batch: Name of the batch.
+      is_accepted: Whether it is accepted, else refused.
+      mark: What showed of it.
+    """
+
+    batch: str
+    is_accepted: bool
+    mark: Mark
+
+
+def list_top(
+    place: Place, reads_files: bool, known: Mapping[str, Known], accepted: Container[str], again: Container[str]
+) -> list[Found]:
+    """Returns the entries of an inbox that may be batches, but for those that need nothing, in any order.
 
     Args:
       place: Inbox.
       reads_files: Whether a file may be a batch. Pictures in it are those of a table next to them then; otherwise every
         file is listed, to be refused.
+      known: Batches that need nothing, by file. In a folder they are compared by their index nodes alone.
+      accepted: Names of the accepted batches.
+      again: Files of known batches to return nevertheless.
 
     Raises:
       UserError: The inbox is not there, or cannot be read.
     """
     try:
-        return _top_of_store(place, reads_files) if place.is_remote else _top_of_folder(place, reads_files)
+        if place.is_remote:
+            return list(_top_of_store(place, reads_files, known, accepted, again))
+        return list(_top_of_folder(place, reads_files, known, accepted, again))
     except FileNotFoundError as error:
         if place.is_remote:  # a prefix is there when something is in it
             return []
@@ -49,30 +71,48 @@ def list_top(place: Place, reads_files: bool) -> list[Found]:
         raise UserError(f"The inbox {place} cannot be read.", one_line(error)) from error
 
 
-def _top_of_store(place: Place, reads_files: bool) -> list[Found]:
-    return [
-        Found(name, name if is_folder else _stem(name), ())
-        for name, is_folder in place.entries()
-        if not name.startswith(_IGNORED) and (is_folder or not (reads_files and _is_picture(name)))
-    ]
+def _top_of_store(
+    place: Place, reads_files: bool, known: Mapping[str, Known], accepted: Container[str], again: Container[str]
+) -> Iterator[Found]:
+    for name, is_folder in place.entries():
+        before = known.get(name)
+        if before and name not in again and before.is_accepted == (before.batch in accepted):
+            continue
+        if not name.startswith(_IGNORED) and (is_folder or not (reads_files and _is_picture(name))):
+            yield Found(name, name if is_folder else _stem(name), ())
 
 
-def _top_of_folder(place: Place, reads_files: bool) -> list[Found]:
-    found = []
+def _top_of_folder(
+    place: Place, reads_files: bool, known: Mapping[str, Known], accepted: Container[str], again: Container[str]
+) -> Iterator[Found]:
     with os.scandir(place.text) as entries:
         for entry in entries:
             name = entry.name
+            before = known.get(name)
+            if (
+                before is not None
+                and before[2][0] == entry.inode()
+                and before[1] == (before[0] in accepted)
+                and name not in again
+            ):
+                continue
             if name.startswith(_IGNORED):
                 continue
-            try:
-                is_folder = entry.is_dir()
-                status = entry.stat()
-            except FileNotFoundError:  # moved since
-                continue
-            if is_folder or not (reads_files and _is_picture(name)):
-                mark = (status.st_ino, status.st_mtime_ns, status.st_size)
-                found.append(Found(name, name if is_folder else _stem(name), mark))
-    return found
+            is_folder = entry.is_dir()
+            mark = mark_of(entry.path)
+            if mark and (is_folder or not (reads_files and _is_picture(name))):
+                yield Found(name, name if is_folder else _stem(name), mark)
+
+
+def mark_of(path: str) -> Mark:
+    """Returns what shows of a local entry; nothing where there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return ()
+    # The index node of a link is its own in a listing, and that of what it leads to here.
+    node = os.lstat(path).st_ino if os.path.islink(path) else status.st_ino  # noqa: PTH114
+    return node, status.st_mtime_ns, status.st_size
 
 
 def _is_picture(name: str) -> bool:
@@ -85,16 +125,18 @@ def _stem(file: str) -> str:
 
 
 class Names:
-    """The files of each name at the top of the inbox, in lower case; made when one is asked for."""
+    """The files of each name in an inbox, in lower case; made when one is asked for."""
 
-    def __init__(self, top: list[Found]) -> None:
-        """Takes the entries of the inbox."""
-        self._top = top
+    def __init__(self, found: list[Found], known: Mapping[str, Known]) -> None:
+        """Takes the entries that were found, and those that need nothing."""
+        self._found, self._known = found, known
 
     @cached_property
     def files(self) -> dict[str, list[str]]:
         """Sorted files of the batches whose names differ in their case at most."""
-        found: dict[str, list[str]] = {}
-        for each in sorted(self._top):
-            found.setdefault(each.batch.casefold(), []).append(each.file)
-        return found
+        batches = {file: each.batch for file, each in self._known.items()}
+        batches |= {each.file: each.batch for each in self._found}
+        names: dict[str, list[str]] = {}
+        for file in sorted(batches):
+            names.setdefault(batches[file].casefold(), []).append(file)
+        return names
