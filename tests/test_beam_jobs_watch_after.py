@@ -80,8 +80,9 @@ def test_a_batch_is_deleted_and_again(tmp_path: Path) -> None:
     assert not folder.exists() and list((tmp_path / "in").iterdir()) == []
 
 
+@pytest.mark.parametrize("by", ["the batch", "the inbox"])
 def test_a_batch_whose_deletion_was_killed_has_no_name_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = put(tmp_path / "in" / "b", TREE)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -378,6 +379,38 @@ def test_a_batch_that_changes_while_it_is_read_waits_again(watched: Watched, mon
     assert watched.poll().ready == []
     (batch,) = watched.poll().ready
     assert watched.inbox.difference(batch) == ""
+
+
+def test_no_part_of_a_batch_is_ready_while_a_slow_producer_stalls(tmp_path: Path) -> None:
+    """Batches written in place, without marker, in pieces with pauses longer than the time to settle."""
+    trees = {f"b{index}": rows(5, str(index)) for index in range(6)}
+    watched = watch(tmp_path / "inbox", tmp_path / "stream", settle_s=0.02)
+    inbox = FolderInbox(Place(watched.folder), watched.inbox._config, settle_s=0.02)
+
+    def produce(name: str, tree: Tree) -> None:
+        (watched.folder / name).mkdir()
+        for at, (file, data) in enumerate(tree.items()):
+            with (watched.folder / name / file).open("wb") as stream:
+                for half in (data[: len(data) // 2], data[len(data) // 2 :]):
+                    stream.write(half)
+                    stream.flush()
+                    time.sleep(0.06 if at % 2 else 0)
+
+    threads = [threading.Thread(target=produce, args=each) for each in trees.items()]
+    for thread in threads:
+        thread.start()
+    accepted: list[Batch] = []
+    deadline = time.monotonic() + 20
+    while len(accepted) < len(trees) and time.monotonic() < deadline:
+        ready = inbox.poll(watched.ledger, 1000).ready
+        if ready:
+            watched.append(ready)
+            accepted += ready
+    for thread in threads:
+        thread.join()
+    assert sorted(names(accepted)) == sorted(trees)
+    assert [inbox.difference(batch) for batch in accepted] == [""] * len(trees)
+    assert [batch.entries for batch in accepted] == [5] * len(trees)
 
 
 @pytest.mark.parametrize(

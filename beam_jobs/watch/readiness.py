@@ -1,7 +1,8 @@
 """Whether a batch is complete: its annotations can be read, and every picture that they name is there and has its end.
 
 Settled sizes alone are not enough: where a producer stalled for 1.5 s between pictures, a wait for unchanged files lost
-206 of 400 of them, and none together with this.
+206 of 400 of them, and none together with this. A table of text that is cut after a row is a shorter table, though: who
+writes one last, slowly and in place, must write a marker too, or rename the batch when it is complete.
 """
 
 import os
