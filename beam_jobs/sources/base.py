@@ -6,7 +6,7 @@ each other nor `prepare`, and libraries only when they read.
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sized
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -45,11 +45,7 @@ def published_split(subset: str) -> str | None:
     return _SPLITS.get(subset.rpartition("@")[2].lower())
 
 
-class _Names(Container[str], Sized, Iterable[str], Protocol):
-    """Names of subsets: a list of them, or a mapping by them."""
-
-
-def own_name(name: str, present: _Names) -> str:
+def own_name(name: str, present: Collection[str]) -> str:
     """Returns the name that a source gives to a subset, which may be read under another.
 
     `2026-11@val` is the subset val of a batch of a stream, and the only subset may have any name.

@@ -77,10 +77,9 @@ class CvatSource(Source):
           UserError: The export is damaged.
         """
         file, sha256 = Place(subset.path), subset.annotations_sha256
-        parsed = _parse(file, sha256, options.text_attribute, digit_order, "")
-        own = own_name(subset.name, parsed)
-        if own != subset.name:
-            parsed = _parse(file, sha256, options.text_attribute, digit_order, f"{own}={subset.name}")
+        own = _own(file, sha256, subset.name)
+        renamed = f"{own}={subset.name}" if own != subset.name else ""
+        parsed = _parse(file, sha256, options.text_attribute, digit_order, renamed)
         yield from parsed[subset.name][start:stop]
 
     def read_picture(self, subset: Subset, name: str) -> bytes:
@@ -102,7 +101,7 @@ SOURCE = CvatSource()
 
 def _folder_and_names(subset: Subset, name: str) -> tuple[Place, list[str]]:
     """Returns the folder of a picture, and the names that its file may have there."""
-    own = own_name(subset.name, _names(Place(subset.path), subset.annotations_sha256))
+    own = _own(Place(subset.path), subset.annotations_sha256, subset.name)
     names = [name, *(f"{folder}/{name}" for folder in (own, own.title(), own.upper()))]
     if subset.pictures:
         return Place(subset.pictures), [*names, name.rpartition("/")[2]]
@@ -175,16 +174,28 @@ def _parse(
 
 
 @lru_cache(maxsize=64)
-def _names(file: Place, sha256: str) -> frozenset[str]:
-    """Returns the names of a file's subsets. The digest of the file is there for the cache."""
+def _own(file: Place, sha256: str, name: str) -> str:
+    """Returns the name that a file gives to a subset which is read under another, most often of its first image.
+
+    Args:
+      file: Annotation file.
+      sha256: Digest of the file, for the cache.
+      name: Name under which the subset is read.
+
+    Raises:
+      UserError: No subset of the file is meant, or the file is damaged.
+    """
     default = _subset_without_name(file)
     found = set()
     with file.open() as stream:
         for _, element in chain.from_iterable(markup.ends(stream)):
             if element.tag == "image":
-                found.add(_subset(element, default))
+                subset = _subset(element, default)
+                if subset == name.rpartition("@")[2]:
+                    return subset
+                found.add(subset)
                 element.clear()
-    return frozenset(found)
+    return own_name(name, found)
 
 
 def _subset(image: Element, default: str) -> str:

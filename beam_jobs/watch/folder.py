@@ -7,6 +7,7 @@ ready when it is settled and complete. Times are differences of the watcher's ow
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from beam_jobs.prepare.config import PrepareConfig
@@ -14,7 +15,7 @@ from beam_jobs.watch.after import After
 from beam_jobs.watch.batch import BAD_NAME, CHANGED, INCOMPLETE, Batch, Refusal, check_name
 from beam_jobs.watch.identity import Files, list_files, stamp_of
 from beam_jobs.watch.inbox import Arrivals
-from beam_jobs.watch.ledger import Ledger
+from beam_jobs.watch.ledger import Accepted, Ledger
 from beam_jobs.watch.readiness import BadNameError, Look, difference_of, look_into, reason_of
 from beam_jobs.watch.top import Found, Known, Names, list_top, mark_of
 from tfrecords.errors import UserError, one_line
@@ -30,6 +31,9 @@ _LISTED_AGAIN = 16
 """Known local batches that a poll lists again, in turn: a change inside of one does not show at the top."""
 _POLLS_OF_STORE = 10
 """Polls of a store to each known batch that is listed again: a listing is a request."""
+_LISTED_AHEAD = 256
+"""Batches of a store that a poll lists at once, before it knows whether it needs them all."""
+_THREADS = 16
 _OF_FILES = ("table", "coco", "cvat", "label-studio", "mnist", "optdigits")
 """Sources that read a file as a batch."""
 
@@ -98,6 +102,7 @@ class FolderInbox:
         """Other stamp of an accepted batch whose content is what was accepted, by its file."""
         self._compared: list[str] = []
         self._listed: list[str] = []
+        self._ahead: dict[str, tuple[Files | None, str]] = {}
         self._polls = 0
         self._folded: tuple[int, dict[str, str]] = (-1, {})
 
@@ -114,6 +119,7 @@ class FolderInbox:
         found = self._candidates(top, ledger)
         for file in again - {each.file for each in top}:
             self._forget(file)  # archived or deleted
+        self._list_ahead(found)
         names = Names(found, self._known)
         ready: list[Batch] = []
         refused: list[Refusal] = []
@@ -131,17 +137,11 @@ class FolderInbox:
                 refused.append(result)
             else:
                 quiet += result
-        files = {each.file for each in found}
-        for file in self._waiting.keys() - files:
+        for file in self._waiting.keys() - {each.file for each in found}:
             del self._waiting[file]
-        done = {id(batch) for batch in ready}
-        firsts = [state.first for state in self._waiting.values() if not state.look or id(state.look.batch) not in done]
-        return Arrivals(
-            sorted(ready, key=lambda batch: batch.name),
-            sorted(refused, key=lambda refusal: refusal.name),
-            len(found) - len(ready) - len(refused) - quiet,
-            self._now() - min(firsts) if firsts else 0.0,
-        )
+        ready.sort(key=lambda batch: batch.name)
+        refused.sort(key=lambda refusal: refusal.name)
+        return Arrivals(ready, refused, len(found) - len(ready) - len(refused) - quiet, self._waiting_s(ready))
 
     def difference(self, batch: Batch) -> str:
         """Returns how an accepted batch differs from what was accepted; see `Inbox`.
@@ -187,6 +187,12 @@ class FolderInbox:
             raise UserError(f"{place} must be readable, since a snapshot holds it.", one_line(error)) from error
         if is_accepted or self._after.has_begun(place) or not self.difference(batch):
             self._after.finish(place)
+
+    def _waiting_s(self, ready: list[Batch]) -> float:
+        """Returns the time since the first look at the batch that waits longest, seconds."""
+        done = {id(batch) for batch in ready}
+        firsts = [state.first for state in self._waiting.values() if not state.look or id(state.look.batch) not in done]
+        return self._now() - min(firsts) if firsts else 0.0
 
     def _candidates(self, top: list[Found], ledger: Ledger) -> list[Found]:
         """Returns the entries to examine, sorted by name."""
@@ -239,8 +245,18 @@ class FolderInbox:
         if files is not None:
             self._state(each, stamp_of(files))
 
+    def _list_ahead(self, found: list[Found]) -> None:
+        """Lists the first batches of a store at the same time: one after the other takes some requests for each."""
+        self._ahead = {}
+        if self.place.is_remote and found:
+            first = found[:_LISTED_AHEAD]
+            with ThreadPoolExecutor(_THREADS) as threads:
+                self._ahead = dict(zip([each.file for each in first], threads.map(self._list, first), strict=True))
+
     def _list(self, each: Found) -> tuple[Files | None, str]:
         """Returns the listing of a batch, None if it is gone; and why it cannot be listed."""
+        if each.file in self._ahead:
+            return self._ahead.pop(each.file)
         try:
             return list_files(self.place / each.file), ""
         except (FileNotFoundError, NotADirectoryError):
@@ -288,18 +304,20 @@ class FolderInbox:
                 return Refusal(each.batch, stamp, stamp, BAD_NAME, reason_of(refusal))
         if state.look is not None:
             batch = state.look.batch
-            if accepted is None:
-                return batch
-            if batch.digest != accepted.digest:
-                detail = f"the batch of this name in entry {accepted.entry} has other content"
-                return Refusal(each.batch, batch.digest, stamp, CHANGED, detail)
-            self._same[each.file] = stamp
-            self._waiting.pop(each.file, None)
-            self._known[each.file] = Known(each.batch, True, each.mark)
-            return True
+            return batch if accepted is None else self._compare(each, batch, accepted)
         if not is_late or state.stamp != stamp:
             return False
         return Refusal(each.batch, stamp, stamp, CHANGED if accepted else INCOMPLETE, error or state.detail)
+
+    def _compare(self, each: Found, batch: Batch, accepted: Accepted) -> Refusal | bool:
+        """Returns the refusal of a batch that is not what was accepted under its name; True if it is."""
+        if batch.digest != accepted.digest:
+            detail = f"the batch of this name in entry {accepted.entry} has other content"
+            return Refusal(each.batch, batch.digest, batch.stamp, CHANGED, detail)
+        self._same[each.file] = batch.stamp
+        self._waiting.pop(each.file, None)
+        self._known[each.file] = Known(each.batch, True, each.mark)
+        return True
 
     def _look(self, each: Found, state: _Waiting, files: Files, *, complete: bool) -> None:
         """Reads a batch, and sets what was found, or what is missing and when to read it again."""
