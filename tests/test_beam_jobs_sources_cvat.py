@@ -1,5 +1,6 @@
 """CVAT for images 1.1 becomes annotations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,24 @@ def test_a_document_type_is_found_across_the_pieces_of_a_file(tmp_path: Path, mo
         path.write_text(content.replace("<annotations>", '<!DOCTYPE a [<!ENTITY b "c">]><annotations>'))
         with pytest.raises(UserError, match="no document type"):
             read("cvat", path)
+
+
+def test_subsets_of_a_batch_are_read_apart_and_find_their_pictures(tmp_path: Path) -> None:
+    one, two = image(box(text="1"), subset="Train"), image(box(text="2"), subset="Validation")
+    export(tmp_path, one, two, image(box(text="3"), name="b.png"))
+    for name in ("Train/a.png", "Validation/a.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True)
+        (tmp_path / "images" / name).write_bytes(name.encode())
+    reader = load_source("cvat")
+    found = {each.name: replace(each, name=f"2026-11@{each.name}") for each in find("cvat", tmp_path)}
+    for name, expected in {"train": ["1", "3"], "validation": ["2"]}.items():
+        annotations = list(reader.read_annotations(found[name], 0, 9, "left", SourceOptions()))
+        assert [(each.picture, each.text) for each in annotations][:1] == [(f"2026-11@{name}/a.png", expected[0])]
+        assert [each.text for each in annotations] == expected
+        assert reader.read_picture(found[name], "a.png") == f"{name.title()}/a.png".encode()
+    export(tmp_path, two)
+    (only,) = (replace(each, name="2026-11") for each in find("cvat", tmp_path))
+    assert reader.read_picture(only, "a.png") == b"Validation/a.png"
 
 
 def test_subsets_are_those_of_images_files_or_folders(tmp_path: Path) -> None:

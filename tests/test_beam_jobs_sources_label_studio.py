@@ -1,6 +1,7 @@
 """Label Studio's exports become annotations."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ def export(folder: Path, *tasks: Any, name: str = "export.json") -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(tasks, ensure_ascii=False), "utf-8-sig")
     return path
+
+
+def test_subsets_of_a_batch_are_read_apart(tmp_path: Path) -> None:
+    export(tmp_path, task([item("a", "textarea", ["12"])]), name="train.json")
+    export(tmp_path, task([item("a", "textarea", ["7"])]), name="val.json")
+    reader = load_source("label-studio")
+    for each in find("label-studio", tmp_path):
+        renamed = replace(each, name=f"2026-11@{each.name}")
+        (annotation,) = reader.read_annotations(renamed, 0, 1, "left", SourceOptions())
+        assert (annotation.subset, annotation.text) == (renamed.name, {"train": "12", "val": "7"}[each.name])
+    with pytest.raises(UserError, match="The subset must be one of train, val"):
+        next(reader.read_annotations(replace(each, name="night"), 0, 1, "left", SourceOptions()))
 
 
 @pytest.mark.parametrize("name", ["export.json", "min.json"])
