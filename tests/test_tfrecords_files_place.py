@@ -19,6 +19,7 @@ import pytest
 from tests.loopback import Server, serving
 from tests.stores import Bucket, use_store
 from tfrecords.errors import UserError
+from tfrecords.files import kept as kept_copies
 from tfrecords.files import remote
 from tfrecords.files.place import Entry, Place
 from tfrecords.flags import refuse_address
@@ -409,6 +410,18 @@ def test_a_place_reads_in_forked_processes_after_this_one_has_read(bucket: Bucke
             assert pool.apply_async(place.kept_file, (digest,)).get(60) == (kept, digest)
     assert {data for _, data in results} == {b"picture"} and os.getpid() not in dict(results)
     assert place.read_bytes() == b"picture"
+
+
+def test_a_process_keeps_a_bounded_number_of_copies(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_copies, "_MOST_COPIES", 3)
+    monkeypatch.setattr(kept_copies, "_copies", {})
+    paths = []
+    for index in range(5):
+        bucket.put(f"{index}.mat", b"%d" % index)
+        paths.append(Place(f"{bucket.address}/{index}.mat").kept_file())
+    assert [path.is_file() for path, _ in paths] == [False, False, True, True, True]
+    again, digest = Place(f"{bucket.address}/0.mat").kept_file(paths[0][1])
+    assert (again.read_bytes(), digest) == (b"0", paths[0][1])
 
 
 def test_a_kept_copy_is_made_once_for_each_digest(bucket: Bucket) -> None:

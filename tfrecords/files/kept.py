@@ -1,6 +1,6 @@
 """Copies of remote files that last as long as the process, for libraries that read local files only.
 
-The copies of a process are in one temporary folder, whose lock it holds. At the end of the process they are deleted;
+Of many copies the oldest is deleted, and made again when it is asked for. The copies of a process are in one temporary folder, whose lock it holds. At the end of the process they are deleted;
 where it was killed, its lock is free, and the next process that makes copies deletes them. Forked processes read, and
 lock, the same copies. (An open file without a name would need none of this, but HDF5 wants the real path of a file.)
 """
@@ -19,6 +19,8 @@ from tfrecords.errors import UserError
 from tfrecords.files import remote
 
 _PREFIX = "streetdigits-copies-"
+_MOST_COPIES = 256
+"""Copies of a process: one that watches a store for months meets a file for each batch. The oldest makes room."""
 _copies: dict[tuple[str, str], Path] = {}
 """Path of each copy by address and digest."""
 _folders: list[Path] = []
@@ -67,6 +69,8 @@ def kept_copy(address: str, digest: Callable[[Path], str], wanted: str | None = 
             path.unlink()
             return found, received
         _copies[address, received] = path
+        while len(_copies) > _MOST_COPIES:
+            _copies.pop(next(iter(_copies))).unlink(missing_ok=True)
         return path, received
 
 
