@@ -1,8 +1,9 @@
 """Copies of remote files that last as long as the process, for libraries that read local files only.
 
-Of many copies the oldest is deleted, and made again when it is asked for. The copies of a process are in one temporary folder, whose lock it holds. At the end of the process they are deleted;
-where it was killed, its lock is free, and the next process that makes copies deletes them. Forked processes read, and
-lock, the same copies. (An open file without a name would need none of this, but HDF5 wants the real path of a file.)
+Of many copies the oldest is deleted, and made again when it is asked for. The copies of a process are in one temporary
+folder, whose lock it holds. At the end of the process they are deleted; where it was killed, its lock is free, and the
+next process that makes copies deletes them. Forked processes read, and lock, the same copies. (An open file without a
+name would need none of this, but HDF5 wants the real path of a file.)
 """
 
 import atexit
