@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
     )
+    add_snapshot(parser)
     limit = "number of errors after which to stop"
     parser.add_argument("--max-errors", type=int, default=_MAX_ERRORS, metavar="N", help=limit)
     add_renamed(parser, "--faults", "--max-errors", type=int)
