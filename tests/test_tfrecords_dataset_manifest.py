@@ -24,8 +24,8 @@ from tests.examples import FEATURES, LABELS, assert_equal_examples, make_example
 from tfrecords import SCHEMA_VERSION, Manifest, UserError, decode, encode
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
+from tfrecords.commands.dataset_errors import find_manifest_errors
 from tfrecords.commands.inspect import format_manifest
-from tfrecords.commands.validate import find_manifest_errors
 from tfrecords.dataset.manifest import MANIFEST, SPLITS, ImageInfo, ShardInfo, SourceInfo, SplitInfo, WorkerVersions
 from tfrecords.dataset.tfds_metadata import dataset_info_json
 from tfrecords.files.framing import masked_crc32c

@@ -226,16 +226,6 @@ def check_stream(directory: Place, snapshot: int) -> Place:
     return directory
 
 
-def newest_snapshot(stream: Place) -> Snapshot | None:
-    """Returns the newest snapshot of a stream; None if there is none, or its place has no listing.
-
-    Raises:
-      UserError: Its file is damaged.
-    """
-    numbers = snapshot_numbers(stream) if stream.has_listing else []
-    return Snapshot.load(stream, numbers[-1]) if numbers else None
-
-
 def find_snapshot(directory: Place | Path | str, manifest: Manifest, number: int | None = None) -> Snapshot | None:
     """Returns the snapshot that a manifest is of; None for an ordinary dataset directory.
 
@@ -254,18 +244,18 @@ def find_snapshot(directory: Place | Path | str, manifest: Manifest, number: int
     # Shards of a stream are in folders; a file of an address that cannot be listed tells nothing of others.
     if not (stream.has_listing and is_stream(stream)):
         return None
-    of_splits = {name: (info.pictures, info.examples) for name, info in manifest.splits.items()}
+    of_splits = {name: info.examples for name, info in manifest.splits.items() if info.examples}
     directories = shard_directories(manifest)
     for each in reversed(snapshot_numbers(stream)[-_LATEST:]):
         snapshot = Snapshot.load(stream, each)
-        totals = {name: (total.pictures, total.examples) for name, total in snapshot.totals.items()}
+        totals = {name: total.examples for name, total in snapshot.totals.items() if total.examples}
         if totals == of_splits and directories <= {part.directory for part in snapshot.parts}:
             return snapshot
     return None
 
 
 def shard_directories(manifest: Manifest) -> set[str]:
-    """Returns the paths of the directories in a stream that hold the shards of a manifest; empty for an ordinary one."""
+    """Returns the paths in a stream of the directories of a manifest's shards; none for an ordinary dataset."""
     files = (shard.file for split in manifest.splits.values() for shard in split.shards)
     return {file.rpartition("/")[0] for file in files if "/" in file}
 
@@ -312,8 +302,8 @@ def part_manifest(stream: Place, part: Part) -> Manifest:
 def merge_manifests(parts: Sequence[Part], manifests: Sequence[Manifest]) -> Manifest:
     """Returns one manifest of several dataset directories of a stream, at least one.
 
-    Its configuration is that of the newest. Its source is one entry for all: a stream has thousands of batches, and each
-    directory's own manifest names its own.
+    Its configuration is that of the newest. Its source is one entry for all: a stream has thousands of batches, and
+    each directory's own manifest names its own.
 
     Args:
       parts: Directories, in order.
