@@ -29,7 +29,8 @@ examples:
       --split train,validation
   python -m tfrecords export gs://bucket/svhn-records --to arrow \\
       --output svhn-arrow --on-error skip
-  python -m tfrecords export stream --snapshot 41 --to parquet --output parquet-41
+  python -m tfrecords export stream --snapshot 41 --to parquet \\
+      --output parquet-41
 
 formats:
   parquet     OUT/data/train-00000-of-00064.parquet, for Hugging Face datasets,
