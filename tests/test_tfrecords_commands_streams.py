@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import tfrecords
+from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.every_door import digest
 from tests.stores import Bucket
 from tests.streams import Grown, make_stream
@@ -22,6 +23,7 @@ from tfrecords.cli import main
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST
 from tfrecords.dataset.snapshots import Snapshot, load_manifest
 from tfrecords.files.index import index_path
+from tfrecords.files.purpose import check_purpose
 
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[1]
@@ -305,3 +307,17 @@ def test_a_snapshot_of_the_stream_is_read_while_it_grows(copy: Path, grown: Grow
     assert np.array_equal(np.sort(_keys(copy, "train", 3)), np.sort(_keys(copy, "train", 4)))
     assert Snapshot.load(grown.place, 4).parts[0].directory in Manifest.load(copy).splits["train"].shards[0].file
     assert Path(index_path(str(copy / Manifest.load(copy).splits["train"].shards[0].file))).is_file()
+
+
+def test_prepare_and_train_do_not_write_into_a_stream(copy: Path, drawn: Path, capsys: Capture) -> None:
+    before = _files(copy)
+    given = ["--source", "svhn", "--input", str(drawn), "--output", str(copy), "--overwrite"]
+    assert main("beam_jobs", "", BEAM_COMMANDS, ["prepare", *given]) == 1
+    assert "must be a dataset of prepare or a new folder: give another --output. Received: a stream" in (
+        capsys.readouterr().err
+    )
+    with pytest.raises(UserError, match="must be another folder than one of a stream"):
+        check_purpose("--run-dir", copy, "a run")
+    with pytest.raises(UserError, match="must be another folder than one of a stream"):
+        check_purpose("--output", copy, "a dataset")
+    assert _files(copy) == before
