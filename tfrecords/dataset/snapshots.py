@@ -185,8 +185,11 @@ def load_manifest(directory: Place | Path | str, snapshot: int | None = None) ->
     Raises:
       UserError: There is no such dataset or snapshot, or a file of it is damaged.
     """
-    data, name = load_content(directory, snapshot)
-    return Manifest.parse(data, name)
+    if snapshot is None:
+        data, name = load_content(directory)
+        return Manifest.parse(data, name)
+    stream = check_stream(Place(directory), snapshot)
+    return flatten(stream, Snapshot.load(stream, snapshot))
 
 
 def load_content(directory: Place | Path | str, snapshot: int | None = None) -> tuple[bytes, str]:
