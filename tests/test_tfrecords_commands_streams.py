@@ -15,6 +15,7 @@ from PIL import Image
 import tfrecords
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.every_door import digest
+from tests.loopback import serving
 from tests.stores import Bucket
 from tests.streams import Grown, make_stream
 from tfrecords import Manifest, UserError
@@ -125,7 +126,7 @@ def test_validate_finds_a_key_of_a_batch_that_is_not_of_its_directory(copy: Path
     path = copy / "generations" / "00000000" / MANIFEST
     path.write_bytes(path.read_bytes().replace(b'"subset": "mon"', b'"subset": "sun"'))
     assert _run("validate", copy, "--snapshot", 3, "--max-errors", 100) == 1
-    assert "the key begins with no subset of the manifest's sources, sun" in capsys.readouterr().err
+    assert "56 records have keys that begin with mon: the manifest's sources are sun" in capsys.readouterr().err
 
 
 def test_validate_tells_a_manifest_of_the_stream_that_lags_from_one_that_is_wrong(copy: Path, capsys: Capture) -> None:
@@ -321,3 +322,20 @@ def test_prepare_and_train_do_not_write_into_a_stream(copy: Path, drawn: Path, c
     with pytest.raises(UserError, match="must be another folder than one of a stream"):
         check_purpose("--output", copy, "a dataset")
     assert _files(copy) == before
+
+
+def test_a_stream_at_an_address_of_the_web_opens_without_a_listing(
+    grown: Grown, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    files = {f"/stream/{name}": data for name, data in _files(grown.folder).items()}
+    with serving(files, monkeypatch) as server:
+        address = f"{server.url}/stream"
+        assert len(tfrecords.open(address, "train")) == len(tfrecords.open(address, "train", snapshot=3)) == 145
+        with pytest.raises(UserError, match=r"must have the snapshot\. Received: snapshot 2, which is not there"):
+            tfrecords.open(address, "train", snapshot=2)
+        assert _run("validate", address) == _run("validate", address, "--snapshot", 0) == 0
+        assert _run("inspect", address) == 0
+        assert _run("diff", f"{address}@3", f"{address}@4") == 0
+        capsys.readouterr()
+        assert _run("diff", address, f"{address}@4") == 2
+        assert "give its number" in capsys.readouterr().err

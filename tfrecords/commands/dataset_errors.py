@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content
+from tfrecords.dataset.snapshots import shard_directories
 from tfrecords.errors import UserError
 from tfrecords.files.framing import FRAMING_BYTES, RecordLocation, read_frames
 from tfrecords.files.index import format_index, index_path
@@ -83,11 +84,19 @@ def find_errors(directory: Place | Path, manifest: Manifest, bar: Any = None) ->
             if len(pictures) != info.pictures:
                 yield f"{split}: the manifest states {info.pictures} pictures, the records have {len(pictures)}"
     yield from (f"{key}: {count} records have this key" for key, count in keys.items() if count > 1)
-    subsets = {source.subset for source in manifest.sources}
-    for key in keys:
-        if key.partition("/")[0] not in subsets:
-            yield f"{key}: the key begins with no subset of the manifest's sources, {', '.join(sorted(subsets))}"
+    yield from _subset_errors(manifest, Counter(key.partition("/")[0] for key in keys))
     yield from _annotation_errors(directory, manifest, {key.rpartition("#")[0] for key in keys})
+
+
+def _subset_errors(manifest: Manifest, found: Counter[str]) -> Iterator[str]:
+    """Yields the first parts of keys, with their numbers of keys, that are no subset of the manifest's sources."""
+    if shard_directories(manifest):
+        # One manifest of several directories, as a stream has: its sources are counted together.
+        return
+    subsets = [source.subset for source in manifest.sources]
+    for name, count in found.items():
+        if name not in subsets:
+            yield f"{count} records have keys that begin with {name}: the manifest's sources are {', '.join(subsets)}"
 
 
 def _file_errors(directory: Place, manifest: Manifest) -> Iterator[str]:

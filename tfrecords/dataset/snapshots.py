@@ -377,6 +377,8 @@ def _other_versions(manifests: Sequence[Manifest]) -> list[WorkerVersions]:
 
 
 def _no_snapshot(stream: Place, number: int) -> UserError:
+    if not stream.has_listing:
+        return UserError(f"{stream} must have the snapshot.", f"snapshot {number}, which is not there")
     numbers = snapshot_numbers(stream)
     have = f"the snapshots {numbers[0]} to {numbers[-1]}" if numbers else "no snapshot"
     gap = ", and not every number is one" if numbers and numbers[0] <= number <= numbers[-1] else ""
