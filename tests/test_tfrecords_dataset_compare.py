@@ -122,7 +122,11 @@ def test_the_same_records_in_other_shards_and_order_are_equal(grown: Grown, tmp_
     assert _compare(grown.folder, other.folder, 1, None).is_equal
 
 
-def test_other_bytes_of_the_same_examples_are_reencoded(grown: Grown, copy: Path) -> None:
+@pytest.mark.parametrize("batch", [1, 100_000])
+def test_other_bytes_of_the_same_examples_are_reencoded(
+    grown: Grown, copy: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(module, "_BATCH", batch)
     original = grown.folder / "generations" / "00000000"
     _rewrite(copy, lambda example: example, "png")
     numbers = sum(len(_numbers(original, split)) for split in ("train", "validation"))
@@ -243,7 +247,7 @@ def test_a_stream_in_a_store_is_compared_with_one_on_this_machine(grown: Grown, 
     assert set(_counts(_compare(address, grown.folder, 0, 4))) == {"added"}
 
 
-def test_memory_is_a_hundred_bytes_a_number_and_eight_a_record() -> None:
+def test_what_is_kept_of_a_number_is_below_a_hundred_bytes() -> None:
     count = 50_000
     table = pa.table(
         {"key": [f"b/{n:06}.png" for n in range(count)], "text": ["12"] * count, "split": ["train"] * count}
