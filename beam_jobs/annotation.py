@@ -100,20 +100,21 @@ _COLUMNS = ("subset", "name", "index", "text", "dead", "box", "part", "others")
 
 
 def pack(annotations: list[Annotation]) -> bytes:
-    """Returns annotations as one element for the runner to shuffle: a sixth of the memory of as many elements.
+    """Returns annotations as one element for the runner to shuffle, 90 bytes for one of two digits.
 
-    Column by column, with the edges of all boxes as numbers: a fifth of the time of pickled objects.
+    Column by column, with the edges of all boxes as numbers: a fifth of the processor time of objects that are pickled
+    and compressed, which have half the size in long lists and as much in short ones.
     """
     boxes = [one.boxes for one in annotations]
     edges = array("d", chain.from_iterable(chain.from_iterable(boxes)))
     columns = [list(map(attrgetter(name), annotations)) for name in _COLUMNS]
-    return pickle.dumps((columns, array("H", map(len, boxes)).tobytes(), edges.tobytes()), 5)
+    return pickle.dumps((columns, array("I", map(len, boxes)).tobytes(), edges.tobytes()), 5)
 
 
 def unpack(packed: bytes) -> list[Annotation]:
     """Returns the annotations that `pack` packed in this job."""
     columns, sizes, content = pickle.loads(packed)  # noqa: S301  (as Beam's own coders do)
-    counts, edges = array("H", sizes), iter(array("d", content))
+    counts, edges = array("I", sizes), iter(array("d", content))
     # Not through BoundingBox's own constructor, which is Python code.
     each = map(partial(tuple.__new__, BoundingBox), zip(edges, edges, edges, edges, strict=True))
     boxes = [tuple(islice(each, count)) for count in counts]

@@ -12,7 +12,7 @@ import pytest
 from tests.forgetful import ForgetfulDisk
 from tests.forked import Forked
 from tfrecords.errors import one_line
-from tfrecords.files.publish import atomic_path, atomic_write, make_folder, remove, reserve, sync
+from tfrecords.files.publish import atomic_path, atomic_write, create, make_folder, remove, reserve, sync
 
 
 def test_a_file_appears_complete_when_the_block_ends(tmp_path: Path) -> None:
@@ -262,3 +262,29 @@ def test_an_error_names_the_path_that_was_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "file"):
         (tmp_path / "other").stat()
     assert one_line(caught.value) == f"{tmp_path / 'other'}: No such file or directory"
+
+
+def test_one_of_several_creates_a_file_and_the_others_leave_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "00000000.json"
+    assert create(path, b"first")
+    assert not create(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_a_file_is_created_where_the_file_system_has_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links")
+
+    monkeypatch.setattr(os, "link", link)
+    assert create(tmp_path / "file", b"first")
+    assert not create(tmp_path / "file", b"second")
+    assert (tmp_path / "file").read_bytes() == b"first"
+
+
+def test_a_created_file_is_complete_after_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    disk = ForgetfulDisk(tmp_path, monkeypatch, lambda: seen.append(disk.files().get("log/file")))
+    create(tmp_path / "log" / "file", b"whole")
+    assert set(seen) == {None, b"whole"}
+    assert disk.files() == {"log/file": b"whole"}
