@@ -62,10 +62,10 @@ def _keys(folder: Path, split: str, snapshot: int | None) -> list[str]:
 def test_inspect_prints_the_snapshot_its_directories_batches_and_dead_letters(grown: Grown, capsys: Capture) -> None:
     assert _run("inspect", grown.folder) == 0
     out = capsys.readouterr().out
-    assert "\nsnapshot 4 of a stream: 3 batches in 1 directory, 1 pictures rejected\n" in out
+    assert "\nsnapshot 4 of a stream: 3 batches in 1 directory, 1 picture rejected\n" in out
     assert _run("inspect", grown.folder, "--snapshot", 1) == 0
     out = capsys.readouterr().out
-    assert "\nsnapshot 1 of a stream: 2 batches in 2 directories, 1 pictures rejected\n" in out
+    assert "\nsnapshot 1 of a stream: 2 batches in 2 directories, 1 picture rejected\n" in out
     assert "\nstream              24         23         1\n  rejected: 1 not_a_picture\n" in out
     assert _run("inspect", grown.folder / "generations" / "00000001") == 0
     assert "of a stream" not in capsys.readouterr().out

@@ -5,7 +5,9 @@ import hashlib
 import json
 import pickle
 import shutil
+import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -277,3 +279,31 @@ def test_totals_and_digests_are_those_of_a_hand_made_stream(tmp_path: Path) -> N
     assert flat.splits["train"].shards[0].file == "generations/00000000/svhn-train.tfrecord-00000-of-00001"
     assert flat.sources[0].annotations_sha256 == hashlib.sha256(b"mon " + b"b" * 64 + b"\n").hexdigest()
     assert flat.dead_letters == {"unreadable": 1} and flat.files == {}
+
+
+def test_a_reader_next_to_a_writer_sees_whole_snapshots_and_never_goes_back(grown: Grown, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(grown.folder, tmp_path / "stream"))
+    contents = [load_content(copy, number)[0] for number in (0, 1, 3)]
+    sizes = [load_manifest(copy, number).splits["train"].examples for number in (0, 1, 3)]
+    for path in (copy / "snapshots").iterdir():
+        path.unlink()
+
+    def write() -> None:
+        for number, content in zip((0, 1, 3), contents, strict=True):
+            assert snapshot_place(Place(copy), number).create(snapshot_place(grown.place, number).read_bytes())
+            (Place(copy) / MANIFEST).write([content])
+            time.sleep(0.05)
+
+    (copy / MANIFEST).write_bytes(contents[0])
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen, numbers = [], []
+    while writer.is_alive():
+        examples = tfrecords.open(copy, "train")
+        assert sum(1 for _ in examples) == len(examples)
+        seen.append(len(examples))
+        numbers.append(snapshot_numbers(Place(copy)))
+    writer.join()
+    assert seen == sorted(seen) and set(seen) <= set(sizes) and len(set(seen)) > 1
+    assert all(before == after[: len(before)] for before, after in pairwise(numbers))
+    assert len(tfrecords.open(copy, "train")) == sizes[-1]

@@ -89,4 +89,5 @@ def _describe(snapshot: Snapshot) -> str:
     directories = f"{count:,} director{'y' if count == 1 else 'ies'}"
     batches = f"{snapshot.batches:,} batch{'es' * (snapshot.batches != 1)}"
     dead = sum(snapshot.dead_letters.values())
-    return f"snapshot {snapshot.snapshot} of a stream: {batches} in {directories}, {dead:,} pictures rejected"
+    rejected = f"{dead:,} picture{'s' * (dead != 1)} rejected"
+    return f"snapshot {snapshot.snapshot} of a stream: {batches} in {directories}, {rejected}"
