@@ -12,7 +12,7 @@ from beam_jobs.prepare.backgrounds import background_box, has_background
 from tests.examples import PAD
 from tfrecords import Manifest
 from tfrecords.cli import main
-from tfrecords.commands.validate import find_errors
+from tfrecords.commands.dataset_errors import find_errors
 from tfrecords.images.crop import BoundingBox
 
 

@@ -28,7 +28,7 @@ from tests.examples import assert_equal_examples
 from tests.real_data import data_folder
 from tfrecords import Manifest
 from tfrecords.cli import main
-from tfrecords.commands.validate import find_errors
+from tfrecords.commands.dataset_errors import find_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox, CropSpec, crop_box, window

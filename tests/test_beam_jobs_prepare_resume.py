@@ -17,7 +17,7 @@ from beam_jobs.__main__ import COMMANDS
 from tests.forked import Forked
 from tfrecords import Manifest
 from tfrecords.cli import main
-from tfrecords.commands.validate import find_errors
+from tfrecords.commands.dataset_errors import find_errors
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place

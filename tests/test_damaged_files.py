@@ -28,8 +28,8 @@ from tests import tiny
 from tests.mutate import mutate_bytes, mutate_json
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
+from tfrecords.commands.dataset_errors import find_errors, find_manifest_errors
 from tfrecords.commands.inspect import format_manifest
-from tfrecords.commands.validate import find_errors, find_manifest_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.index import index_path

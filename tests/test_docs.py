@@ -27,6 +27,7 @@ import tfrecords
 import tfrecords.__main__
 import trainer.__main__
 from tests.snippets import run_snippets
+from tests.streams import make_stream
 from tfrecords.cli import Command, main
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +92,10 @@ def results(records: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """Output and error of each snippet; those that do not import TensorFlow run where it cannot be imported."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(records, folder / "svhn-records")
+    grown = make_stream(folder)
+    parts = grown.parts
+    grown.commit(41, parts[:2])
+    grown.commit(42, parts)
     for kind, name in (("parquet", "svhn-parquet"), ("arrow", "svhn-arrow"), ("webdataset", "svhn-tars")):
         arguments = [str(folder / "svhn-records"), "--to", kind, "--output", str(folder / name)]
         assert main("tfrecords", "", COMMANDS["tfrecords"], ["export", *arguments]) == 0

@@ -38,8 +38,9 @@ ROOMS = {
     "tfrecords.webdataset": "record",
     "tfrecords.grain": "dataset",
     "tfrecords.torch": "dataset",
+    "tfrecords.tfds": "files dataset",
     "tfrecords.commands": "record images files dataset arrow webdataset",
-    "tfrecords": "record images files dataset",
+    "tfrecords": "record images files dataset tfds",
     #
     "beam_jobs.annotation": "tfrecords.images",
     "beam_jobs.filesystem": "tfrecords.files",

@@ -17,8 +17,8 @@ import tfrecords
 from tests.examples import make_example
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
+from tfrecords.commands.dataset_errors import _open_ahead, find_errors
 from tfrecords.commands.show import draw_sheet
-from tfrecords.commands.validate import _open_ahead, find_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST, Manifest
 from tfrecords.files.framing import frame
 from tfrecords.record.codec import encode

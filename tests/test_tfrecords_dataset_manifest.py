@@ -24,9 +24,18 @@ from tests.examples import FEATURES, LABELS, assert_equal_examples, make_example
 from tfrecords import SCHEMA_VERSION, Manifest, UserError, decode, encode
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
+from tfrecords.commands.dataset_errors import find_manifest_errors
 from tfrecords.commands.inspect import format_manifest
-from tfrecords.commands.validate import find_manifest_errors
-from tfrecords.dataset.manifest import MANIFEST, SPLITS, ImageInfo, ShardInfo, SourceInfo, SplitInfo, WorkerVersions
+from tfrecords.dataset.manifest import (
+    GENERATION,
+    MANIFEST,
+    SPLITS,
+    ImageInfo,
+    ShardInfo,
+    SourceInfo,
+    SplitInfo,
+    WorkerVersions,
+)
 from tfrecords.dataset.tfds_metadata import dataset_info_json
 from tfrecords.files.framing import masked_crc32c
 from tfrecords.record.codec import ENCODINGS
@@ -75,6 +84,10 @@ def test_schema_and_code_name_the_same_constants() -> None:
     assert properties["splits"]["propertyNames"]["enum"] == list(SPLITS)
     assert properties["image"]["properties"]["encoding"]["enum"] == list(ENCODINGS)
     assert all(re.search(shard["file"]["pattern"], f"svhn-{split}.tfrecord-00003-of-00064") for split in SPLITS)
+    for folder in ("00000042/", "00000000-00000063/", "00000042.00000057/", "42/", "../00000042/", "00000042", "a/"):
+        name = f"generations/{folder}svhn-train.tfrecord-00003-of-00064"
+        is_allowed = re.fullmatch(rf"{GENERATION}/.*", name) is not None
+        assert (re.search(shard["file"]["pattern"], name) is not None) is is_allowed, name
 
 
 def test_every_property_is_described() -> None:

@@ -106,7 +106,7 @@ def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (data / "manifest.json").write_text(json.dumps(_manifest()))
     _write_predictions(run_dir / "predictions.parquet", _predictions())
     picture = np.arange(8 * 9 * 3, dtype=np.uint8).reshape(8, 9, 3)
-    monkeypatch.setattr(gallery, "load_images", lambda data_dir, split, keys: dict.fromkeys(sorted(keys), picture))
+    monkeypatch.setattr(gallery, "load_images", lambda data_dir, split, keys, _: dict.fromkeys(sorted(keys), picture))
     return run_dir
 
 
@@ -223,8 +223,9 @@ def test_a_picture_of_floats_is_rejected() -> None:
 def test_pictures_are_found_by_key_in_one_pass_that_ends_with_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
 
-    def examples(directory: str, split: str) -> Iterator[SimpleNamespace]:
+    def examples(directory: str, split: str, snapshot: int | None) -> Iterator[SimpleNamespace]:
         for i in range(9):
+            assert snapshot is None
             read.append((directory, split, i))
             yield SimpleNamespace(key=f"k{i}", image=np.full((2, 2, 1), i, np.uint8))
 
@@ -386,12 +387,12 @@ def test_a_dataset_that_is_gone_leaves_a_page_without_pictures_that_says_so(run_
 
 
 def test_pictures_that_cannot_be_read_are_reported(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(data_dir: Path, split: str, keys: set[str]) -> None:
+    def fail(data_dir: Path, split: str, keys: set[str], snapshot: int | None) -> None:
         raise UserError("the shard must be whole.", "x")
 
     monkeypatch.setattr(gallery, "load_images", fail)
     assert render(load_run(run_dir)).missing == ("The gallery has no pictures: the shard must be whole. Received: x",)
-    monkeypatch.setattr(gallery, "load_images", lambda data_dir, split, keys: {})
+    monkeypatch.setattr(gallery, "load_images", lambda data_dir, split, keys, _: {})
     assert re.search(
         r"split test, does not have \d+ of the gallery's \d+ pictures", render(load_run(run_dir)).missing[0]
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tfrecords.record.codec import decode, encode
     from tfrecords.record.labels import Labels
     from tfrecords.record.schema import SCHEMA_VERSION, DigitExample
+    from tfrecords.tfds import tfds_builder
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -40,6 +41,7 @@ __all__ = [
     "encode",
     "open",
     "read_records",
+    "tfds_builder",
 ]
 _MODULES = {
     "dataset.batches": ["Batches"],
@@ -52,6 +54,7 @@ _MODULES = {
     "record.codec": ["decode", "encode"],
     "record.labels": ["Labels"],
     "record.schema": ["SCHEMA_VERSION", "DigitExample"],
+    "tfds": ["tfds_builder"],
 }
 _HOMES = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""Inspects, validates, indexes, exports and draws dataset directories."""
+"""Inspects, validates, indexes, exports, compares and draws dataset directories."""
 
 import sys
 
@@ -10,6 +10,7 @@ COMMANDS = (
     Command("validate", "check every checksum, count and record against the manifest", "tfrecords.commands.validate"),
     Command("index", "write an index next to each TFRecord file, for random access", "tfrecords.commands.index"),
     Command("export", "write a dataset as Parquet, Arrow or WebDataset files", "tfrecords.commands.export"),
+    Command("diff", "compare two dataset directories, or snapshots of a stream", "tfrecords.commands.diff"),
     Command("show", "draw a sheet of a split's images with their labels", "tfrecords.commands.show"),
 )
 

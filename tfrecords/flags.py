@@ -144,6 +144,18 @@ def add_renamed(parser: argparse.ArgumentParser, old: str, new: str, **options: 
     parser.add_argument(old, dest=dest, action=Renamed, help=argparse.SUPPRESS, default=argparse.SUPPRESS, **options)
 
 
+def add_snapshot(parser: argparse.ArgumentParser) -> None:
+    """Adds the option `--snapshot` of a command that reads a dataset directory."""
+    text = "number of a snapshot, if the dataset is a stream (default: its newest)"
+    parser.add_argument("--snapshot", type=_number, metavar="N", help=text)
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,8}", text):
+        raise argparse.ArgumentTypeError(f"must be a number of up to 8 digits, not {text!r}")
+    return int(text)
+
+
 def from_flags(config: type, values: Mapping[str, Any]) -> Any:
     """Returns a configuration of the values by name, with its defaults for those that are missing.
 

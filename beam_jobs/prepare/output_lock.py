@@ -11,6 +11,7 @@ from beam_jobs.file_lock import lock_folder
 from beam_jobs.prepare import claim
 from beam_jobs.prepare.plan import RESULT_SUFFIX, WORK, Plan
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
+from tfrecords.dataset.snapshots import STREAM
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.nested import flatten
@@ -34,6 +35,8 @@ def check_output(output: Place) -> None:
     """
     output.refuse_web()
     names = filesystem.list_names(output)
+    if STREAM in names:
+        raise UserError(f"{output} must be a dataset of prepare or a new folder: give another --output.", "a stream")
     if _holds_dataset(output, names):
         return
     own = (*_OTHER_FILES, "lost+found")

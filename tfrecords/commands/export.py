@@ -13,10 +13,11 @@ from typing import BinaryIO
 from tfrecords.dataset import reader
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.reader import Examples
+from tfrecords.dataset.snapshots import load_manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import place
 from tfrecords.files.publish import atomic_path
-from tfrecords.flags import local_path
+from tfrecords.flags import add_snapshot, local_path
 from tfrecords.progress import progress
 from tfrecords.record.schema import DigitExample
 from tfrecords.spawn import spawn_map
@@ -28,6 +29,8 @@ examples:
       --split train,validation
   python -m tfrecords export gs://bucket/svhn-records --to arrow \\
       --output svhn-arrow --on-error skip
+  python -m tfrecords export stream --snapshot 41 --to parquet \\
+      --output parquet-41
 
 formats:
   parquet     OUT/data/train-00000-of-00064.parquet, for Hugging Face datasets,
@@ -68,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
     )
+    add_snapshot(parser)
     parser.add_argument("--to", choices=_NAMES, required=True, help="format of the files")
     parser.add_argument("--output", required=True, type=local_path, metavar="OUT", help="local folder to write")
     split = "split to export; repeat it or separate names with commas for several (default: all)"
@@ -88,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("--jobs must be at least 1.", args.jobs)
     # A symbolic link keeps pointing to the folder, which is replaced.
     output = args.output.resolve()
-    manifest = Manifest.load(args.directory)
+    manifest = load_manifest(args.directory, args.snapshot)
     splits = dict.fromkeys(name for names in args.split or manifest.splits for name in names.split(","))
     _check_output(output, args.overwrite)
     written: dict[str, int] = {}

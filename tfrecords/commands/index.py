@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from tfrecords.dataset.snapshots import is_stream, load_manifest
 from tfrecords.errors import UserError
 from tfrecords.files.index import format_index, index_path
 from tfrecords.files.place import Place, place
 from tfrecords.files.record_file import scan
 from tfrecords.files.storage import open_blob, read_bytes
+from tfrecords.flags import add_snapshot
 from tfrecords.progress import print_line, progress_of
 
 EPILOG = """\
@@ -17,11 +19,14 @@ examples:
   python -m tfrecords index svhn-records
   python -m tfrecords index train.tfrecord more/*.tfrecord-*
   python -m tfrecords index s3://bucket/records
+  python -m tfrecords index stream --snapshot 41
 
 prepare writes indexes itself; this command is for other TFRecord files. The
 index of data.tfrecord is data.idx. It has one line per record, with its offset
 and size in bytes, framing included: the format of NVIDIA DALI and of the
 tfrecord package.
+
+Of a stream, the shards of a snapshot are meant, in their folders.
 
 Files must be uncompressed. The checksum of each header is checked; those of the
 records are checked by validate only.
@@ -33,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `index`."""
     paths = "TFRecord file, or folder of files with .tfrecord in their names; or its address"
     parser.add_argument("paths", type=place, nargs="+", metavar="PATH", help=paths)
+    add_snapshot(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace indexes that do not match their files")
 
 
@@ -40,9 +46,9 @@ def run(args: argparse.Namespace) -> int:
     """Writes missing indexes, prints an error for each file without an index, and returns 1 if there is one.
 
     Raises:
-      UserError: A path does not exist, or is a folder without TFRecord files.
+      UserError: A path does not exist, is a folder without TFRecord files, or has no such snapshot.
     """
-    shards = list(find_shards(args.paths))
+    shards = list(find_shards(args.paths, args.snapshot))
     written = failed = 0
     for shard in progress_of(shards, "index", len(shards), "files"):
         try:
@@ -55,14 +61,21 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def find_shards(paths: Iterable[Place]) -> Iterator[Place]:
+def find_shards(paths: Iterable[Place], snapshot: int | None = None) -> Iterator[Place]:
     """Yields the files among the paths, and the files with TFRecord names in the folders among them, sorted.
 
+    Args:
+      paths: Files, folders and streams; of a stream, the shards of a snapshot are yielded.
+      snapshot: Number of the snapshot of every path; None for the newest one of a stream.
+
     Raises:
-      UserError: A path does not exist, or is a folder without TFRecord files.
+      UserError: A path does not exist, is a folder without TFRecord files, or has no such snapshot.
     """
     for path in paths:
-        if path.is_dir():
+        if snapshot is not None or is_stream(path):
+            splits = load_manifest(path, snapshot).splits.values()
+            yield from (path / shard.file for split in splits for shard in split.shards)
+        elif path.is_dir():
             found = [path / name for name in path.names() if _SHARD.fullmatch(name)]
             if not found:
                 raise UserError(f"{path} must hold files with .tfrecord in their names.")

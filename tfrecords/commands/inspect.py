@@ -4,8 +4,10 @@ import argparse
 from pathlib import Path
 
 from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.snapshots import Snapshot, find_snapshot, load_manifest
 from tfrecords.errors import printable
 from tfrecords.files.place import Place, place
+from tfrecords.flags import add_snapshot
 from tfrecords.nested import flatten
 from tfrecords.record.schema import features_of
 
@@ -13,8 +15,11 @@ EPILOG = """\
 examples:
   python -m tfrecords inspect svhn-records
   python -m tfrecords inspect s3://bucket/svhn-records
+  python -m tfrecords inspect stream --snapshot 41
 
-Reads manifest.json only; `python -m tfrecords validate` reads all files.
+Reads manifest.json only, and of a stream the file of the snapshot; with
+--snapshot also the manifest of each of its directories. `python -m tfrecords
+validate` reads all files.
 """
 
 
@@ -23,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
     )
+    add_snapshot(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,12 +37,19 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       UserError: DIR is no dataset directory.
     """
-    print(format_manifest(Manifest.load(args.directory), args.directory))
+    manifest = load_manifest(args.directory, args.snapshot)
+    print(format_manifest(manifest, args.directory, find_snapshot(args.directory, manifest, args.snapshot)))
     return 0
 
 
-def format_manifest(manifest: Manifest, directory: Place | Path) -> str:
-    """Returns the content of a manifest as a table."""
+def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snapshot | None = None) -> str:
+    """Returns the content of a manifest as a table.
+
+    Args:
+      manifest: Manifest.
+      directory: Dataset directory or stream.
+      snapshot: Snapshot of the stream that the manifest is of.
+    """
     longest = manifest.labels.max_length
     shape = " x ".join(map(str, manifest.image.shape)) + " (height x width x channels)"
     if None in manifest.image.shape:
@@ -44,6 +57,7 @@ def format_manifest(manifest: Manifest, directory: Place | Path) -> str:
         shape = f"several sizes, with {manifest.image.shape[2]} channel{'s' * (manifest.image.shape[2] > 1)}"
     lines = [
         f"{manifest.name}: {directory}",
+        *([] if snapshot is None else [_describe(snapshot)]),
         f"images of {shape}, {manifest.image.encoding}; schema version {manifest.schema_version}; seed {manifest.seed}",
         f"numbers of up to {longest} character{'s' * (longest > 1)} of {manifest.labels.alphabet!r}",
         "",
@@ -68,3 +82,12 @@ def format_manifest(manifest: Manifest, directory: Place | Path) -> str:
         others = [f"{name} {it}" for name, it in worker.versions.items() if manifest.versions.get(name) != it]
         lines.append(f"  {worker.shards:,} shards by workers with {', '.join(others) or 'fewer packages'}")
     return "\n".join(map(printable, lines))
+
+
+def _describe(snapshot: Snapshot) -> str:
+    count = len(snapshot.parts)
+    directories = f"{count:,} director{'y' if count == 1 else 'ies'}"
+    batches = f"{snapshot.batches:,} batch{'es' * (snapshot.batches != 1)}"
+    dead = sum(snapshot.dead_letters.values())
+    rejected = f"{dead:,} picture{'s' * (dead != 1)} rejected"
+    return f"snapshot {snapshot.snapshot} of a stream: {batches} in {directories}, {rejected}"

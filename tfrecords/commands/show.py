@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from tfrecords.dataset import reader
 from tfrecords.errors import UserError
 from tfrecords.files.place import place
+from tfrecords.flags import add_snapshot
 from tfrecords.record.schema import DigitExample
 
 EPILOG = """\
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
     )
+    add_snapshot(parser)
     parser.add_argument("--split", default="train", metavar="NAME", help="split to draw")
     parser.add_argument("--count", type=int, default=40, help="number of images, from the first of the split")
     file = "file to write, .png or .jpg; or its address"
@@ -59,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if kind is None or args.output.is_dir():
         raise UserError(f"--output must be a file that ends in {', '.join(_KINDS)}.", args.output)
     args.output.refuse_web()
-    examples = list(itertools.islice(reader.open(args.directory, args.split), args.count))
+    examples = list(itertools.islice(reader.open(args.directory, args.split, snapshot=args.snapshot), args.count))
     if not examples:
         raise UserError(f"The split {args.split} must hold at least one example.", 0)
     sheet = draw_sheet(examples, args.scale, args.boxes)

@@ -29,9 +29,9 @@ SPLITS = ("train", "validation", "test", UNKNOWN_SPLIT)
 """Names of splits."""
 _READ_VERSIONS = (1, SCHEMA_VERSION)
 _Pixels = Annotated[int, Rule("an integer of 1 or more, or null", lambda size: size >= 1)]
-_GENERATION = r"generations/[0-9]{8}(-[0-9]{8})?(\.[0-9]{8})?/"
-"""Directory of a shard of a stream; see `tfrecords.dataset.snapshots`."""
-_SHARD_FILE = rf"({_GENERATION})?[a-z][a-z0-9_]*-({'|'.join(SPLITS)})\.tfrecord-[0-9]{{5}}-of-[0-9]{{5}}"
+GENERATION = r"generations/[0-9]{8}(-[0-9]{8})?(\.[0-9]{8})?"
+"""Regular expression of the path of a generation in its stream; see `tfrecords.dataset.snapshots`."""
+_SHARD_FILE = rf"({GENERATION}/)?[a-z][a-z0-9_]*-({'|'.join(SPLITS)})\.tfrecord-[0-9]{{5}}-of-[0-9]{{5}}"
 _PLAIN_FILE = matching(r"[^./\\][^/\\]*", "the name of a file in the directory, which does not begin with a dot")
 
 

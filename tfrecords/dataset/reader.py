@@ -11,6 +11,7 @@ from typing import Any, Literal, overload
 
 from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.dataset.shard_file import open_shard, truncation_error
+from tfrecords.dataset.snapshots import load_manifest
 from tfrecords.errors import UserError
 from tfrecords.files import blocks
 from tfrecords.files.ahead import read_ahead
@@ -214,8 +215,9 @@ def open(
     on_error: OnError = "raise",
     manifest: Manifest | None = None,
     cache: DiskCache | Path | str | None = None,
+    snapshot: int | None = None,
 ) -> Examples:
-    """Opens one split of a dataset directory.
+    """Opens one split of a dataset directory, or of a stream as it is now: what arrives later changes nothing.
 
         examples = tfrecords.open("svhn-records", "train")
         print(len(examples), examples[7].text, examples[-1].image.shape)
@@ -230,15 +232,18 @@ def open(
       manifest: Manifest of the directory; None reads it.
       cache: Folder on the disk, or a `DiskCache` with a bound of its own, that remote shards are copied to when they
         are first read. Processes may share it. None reads the shards from their addresses.
+      snapshot: Number of a snapshot, if the directory is a stream; None opens its newest one.
 
     Raises:
-      UserError: The directory is no dataset, has no such split, or is of another schema version; or the cache is no
-        folder that can be written to.
+      UserError: The directory is no dataset, has no such split or snapshot, or is of another schema version; or the
+        cache is no folder that can be written to.
     """
+    if manifest and snapshot is not None:
+        raise UserError("Either a manifest must be given, or the number of a snapshot.", f"snapshot {snapshot}")
     if on_error not in ("raise", "skip"):
         raise UserError("on_error must be 'raise' or 'skip'.", repr(on_error))
     place = Place(directory)
-    manifest = manifest or Manifest.load(place)
+    manifest = manifest or load_manifest(place, snapshot)
     info = manifest.split(split)
     if info.examples != (found := sum(shard.examples for shard in info.shards)):
         rule = f"{place / MANIFEST}: the shards of {split} must hold its {info.examples} examples."

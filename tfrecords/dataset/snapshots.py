@@ -19,7 +19,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-from tfrecords.dataset.manifest import MANIFEST, Manifest, SourceInfo, SplitInfo, WorkerVersions
+from tfrecords.dataset.manifest import (
+    GENERATION,
+    MANIFEST,
+    SPLITS,
+    ImageInfo,
+    Manifest,
+    ShardInfo,
+    SourceInfo,
+    SplitInfo,
+    WorkerVersions,
+    read_manifest,
+)
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.storage import read_bytes
@@ -36,7 +47,9 @@ _NAME = re.compile(rf"([0-9]{{{_DIGITS}}})\.json")
 _VERSION = 1
 _THREADS = 16
 """Manifests that are read at once from a store."""
-DIRECTORY = rf"{GENERATIONS}/[0-9]{{{_DIGITS}}}(-[0-9]{{{_DIGITS}}})?(\.[0-9]{{{_DIGITS}}})?"
+_LATEST = 5
+"""Newest snapshots among which that of manifest.json is looked for."""
+DIRECTORY = GENERATION
 """Regular expression of the path of a generation in its stream."""
 
 
@@ -173,11 +186,81 @@ def load_manifest(directory: Place | Path | str, snapshot: int | None = None) ->
       UserError: There is no such dataset or snapshot, or a file of it is damaged.
     """
     if snapshot is None:
-        return Manifest.load(directory)
-    stream = Place(directory)
-    if not is_stream(stream):
-        raise UserError(f"{stream} is no stream, and has no snapshots: it has no {STREAM}.", f"snapshot {snapshot}")
+        data, name = load_content(directory)
+        return Manifest.parse(data, name)
+    stream = check_stream(Place(directory), snapshot)
     return flatten(stream, Snapshot.load(stream, snapshot))
+
+
+def load_content(directory: Place | Path | str, snapshot: int | None = None) -> tuple[bytes, str]:
+    """Returns the content of the manifest that `load_manifest` returns, and its name in error messages.
+
+    Of a snapshot of a stream, the content is what manifest.json has while the snapshot is the newest one.
+
+    Args:
+      directory: Dataset directory or stream, local or at an address.
+      snapshot: Number of the snapshot; None for manifest.json.
+
+    Raises:
+      UserError: There is no such dataset or snapshot, or a file of it is damaged.
+    """
+    stream = Place(directory)
+    if snapshot is None:
+        if not (stream / MANIFEST).is_file() and is_stream(stream):
+            raise UserError(f"{stream} has no {MANIFEST} yet: it is written with the first pictures of the stream.")
+        return read_manifest(directory)
+    found = Snapshot.load(check_stream(stream, snapshot), snapshot)
+    return flatten(stream, found).to_json().encode(), str(snapshot_place(stream, snapshot))
+
+
+def check_stream(directory: Place, snapshot: int) -> Place:
+    """Returns a directory, which is a stream.
+
+    Args:
+      directory: Place that should be a stream.
+      snapshot: Number of the snapshot that is wanted of it.
+
+    Raises:
+      UserError: It is no stream.
+    """
+    if not is_stream(directory):
+        rule = f"{directory} is no stream, and has no snapshots: it has no {STREAM}."
+        raise UserError(rule, f"snapshot {snapshot}")
+    return directory
+
+
+def find_snapshot(directory: Place | Path | str, manifest: Manifest, number: int | None = None) -> Snapshot | None:
+    """Returns the snapshot that a manifest is of; None for an ordinary dataset directory.
+
+    Args:
+      directory: Dataset directory or stream.
+      manifest: Manifest that `load_manifest` returned.
+      number: Number of the snapshot that was asked for; None finds that of manifest.json, which is written after the
+        file of the newest snapshot, and so may be that of the one before.
+
+    Raises:
+      UserError: The file of a snapshot is missing or damaged.
+    """
+    stream = Place(directory)
+    if number is not None:
+        return Snapshot.load(check_stream(stream, number), number)
+    # Shards of a stream are in folders; a file of an address that cannot be listed tells nothing of others.
+    if not (stream.has_listing and is_stream(stream)):
+        return None
+    of_splits = {name: info.examples for name, info in manifest.splits.items() if info.examples}
+    directories = shard_directories(manifest)
+    for each in reversed(snapshot_numbers(stream)[-_LATEST:]):
+        snapshot = Snapshot.load(stream, each)
+        totals = {name: total.examples for name, total in snapshot.totals.items() if total.examples}
+        if totals == of_splits and directories <= {part.directory for part in snapshot.parts}:
+            return snapshot
+    return None
+
+
+def shard_directories(manifest: Manifest) -> set[str]:
+    """Returns the paths in a stream of the directories of a manifest's shards; none for an ordinary dataset."""
+    files = (shard.file for split in manifest.splits.values() for shard in split.shards)
+    return {file.rpartition("/")[0] for file in files if "/" in file}
 
 
 def flatten(stream: Place, snapshot: Snapshot, known: dict[Part, Manifest] | None = None) -> Manifest:
@@ -189,8 +272,11 @@ def flatten(stream: Place, snapshot: Snapshot, known: dict[Part, Manifest] | Non
       known: Manifests that were read before; those that are read now are added, and those of no part removed.
 
     Raises:
-      UserError: A manifest is missing, or is not the one that the snapshot names.
+      UserError: A manifest is missing, or is not the one that the snapshot names; or the snapshot has no directory.
     """
+    if not snapshot.parts:
+        rule = f"{snapshot_place(stream, snapshot.snapshot)} must name a directory with pictures, to be read."
+        raise UserError(rule, "an empty stream")
     known = {} if known is None else known
     for part in set(known) - set(snapshot.parts):
         del known[part]
@@ -219,39 +305,47 @@ def part_manifest(stream: Place, part: Part) -> Manifest:
 def merge_manifests(parts: Sequence[Part], manifests: Sequence[Manifest]) -> Manifest:
     """Returns one manifest of several dataset directories of a stream, at least one.
 
-    Its configuration is that of the newest. Its source is the list of parts, one entry for all: a stream has thousands
-    of batches, and each directory's own manifest names its own.
+    Its configuration is that of the newest. Its source is one entry for all: a stream has thousands of batches, and
+    each directory's own manifest names its own.
 
     Args:
       parts: Directories, in order.
       manifests: Manifest of each.
     """
-    newest = manifests[-1]
-    splits: dict[str, SplitInfo] = {}
+    shards: dict[str, list[ShardInfo]] = {}
+    dead: Counter[str] = Counter()
     for part, manifest in zip(parts, manifests, strict=True):
+        dead.update(manifest.dead_letters)
         for name, info in manifest.splits.items():
-            before = splits.get(name, SplitInfo(0, 0, []))
-            shards = [replace(shard, file=f"{part.directory}/{shard.file}") for shard in info.shards if shard.examples]
-            merged = before.shards + shards
-            splits[name] = SplitInfo(before.pictures + info.pictures, before.examples + info.examples, merged)
+            of_split = shards.setdefault(name, [])
+            of_split += [replace(shard, file=f"{part.directory}/{shard.file}") for shard in info.shards]
     return replace(
-        newest,
-        sources=[_merged_source(parts, manifests)],
-        splits={name: splits[name] for name in newest_order(splits)},
-        dead_letters=dict(sorted(sum((Counter(each.dead_letters) for each in manifests), Counter()).items())),
+        manifests[-1],
+        image=_merged_image(manifests),
+        sources=[_merged_source(manifests)],
+        splits={name: _merged_split(name, shards[name], manifests) for name in SPLITS if name in shards},
+        dead_letters=dict(sorted(dead.items())),
         files={},
         worker_versions=_other_versions(manifests),
     )
 
 
-def newest_order(splits: Iterable[str]) -> list[str]:
-    """Returns names of splits in the order of manifests."""
-    from tfrecords.dataset.manifest import SPLITS
+def _merged_split(name: str, shards: list[ShardInfo], manifests: Sequence[Manifest]) -> SplitInfo:
+    """Returns a split of several directories, without empty shards: small generations have many."""
+    found = [manifest.splits[name] for manifest in manifests if name in manifest.splits]
+    pictures, examples = sum(info.pictures for info in found), sum(info.examples for info in found)
+    # A split has at least one shard, by the manifest's schema.
+    return SplitInfo(pictures, examples, [shard for shard in shards if shard.examples] or shards[:1])
 
-    return sorted(splits, key=SPLITS.index)
+
+def _merged_image(manifests: Sequence[Manifest]) -> ImageInfo:
+    """Returns what the images of several directories are: a size in which they differ is None."""
+    newest = manifests[-1].image
+    shapes = {manifest.image.shape for manifest in manifests}
+    return newest if len(shapes) == 1 else replace(newest, shape=(None, None, newest.shape[2]))
 
 
-def _merged_source(parts: Sequence[Part], manifests: Sequence[Manifest]) -> SourceInfo:
+def _merged_source(manifests: Sequence[Manifest]) -> SourceInfo:
     sources = [source for manifest in manifests for source in manifest.sources]
     annotations, pictures = hashlib.sha256(), hashlib.sha256()
     for source in sources:
@@ -283,6 +377,8 @@ def _other_versions(manifests: Sequence[Manifest]) -> list[WorkerVersions]:
 
 
 def _no_snapshot(stream: Place, number: int) -> UserError:
+    if not stream.has_listing:
+        return UserError(f"{stream} must have the snapshot.", f"snapshot {number}, which is not there")
     numbers = snapshot_numbers(stream)
     have = f"the snapshots {numbers[0]} to {numbers[-1]}" if numbers else "no snapshot"
     gap = ", and not every number is one" if numbers and numbers[0] <= number <= numbers[-1] else ""

@@ -39,7 +39,13 @@ BOOLEANS = Column("booleans", pa.types.is_boolean)
 
 
 def read_columns(path: Place | Path, columns: Mapping[str, Column]) -> dict[str, list[Any]]:
-    """Returns columns of a Parquet file by name, as lists of equal length.
+    """Returns what `read_table` returns by name, as lists of equal length."""
+    table = read_table(path, columns)
+    return {name: table.column(name).to_pylist() for name in columns}
+
+
+def read_table(path: Place | Path, columns: Mapping[str, Column]) -> pa.Table:
+    """Returns columns of a Parquet file, checked, in the order of their names.
 
     Args:
       path: Path of the file.
@@ -68,7 +74,7 @@ def read_columns(path: Place | Path, columns: Mapping[str, Column]) -> dict[str,
     if nulls:
         rule = f"{path} must have a value in every row of the columns {', '.join(columns)}; these have nulls."
         raise UserError(rule, nulls)
-    return {name: table.column(name).to_pylist() for name in columns}
+    return table.select(list(columns))
 
 
 def _check_types(path: Place | Path, found: pa.Schema, columns: Mapping[str, Column]) -> None:

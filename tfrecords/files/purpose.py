@@ -8,7 +8,9 @@ from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
 _SUBSETS = ("train", "test", "extra")
+_STREAM = "a stream"
 _MARKS = {
+    _STREAM: ("stream.json",),
     "a dataset": ("manifest.json", "manifest.rejected.json", ".prepare"),
     "a run": ("config.json",),
     "pictures": ("digitStruct.mat", *(f"{subset}/digitStruct.mat" for subset in _SUBSETS)),
@@ -40,7 +42,8 @@ def check_purpose(option: str, folder: Path, own: str) -> None:
     if not present.is_dir():
         raise UserError(f"{option} must be a folder, or a place for a new one.", present)
     purposes = [name for name, marks in _MARKS.items() if any((folder / mark).exists() for mark in marks)]
-    if purposes and own not in purposes:
+    # A stream is a dataset, too, but only its own command writes into it.
+    if purposes and (own not in purposes or (_STREAM in purposes and own != _STREAM)):
         raise UserError(f"{option} must be another folder than one of {purposes[0]}.", folder)
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfrecords.dataset.manifest import MANIFEST, UNKNOWN_SPLIT, Manifest
+from tfrecords.dataset.snapshots import find_snapshot
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import place
 from tfrecords.files.purpose import check_writable
+from tfrecords.flags import add_snapshot
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
 from tfrecords.typed_json import parse_object
@@ -33,6 +35,8 @@ EPILOG = """\
 examples:
   score a run on the split test:
     python -m trainer evaluate --run-dir runs/first --data records
+  score a run on a snapshot of a stream, a dataset that grows:
+    python -m trainer evaluate --run-dir runs/first --data stream --snapshot 41
   score the weights that come with the package; writes to my-records-pretrained:
     python -m trainer evaluate --data my-records --split train
 
@@ -48,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `evaluate`."""
     add_run_arguments(parser)
     parser.add_argument("--data", type=place, required=True, help="dataset directory, or its address")
+    add_snapshot(parser)
     parser.add_argument("--split", default="test", help="split to score")
     parser.add_argument(
         "--output",
@@ -82,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         if not 1 <= getattr(args, name) <= most:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
     trained = chosen_run(args.run_dir, args.weights)
-    records = Records.open(args.data, chosen_cache(args))
+    records = Records.open(args.data, chosen_cache(args), args.snapshot)
     check_split(args, trained, records.manifest)
     output = _output(args, trained)
     images = records.images(args.split)
@@ -97,17 +102,19 @@ def run(args: argparse.Namespace) -> int:
 
     found = _predict(args, trained, records, images)
     scores = score(found.predictions, found.length, found.digits)
+    snapshot = find_snapshot(records.directory, records.manifest, args.snapshot)
     facts = {
         "split": args.split,
         # Absolute, because `report` may run in another folder.
         "data": absolute(args.data),
+        **({} if snapshot is None else {"snapshot": snapshot.snapshot}),
         "manifest_sha256": records.manifest_sha256,
         "cut": dataset_cut(records.manifest),
         "crops": args.crops,
     }
     files = EvaluationFiles.of_split(output.folder, args.split)
     output.fetch(files.scores.name)
-    _print_replaced(files.scores, absolute(args.data), args.crops)
+    _print_replaced(files.scores, facts)
     if output.folder != trained.directory:
         write_json(output.folder / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
         output.publish(CONFIG)
@@ -209,17 +216,19 @@ def _config(directory: Path) -> dict[str, Any] | None:
         return None
 
 
-def _print_replaced(path: Path, data: str, crops: int) -> None:
-    """Prints a note if scores of another dataset or number of windows are about to be replaced."""
+def _print_replaced(path: Path, facts: dict[str, Any]) -> None:
+    """Prints a note if scores of another dataset, snapshot or number of windows are about to be replaced."""
     try:
         content = parse_object(path.read_bytes(), path.name)
-        before = str(content["data"]), content["crops"]
+        before = str(content["data"]), content["crops"], content.get("snapshot")
     except (OSError, UserError, KeyError, TypeError):
         return
-    if before != (data, crops):
+    if before != (facts["data"], facts["crops"], facts.get("snapshot")):
+        data, crops, snapshot = (printable(str(value)) for value in before)
+        of_stream = "" if before[2] is None else f", snapshot {snapshot},"
         print(
-            f"note: {shown(path)} had the scores of {printable(before[0])} with --crops {printable(str(before[1]))}; "
-            "use --output to keep several",
+            f"note: {shown(path)} had the scores of {data}{of_stream} with --crops {crops}; use --output to keep "
+            "several",
             file=sys.stderr,
         )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place, place
 from tfrecords.files.purpose import check_writable
+from tfrecords.flags import add_snapshot
 from tfrecords.images.crop import BoundingBox
 from tfrecords.interrupts import ending_at_once
 from tfrecords.pages.formats import format_bytes, format_percent, visible
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `explain`."""
     add_run_arguments(parser)
     parser.add_argument("--data", type=place, required=True, help="dataset directory, or its address")
+    add_snapshot(parser)
     parser.add_argument("--split", default="test", help="split of the examples")
     parser.add_argument(
         "--examples", type=int, default=2000, help="number of examples to predict, the first ones in stored order"
@@ -131,7 +133,7 @@ def _check(args: argparse.Namespace) -> tuple[Run, Records, OutputFile]:
         raise UserError("--box must be given with --picture.", args.box)
     _box(args)
     trained = chosen_run(args.run_dir, args.weights)
-    records = Records.open(args.data, chosen_cache(args))
+    records = Records.open(args.data, chosen_cache(args), args.snapshot)
     check_split(args, trained, records.manifest)
     output = output_file(args.output or results_folder(trained, args.data).place / EXPLANATION)
     if find_pretrained(output.path.resolve().parent):

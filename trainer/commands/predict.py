@@ -13,6 +13,7 @@ from tfrecords.dataset.manifest import UNKNOWN_SPLIT
 from tfrecords.errors import UserError, one_line
 from tfrecords.files.ahead import read_ahead
 from tfrecords.files.place import Place, place
+from tfrecords.flags import add_snapshot
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import print_line, progress, silent
@@ -96,6 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=place, help="dataset directory, or its address, to read instead of photos; needs --output"
     )
+    add_snapshot(parser)
     parser.add_argument("--split", default=UNKNOWN_SPLIT, help="split of --data to read")
     parser.add_argument("--output", type=place, help="CSV file to write for --data; an existing one is replaced")
     parser.add_argument(ALLOW, action="store_true", help="read images of --data cut with another growth or crop size")
@@ -117,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError("Either photos must be given, or --data with a dataset directory.", given)
     if args.data:
         return predict_split(args)
+    if args.snapshot is not None:
+        raise UserError("--snapshot must go with --data: it is that of a stream.", args.snapshot)
     if args.output:
         raise UserError("--output must go with --data: predictions of photos are printed.", args.output)
     return _predict_photos(args)

@@ -34,7 +34,7 @@ def predict_split(args: argparse.Namespace) -> int:
     """
     _check_options(args)
     trained = chosen_run(args.run_dir, args.weights)
-    records = Records.open(args.data, chosen_cache(args))
+    records = Records.open(args.data, chosen_cache(args), args.snapshot)
     manifest = records.manifest
     manifest.split(args.split)
     check_same_cut(args, trained, manifest)
@@ -103,6 +103,7 @@ def _print_notes(args: argparse.Namespace, manifest: Manifest) -> None:
         return
     chosen = ["--run-dir", args.run_dir] if args.run_dir else ["--weights", args.weights] if args.weights else []
     words = ["python", "-m", "trainer", "evaluate", *chosen, "--data", str(args.data), "--split", args.split]
+    words += [] if args.snapshot is None else ["--snapshot", str(args.snapshot)]
     command = shlex.join(words)
     print(f"note: the numbers of {args.split} are known; `{command}` scores the predictions", file=sys.stderr)
 

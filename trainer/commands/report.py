@@ -5,6 +5,7 @@ import sys
 
 from tfrecords.errors import UserError
 from tfrecords.files.place import place
+from tfrecords.flags import add_snapshot
 from trainer.pretrained import add_run_arguments, chosen_name, find_pretrained, run_directory
 from trainer.run.directory import REPORT
 from trainer.run.evaluations import is_shown
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=place,
         help="dataset directory, if it has moved since the evaluation; its pictures are shown",
     )
+    add_snapshot(parser)
 
 
 @naming_addresses()
@@ -53,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from tfrecords.pages.formats import format_bytes
     from trainer.report.page import write_report
 
-    report = write_report(run_dir, output.path, args.data, args.split)
+    report = write_report(run_dir, output.path, args.data, args.split, args.snapshot)
     output.publish()
     for line in report.missing:
         print(f"note: {line}", file=sys.stderr)

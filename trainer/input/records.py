@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.image_cache import ImageCache
-from tfrecords.dataset.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
+from tfrecords.dataset.manifest import MANIFEST, Manifest, ShardInfo
 from tfrecords.dataset.reader import Examples
 from tfrecords.dataset.reader import open as open_split
+from tfrecords.dataset.snapshots import load_content
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.input.cached import CachedExamples, CachedImages
@@ -30,30 +31,33 @@ class Records:
       manifest: Content of its manifest.json.
       manifest_sha256: SHA-256 of manifest.json, hexadecimal. It identifies the dataset down to each shard.
       cache: Folder for copies of shards from an address; local data needs none.
+      snapshot: Number of the snapshot of a stream that was asked for; None for what manifest.json says.
     """
 
     directory: Place
     manifest: Manifest
     manifest_sha256: str
     cache: CacheFolder
+    snapshot: int | None = None
 
     @classmethod
-    def open(cls, directory: Place | Path, cache: CacheFolder | None = None) -> "Records":
+    def open(cls, directory: Place | Path, cache: CacheFolder | None = None, snapshot: int | None = None) -> "Records":
         """Reads the manifest of a dataset directory.
 
         Args:
           directory: Dataset directory.
           cache: Folder for copies of shards from an address; None takes the default one.
+          snapshot: Number of a snapshot, if the directory is a stream; None opens its newest one.
 
         Raises:
-          UserError: The directory is not a dataset directory, or its schema is of another version.
+          UserError: The directory is no dataset directory, has no such snapshot, or its schema is of another version.
         """
         place = directory if isinstance(directory, Place) else Place(directory)
         if not place.is_remote:
             _refuse_others(place.path)
-        content, name = read_manifest(place.text)
+        content, name = load_content(place, snapshot)
         cache = cache or CacheFolder.of(None, DEFAULT_GB)
-        return cls(place, Manifest.parse(content, name), hashlib.sha256(content).hexdigest(), cache)
+        return cls(place, Manifest.parse(content, name), hashlib.sha256(content).hexdigest(), cache, snapshot)
 
     def images(self, split: str) -> ImageCache:
         """Returns the images and labels of a split.
@@ -91,7 +95,8 @@ class Records:
         if not self.directory.has_listing:
             return
         there = set(self.directory.names())
-        if missing := [shard.file for shard in shards if shard.file not in there]:
+        # Those of a stream are in many folders, and each is compared with its digest when it is fetched.
+        if missing := [shard.file for shard in shards if "/" not in shard.file and shard.file not in there]:
             raise UserError(f"{self.directory / missing[0]}: there is no such shard.")
 
     def describe(self) -> dict[str, Any]:

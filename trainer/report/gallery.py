@@ -42,13 +42,16 @@ def choose(predictions: Iterable[Prediction]) -> Gallery:
     return Gallery(tuple(wrong[:MOST_WRONG]), tuple(right[:MOST_UNSURE]), tuple(sample[:MOST_RIGHT]))
 
 
-def load_images(data_dir: Place | Path, split: str, keys: Collection[str]) -> dict[str, npt.NDArray[np.uint8]]:
+def load_images(
+    data_dir: Place | Path, split: str, keys: Collection[str], snapshot: int | None = None
+) -> dict[str, npt.NDArray[np.uint8]]:
     """Returns the images of `keys`, read in one pass that ends at the last of them.
 
     Args:
       data_dir: Dataset directory.
       split: Split of the examples.
       keys: Keys of the examples.
+      snapshot: Number of a snapshot, if the directory is a stream; None for its newest one.
 
     Returns:
       Key to uint8 array of shape (height, width, channels), without the keys that the split does not have.
@@ -61,7 +64,7 @@ def load_images(data_dir: Place | Path, split: str, keys: Collection[str]) -> di
     import tfrecords
 
     images: dict[str, npt.NDArray[np.uint8]] = {}
-    for example in tfrecords.open(str(data_dir), split) if keys else ():
+    for example in tfrecords.open(str(data_dir), split, snapshot=snapshot) if keys else ():
         if example.key in keys:
             images[example.key] = example.image
             if len(images) == len(keys):

@@ -1,11 +1,13 @@
 """The files of a run directory, read and checked; every file except config.json may be missing."""
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
+from tfrecords.dataset.snapshots import load_content
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.purpose import why_not
@@ -35,7 +37,8 @@ class RunFiles:
       other_evaluations: Scores of the other evaluated splits.
       predictions: Rows of the predictions of the split, in stored order.
       data_dir: Dataset directory of the evaluation, which may no longer exist.
-      manifest: Content of the dataset's manifest.json.
+      manifest: Content of the dataset's manifest.json, or of the snapshot that was evaluated.
+      snapshot: Number of that snapshot; None for an ordinary dataset, or where it is no longer there.
       cut_differences: Differences between the cut of the evaluated images and that of the training images.
       trained_on_it: Whether the model was trained on exactly this dataset; None if it is unknown.
       missing: One line per missing file, with the command that makes it.
@@ -49,18 +52,23 @@ class RunFiles:
     predictions: list[Prediction]
     data_dir: Place | None
     manifest: dict[str, Any]
+    snapshot: int | None
     cut_differences: tuple[str, ...]
     trained_on_it: bool | None
     missing: tuple[str, ...]
 
 
-def load_run(run_dir: Path, data_dir: Place | Path | None = None, split: str | None = None) -> RunFiles:
+def load_run(
+    run_dir: Path, data_dir: Place | Path | None = None, split: str | None = None, snapshot: int | None = None
+) -> RunFiles:
     """Returns the contents of a run directory and of its dataset's manifest.
 
     Args:
       run_dir: Directory with a config.json.
       data_dir: Dataset directory; None takes the one of the evaluation, or else of config.json.
       split: Split whose evaluation is shown; None takes test, validation or train, whichever is there.
+      snapshot: Number of a snapshot, if the dataset is a stream; None takes the one of the evaluation, or else the
+        newest.
 
     Raises:
       UserError: There is no config.json, the split was not evaluated, `data_dir` does not exist, a file is damaged, or
@@ -77,7 +85,7 @@ def load_run(run_dir: Path, data_dir: Place | Path | None = None, split: str | N
     files, evaluation, others = _evaluations(run_dir, split)
     recorded = [(files.scores, evaluation.get("data")), (run_dir / CONFIG, config.get("data"))]
     data_dir = data_dir or next((_directory(str(data), path) for path, data in recorded if data), None)
-    manifest = _read_place(data_dir / MANIFEST) if data_dir else None
+    manifest, snapshot = _read_manifest(data_dir, snapshot, evaluation.get("snapshot")) if data_dir else (None, None)
     described = parse_object(manifest, f"{data_dir}/{MANIFEST}") if manifest is not None else {}
     rule = f"{data_dir} must be cut as the images of the run: use --data for the dataset that was evaluated"
     trained, evaluated = _trained_cut(config), evaluation.get("cut")
@@ -92,6 +100,7 @@ def load_run(run_dir: Path, data_dir: Place | Path | None = None, split: str | N
         predictions=read_predictions(files.predictions) if files.predictions.is_file() else [],
         data_dir=data_dir,
         manifest=described,
+        snapshot=snapshot,
         cut_differences=tuple(differences(evaluated, trained).values()),
         trained_on_it=_trained_on(config, manifest),
         missing=tuple(_missing(run_dir, files, data_dir, manifest is not None)),
@@ -231,6 +240,25 @@ def _read_place(file: Place) -> bytes | None:
         return file.read_bytes()
     except (OSError, UserError):
         return None
+
+
+def _read_manifest(data_dir: Place, wanted: int | None, evaluated: Any) -> tuple[bytes | None, int | None]:
+    """Returns the content of a dataset's manifest, and the number of the snapshot that it is of; None if there is none.
+
+    Args:
+      data_dir: Dataset directory or stream.
+      wanted: Number of the snapshot that was asked for.
+      evaluated: Snapshot of the evaluation; a stream keeps a snapshot for some time only.
+
+    Raises:
+      UserError: There is no such snapshot as was asked for.
+    """
+    if wanted is not None:
+        return load_content(data_dir, wanted)[0], wanted
+    if type(evaluated) is int:
+        with contextlib.suppress(UserError, OSError):
+            return load_content(data_dir, evaluated)[0], evaluated
+    return _read_place(data_dir / MANIFEST), None
 
 
 def _read_bytes(path: Path) -> bytes | None:

@@ -38,7 +38,13 @@ class Report:
     missing: tuple[str, ...]
 
 
-def write_report(run_dir: Path, output: Path, data_dir: Place | Path | None = None, split: str | None = None) -> Report:
+def write_report(
+    run_dir: Path,
+    output: Path,
+    data_dir: Place | Path | None = None,
+    split: str | None = None,
+    snapshot: int | None = None,
+) -> Report:
     """Writes the page of a run atomically.
 
     Args:
@@ -46,6 +52,7 @@ def write_report(run_dir: Path, output: Path, data_dir: Place | Path | None = No
       output: HTML file to write.
       data_dir: Dataset directory; None takes the one that the run names.
       split: Split whose evaluation is shown; None takes test, validation or train, whichever is there.
+      snapshot: Number of a snapshot, if the dataset is a stream; None takes the one of the evaluation.
 
     Raises:
       UserError: The run directory cannot be used; or `output` is a file that is no report, or a page with pictures that
@@ -53,7 +60,7 @@ def write_report(run_dir: Path, output: Path, data_dir: Place | Path | None = No
       OSError: A file cannot be read or written.
     """
     check_output(output, _COMMAND)
-    report = render(load_run(run_dir, data_dir, split))
+    report = render(load_run(run_dir, data_dir, split, snapshot))
     _check_pictures(output, report)
     write_page(output, report.html)
     return report
@@ -109,7 +116,7 @@ def _pictures(run: RunFiles, chosen: gallery.Gallery) -> tuple[dict[str, str], l
     if not split:
         return {}, [f"The gallery has no pictures: the evaluation names no split; run `{EVALUATE}`."]
     try:
-        images = gallery.load_images(run.data_dir, str(split), keys)
+        images = gallery.load_images(run.data_dir, str(split), keys, run.snapshot)
     except (UserError, OSError) as error:
         return {}, [f"The gallery has no pictures: {error}"]
     absent = len(keys - images.keys())
