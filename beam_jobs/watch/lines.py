@@ -149,7 +149,7 @@ class Lines:
             if not end:
                 stop = self._end_of_long_line(name, start, size)
                 if stop:
-                    yield Message(start, stop, None, stop - start)
+                    yield Message(start, stop, None, stop - 1 - start)
                 return
             found = list(_split(data[:end], start))[:most]
             yield from found
