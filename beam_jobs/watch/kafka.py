@@ -32,7 +32,6 @@ _BYTES = 64 << 20
 _ANSWER_S = 10.0
 """Time for one answer of a broker, and for one look at its messages, seconds."""
 _POLL_S = 0.2
-_POLL_MESSAGES = 500
 _BROKEN_S = 60.0
 """Time for which a partition may end before what was read: a broker that has just started says so for a moment."""
 _ADDRESS = re.compile(r"kafka://([^/?#]+)/([\w.-]{1,249})")
@@ -275,16 +274,19 @@ class Topic:
         end = time.monotonic() + _ANSWER_S
         try:
             while open_ and size < _BYTES and time.monotonic() < end:
-                for message in consumer.consume(_POLL_MESSAGES, _POLL_S):
-                    index = message.partition()
-                    if message.error():
-                        self._judge(message.error())
+                # One by one: consume() would wait for as many as it is asked for.
+                message = consumer.poll(_POLL_S)
+                if message is None:
+                    continue
+                index = message.partition()
+                if message.error():
+                    self._judge(message.error())
+                    open_.discard(index)
+                elif index in open_:
+                    size += _append(found[index], message)
+                    if len(found[index]) >= share or (stop is not None and found[index][-1].end >= stop):
+                        consumer.pause([self._at(index)])
                         open_.discard(index)
-                    elif index in open_:
-                        size += _append(found[index], message)
-                        if len(found[index]) >= share or (stop is not None and found[index][-1].end >= stop):
-                            consumer.pause([self._at(index)])
-                            open_.discard(index)
         finally:
             consumer.unassign()
         return found, open_
