@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.sources.base import SourceOptions
 from beam_jobs.watch import lines
-from beam_jobs.watch.batch import CHANGED, Positions
+from beam_jobs.watch.batch import CHANGED, INCOMPLETE, Positions, Refusal
 from beam_jobs.watch.ledger import Entry, Ledger
 from beam_jobs.watch.lines import LinesInbox
+from beam_jobs.watch.logs import is_log, open_log
 from tests.messages import accepted, cycle, line, settle, texts
 from tests.stores import Bucket
 from tfrecords.errors import UserError
@@ -249,3 +252,30 @@ def test_readers_that_are_killed_at_any_time_take_each_line_once(folder: Path, s
     assert (
         sum(batch.entries for i in range(Ledger(stream).next) for batch in Ledger(stream).entry(i).batches) == written
     )
+
+
+def test_a_batch_that_was_refused_is_neither_given_nor_read_again(folder: Path, stream: Place) -> None:
+    append(folder / "a.jsonl", line(1))
+    inbox = LinesInbox(Place(folder), stream)
+    (batch,) = inbox.poll(Ledger(stream), 10).ready
+    refusal = Refusal(batch.name, batch.digest, batch.stamp, INCOMPLETE, "It cannot be read.")
+    Ledger(stream).append(Entry(0, refusals=[refusal]))
+    append(folder / "a.jsonl", line(2))
+    for each in (inbox, LinesInbox(Place(folder), stream)):
+        ready = [texts(other) for other in each.poll(Ledger(stream), 10).ready]
+        assert ready in ([["2"]], [["1", "2"]])
+
+
+def test_an_input_names_a_log_or_a_folder(tmp_path: Path) -> None:
+    stream, config = Place(tmp_path), PrepareConfig(source="table", max_length=5)
+    assert [is_log(text) for text in ("kafka://a:1/b", "lines://a", "lines://s3://b/c", "a.jsonl", "s3://a/b")] == [
+        True, True, True, False, False
+    ]  # fmt: skip
+    append(tmp_path / "a.jsonl", line(1))
+    (batch,) = open_log(f"lines://{tmp_path}", stream, config, patience_s=60).poll(Ledger(stream), 5).ready
+    assert texts(batch) == ["1"]
+    with pytest.raises(UserError, match=r"--source must be table where --input is a log.*Received: svhn"):
+        open_log("lines://a", stream, PrepareConfig(source="svhn", max_length=5), patience_s=60)
+    named = PrepareConfig(source="table", max_length=5, options=SourceOptions(text_column="number"))
+    with pytest.raises(UserError, match=r"flags of columns do not apply. Received: --text-column"):
+        open_log("lines://a", stream, named, patience_s=60)

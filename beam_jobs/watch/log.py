@@ -144,7 +144,10 @@ class LogInbox(Inbox):
         if not self._is_recovered:
             self._ready = self._recovered(ledger)
             self._is_recovered = True
-        self._ready = {name: batch for name, batch in self._ready.items() if not _is_known(batch, ledger)}
+        for batch in [batch for batch in self._ready.values() if _is_known(batch, ledger)]:
+            del self._ready[batch.name]
+            if batch.name not in ledger.accepted:
+                self._spool.remove(batch.name)
         held = sum(map(_messages, self._ready.values()))
         if held < most:
             self._look(most - held)

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from beam_jobs.sources import load_source
-from beam_jobs.sources.base import Input, SourceOptions, Subset
+from beam_jobs.sources.base import REJECTED_ROWS, Input, SourceOptions, Subset
 from beam_jobs.watch.batch import Batch, Correction, Positions
 from beam_jobs.watch.messages import (
     Box,
@@ -220,9 +220,7 @@ def _table(rows: _Rows) -> bytes:
     }
     if not any(rows.boxes):
         columns = {name: columns[name] for name in ("image", "text")}
-    from beam_jobs.sources.table.parquet import REJECTED
-
-    metadata = {REJECTED: json.dumps({str(row): list(fault) for row, fault in rows.rejected.items()})}
+    metadata = {REJECTED_ROWS: json.dumps({str(row): list(fault) for row, fault in rows.rejected.items()})}
     sink: Any = pa.BufferOutputStream()
     pq.write_table(
         pa.table(columns).replace_schema_metadata(metadata), sink, row_group_size=_ROW_GROUP, compression="none"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from beam_jobs.sources.base import REJECTED_ROWS
 from beam_jobs.sources.table.columns import Columns, Fault, Rows
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
@@ -20,9 +21,6 @@ from tfrecords.files.place import Place
 _KEPT_BYTES = 512 << 20
 """Size of the row groups that a process keeps: those of MNIST and of most sets of numbers all fit."""
 _MAGIC = b"PAR1"
-REJECTED = b"streetdigits.rejected"
-"""Key of the file's metadata under which a writer of this package says which rows are no numbers: a JSON object of
-`[reason, rule, received]` by the row's index."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ def read_parquet(shards: Sequence[Place], choose: Callable[[Sequence[str]], Colu
 
 def _rejected(schema: Any) -> dict[int, Fault]:
     """Returns why rows are no numbers, by index, where the writer of the file has said so."""
-    found = json.loads((schema.metadata or {}).get(REJECTED, b"{}"))
+    found = json.loads((schema.metadata or {}).get(REJECTED_ROWS, b"{}"))
     return {int(index): (reason, rule, received) for index, (reason, rule, received) in found.items()}
 
 
