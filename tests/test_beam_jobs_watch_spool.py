@@ -121,7 +121,7 @@ def test_names_of_batches_sort_as_positions_do_and_no_two_partitions_share_one()
 def test_messages_become_a_batch_with_their_positions_and_come_back(tmp_path: Path) -> None:
     spool = Spool(Place(tmp_path))
     correction = json.dumps({"key": "a/1.png", "action": "delete"}).encode()
-    batch, faults = spool.write("streets/0", messages(message(7), correction, message(8), start=120), stamp)
+    batch, faults = spool.write("streets/0", 120, messages(message(7), correction, message(8), start=120), stamp)
     assert (batch.name, batch.entries, faults) == ("streets-0-000000000120-000000000123", 2, [])
     assert [(each.partition, each.start, each.stop) for each in batch.positions] == [("streets/0", 120, 123)]
     assert batch.corrections == [Correction("a/1.png", "delete")]
@@ -129,21 +129,21 @@ def test_messages_become_a_batch_with_their_positions_and_come_back(tmp_path: Pa
     assert spool.load() == {batch.name: batch}
     spool.remove(batch.name)
     assert spool.load() == {}
-    assert spool.write("streets/0", messages(correction), stamp)[0].subsets == []
+    assert spool.write("streets/0", 120, messages(correction), stamp)[0].subsets == []
 
 
 def test_the_same_messages_make_the_same_batch_and_the_same_content_elsewhere_another(tmp_path: Path) -> None:
     values = messages(message(1), message(2))
-    first = Spool(Place(tmp_path / "a")).write("t/0", values, stamp)[0]
-    second = Spool(Place(tmp_path / "b")).write("t/0", values, stamp)[0]
+    first = Spool(Place(tmp_path / "a")).write("t/0", 0, values, stamp)[0]
+    second = Spool(Place(tmp_path / "b")).write("t/0", 0, values, stamp)[0]
     assert first.digest == second.digest
     moved = messages(message(1), message(2), start=2)
-    assert Spool(Place(tmp_path / "a")).write("t/0", moved, stamp)[0].digest != first.digest
+    assert Spool(Place(tmp_path / "a")).write("t/0", 2, moved, stamp)[0].digest != first.digest
 
 
 def test_what_is_not_complete_or_was_changed_is_no_batch(tmp_path: Path) -> None:
     spool = Spool(Place(tmp_path))
-    batch, _ = spool.write("t/0", messages(message(1), message(2)), stamp)
+    batch, _ = spool.write("t/0", 0, messages(message(1), message(2)), stamp)
     folder = tmp_path / "spool" / batch.name
     table = (folder / "labels.parquet").read_bytes()
     (folder / "labels.parquet").write_bytes(table[:-5])
@@ -167,14 +167,14 @@ def test_a_batch_is_on_the_disk_before_it_is_complete(tmp_path: Path, monkeypatc
             assert table.endswith(b"PAR1")
 
     disk = ForgetfulDisk(tmp_path, monkeypatch, look)
-    Spool(Place(tmp_path)).write("t/0", messages(message(1)), stamp)
+    Spool(Place(tmp_path)).write("t/0", 0, messages(message(1)), stamp)
     assert {"labels.parquet", "batch.json"} <= set(map(os.path.basename, disk.files()))
     assert seen
 
 
 def test_a_batch_ends_when_its_pictures_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spools, "MOST_BYTES", 20 * len(picture(1)))
-    batch, _ = Spool(Place(tmp_path)).write("t/0", messages(*(message(i) for i in range(50))), stamp)
+    batch, _ = Spool(Place(tmp_path)).write("t/0", 0, messages(*(message(i) for i in range(50))), stamp)
     assert batch.positions[0].stop == batch.entries == 32
 
 
@@ -182,7 +182,7 @@ def test_pictures_at_addresses_are_copied_and_what_cannot_be_read_is_refused(tmp
     bucket.put("7.png", picture(7))
     values = [{"text": "7", "url": f"{bucket.address}/7.png"}, {"text": "8", "url": f"{bucket.address}/8.png"}]
     spool = Spool(Place(tmp_path))
-    batch, faults = spool.write("t/0", messages(*(json.dumps(value).encode() for value in values)), stamp)
+    batch, faults = spool.write("t/0", 0, messages(*(json.dumps(value).encode() for value in values)), stamp)
     assert texts(batch) == ["7"]
     assert [fault.reason for fault in faults] == ["missing"]
 
@@ -191,8 +191,8 @@ def test_a_place_that_cannot_be_reached_is_waited_for_or_given_up(tmp_path: Path
     value = json.dumps({"text": "7", "url": "abfs://nowhere/7.png"}).encode()
     spool = Spool(Place(tmp_path))
     with pytest.raises(UnreachableError):
-        spool.write("t/0", messages(value), stamp)
-    _, faults = spool.write("t/0", messages(value), stamp, give_up=True)
+        spool.write("t/0", 0, messages(value), stamp)
+    _, faults = spool.write("t/0", 0, messages(value), stamp, give_up=True)
     assert [fault.reason for fault in faults] == ["unreachable"]
 
 
@@ -200,7 +200,7 @@ def test_bad_messages_are_dead_letters_of_their_generation_with_partition_and_of
     stream = Stream(Place(tmp_path), PrepareConfig(source="table", max_length=5, max_dead_fraction=1.0))
     values = [message(1), b"nonsense", message(2, text=None), message(3, image="AAAA"), message(4, text="12a")]
     large = Message(45, 46, None, LONGEST_MESSAGE + 1)
-    batch, faults = Spool(stream.place).write("streets/1", [*messages(*values, start=40), large], stamp)
+    batch, faults = Spool(stream.place).write("streets/1", 40, [*messages(*values, start=40), large], stamp)
     assert len(faults) == 3
     plan = plan_generation(stream, Entry(0, [batch]))
     with lock_output(plan, False):
@@ -213,7 +213,7 @@ def test_bad_messages_are_dead_letters_of_their_generation_with_partition_and_of
 
 
 def test_a_batch_of_bad_messages_alone_can_be_read(tmp_path: Path) -> None:
-    batch, _ = Spool(Place(tmp_path)).write("t/0", messages(b"x", b"y", None), stamp)
+    batch, _ = Spool(Place(tmp_path)).write("t/0", 0, messages(b"x", b"y", None), stamp)
     (subset,) = batch.subsets
     found = list(load_source("table").read_annotations(subset, 0, 3, "left", SourceOptions()))
     assert [each.dead.reason for each in found if each.dead] == ["damaged", "damaged", "empty"]
@@ -222,13 +222,13 @@ def test_a_batch_of_bad_messages_alone_can_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_kill_while_a_batch_is_written_leaves_none_or_all_of_it(tmp_path: Path, seed: int) -> None:
     values = messages(*(message(i) for i in range(300)))
-    expected = Spool(Place(tmp_path / "whole")).write("t/0", values, stamp)[0]
+    expected = Spool(Place(tmp_path / "whole")).write("t/0", 0, values, stamp)[0]
     rng, complete = random.Random(seed), 0
     for attempt in range(8):
         stream = Place(tmp_path / str(attempt))
         child = os.fork()
         if not child:
-            Spool(stream).write("t/0", values, stamp)
+            Spool(stream).write("t/0", 0, values, stamp)
             os._exit(0)
         time.sleep(rng.uniform(0, 0.05))
         os.kill(child, signal.SIGKILL)
@@ -236,14 +236,14 @@ def test_a_kill_while_a_batch_is_written_leaves_none_or_all_of_it(tmp_path: Path
         for found in Spool(stream).load().values():
             complete += found is not None
             assert found is None or found.digest == expected.digest
-        again, _ = Spool(stream).write("t/0", values, stamp)
+        again, _ = Spool(stream).write("t/0", 0, values, stamp)
         assert again.digest == expected.digest
     assert complete < 8
 
 
 def test_a_spool_works_in_a_store(bucket: Bucket) -> None:
     spool = Spool(Place(f"{bucket.address}/stream"))
-    batch, _ = spool.write("t/0", messages(message(1), message(2)), stamp)
+    batch, _ = spool.write("t/0", 0, messages(message(1), message(2)), stamp)
     assert spool.load() == {batch.name: batch}
     assert texts(batch) == ["1", "2"]
     spool.remove(batch.name)

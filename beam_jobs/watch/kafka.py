@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.watch.batch import Positions
-from beam_jobs.watch.log import PATIENCE_S, AwayError, LogInbox, Look, Lost, Mark, note
+from beam_jobs.watch.log import PATIENCE_S, AwayError, LogInbox, Look, Lost, Mark, Run, note
 from beam_jobs.watch.messages import LONGEST_MESSAGE, Message
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -168,9 +168,11 @@ class Topic:
             chosen = sorted(starts, key=lambda index: (marks.get(f"{self._topic}/{index}", Mark(0)).position, index))
             chosen = chosen[: max(1, most)]
             found, unended = self._collect(consumer, {index: starts[index] for index in chosen}, most)
-        look.messages = {f"{self._topic}/{index}": messages for index, messages in found.items() if messages}
+        for index, messages in found.items():
+            if messages:
+                look.runs[f"{self._topic}/{index}"] = Run(starts[index], messages)
         look.waiting |= {f"{self._topic}/{index}" for index in unended if not found[index]}
-        if look.messages:
+        if look.runs:
             self.close()
         return look
 

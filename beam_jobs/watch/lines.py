@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from beam_jobs.watch.batch import CHANGED, Positions
-from beam_jobs.watch.log import PATIENCE_S, LogInbox, Look, Lost, Mark, note
+from beam_jobs.watch.log import PATIENCE_S, LogInbox, Look, Lost, Mark, Run, note
 from beam_jobs.watch.messages import LONGEST_MESSAGE, Message
 from tfrecords.errors import UserError
 from tfrecords.files import remote
@@ -72,7 +72,7 @@ class Lines:
                     found = list(self._lines(name, mark.position, size, most))
                     most -= len(found)
                     if found:
-                        look.messages[name] = found
+                        look.runs[name] = Run(mark.position, found)
                     elif self._bytes(name, size - 1, size) != b"\n":
                         look.waiting.add(name)
             except OSError:

@@ -8,7 +8,7 @@ finds in the ledger and the spool where each partition goes on.
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,17 +52,30 @@ class Lost:
     reason: str = INCOMPLETE
 
 
+@dataclass(frozen=True)
+class Run:
+    """Messages of one partition that follow each other.
+
+    Attributes:
+      start: Position at which their reading began; none before the first message has one of its own.
+      messages: Messages in order, one at least.
+    """
+
+    start: int
+    messages: Sequence[Message]
+
+
 @dataclass
 class Look:
     """What one look at a log has found.
 
     Attributes:
-      messages: New messages of each partition that has some, in order.
+      runs: New messages of each partition that has some.
       lost: Messages that are lost.
       waiting: Partitions with something that could not be read yet.
     """
 
-    messages: dict[str, list[Message]] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
     lost: list[Lost] = field(default_factory=list)
     waiting: set[str] = field(default_factory=set)
 
@@ -130,6 +143,7 @@ class LogInbox(Inbox):
         self._ready: dict[str, Batch] = {}
         self._lost: dict[str, Refusal] = {}
         self._marks: dict[str, Mark] = {}
+        self._skipped: dict[tuple[str, int], int] = {}
         self._waits: dict[str, float] = {}
         self._is_away: bool | None = None
 
@@ -184,29 +198,42 @@ class LogInbox(Inbox):
 
     def _spooled_again(self, positions: Positions, stamp: str) -> Batch | None:
         messages = self._log.read(positions)
-        if not messages or messages[0].offset != positions.start or messages[-1].end != positions.stop:
+        if not messages or messages[-1].end != positions.stop:
             return None
-        return self._spool.write(positions.partition, messages, lambda _: stamp)[0]
+        return self._spool.write(positions.partition, positions.start, messages, lambda _: stamp)[0]
 
     def _recovered(self, ledger: Ledger) -> dict[str, Batch]:
         """Returns what an earlier process has put into the spool and nobody accepted; removes what is of no use."""
-        self._marks = _known_marks(ledger)
+        self._skipped = _refused_runs(ledger)
+        for partition, mark in _accepted_marks(ledger).items():
+            self._mark(partition, mark)
         is_open = {batch.name for entry in ledger.open for batch in entry.batches}
         ready: dict[str, Batch] = {}
         for name, batch in sorted(self._spool.load().items()):
             if name in is_open:
                 continue
-            if batch is None or _is_known(batch, ledger):
+            if batch is None or _is_known(batch, ledger) or not self._follows(batch):
                 self._spool.remove(name)
             else:
                 ready[name] = batch
                 self._advance(batch)
         return ready
 
+    def _follows(self, batch: Batch) -> bool:
+        """Returns whether a batch of the spool begins where the reading goes on: nothing is between, and none twice."""
+        marks = [(each.start, self._marks.get(each.partition, Mark(each.start))) for each in batch.positions]
+        return all(start == mark.position for start, mark in marks)
+
     def _advance(self, batch: Batch) -> None:
         for each in batch.positions:
-            if each.stop > self._marks.get(each.partition, Mark(-1)).position:
-                self._marks[each.partition] = Mark(each.stop, batch.stamp)
+            self._mark(each.partition, Mark(each.stop, batch.stamp))
+
+    def _mark(self, partition: str, mark: Mark) -> None:
+        """Sets where the reading of a partition goes on: after what was refused there."""
+        prefix = partition_prefix(partition)
+        while stop := self._skipped.get((prefix, mark.position)):
+            mark = Mark(stop)
+        self._marks[partition] = mark
 
     def _look(self, most: int) -> None:
         """Spools what the log has, and takes down what is lost and what waits.
@@ -229,7 +256,7 @@ class LogInbox(Inbox):
         self._is_away = False
         for lost in look.lost:
             self._lose(lost)
-        blocked = {partition for partition in sorted(look.messages) if not self._take(partition, look.messages)}
+        blocked = {partition for partition, run in sorted(look.runs.items()) if not self._take(partition, run)}
         self._wait(look.waiting | blocked)
 
     def _wait(self, partitions: Set[str]) -> None:
@@ -245,7 +272,7 @@ class LogInbox(Inbox):
         if lost.reason == INCOMPLETE:
             self._marks[positions.partition] = Mark(positions.stop)
 
-    def _take(self, partition: str, found: Mapping[str, list[Message]]) -> bool:
+    def _take(self, partition: str, run: Run) -> bool:
         """Spools messages of a partition; returns whether that is possible now."""
         began = self._waits.get(partition)
         give_up = began is not None and self._now() - began >= self._patience_s
@@ -254,7 +281,7 @@ class LogInbox(Inbox):
             return self._log.stamp(partition, stop)
 
         try:
-            batch, faults = self._spool.write(partition, found[partition], stamp, give_up=give_up)
+            batch, faults = self._spool.write(partition, run.start, run.messages, stamp, give_up=give_up)
         except UnreachableError as error:
             if began is None:
                 self._say(f"{printable(partition)} waits {self._patience_s:g} s for the place of a picture: {error}")
@@ -276,19 +303,24 @@ def _messages(batch: Batch) -> int:
     return batch.entries + len(batch.corrections)
 
 
-def _known_marks(ledger: Ledger) -> dict[str, Mark]:
-    """Returns where the reading of each partition goes on after what was accepted, or is lost."""
+def _accepted_marks(ledger: Ledger) -> dict[str, Mark]:
+    """Returns where the reading of each partition goes on after what was accepted."""
     stamps: dict[tuple[str, int], str] = {}
     for name, accepted in ledger.accepted.items():
         if parsed := parse_name(name):
             stamps[parsed[0], parsed[2]] = accepted.stamp
-    lost: dict[str, int] = {}
+    return {
+        partition: Mark(position, stamps.get((partition_prefix(partition), position), ""))
+        for partition, position in ledger.positions.items()
+    }
+
+
+def _refused_runs(ledger: Ledger) -> dict[tuple[str, int], int]:
+    """Returns the end of each run of messages that was refused or lost, by its partition's prefix and its start."""
+    runs: dict[tuple[str, int], int] = {}
     for name in ledger.refused:
-        if parsed := parse_name(name):
-            lost[parsed[0]] = max(lost.get(parsed[0], 0), parsed[2])
-    marks: dict[str, Mark] = {}
-    for partition, position in ledger.positions.items():
-        prefix = partition_prefix(partition)
-        after = max(position, lost.get(prefix, 0))
-        marks[partition] = Mark(after, stamps.get((prefix, after), ""))
-    return marks
+        parsed = parse_name(name)
+        if parsed and parsed[1] < parsed[2]:
+            prefix, start, stop = parsed
+            runs[prefix, start] = max(stop, runs.get((prefix, start), 0))
+    return runs

@@ -116,12 +116,19 @@ class Spool:
         self.place = stream / SPOOL
 
     def write(
-        self, partition: str, messages: Sequence[Message], stamp: Callable[[int], str], *, give_up: bool = False
+        self,
+        partition: str,
+        start: int,
+        messages: Sequence[Message],
+        stamp: Callable[[int], str],
+        *,
+        give_up: bool = False,
     ) -> tuple[Batch, list[Fault]]:
         """Writes messages of a partition as a batch, on the disk when this returns; those after `MOST_BYTES` are left.
 
         Args:
           partition: Name of the partition.
+          start: Position at which the batch begins: where the one before it ends.
           messages: Messages in their order, one at least.
           stamp: Function that returns the stamp of a batch that ends at a position; empty takes its digest.
           give_up: Whether pictures at addresses that cannot be reached are refused.
@@ -133,11 +140,11 @@ class Spool:
           UnreachableError: The place of a picture cannot be reached.
         """
         rows, stop = _collect(partition, messages, give_up)
-        name = batch_name(partition, messages[0].offset, stop)
+        name = batch_name(partition, start, stop)
         folder = self.place / name
         if rows.names:
             (folder / _TABLE).write([_table(rows)])
-        positions = [Positions(partition, messages[0].offset, stop)]
+        positions = [Positions(partition, start, stop)]
         batch = Batch(name, "", "", _subsets(folder, name) if rows.names else [], positions, rows.corrections)
         digest = _digest(batch)
         batch = replace(batch, digest=digest, stamp=stamp(stop) or digest)
