@@ -288,7 +288,7 @@ class LogInbox(Inbox):
             return False
         if faults:
             first = f"{faults[0].reason}, {faults[0].rule} Received: {faults[0].received}"
-            self._say(f"{batch.name}: {len(faults)} of {_messages(batch)} messages become dead letters; first: {first}")
+            self._say(f"{batch.name}: {len(faults)} of {_messages(batch)} messages are no pictures; the first: {first}")
         self._ready[batch.name] = batch
         self._advance(batch)
         return True
