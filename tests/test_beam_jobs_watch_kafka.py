@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from beam_jobs.watch import kafka
-from beam_jobs.watch.batch import INCOMPLETE
+from beam_jobs.watch.batch import CHANGED, INCOMPLETE
 from beam_jobs.watch.kafka import KafkaInbox, parse_address, settings_from_environment
 from beam_jobs.watch.ledger import Entry, Ledger
 from tests.kafka_client import Broker
@@ -126,17 +126,24 @@ def test_a_broker_that_is_not_there_at_the_start_is_an_error(broker: Broker, str
         open_inbox(stream).poll(Ledger(stream), 1)
 
 
-def test_a_topic_that_was_created_again_is_an_error_when_it_stays_so(broker: Broker, stream: Place) -> None:
+def test_a_partition_that_was_created_again_is_refused_once_when_it_stays_so_and_others_go_on(
+    broker: Broker, stream: Place
+) -> None:
     clock = [0.0]
     broker.send(0, *map(message, range(10)))
     inbox = open_inbox(stream, now=lambda: clock[0])
     cycle(inbox, stream)
     del broker.partitions[0][3:]
     arrivals, batches = cycle(inbox, stream)
-    assert (batches, arrivals.waiting) == ([], 1)
+    assert (batches, arrivals.waiting, arrivals.refused) == ([], 1, [])
     clock[0] = 61
-    with pytest.raises(UserError, match=r"streets/0 must have what was read: all before offset 10.*end is offset 3"):
-        cycle(inbox, stream)
+    broker.send(1, message(11))
+    arrivals, (batch,) = cycle(inbox, stream)
+    assert batch.positions[0].partition == "streets/1"
+    (refusal,) = arrivals.refused
+    assert (refusal.reason, arrivals.waiting) == (CHANGED, 0)
+    assert "streets/0 must have what was read: all before offset 10. Received: its end is offset 3" in refusal.detail
+    assert cycle(inbox, stream)[0].refused == []
 
 
 def test_messages_that_are_too_large_together_are_several_looks(

@@ -301,3 +301,15 @@ def test_what_was_lost_is_not_mistaken_for_what_is_still_in_the_spool(folder: Pa
     lost = Refusal(batch_name("a.jsonl", end, end + len(line(4))), "x", "x", INCOMPLETE, "Deleted.")
     Ledger(stream).append(Entry(1, refusals=[lost]))
     assert all_texts(LinesInbox(Place(folder), stream), stream) == ["2", "3", "5"]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000, 5000])
+def test_lines_come_the_same_in_pieces_of_any_size(
+    folder: Path, stream: Place, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr(lines, "_PIECE", piece)
+    append(folder / "a.jsonl", b"\n" * 3000, line(1), b"  \n", line(2), b"\n" * 2000, line(3), line(4)[:-1])
+    assert all_texts(LinesInbox(Place(folder), stream), stream, 2) == ["1", "2", "3"]
+    monkeypatch.setattr(lines, "_CHUNK", 1500)
+    other = Place(folder / "other")
+    assert all_texts(LinesInbox(Place(folder), other), other) == ["1", "2", "3"]

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from beam_jobs.watch.batch import Positions
+from beam_jobs.watch.batch import CHANGED, Positions
 from beam_jobs.watch.log import PATIENCE_S, AwayError, LogInbox, Look, Lost, Mark, Run, note
 from beam_jobs.watch.messages import LONGEST_MESSAGE, Message
 from tfrecords.errors import UserError
@@ -152,11 +152,7 @@ class Topic:
             self._consumer = None
 
     def look(self, marks: Mapping[str, Mark], most: int) -> Look:
-        """Reads new messages of each partition; see `Log`.
-
-        Raises:
-          UserError: There is no such topic, or a partition is not the one that was read.
-        """
+        """Reads new messages of each partition; see `Log`."""
         look, starts = Look(), {}
         with self._open() as consumer:
             for index in self._partitions(consumer):
@@ -231,20 +227,18 @@ class Topic:
         return sorted(found.partitions)
 
     def _start(self, index: int, mark: Mark | None, first: int, end: int, look: Look) -> int:
-        """Returns the offset at which the reading of a partition goes on, and takes down what is lost before it.
-
-        Raises:
-          UserError: The partition is not the one that was read.
-        """
+        """Returns the offset at which the reading of a partition goes on, and takes down what is lost before it."""
         partition = f"{self._topic}/{index}"
         if mark is None:
             return first
         if mark.position > end:
             since = self._short_since.setdefault(partition, self._now())
             if self._now() - since > _BROKEN_S:
-                rule = f"Kafka's partition {partition} must have what was read: all before offset {mark.position:,}. "
-                rule += "Its topic was created again, or its broker has lost messages: a new stream must read it."
-                raise UserError(rule, f"its end is offset {end:,}")
+                rule = f"Kafka's partition {partition} must have what was read: all before offset {mark.position:,}."
+                detail = f"{rule} Received: its end is offset {end:,}. Its topic was created again, or its broker has "
+                detail += "lost messages. It is read no further: a topic of another name must have what comes."
+                look.lost.append(Lost(Positions(partition, mark.position, mark.position), detail, CHANGED))
+                return end
             look.waiting.add(partition)
             return end
         self._short_since.pop(partition, None)

@@ -20,6 +20,8 @@ SUFFIX = ".jsonl"
 """Ending of the names of files that are read."""
 _CHUNK = 64 << 20
 """Bytes of a file that one look reads; a longer line is skipped in pieces of this size."""
+_PIECE = 4 << 20
+"""Bytes that are read at once: of short lines, few of a chunk are wanted."""
 _TAIL = 1024
 """Bytes before a position that say whether the file is the one that was read."""
 
@@ -143,9 +145,13 @@ class Lines:
 
     def _lines(self, name: str, start: int, size: int, most: int) -> Iterator[Message]:
         """Yields the lines that end between two positions, at most a number of them, and a chunk; no blank ones."""
-        while start < size:
-            data = self._bytes(name, start, min(size, start + _CHUNK))
+        first, piece = start, min(_PIECE, _CHUNK)
+        while start < size and start - first < _CHUNK and most > 0:
+            data = self._bytes(name, start, min(size, start + piece))
             end = data.rfind(b"\n") + 1
+            if not end and start + piece < size and piece < _CHUNK:
+                piece = min(2 * piece, _CHUNK)
+                continue
             if not end:
                 stop = self._end_of_long_line(name, start, size)
                 if stop:
@@ -153,8 +159,9 @@ class Lines:
                 return
             found = list(_split(data[:end], start))[:most]
             yield from found
-            if found:
-                return
+            most -= len(found)
+            # Blank lines are no part of a look's chunk.
+            first += 0 if found else end
             start += end
 
     def _end_of_long_line(self, name: str, start: int, size: int) -> int:

@@ -96,7 +96,7 @@ class Log(Protocol):
 
         Raises:
           AwayError: The log cannot be reached now.
-          UserError: The log is not there, or not the one that was read before.
+          UserError: The log is not there.
         """
 
     def read(self, positions: Positions) -> list[Message]:
@@ -153,7 +153,7 @@ class LogInbox(Inbox):
         Names of one partition sort as its positions do. What is accepted must be the first of the ready batches.
 
         Raises:
-          UserError: The log is not there, or not the one that was read before.
+          UserError: The log is not there.
         """
         if not self._is_recovered:
             self._ready = self._recovered(ledger)
