@@ -43,6 +43,8 @@ EXPORT = ["ai-edge-litert>=2,<3", "onnx>=1.18,<2", "onnxruntime>=1.20,<2", "tf2o
 TFDS = ["tensorflow-metadata>=1.15,<2", "tensorflow-datasets>=4.9.9,<5", "tensorflow>=2.20,<2.22"]
 # Decodes HEIC; Pillow's own wheel decodes AVIF and JPEG 2000.
 HEIF = ["pillow-heif>=1,<2"]
+# Brings librdkafka with all codecs and TLS; kafka-python and aiokafka need a package for each codec but gzip.
+KAFKA = ["confluent-kafka>=2.6,<3"]
 TORCH = ["torch>=2.6,<3"]
 # Before 0.2.16, which needs Python 3.11, Grain cuts text short in worker processes.
 GRAIN = ["grain>=0.2.16,<1; python_version >= '3.11'"]
@@ -70,6 +72,7 @@ DEV = [
     *LINT,
     *DOCS,
     *EXPORT,
+    *KAFKA,
     *TORCH,
     *GRAIN,
     *PEERS,
@@ -136,6 +139,7 @@ setup(
         "s3": S3,
         "gcs": GCS,
         "heif": HEIF,
+        "kafka": KAFKA,
         "bench": BENCH,
         # Without torch, whose CUDA libraries are more than everything else together.
         "all": sorted({*BEAM, *SAMPLE, *TRAIN, *TFDS, *REMOTE}),

@@ -34,6 +34,9 @@ CORRECTIONS = ("corrections.csv", "corrections.jsonl")
 _SPLITS = {"test": "test", "testing": "test", "predict": "predict", **dict.fromkeys(FOR_VALIDATION, "validation")}
 _SUBSET_NAME = re.compile(r"[\w-]+")
 _OF_SOURCES = "labels of some sources (see python -m beam_jobs sources)"
+REJECTED_ROWS = b"streetdigits.rejected"
+"""Key of the metadata of a Parquet table that this package writes: a JSON object of `[reason, rule, received]` by the
+index of a row that is no number. The reader of tables heeds it."""
 
 
 def published_split(subset: str) -> str | None:

@@ -14,9 +14,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from tests.cluster.page import commands
-from tests.cluster.versions import BEAM, BEAM_JAVA, FAKE_GCS, FLINK, FLINK_RUNNER, SPARK, SPARK_RUNNER
+from tests.cluster.versions import BEAM, BEAM_JAVA, FAKE_GCS, FLINK, FLINK_RUNNER, KAFKA, SPARK, SPARK_RUNNER
 
 _POM = Path(__file__).with_name("job-server.pom.xml")
+_KAFKA_POM = Path(__file__).with_name("kafka-broker.pom.xml")
 _LINES_OF_OUTPUT = 4
 _MINUTES = 15
 
@@ -93,6 +94,24 @@ def spark_job_server() -> Path:
       Missing: Java or Maven are not installed, or Maven cannot build it.
     """
     return _job_server(SPARK_RUNNER, "spark")
+
+
+def kafka_libraries() -> Path:
+    """Returns the folder of the jars of Kafka's broker.
+
+    Raises:
+      Missing: Java or Maven are not installed, or Maven cannot fetch them.
+    """
+    maven = _tool("mvn")
+    java()
+
+    def make(folder: Path) -> None:
+        # Copied, since Maven writes next to it.
+        pom = shutil.copy(_KAFKA_POM, folder / "pom.xml")
+        words = [maven, "--batch-mode", "--quiet", "--file", str(pom), f"-Dkafka={KAFKA}"]
+        _run([*words, "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'jars'}", "-DincludeScope=runtime"])
+
+    return _made(f"kafka-{KAFKA}", make) / "jars"
 
 
 def java() -> str:

@@ -9,6 +9,7 @@ BEAM_JAVA = "2.62.0"
 and of 2.70.0 not all that they need."""
 FLINK = "1.19.3"
 SPARK = "3.5.6"
+KAFKA = "4.1.0"
 FAKE_GCS = "1.56.1"
 """Version of fake-gcs-server, a server of Google Cloud Storage's protocol."""
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from beam_jobs.sources.table.columns import Columns, Rows
+from beam_jobs.sources.base import REJECTED_ROWS
+from beam_jobs.sources.table.columns import Columns, Fault, Rows
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
 
@@ -68,7 +69,15 @@ def read_parquet(shards: Sequence[Place], choose: Callable[[Sequence[str]], Colu
     except (UnicodeDecodeError, pa.ArrowException) as error:
         rule = f"{shards[0]} must hold UTF-8, and all its shards the same types."
         raise UserError(rule, _first_line(error)) from error
-    return ParquetRows(Rows(columns, values, range(1, table.num_rows + 1), "row"), read[0] if embedded else "")
+    faults = _rejected(table.schema) if len(shards) == 1 else {}
+    rows = Rows(columns, values, range(1, table.num_rows + 1), "row", faults)
+    return ParquetRows(rows, read[0] if embedded else "")
+
+
+def _rejected(schema: Any) -> dict[int, Fault]:
+    """Returns why rows are no numbers, by index, where the writer of the file has said so."""
+    found = json.loads((schema.metadata or {}).get(REJECTED_ROWS, b"{}"))
+    return {int(index): (reason, rule, received) for index, (reason, rule, received) in found.items()}
 
 
 def _values(shard: Place, table: Any, names: list[str], columns: Columns, embedded: bool) -> list[Sequence[Any]]:
