@@ -93,13 +93,37 @@ def publish_shard(
     Raises:
       UserError: A file cannot be written, or another run has taken the output over.
     """
+    return publish_records(plan, name, records, to_table(rows), check_worker(plan), sha256)
+
+
+def publish_records(
+    plan: Plan,
+    name: str,
+    records: list[bytes],
+    table: pa.Table,
+    versions: dict[str, str] | None = None,
+    sha256: str | None = None,
+) -> ShardResult:
+    """Writes a shard, its index and then its result, from rows that are a table already.
+
+    Args:
+      plan: Plan of the job.
+      name: Name of the shard's file.
+      records: Framed records, in order.
+      table: Rows of the shard's pictures, of `annotations_table.SCHEMA`, in the source's order.
+      versions: Versions that made the records, by package; nothing for the plan's.
+      sha256: Digest of the records; None to compute it while they are written.
+
+    Raises:
+      UserError: A file cannot be written, or another run has taken the output over.
+    """
     if plan.output.is_remote:
         claim.check(plan.claim, plan.run_id)
     content = _Content(records)
     filesystem.publish(plan.path(name), records if sha256 else content, plan.scratch)
     filesystem.publish(plan.path(index_path(name)), [format_index(map(len, records))], plan.scratch)
     info = ShardInfo(name, len(records), sum(map(len, records)), sha256 or content.digest.hexdigest())
-    result = ShardResult(info, to_table(rows), check_worker(plan))
+    result = ShardResult(info, table, versions or {})
     result.save(plan)
     return result
 
