@@ -41,9 +41,9 @@ def draw_batch(drawn: Path, folder: Path, first: int, count: int, damage: Sequen
     for index, annotation in enumerate(read("svhn", drawn)[first : first + count]):
         fault = damage[index] if index < len(damage) else ""
         boxes = [(b.ymin, b.xmin, b.ymax - b.ymin, b.xmax - b.xmin) for b in annotation.boxes]
-        rows = [
-            _row(int(digit), *map(float, box)) for digit, box in zip(annotation.text, boxes, strict=True)
-        ] * (6 if fault == "long" else 1)
+        rows = [_row(int(digit), *map(float, box)) for digit, box in zip(annotation.text, boxes, strict=True)] * (
+            6 if fault == "long" else 1
+        )
         entries.append((annotation.name, rows))
         if fault != "missing":
             data = (drawn / annotation.name).read_bytes()

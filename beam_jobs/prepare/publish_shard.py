@@ -165,7 +165,7 @@ def _chunks(records: list[bytes]) -> Iterator[bytes]:
             start, size = stop, 0
 
 
-def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
+def find_complete_shard(plan: Plan, name: str, reads_pictures: bool = True) -> ShardResult | None:
     """Returns the result of a shard that an earlier run completed, or None if the shard must be written.
 
     A shard is written again if its file or its index is not what was written, if it was written by other versions than
@@ -175,6 +175,11 @@ def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
     neither file may be younger than the result by the store's clock: the result is written last, and uploads are
     complete or absent. Only a change of the same length within the same tick of that clock, a second on S3, is not
     noticed. Where a store states no times, the digest is compared.
+
+    Args:
+      plan: Plan of the job.
+      name: Name of the shard's file.
+      reads_pictures: Whether a run would read a picture again that could not be read.
     """
     listed = _listed(plan.output, plan.run_id) if plan.output.is_remote else None
     if not (name in listed.results if listed else _place(plan, name).exists()):
@@ -186,7 +191,7 @@ def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
             unchanged = _has_digest(plan, result.info)
     except (OSError, UserError):
         return None
-    unread = "picture" in result.table.column("stage").unique().to_pylist()
+    unread = reads_pictures and "picture" in result.table.column("stage").unique().to_pylist()
     allowed = plan.allow_other_versions or not result.versions
     return result if unchanged and allowed and not unread else None
 

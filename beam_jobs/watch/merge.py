@@ -253,7 +253,7 @@ def _write_shards(plan: Plan, sources: Sequence[_Source], rows: _Rows) -> None:
     index: NDArray[np.void] | None = None
     for bucket, key in enumerate(plan.shard_keys):
         name = str(plan.shard_name(*key))
-        if find_complete_shard(plan, name):
+        if find_complete_shard(plan, name, reads_pictures=False):
             continue
         if index is None:
             index = np.sort(np.fromiter(_locate(plan, files, rows), _INDEX), order=["bucket", "file", "record"])
@@ -270,7 +270,7 @@ def _locate(plan: Plan, files: _Files, rows: _Rows) -> Iterator[tuple[int, int, 
     keys: list[ShardKey] = plan.shard_keys
     for number, source in enumerate(files.sources):
         for record, data in enumerate(files[number]):
-            key = record_key(data, source)
+            key = _record_key(data, source)
             bucket = rows.buckets.get(key.rpartition("#")[0])
             if bucket is None or keys[bucket][0] != source.split:
                 rule = f"{source.place}: record {record} must be of a picture that {ANNOTATIONS} has in {source.split}."
@@ -284,7 +284,7 @@ def _records(plan: Plan, files: _Files, index: NDArray[np.void]) -> list[bytes]:
     placed = []
     for _, number, record in index.tolist():
         source, data = files.sources[number], files[number].read(record)
-        key = record_key(data, source)
+        key = _record_key(data, source)
         if source.manifest.image.dynamic != dynamic:
             # The pixels are in another feature where the images of the splits differ in size.
             example = decode(data, f"{source.place}: record {record}", source.manifest.labels)
@@ -296,7 +296,7 @@ def _records(plan: Plan, files: _Files, index: NDArray[np.void]) -> list[bytes]:
     return [framed for _, framed in placed]
 
 
-def record_key(data: bytes, source: _Source) -> str:
+def _record_key(data: bytes, source: _Source) -> str:
     """Returns the key of a record; its pixels are not decoded.
 
     Raises:
