@@ -17,8 +17,11 @@ import pytest
 
 import streetdigits
 from beam_jobs.download import command as download
+from beam_jobs.watch.stream import Stream
 from tests.stores import Bucket
+from tests.streams import STREAMED
 from tfrecords.cli import Command, HelpFormatter, Parser, main
+from tfrecords.files.place import Place
 from trainer.commands import evaluate
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +169,9 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     drawn: Path, records: Path, tmp_path: Path, hidden: tuple[str, ...]
 ) -> None:
     run, photo = str(ROOT / "trainer" / "pretrained"), str(drawn / "test" / "1.png")
+    Stream(Place(tmp_path / "stream"), STREAMED).save()
     lines = {
+        "compact": ["stream"],
         "sample": ["--output", "made", "--count", "2"],
         "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],

@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     stream_place: Place = args.stream
     with ending_at_once(_RESUMES):
         stream = Stream.load(stream_place)
+        # What needs the extra is imported before the ledger says that a merge is under way.
+        from beam_jobs.watch import merge, perform  # noqa: F401
         from beam_jobs.watch.ledger import Ledger
         from beam_jobs.watch.lock import lock_stream
 
@@ -89,8 +91,8 @@ def compact(stream: Stream, ledger: Ledger, is_full: bool) -> None:
         entry = Entry(ledger.next, merges=merges)
         ledger.append(entry)
         before = _merge(stream, ledger, entry, before, known)
-    count = len(before.parts)
-    left = f"{count:,} director{'y' if count == 1 else 'ies'} in {_files(stream, before, known):,} files"
+    count, files = len(before.parts), _files(stream, before, known)
+    left = f"{count:,} director{'y' if count == 1 else 'ies'} in {files:,} file{'' if files == 1 else 's'}"
     print(f"{stream.place}: snapshot {before.snapshot} has {left}, and nothing is left to merge")
 
 
@@ -98,13 +100,14 @@ def _merge(stream: Stream, ledger: Ledger, entry: Entry, before: Snapshot, known
     """Does what an entry with merges says, prints a line about it, and returns the new snapshot."""
     from beam_jobs.watch.perform import perform
 
-    files = _files(stream, before, known)
+    files_before = _files(stream, before, known)
     after = perform(stream, ledger, entry, _make_nothing, known=known)
+    files = _files(stream, after, known)
     merged = sum(len(merge.directories) for merge in entry.merges)
     into = stream.place / entry.merges[0].into if len(entry.merges) == 1 else stream.place
     print(
         f"snapshot {after.snapshot}: {merged:,} directories became {len(entry.merges):,}: "
-        f"{_files(stream, after, known):,} files instead of {files:,}, in {into}",
+        f"{files:,} file{'' if files == 1 else 's'} instead of {files_before:,}, in {into}",
         flush=True,
     )
     return after
