@@ -185,6 +185,8 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
     assert {name for name, extra in extras.items() if extra} == set(lines)
+    if "cv2" not in hidden:
+        del lines["compact"]  # it copies records, for which it needs nothing else of its extra
     base = [[name, str(records)] for name in ("inspect", "validate", "index")]
     base += [["show", str(records), "--output", "sheet.png"]]
     base += [["export-records", str(records), "--to", "webdataset", "--output", "tars", "--split", "test"]]
