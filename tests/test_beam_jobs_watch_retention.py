@@ -310,6 +310,19 @@ def test_a_snapshot_is_read_once_by_a_process(stream: Streamed, monkeypatch: pyt
     assert loaded == [9]
 
 
+def test_one_sweep_deletes_a_limited_number_and_the_next_one_continues(
+    stream: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_MOST", 1)
+    stream.add(10)
+    swept = [sweep(stream.place, ALL, 0.0) for _ in range(12)]
+    assert [each.snapshots for each in swept[:10]] == [*([number] for number in range(9)), []]
+    assert {len(each.directories) for each in swept} == {0, 1}
+    assert sum(len(each.directories) for each in swept) == 6 and max(each.waiting for each in swept) == 1
+    named = {part.directory for part in Snapshot.load(stream.place, 9).parts}
+    assert stream.directories == named and (stream.place / "trash").names() == []
+
+
 def test_a_sweep_of_a_stream_without_anything_does_nothing(tmp_path: Path) -> None:
     assert sweep(Place(tmp_path / "none"), Keep(), 0.0) == Swept()
 

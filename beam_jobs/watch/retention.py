@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
+from beam_jobs import filesystem
 from beam_jobs.watch.ledger import LOG, read_entry
 from tfrecords.dataset.manifest import MANIFEST
 from tfrecords.dataset.pins import pinned
@@ -40,6 +41,8 @@ from tfrecords.files.storage import read_bytes
 TRASH = "trash"
 """Name of the folder of a stream that says what is being deleted."""
 _DAY_S = 86_400.0
+_MOST = 200
+"""Snapshots, and directories, that one sweep deletes at most: what arrives waits for it. The next one continues."""
 _THREADS = 16
 """Snapshots that are read at once from a store."""
 
@@ -130,7 +133,7 @@ def sweep(stream: Place, keep: Keep, now: float) -> Swept:
     """
     seen = _SEEN.setdefault(stream.text, _Seen())
     _finish_hidden(stream)
-    snapshots = [number for number in _old(stream, keep) if _delete_snapshot(stream, number)]
+    snapshots = [number for number in _old(stream, keep)[:_MOST] if _delete_snapshot(stream, number)]
     deleted, waiting = _sweep_directories(stream, seen, keep, now)
     return Swept(snapshots, deleted, waiting)
 
@@ -192,18 +195,37 @@ def _sweep_directories(stream: Place, seen: _Seen, keep: Keep, now: float) -> tu
     needed = _named(stream, seen, numbers) | _under_way(stream, directories, logged, numbers[-1])
     unnamed = [each for each in directories if each not in needed]
     times, newest = _times(stream / TRASH), _times(stream / SNAPSHOTS).get(number_name(numbers[-1]))
-    deleted = []
-    for directory in unnamed:
-        name = directory.removeprefix(f"{GENERATIONS}/")
-        since = seen.unnamed.setdefault(directory, now)
-        if name not in times:
-            (stream / TRASH / name).create(b"")
-            times[name] = None
-        if now - since >= keep.grace_s or _is_older(times[name], newest, keep.grace_s):
-            _delete_directory(stream, directory)
-            deleted.append(directory)
-    _forget(stream, seen, set(unnamed) - set(deleted), times)
-    return deleted, len(unnamed) - len(deleted)
+    times |= _record(stream, [each for each in unnamed if _record_name(each) not in times][:_MOST])
+    seen.unnamed = {each: seen.unnamed.get(each, now) for each in unnamed}
+    old = [
+        each
+        for each, since in seen.unnamed.items()
+        if now - since >= keep.grace_s or _is_older(times.get(_record_name(each)), newest, keep.grace_s)
+    ][:_MOST]
+    if old:
+        # No power cut may leave a snapshot that names deleted directories.
+        filesystem.sync_names(stream / SNAPSHOTS)
+    for directory in old:
+        _delete_directory(stream, directory)
+        del seen.unnamed[directory]
+    waiting = set(map(_record_name, seen.unnamed))
+    for name in times:
+        if name not in waiting and not numbers_in([name]):
+            (stream / TRASH / name).delete()
+    return old, len(waiting)
+
+
+def _record_name(directory: str) -> str:
+    """Returns the name of the file that says since when no snapshot names a directory."""
+    return directory.removeprefix(f"{GENERATIONS}/")
+
+
+def _record(stream: Place, directories: Iterable[str]) -> dict[str, float | None]:
+    """Says of directories that no snapshot names them, from now on; returns the names of the files, without times."""
+    names = list(map(_record_name, directories))
+    for name in names:
+        (stream / TRASH / name).create(b"")
+    return dict.fromkeys(names)
 
 
 def _directories(stream: Place) -> list[str]:
@@ -268,15 +290,6 @@ def _delete_directory(stream: Place, directory: str) -> None:
     # First: without it nothing takes for a dataset what a kill leaves.
     (place / MANIFEST).delete()
     place.delete_folder()
-
-
-def _forget(stream: Place, seen: _Seen, waiting: set[str], times: Iterable[str]) -> None:
-    """Deletes the records of directories that are gone."""
-    seen.unnamed = {each: since for each, since in seen.unnamed.items() if each in waiting}
-    for name in times:
-        path = f"{GENERATIONS}/{name}"
-        if entry_of(path) is not None and path not in waiting:
-            (stream / TRASH / name).delete()
 
 
 def _names(folder: Place) -> list[str]:
