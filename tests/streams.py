@@ -1,7 +1,6 @@
 """Small streams: batches of drawn pictures, and the generations, snapshots and entries that they become."""
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from beam_jobs.prepare.output_lock import lock_output
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Input, SourceOptions, Subset
+from beam_jobs.sources.svhn.digit_struct import FIELDS
 from beam_jobs.watch.batch import Batch, subset_name
 from beam_jobs.watch.generation import plan_generation
 from beam_jobs.watch.ledger import Entry
@@ -53,8 +53,6 @@ def draw_batch(drawn: Path, folder: Path, first: int, count: int, damage: Sequen
 
 
 def _row(digit: int, top: float, left: float, height: float, width: float) -> tuple[float, ...]:
-    from beam_jobs.sources.svhn.digit_struct import FIELDS
-
     values = {"top": top, "left": left, "height": height, "width": width, "label": digit or 10}
     return tuple(values[name] for name in FIELDS)
 
@@ -104,8 +102,3 @@ def files(folder: Path) -> dict[str, bytes]:
 def all_subsets(batches: Sequence[Batch]) -> tuple[Subset, ...]:
     """Returns the subsets of batches, in order."""
     return tuple(subset for each in batches for subset in each.subsets)
-
-
-def copy_part(source: Path, target: Path) -> None:
-    """Copies a dataset directory."""
-    shutil.copytree(source, target)

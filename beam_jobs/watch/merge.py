@@ -54,20 +54,19 @@ _INDEX = np.dtype([("bucket", np.int32), ("file", np.int32), ("record", np.int32
 """Where an example belongs, as an index of `Plan.shard_keys`, and where it is."""
 
 
-def merge_directories(stream: Stream, manifests_by_part: Sequence[Part], into: str) -> None:
+def merge_directories(stream: Stream, parts: Sequence[Part], into: str) -> None:
     """Writes the directory that several of a stream become.
 
     It is complete or absent under its name. What a kill leaves there, the next call resumes.
 
     Args:
       stream: Stream of the directories.
-      manifests_by_part: Directories, adjacent and in order; they are only read.
+      parts: Directories, adjacent and in order; they are only read.
       into: Path of the new directory in the stream.
 
     Raises:
       UserError: A directory is damaged, or a file cannot be read or written.
     """
-    parts = list(manifests_by_part)
     manifests = [part_manifest(stream.place, part) for part in parts]
     plan, others = _plan(stream, parts, manifests, stream.place / into)
     with lock_output(plan, overwrite=False) as complete:
@@ -81,7 +80,7 @@ def merge_directories(stream: Stream, manifests_by_part: Sequence[Part], into: s
 
 
 def _plan(
-    stream: Stream, parts: list[Part], manifests: list[Manifest], output: Place
+    stream: Stream, parts: Sequence[Part], manifests: Sequence[Manifest], output: Place
 ) -> tuple[Plan, list[WorkerVersions]]:
     """Returns the plan of all batches of the parts, and the versions other than the plan's that made records.
 
