@@ -23,6 +23,13 @@ COMMANDS = (
         passes_through=True,
         extra="beam",
     ),
+    Command(
+        "compact",
+        "merge the many small directories of a stream to few large ones",
+        "beam_jobs.watch.compact_command",
+        extra="beam",
+    ),
+    Command("snapshots", "list the snapshots of a stream, or pin one", "beam_jobs.watch.snapshots_command"),
 )
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ gc.disable()
 # Before any test imports TensorFlow: its start-up lines are not ours to answer for.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Before any test imports datasets: nothing is to be looked up, nor counted.
+os.environ["HF_HUB_OFFLINE"] = "1"
 # Tests compile more than they compute.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 

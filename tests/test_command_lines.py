@@ -17,8 +17,11 @@ import pytest
 
 import streetdigits
 from beam_jobs.download import command as download
+from beam_jobs.watch.stream import Stream
 from tests.stores import Bucket
+from tests.drawn_streams import STREAMED
 from tfrecords.cli import Command, HelpFormatter, Parser, main
+from tfrecords.files.place import Place
 from trainer.commands import evaluate
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +34,8 @@ REQUIRED = {
     "sources": [],
     "explore": ["--source", "svhn", "--input", "svhn", "--output", "made.html"],
     "prepare": ["--source", "svhn", "--input", "svhn", "--output", "made"],
+    "compact": ["stream"],
+    "snapshots": ["stream"],
     "inspect": ["records"],
     "validate": ["records"],
     "index": ["records"],
@@ -58,6 +63,9 @@ REFUSED = [
     ["prepare", *REQUIRED["prepare"], "--encoding", "gif"],
     ["prepare", *REQUIRED["prepare"], "--runner", "DataflowRunner"],
     ["explore", *REQUIRED["explore"], "--runner", "DataflowRunner"],
+    ["compact", "stream"],
+    ["snapshots", "stream", "--pin", "name"],
+    ["snapshots", "stream", "--pin", "name", "3", "--unpin", "name"],
     ["export-records", *REQUIRED["export-records"], "--jobs", "0"],
     ["show", "records", "--output", "made.png", "--scale", "0"],
     ["diff", "records"],
@@ -167,7 +175,9 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     drawn: Path, records: Path, tmp_path: Path, hidden: tuple[str, ...]
 ) -> None:
     run, photo = str(ROOT / "trainer" / "pretrained"), str(drawn / "test" / "1.png")
+    Stream(Place(tmp_path / "stream"), STREAMED).save()
     lines = {
+        "compact": ["stream"],
         "sample": ["--output", "made", "--count", "2"],
         "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
@@ -181,6 +191,8 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}
     assert {name for name, extra in extras.items() if extra} == set(lines)
+    if "cv2" not in hidden:
+        del lines["compact"]  # it copies records, for which it needs nothing else of its extra
     base = [[name, str(records)] for name in ("inspect", "validate", "index")]
     base += [["show", str(records), "--output", "sheet.png"]]
     base += [["export-records", str(records), "--to", "webdataset", "--output", "tars", "--split", "test"]]

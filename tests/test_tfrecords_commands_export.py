@@ -25,8 +25,6 @@ from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
 from tfrecords.webdataset import sample_name, write_tar
 
-# Before any test imports datasets: nothing is to be looked up, nor kept in the user's own cache.
-os.environ["HF_HUB_OFFLINE"] = "1"
 # webdataset and datasets leave the tar files that they read to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*tar:ResourceWarning")
 FORMATS = ("parquet", "arrow", "webdataset")

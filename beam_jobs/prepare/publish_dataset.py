@@ -25,6 +25,7 @@ from tfrecords.dataset.manifest import (
     ShardInfo,
     SourceInfo,
     SplitInfo,
+    WorkerVersions,
 )
 from tfrecords.dataset.tfds_metadata import dataset_info_json, features_json
 
@@ -32,7 +33,7 @@ _BATCH_ROWS = 10_000
 _COUNTED = ["key", "subset", "source_bytes", "source_crc32c", "reason"]
 
 
-def publish_dataset(plan: Plan, read: Read) -> None:
+def publish_dataset(plan: Plan, read: Read, others: list[WorkerVersions] | None = None) -> None:
     """Writes the files next to the shards, once all shards are written.
 
     The manifest comes last, when everything else is on the disk, so that it alone makes the directory a dataset.
@@ -40,13 +41,16 @@ def publish_dataset(plan: Plan, read: Read) -> None:
     Args:
       plan: Plan of the job.
       read: Function that returns the picture of a subset and a name.
+      others: Versions other than the plan's that made records, where these were copied, not made; None for those that
+        the results name.
 
     Raises:
       UserError: A file cannot be written, this worker's versions are not the launcher's, or another run has taken the
         output over.
     """
     release_memory()
-    check_worker(plan)
+    if others is None:
+        check_worker(plan)
     results = [ShardResult.load(plan, str(plan.shard_name(*key))) for key in plan.shard_keys]
     shards, versions = [result.info for result in results], [result.versions for result in results]
     table = pa.concat_tables([result.table for result in results])
@@ -56,7 +60,7 @@ def publish_dataset(plan: Plan, read: Read) -> None:
     table = table.select(COLUMNS).combine_chunks()
     release_memory()
     manifest = _manifest(shards, table, plan)
-    manifest.worker_versions.extend(worker_versions(plan, versions))
+    manifest.worker_versions.extend(worker_versions(plan, versions) if others is None else others)
     files["features.json"] = features_json(manifest.image, manifest.labels).encode()
     files["dataset_info.json"] = dataset_info_json(manifest).encode()
     for name, data in files.items():

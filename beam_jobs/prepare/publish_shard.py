@@ -93,13 +93,37 @@ def publish_shard(
     Raises:
       UserError: A file cannot be written, or another run has taken the output over.
     """
+    return publish_records(plan, name, records, to_table(rows), check_worker(plan), sha256)
+
+
+def publish_records(
+    plan: Plan,
+    name: str,
+    records: list[bytes],
+    table: pa.Table,
+    versions: dict[str, str] | None = None,
+    sha256: str | None = None,
+) -> ShardResult:
+    """Writes a shard, its index and then its result, from rows that are a table already.
+
+    Args:
+      plan: Plan of the job.
+      name: Name of the shard's file.
+      records: Framed records, in order.
+      table: Rows of the shard's pictures, of `annotations_table.SCHEMA`, in the source's order.
+      versions: Versions that made the records, by package; nothing for the plan's.
+      sha256: Digest of the records; None to compute it while they are written.
+
+    Raises:
+      UserError: A file cannot be written, or another run has taken the output over.
+    """
     if plan.output.is_remote:
         claim.check(plan.claim, plan.run_id)
     content = _Content(records)
     filesystem.publish(plan.path(name), records if sha256 else content, plan.scratch)
     filesystem.publish(plan.path(index_path(name)), [format_index(map(len, records))], plan.scratch)
     info = ShardInfo(name, len(records), sum(map(len, records)), sha256 or content.digest.hexdigest())
-    result = ShardResult(info, to_table(rows), check_worker(plan))
+    result = ShardResult(info, table, versions or {})
     result.save(plan)
     return result
 
@@ -141,7 +165,7 @@ def _chunks(records: list[bytes]) -> Iterator[bytes]:
             start, size = stop, 0
 
 
-def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
+def find_complete_shard(plan: Plan, name: str, reads_pictures: bool = True) -> ShardResult | None:
     """Returns the result of a shard that an earlier run completed, or None if the shard must be written.
 
     A shard is written again if its file or its index is not what was written, if it was written by other versions than
@@ -151,6 +175,11 @@ def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
     neither file may be younger than the result by the store's clock: the result is written last, and uploads are
     complete or absent. Only a change of the same length within the same tick of that clock, a second on S3, is not
     noticed. Where a store states no times, the digest is compared.
+
+    Args:
+      plan: Plan of the job.
+      name: Name of the shard's file.
+      reads_pictures: Whether a run would read a picture again that could not be read.
     """
     listed = _listed(plan.output, plan.run_id) if plan.output.is_remote else None
     if not (name in listed.results if listed else _place(plan, name).exists()):
@@ -162,7 +191,7 @@ def find_complete_shard(plan: Plan, name: str) -> ShardResult | None:
             unchanged = _has_digest(plan, result.info)
     except (OSError, UserError):
         return None
-    unread = "picture" in result.table.column("stage").unique().to_pylist()
+    unread = reads_pictures and "picture" in result.table.column("stage").unique().to_pylist()
     allowed = plan.allow_other_versions or not result.versions
     return result if unchanged and allowed and not unread else None
 

@@ -102,7 +102,7 @@ class Ledger:
         Raises:
           UserError: An entry is missing or damaged, or the place cannot be read.
         """
-        self._log = stream / LOG
+        self._stream, self._log = stream, stream / LOG
         self.next = 0
         self.open: list[Entry] = []
         self.accepted: dict[str, Accepted] = {}
@@ -110,10 +110,11 @@ class Ledger:
         self.refused: dict[str, set[str]] = {}
         self._dropped: dict[int, set[str]] = {}
         self._positions: dict[str, int] = {}
-        done = set(snapshot_numbers(stream))
+        # Not each by its own snapshot, since old ones are deleted: entries are done in order.
+        newest = max(snapshot_numbers(stream), default=-1)
         for entry in self._read():
             self._take(entry)
-            if entry.makes_snapshot and entry.entry not in done:
+            if entry.makes_snapshot and entry.entry > newest:
                 self.open.append(entry)
 
     @property
@@ -154,15 +155,7 @@ class Ledger:
         Raises:
           UserError: It is missing or damaged.
         """
-        place = self._log / number_name(number)
-        try:
-            data = place.read_bytes()
-        except FileNotFoundError as error:
-            raise UserError(f"{place}: the ledger must have an entry of this number.", "no file") from error
-        found = from_json(Entry, parse_object(data, str(place)), str(place))
-        if found.entry != number or found.version != _VERSION:
-            raise UserError(f"{place} must be entry {number} in version {_VERSION}.", found.entry)
-        return found
+        return read_entry(self._stream, number)
 
     def _read(self) -> Iterable[Entry]:
         try:
@@ -192,3 +185,20 @@ class Ledger:
                 if before:
                     self.names.pop(before.digest, None)
         self.next = entry.entry + 1
+
+
+def read_entry(stream: Place, number: int) -> Entry:
+    """Returns an entry of a stream's ledger as it was written.
+
+    Raises:
+      UserError: It is missing or damaged.
+    """
+    place = stream / LOG / number_name(number)
+    try:
+        data = place.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{place}: the ledger must have an entry of this number.", "no file") from error
+    found = from_json(Entry, parse_object(data, str(place)), str(place))
+    if found.entry != number or found.version != _VERSION:
+        raise UserError(f"{place} must be entry {number} in version {_VERSION}.", found.entry)
+    return found

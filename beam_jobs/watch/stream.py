@@ -13,8 +13,6 @@ from tfrecords.typed_json import from_json, parse_object
 
 STATUS = "status.json"
 """Name of the file that says how the stream fares, replaced in each cycle; nothing decides by it."""
-PINS = "pins"
-"""Name of the folder of the pins: snapshots to keep, each a file NAME.json."""
 _VERSION = 1
 
 

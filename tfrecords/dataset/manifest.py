@@ -112,7 +112,8 @@ class WorkerVersions:
 
     Attributes:
       versions: Versions of the packages that decide bytes, by package.
-      shards: Number of shards that these workers wrote; 0 if they only read annotations or wrote other files.
+      shards: Number of shards that these workers wrote; 0 if they only read annotations or wrote other files, or if
+        a merge of directories has copied their records.
     """
 
     versions: dict[str, str]

@@ -75,6 +75,15 @@ def directory_name(first: int, last: int | None = None, entry: int | None = None
     return f"{GENERATIONS}/{first:0{_DIGITS}d}{merged}" + ("" if entry is None else f".{entry:0{_DIGITS}d}")
 
 
+def entry_of(directory: str) -> int | None:
+    """Returns the greatest number of an entry in the path of a dataset directory in its stream.
+
+    It is that of the entry which made it; of a merged directory, which has the entries of what it holds, it is less.
+    None is returned for another path.
+    """
+    return int(directory[-_DIGITS:]) if re.fullmatch(DIRECTORY, directory) else None
+
+
 @dataclass(frozen=True)
 class Part:
     """One dataset directory of a snapshot.

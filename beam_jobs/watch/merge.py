@@ -1,0 +1,307 @@
+"""Directories of a stream merged to one, from their records and rows: no picture is read or decoded.
+
+The new directory is, byte for byte, what `prepare` would write from all batches of the merged ones: an example's shard
+and its place follow from digests of its key, so its record is only copied to where it belongs. Each record is read
+twice: once for its key, and once for its shard. In memory are one shard, the annotations of all pictures, and twelve
+bytes for each example.
+"""
+
+import hashlib
+import io
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from beam_jobs.prepare.annotations_table import SCHEMA
+from beam_jobs.prepare.assign import order_of, shard_of, split_of
+from beam_jobs.prepare.output_lock import lock_output
+from beam_jobs.prepare.plan import Plan
+from beam_jobs.prepare.publish_dataset import publish_dataset
+from beam_jobs.prepare.publish_shard import find_complete_shard, publish_records
+from beam_jobs.prepare.shard_work import ShardKey
+from beam_jobs.sources.base import Subset
+from beam_jobs.watch.generation import plan_subsets
+from beam_jobs.watch.stream import Stream
+from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, WorkerVersions
+from tfrecords.dataset.snapshots import Part, merge_manifests, part_manifest
+from tfrecords.errors import UserError
+from tfrecords.files.framing import frame
+from tfrecords.files.index import index_path
+from tfrecords.files.place import Place
+from tfrecords.files.record_file import RecordFile
+from tfrecords.files.storage import read_bytes
+from tfrecords.record.codec import decode, encode_in_parts
+from tfrecords.record.fast_decode import UnknownLayoutError, split_values
+from tfrecords.typed_json import shorten
+
+_OPEN_FILES = 200
+"""Limit of open files; many systems allow 1,024 per process, and the watcher has others."""
+_CHUNK_BYTES = 1 << 20
+_COPIES = 8
+"""Files that are copied from a store at once."""
+_INDEX = np.dtype([("bucket", np.int32), ("file", np.int32), ("record", np.int32)])
+"""Where an example belongs, as an index of `Plan.shard_keys`, and where it is."""
+
+
+def merge_directories(stream: Stream, parts: Sequence[Part], into: str) -> None:
+    """Writes the directory that several of a stream become.
+
+    It is complete or absent under its name. What a kill leaves there, the next call resumes.
+
+    Args:
+      stream: Stream of the directories.
+      parts: Directories, adjacent and in order; they are only read.
+      into: Path of the new directory in the stream.
+
+    Raises:
+      UserError: A directory is damaged, or a file cannot be read or written.
+    """
+    manifests = [part_manifest(stream.place, part) for part in parts]
+    plan, others = _plan(stream, parts, manifests, stream.place / into)
+    with lock_output(plan, overwrite=False) as complete:
+        if complete:
+            return
+        places = [stream.place / part.directory for part in parts]
+        with ExitStack() as stack:
+            sources = _sources(places, manifests, stack)
+            _write_shards(plan, sources, _Rows(plan, _read_tables(places, manifests)))
+        publish_dataset(plan, _read_no_picture, others)
+
+
+def _plan(
+    stream: Stream, parts: Sequence[Part], manifests: Sequence[Manifest], output: Place
+) -> tuple[Plan, list[WorkerVersions]]:
+    """Returns the plan of all batches of the parts, and the versions other than the plan's that made records.
+
+    Both follow from the parts alone, not from what is installed now, so that another machine can resume.
+    """
+    subsets = tuple(
+        Subset(source.subset, "", source.pictures, source.annotations_sha256)
+        for manifest in manifests
+        for source in manifest.sources
+    )
+    merged = merge_manifests(parts, manifests)
+    plan = replace(plan_subsets(stream, subsets, output), versions=merged.versions)
+    # Every shard may hold records of each: a number of shards would mean nothing, and change with each merge.
+    others = [replace(other, shards=0) for other in merged.worker_versions if other.versions != plan.versions]
+    return plan, others
+
+
+def _read_no_picture(key: str) -> NoReturn:
+    raise AssertionError(f"a merge reads no picture, and was asked for {key}")
+
+
+def _read_tables(places: Sequence[Place], manifests: Sequence[Manifest]) -> pa.Table:
+    """Returns the rows of all pictures of several directories.
+
+    Raises:
+      UserError: A file of rows is missing, or not the one that its manifest names.
+    """
+    tables = []
+    for place, manifest in zip(places, manifests, strict=True):
+        path = place / ANNOTATIONS
+        data = read_bytes(path)
+        found = "no file" if data is None else hashlib.sha256(data).hexdigest()
+        if data is None or found != manifest.files.get(ANNOTATIONS):
+            raise UserError(f"{path} must be the file that the manifest next to it names.", found)
+        try:
+            table = pq.ParquetFile(io.BytesIO(data)).read()
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path} must be a Parquet file.", shorten(str(error))) from error
+        if table.schema.remove_metadata() != SCHEMA:
+            raise UserError(f"{path} must have the columns that this version writes.", shorten(str(table.schema)))
+        tables.append(table.replace_schema_metadata())
+    return pa.concat_tables(tables).combine_chunks()
+
+
+class _Rows:
+    """Rows of all pictures, and the shard that each belongs to.
+
+    Attributes:
+      buckets: Index of the new shard in `Plan.shard_keys`, by the key of an accepted picture.
+    """
+
+    def __init__(self, plan: Plan, table: pa.Table) -> None:
+        """Assigns the rows as `prepare` assigns annotations: rejected ones too."""
+        self._plan, self._table = plan, table
+        index = {key: position for position, key in enumerate(plan.shard_keys)}
+        config = plan.config
+        self.buckets: dict[str, int] = {}
+        of_rows = np.empty(table.num_rows, np.int32)
+        columns = (table[name].to_pylist() for name in ("key", "subset", "name", "reason"))
+        for row, (key, subset, name, reason) in enumerate(zip(*columns, strict=True)):
+            picture = f"{subset}/{name}"
+            split = split_of(subset, picture, config.seed, config.fractions)
+            bucket = of_rows[row] = index[split, shard_of(picture, config.seed, plan.shards[split])]
+            if reason is None:
+                self.buckets[key] = bucket
+        order = np.lexsort((table["index"].to_numpy(), _ranks(table["subset"]), of_rows))
+        self._order, self._sorted = order, of_rows[order]
+
+    def of_shard(self, bucket: int) -> pa.Table:
+        """Returns the rows of a new shard, in the source's order."""
+        start, stop = np.searchsorted(self._sorted, [bucket, bucket + 1])
+        rows = self._table.take(pa.array(self._order[start:stop]))
+        shard = self._plan.shard_keys[bucket][1]
+        values = [None if reason else shard for reason in rows["reason"].to_pylist()]
+        return rows.set_column(SCHEMA.get_field_index("shard"), "shard", pa.array(values, pa.int64()))
+
+
+def _ranks(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Returns the rank of each text of a column among all its texts."""
+    texts = column.to_pylist()
+    ranks = {text: rank for rank, text in enumerate(sorted(set(texts)))}
+    return np.fromiter((ranks[text] for text in texts), np.int64, len(texts))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One shard to copy from.
+
+    Attributes:
+      place: Place of the shard.
+      split: Split of the shard.
+      info: Shard, as its manifest names it.
+      manifest: That manifest.
+      copy: Copy of it on this machine; None for a local shard.
+    """
+
+    place: Place
+    split: str
+    info: ShardInfo
+    manifest: Manifest
+    copy: Path | None = None
+
+
+def _sources(places: Sequence[Place], manifests: Sequence[Manifest], stack: ExitStack) -> list[_Source]:
+    """Returns all shards of the directories; those in a store are copied to this machine until the stack ends.
+
+    Records are read in the order of the new shards: from a store, each would be a request.
+    """
+    found = [
+        _Source(place / info.file, split, info, manifest)
+        for place, manifest in zip(places, manifests, strict=True)
+        for split, split_info in manifest.splits.items()
+        for info in split_info.shards
+    ]
+    if not any(place.is_remote for place in places):
+        return found
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streetdigits-merge-")))
+    with ThreadPoolExecutor(_COPIES) as threads:
+        return list(threads.map(_copied, found, (folder / str(number) for number in range(len(found)))))
+
+
+def _copied(source: _Source, folder: Path) -> _Source:
+    """Copies a shard and its index to a new folder of this machine.
+
+    Raises:
+      UserError: One is missing, or cannot be read.
+    """
+    copied = replace(source, copy=folder / source.info.file)
+    folder.mkdir()
+    for name in (source.info.file, index_path(source.info.file)):
+        place = source.place.parent / name
+        try:
+            with place.open() as stream, (folder / name).open("wb") as copy:
+                shutil.copyfileobj(stream, copy, _CHUNK_BYTES)
+        except FileNotFoundError as error:
+            raise UserError(f"{place} must be there: the manifest next to it says so.", "no file") from error
+    return copied
+
+
+class _Files:
+    """The shards to copy from, of which the last used are open."""
+
+    def __init__(self, sources: Sequence[_Source]) -> None:
+        self.sources = sources
+        self._open: OrderedDict[int, RecordFile] = OrderedDict()
+
+    def __getitem__(self, index: int) -> RecordFile:
+        """Returns a shard.
+
+        Raises:
+          UserError: It is missing or damaged.
+        """
+        if index not in self._open:
+            source = self.sources[index]
+            file = RecordFile(source.copy or source.place)
+            if file.damage or (len(file), file.size) != (source.info.examples, source.info.bytes):
+                rule = f"{source.place} must have {source.info.examples} records in {source.info.bytes} bytes."
+                raise UserError(rule, file.damage or f"{len(file)} records in {file.size} bytes")
+            self._open[index] = file
+            if len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)
+        self._open.move_to_end(index)
+        return self._open[index]
+
+
+def _write_shards(plan: Plan, sources: Sequence[_Source], rows: _Rows) -> None:
+    """Writes all shards of the plan that are not complete already."""
+    files = _Files(sources)
+    index: NDArray[np.void] | None = None
+    for bucket, key in enumerate(plan.shard_keys):
+        name = str(plan.shard_name(*key))
+        if find_complete_shard(plan, name, reads_pictures=False):
+            continue
+        if index is None:
+            index = np.sort(np.fromiter(_locate(plan, files, rows), _INDEX), order=["bucket", "file", "record"])
+        start, stop = np.searchsorted(index["bucket"], [bucket, bucket + 1])
+        publish_records(plan, name, _records(plan, files, index[start:stop]), rows.of_shard(bucket))
+
+
+def _locate(plan: Plan, files: _Files, rows: _Rows) -> Iterator[tuple[int, int, int]]:
+    """Yields the new shard, the file and the index of every record.
+
+    Raises:
+      UserError: A record belongs to no accepted picture of its split.
+    """
+    keys: list[ShardKey] = plan.shard_keys
+    for number, source in enumerate(files.sources):
+        for record, data in enumerate(files[number]):
+            key = _record_key(data, source)
+            bucket = rows.buckets.get(key.rpartition("#")[0])
+            if bucket is None or keys[bucket][0] != source.split:
+                rule = f"{source.place}: record {record} must be of a picture that {ANNOTATIONS} has in {source.split}."
+                raise UserError(rule, key)
+            yield bucket, number, record
+
+
+def _records(plan: Plan, files: _Files, index: NDArray[np.void]) -> list[bytes]:
+    """Returns the framed records of one new shard, in their order."""
+    dynamic = plan.config.image_info(list(plan.shards)).dynamic
+    placed = []
+    for _, number, record in index.tolist():
+        source, data = files.sources[number], files[number].read(record)
+        key = _record_key(data, source)
+        if source.manifest.image.dynamic != dynamic:
+            # The pixels are in another feature where the images of the splits differ in size.
+            example = decode(data, f"{source.place}: record {record}", source.manifest.labels)
+            parts: tuple[bytes, ...] = encode_in_parts(example, plan.config.encoding, dynamic)
+        else:
+            parts = (data,)
+        placed.append((order_of(key, plan.config.seed), frame(*parts)))
+    placed.sort()
+    return [framed for _, framed in placed]
+
+
+def _record_key(data: bytes, source: _Source) -> str:
+    """Returns the key of a record; its pixels are not decoded.
+
+    Raises:
+      UserError: It is no record of this dataset.
+    """
+    try:
+        return split_values(data, source.manifest.labels)[1][0].decode()
+    except (UnknownLayoutError, ValueError):
+        return decode(data, source.place, source.manifest.labels).key
