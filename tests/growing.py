@@ -14,7 +14,12 @@ from tfrecords.files.place import Place
 
 
 class Growing:
-    """A stream whose generations hold shards of a dataset, so that all pictures are different ones."""
+    """A stream whose generations hold shards of a dataset, so that all pictures are different ones.
+
+    Attributes:
+        path: Folder of the stream.
+        parts: Generations of the newest snapshot.
+    """
 
     def __init__(self, folder: Path, source: Path) -> None:
         """Starts an empty stream.
@@ -26,7 +31,7 @@ class Growing:
         self.path, self._source = folder, source
         self._manifest = Manifest.load(source)
         self._used = {"train": 0, "validation": 0}
-        self._parts: list[Part] = []
+        self.parts: list[Part] = []
         folder.mkdir()
         (folder / STREAM).write_text(json.dumps({"version": 1, "has_boxes": True, "settings": {}}))
 
@@ -41,8 +46,8 @@ class Growing:
             splits[split] = self._copied(name, self._manifest.split(split).shards[first : first + count])
         data = replace(self._manifest, splits=splits).to_json().encode()
         (self.path / name / MANIFEST).write_bytes(data)
-        self._parts.append(Part(name, hashlib.sha256(data).hexdigest()))
-        self.commit(number, self._parts)
+        self.parts.append(Part(name, hashlib.sha256(data).hexdigest()))
+        self.commit(number, self.parts)
 
     def commit(self, number: int, parts: Sequence[Part]) -> None:
         """Writes a snapshot of some generations, and the manifest of the newest one."""

@@ -128,24 +128,32 @@ class Pins:
 
         Args:
           numbers: Numbers of the snapshots.
-          follows: Whether there will be more.
+          follows: Whether each epoch may add one.
         """
         wanted = {f"{self._prefix}{number}": number for number in numbers}
+        first, last = min(wanted.values()), max(wanted.values())
+        of = f"snapshot {first}" if follows or first == last else f"the snapshots {first} to {last}"
+        what = f"Training on {of} of {self._stream}{', and on the newest one in each later epoch' if follows else ''}"
         if not self._is_on:
+            print(f"{what}.", flush=True)
             return
         try:
-            present = pinned(self._stream)
-            for name in sorted(name for name in present if name.startswith(self._prefix) and name not in wanted):
-                unpin(self._stream, name)
-            for name, number in wanted.items():
-                if present.get(name) != number:
-                    pin(self._stream, name, number)
+            self._replace(wanted)
         except (OSError, UserError) as error:
             self._warn(error)
+            print(f"{what}.", flush=True)
             return
-        what = f"{self._prefix}NUMBER" if follows or len(wanted) > 1 else next(iter(wanted))
-        each = "each snapshot that it trains on" if follows else "what it trains on"
-        print(f"The run pins {each}: {self._stream / PINS / what}.json (--no-pin: pin nothing).", flush=True)
+        names = f"{self._prefix}NUMBER" if follows or len(wanted) > 1 else next(iter(wanted))
+        print(f"{what}; pinned in {self._stream / PINS} as {names} (--no-pin: not pinned).", flush=True)
+
+    def _replace(self, wanted: dict[str, int]) -> None:
+        """Makes the pins of the run those of these names."""
+        present = pinned(self._stream)
+        for name in sorted(name for name in present if name.startswith(self._prefix) and name not in wanted):
+            unpin(self._stream, name)
+        for name, number in wanted.items():
+            if present.get(name) != number:
+                pin(self._stream, name, number)
 
     def add(self, number: int) -> None:
         """Pins another snapshot."""

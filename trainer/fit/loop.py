@@ -119,7 +119,7 @@ class Training:
         """
         is_chief = self._devices.cluster.is_chief
         if self._pins and is_chief:
-            self._pins.start(self._snapshots(), self._following is not None)
+            self._pins.start(self._snapshots(), self._following is not None and not self._replayed)
         history = History(self._run.directory, self._progress.history) if is_chief else None
         profile = Profile(self._run.directory / TENSORBOARD if self._options.profile and is_chief else None)
         while not self._progress.finished:

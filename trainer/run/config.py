@@ -143,8 +143,8 @@ class TrainConfig:
             least = 0 if name == "epochs" and self.follows else 1
             _check(getattr(self, name) >= least, f"{name} must be at least {least}.", getattr(self, name))
         _check(self.at is None or self.at >= 0, "at must be at least 0.", self.at)
-        chosen = [f"--{name}" for name in STREAM_SETTINGS if getattr(self, name) not in (None, False)]
-        _check(len(chosen) < 2, "--follow, --at and --replay exclude each other.", ", ".join(chosen))
+        rule = "--follow, --at and --replay exclude each other."
+        _check(len(self.of_stream) < 2, rule, ", ".join(self.of_stream))
         for name, most in (("epochs", _MOST_EPOCHS), ("global_batch_size", MOST_EXAMPLES)):
             _check(getattr(self, name) <= most, f"{name} must be at most {most}.", getattr(self, name))
         for name in ("warmup_epochs", "weight_decay", "decay", "clip_norm"):
@@ -160,6 +160,13 @@ class TrainConfig:
         for name, allowed in choices.items():
             _check(getattr(self, name) in allowed, f"{name} must be one of {', '.join(allowed)}.", getattr(self, name))
         self._check_optimizer()
+
+    @property
+    def of_stream(self) -> list[str]:
+        """Flags of the settings that choose among the snapshots of a stream, as far as they are given."""
+        # A snapshot may have the number 0, which equals False.
+        given = (name for name in STREAM_SETTINGS if not any(getattr(self, name) is none for none in (None, False)))
+        return [f"--{name}" for name in given]
 
     @property
     def follows(self) -> bool:

@@ -9,7 +9,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.storage import read_bytes
 from tfrecords.typed_json import parse_object, shorten
-from trainer.run.config import STREAM_SETTINGS, TrainConfig
+from trainer.run.config import TrainConfig
 from trainer.run.directory import CONFIG, HISTORY
 from trainer.run.stand_in import absolute
 
@@ -43,9 +43,8 @@ def choose(data: Place, run_dir: Place, config: TrainConfig, overwrite: bool) ->
         repeat has followed no stream.
     """
     if not is_stream(data):
-        given = [f"--{name}" for name in STREAM_SETTINGS if getattr(config, name) not in (None, False)]
-        if given:
-            raise UserError(f"{given[0]} needs a stream: {data} has no {STREAM}.", ", ".join(given))
+        if config.of_stream:
+            raise UserError(f"{config.of_stream[0]} needs a stream: {data} has no {STREAM}.", config.of_stream[0])
         return None
     saved = {} if overwrite else _saved(run_dir)
     if config.replay is not None:
