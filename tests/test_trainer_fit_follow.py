@@ -2,11 +2,10 @@
 
 import json
 import os
-import random
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,14 @@ import pytest
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests import tiny
 from tests.conftest import Shared
-from tests.forked import Forked
 from tests.growing import Growing
-from tests.test_trainer_distribute_strategy import hosts_of_a_cluster
 from tests.test_trainer_fit_resume import saved_state
 from tfrecords.cli import main
 from tfrecords.dataset.pins import pinned
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.__main__ import COMMANDS
-from trainer.distribute.cluster import TF_CONFIG, Cluster
+from trainer.distribute.cluster import Cluster
 from trainer.fit import follow, loop
 from trainer.fit.optimizer import EpochSchedule, make_schedule
 from trainer.input.records import Records
@@ -68,20 +65,20 @@ def tiny_model(monkeypatch: pytest.MonkeyPatch, quick_steps: None) -> None:
 
 def _train(stream: Growing | Path, run_dir: Path, *options: str) -> int:
     data = stream.path if isinstance(stream, Growing) else stream
-    return main("trainer", "", COMMANDS, _command(data, run_dir, *options))
+    return main("trainer", "", COMMANDS, command_of(data, run_dir, *options))
 
 
-def _command(data: Path, run_dir: Path, *options: str) -> list[str]:
+def command_of(data: Path, run_dir: Path, *options: str) -> list[str]:
     return ["train", "--data", str(data), "--run-dir", str(run_dir), *OPTIONS, *options]
 
 
-def _history(run_dir: Path) -> list[dict[str, Any]]:
+def history_of(run_dir: Path) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in (run_dir / HISTORY).read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
-def _snapshots(run_dir: Path) -> list[int]:
-    return [line["snapshot"] for line in _history(run_dir)]
+def snapshots_of(run_dir: Path) -> list[int]:
+    return [line["snapshot"] for line in history_of(run_dir)]
 
 
 def _at_each_epoch(monkeypatch: pytest.MonkeyPatch, act: Callable[[int], None]) -> None:
@@ -102,11 +99,12 @@ def test_each_epoch_has_the_newest_snapshot_and_a_replay_ends_with_the_same_bits
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    _at_each_epoch(monkeypatch, lambda call: stream.grow(3 * call, 2, validation=int(call == 2)))
-    assert _train(stream, tmp_path / "run", "--follow") == 0
+    with monkeypatch.context() as patch:
+        _at_each_epoch(patch, lambda call: stream.grow(3 * call, 2, validation=int(call == 2)))
+        assert _train(stream, tmp_path / "run", "--follow") == 0
     output = capsys.readouterr().out
     assert f"Training on snapshot 0 of {stream.path}, and on the newest one in each later epoch; pinned in " in output
-    lines = _history(tmp_path / "run")
+    lines = history_of(tmp_path / "run")
     assert [line["snapshot"] for line in lines] == [0, 3, 6]
     steps = np.diff([0, *(line["step"] for line in lines)])
     assert (np.diff(steps) > 0).all()
@@ -118,12 +116,10 @@ def test_each_epoch_has_the_newest_snapshot_and_a_replay_ends_with_the_same_bits
     assert sorted(pins.values()) == [0, 3, 6] and all(name.startswith("run-run-") for name in pins)
 
     stream.grow(20)
-    monkeypatch.undo()
-    monkeypatch.setitem(MODELS, "tiny", tiny.build)
     assert (
         main("trainer", "", COMMANDS, ["train", "--replay", f"{tmp_path}/run", "--run-dir", f"{tmp_path}/again"]) == 0
     )
-    assert _history(tmp_path / "again") == lines
+    assert history_of(tmp_path / "again") == lines
     assert sorted(pinned(Place(stream.path)).values()) == [0, 0, 3, 3, 6, 6]
     # Once more, resumed in the end: nothing to do, and the run that it repeats is not needed any more.
     (tmp_path / "run" / HISTORY).rename(tmp_path / "gone")
@@ -137,49 +133,6 @@ def test_each_epoch_has_the_newest_snapshot_and_a_replay_ends_with_the_same_bits
         == 0
     )
     assert "is already complete" in capsys.readouterr().out
-
-
-def _grow_on_a_clock(stream: Growing, stop: threading.Event, numbers: Iterator[int]) -> None:
-    while not stop.wait(0.4):
-        if (number := next(numbers, None)) is None:
-            return
-        stream.grow(number)
-
-
-@pytest.mark.slow
-def test_a_followed_run_killed_at_ten_random_steps_ends_as_an_undisturbed_replay(
-    stream: Growing, tmp_path: Path
-) -> None:
-    run_dir, chance = tmp_path / "run", random.Random(5)
-    numbers, kills = iter(range(1, 100)), 0
-    options = ["--follow", "--epochs", "16", "--keep", "last", "--checkpoint-steps", "2", "--keep-checkpoints", "2"]
-    command = _command(stream.path, run_dir, *options)
-    growing, stop = None, threading.Event()
-    while kills < 30:
-        if kills < 5:
-            stream.grow(next(numbers))  # while it is dead
-        elif growing is None:
-            growing = threading.Thread(target=_grow_on_a_clock, args=(stream, stop, numbers))
-            growing.start()  # and while it runs
-        kill = f"steps:{chance.randint(3, 9)}" if kills < 10 else ""
-        code, output, errors = Forked(tiny.run, command, kill).wait()
-        if not kill or code == 0:
-            break
-        assert code == -signal.SIGKILL, errors
-        kills += 1
-    stop.set()
-    if growing:
-        growing.join()
-    assert (code, kills) == (0, 10), errors
-    assert "Resuming after step " in output
-    assert len(set(_snapshots(run_dir))) >= 6
-    replay = ["train", "--replay", str(run_dir), "--run-dir", str(tmp_path / "again")]
-    code, _, errors = Forked(tiny.run, replay).wait()
-    assert code == 0, errors
-    state = saved_state(tmp_path / "again")
-    assert any("momentum" in name for name in state) and any("average" in name for name in state)
-    assert state == saved_state(run_dir)
-    assert _history(tmp_path / "again") == _history(run_dir)
 
 
 def _stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
@@ -213,8 +166,8 @@ def test_a_pinned_run_is_the_same_whether_or_not_fifty_snapshots_arrive(
     output = capsys.readouterr().out
     assert "Resuming after step " in output and f"Training on snapshot 0 of {stream.path}; pinned in " in output
     assert saved_state(tmp_path / "quiet") == saved_state(tmp_path / "busy")
-    assert _history(tmp_path / "quiet") == _history(tmp_path / "busy")
-    assert "snapshot" not in _history(tmp_path / "busy")[0]
+    assert history_of(tmp_path / "quiet") == history_of(tmp_path / "busy")
+    assert "snapshot" not in history_of(tmp_path / "busy")[0]
     # A new run has the newest one, and --at any.
     for options, number in (((), 50), (("--at", "0"), 0)):
         assert _train(stream, tmp_path / f"at-{number}", *options) == 0
@@ -248,13 +201,13 @@ def test_a_run_without_an_end_follows_until_it_is_stopped(
         captured = capsys.readouterr()
         assert "stopped after step " in captured.err
     assert re.search(r"^epoch 6  .* snapshot 11$", captured.out, re.MULTILINE) and "Resuming" in captured.out
-    rates = [line["learning_rate"] for line in _history(tmp_path / "run")]
+    rates = [line["learning_rate"] for line in history_of(tmp_path / "run")]
     assert rates[0] < rates[1] and len(rates) > 5 and rates[1:] == pytest.approx([0.02] * (len(rates) - 1))
     # A replay has the epochs that were finished.
     assert (
         main("trainer", "", COMMANDS, ["train", "--replay", f"{tmp_path}/run", "--run-dir", f"{tmp_path}/again"]) == 0
     )
-    assert _history(tmp_path / "again") == _history(tmp_path / "run")
+    assert history_of(tmp_path / "again") == history_of(tmp_path / "run")
 
 
 def test_a_stream_that_cannot_be_read_or_written_for_a_while_stops_no_run(
@@ -276,7 +229,7 @@ def test_a_stream_that_cannot_be_read_or_written_for_a_while_stops_no_run(
     monkeypatch.setattr(follow, "pin", refuse)
     assert _train(stream, tmp_path / "run", "--follow") == 0
     errors = capsys.readouterr().err
-    assert _snapshots(tmp_path / "run") == [0, 0, 2]
+    assert snapshots_of(tmp_path / "run") == [0, 0, 2]
     assert errors.count("cannot be pinned") == 1 and "pins: Read-only file system" in errors
     assert "warning: snapshot 0 is used again: snapshots: Input/output error" in errors
     assert pinned(Place(stream.path)) == {}
@@ -397,30 +350,6 @@ def test_a_host_waits_for_a_snapshot_and_all_end_with_one_error_if_it_does_not_c
     timer.start()
     assert follow.moved(records, 4, here).snapshot == 4
     timer.join()
-
-
-@pytest.mark.slow
-def test_two_hosts_follow_together(stream: Growing, tmp_path: Path) -> None:
-    def start(command: list[str]) -> list[tuple[int, str, str]]:
-        environments = [{TF_CONFIG: host, "TF_CPP_MIN_LOG_LEVEL": "3"} for host in hosts_of_a_cluster(2)]
-        return [each.wait() for each in [Forked(tiny.run, command, **values) for values in environments]]
-
-    stop, numbers = threading.Event(), iter(range(1, 100))
-    growing = threading.Thread(target=_grow_on_a_clock, args=(stream, stop, numbers))
-    growing.start()
-    ended = start(_command(stream.path, tmp_path / "run", "--follow", "--epochs", "10", "--keep", "last"))
-    stop.set()
-    growing.join()
-    assert [code for code, _, _ in ended] == [0, 0], ended
-    seen = [
-        [line.rpartition("snapshot ")[2] for line in output.splitlines() if line.startswith("epoch ")]
-        for _, output, _ in ended
-    ]
-    assert seen[0] == seen[1] == [str(number) for number in _snapshots(tmp_path / "run")]
-    assert len(seen[0]) == 10 and len(set(seen[0])) > 1
-    ended = start(["train", "--replay", str(tmp_path / "run"), "--run-dir", str(tmp_path / "again")])
-    assert [code for code, _, _ in ended] == [0, 0], ended
-    assert saved_state(tmp_path / "again") == saved_state(tmp_path / "run")
 
 
 def test_evaluation_export_and_prediction_of_a_followed_run_are_as_ever(

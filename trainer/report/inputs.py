@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
+from tfrecords.dataset.snapshots import is_stream, snapshot_numbers
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.purpose import why_not
@@ -39,6 +40,7 @@ class RunFiles:
       cut_differences: Differences between the cut of the evaluated images and that of the training images.
       trained_on_it: Whether the model was trained on exactly this dataset; None if it is unknown.
       missing: One line per missing file, with the command that makes it.
+      snapshot: Number of the first snapshot that the model was trained on, if the dataset is a stream.
     """
 
     run_dir: Path
@@ -52,6 +54,7 @@ class RunFiles:
     cut_differences: tuple[str, ...]
     trained_on_it: bool | None
     missing: tuple[str, ...]
+    snapshot: int | None = None
 
 
 def load_run(run_dir: Path, data_dir: Place | Path | None = None, split: str | None = None) -> RunFiles:
@@ -95,6 +98,7 @@ def load_run(run_dir: Path, data_dir: Place | Path | None = None, split: str | N
         cut_differences=tuple(differences(evaluated, trained).values()),
         trained_on_it=_trained_on(config, manifest),
         missing=tuple(_missing(run_dir, files, data_dir, manifest is not None)),
+        snapshot=_snapshot(config, data_dir),
     )
 
 
@@ -174,6 +178,15 @@ def _trained_on(config: dict[str, Any], manifest: bytes | None) -> bool | None:
     if not digest or manifest is None:
         return None
     return bool(digest == hashlib.sha256(manifest).hexdigest())
+
+
+def _snapshot(config: dict[str, Any], data_dir: Place | None) -> int | None:
+    """Returns the snapshot that a run began with, if the dataset shown is a stream that has it."""
+    dataset = config.get("dataset")
+    number = dataset.get("snapshot") if isinstance(dataset, dict) else None
+    if type(number) is not int or data_dir is None or not is_stream(data_dir):
+        return None
+    return number if number in snapshot_numbers(data_dir) else None
 
 
 def _read_evaluation(path: Path) -> dict[str, Any]:
