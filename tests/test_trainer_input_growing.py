@@ -14,7 +14,7 @@ from tests.test_trainer_fit_follow import stream as stream
 from tfrecords.dataset import snapshots
 from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.errors import UserError
-from tfrecords.files import remote
+from tfrecords.files import disk_cache
 from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
 from trainer.input.dataset import training_dataset
@@ -126,14 +126,14 @@ def test_shards_at_an_address_are_fetched_once_over_all_snapshots(
     stream: Growing, bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched: Counter[str] = Counter()
-    download = remote.download
+    fetch = disk_cache._fetch
 
-    def counting(address: str, *given: Any, **named: Any) -> Any:
-        fetched[address.rpartition("stream/")[2]] += 1
-        return download(address, *given, **named)
+    def counting(wanted: Any, *given: Any) -> Any:
+        fetched[wanted.address.rpartition("/stream/")[2]] += 1
+        return fetch(wanted, *given)
 
     bucket.put_folder(stream.path, "stream")
-    monkeypatch.setattr(remote, "download", counting)
+    monkeypatch.setattr(disk_cache, "_fetch", counting)
     place = Place(f"{bucket.address}/stream")
     records = Records.open(place, CacheFolder(tmp_path / "cache", 1 << 30), snapshot=0)
     images = records.images("train")
@@ -145,5 +145,5 @@ def test_shards_at_an_address_are_fetched_once_over_all_snapshots(
         records.move(images, "train")
         list(training_dataset(images, CONFIG, number))
     _assert_same(images, Records.open(Place(stream.path), snapshot=2).images("train"), 3)
-    assert len(images.shards) == 6 and max(fetched.values(), default=1) == 1
+    assert fetched == dict.fromkeys((shard.file for shard in images.shards), 1) and len(fetched) == 6
     images.leave()  # type: ignore[attr-defined]

@@ -47,6 +47,10 @@ examples:
   fine-tune the weights that come with the package on your own records:
     python -m trainer train --data my-records --run-dir runs/fine \\
       --init pretrained
+  follow a dataset that grows (made by beam_jobs watch): each epoch has the
+  newest snapshot; then train again on the same snapshots, for the same weights:
+    python -m trainer train --data STREAM --run-dir runs/live --follow
+    python -m trainer train --replay runs/live --run-dir runs/again
   watch the curves: tensorboard --logdir runs
 
 Defaults depend on the model and the optimizer. Those shown above are of compact
@@ -61,6 +65,11 @@ training/validation.
 Training uses the split train. The split validation, if there is one, decides
 which weights are kept and when to stop. Records of complete crops
 (prepare --jitters 0) are jittered during training, differently in each epoch.
+
+A stream is a dataset that grows. Without a flag, a run has the snapshot that is
+the newest at its first start, to the end. With --follow the learning rate goes
+by the share of epochs done, and validation stays that of the first snapshot. A
+run pins its snapshots, so that the stream keeps them.
 
 To resume after a stop, a kill or a power failure, run the same command again:
 training resumes from the last checkpoint and ends with the same weights as an

@@ -50,8 +50,8 @@ class Following:
         """
         number = before = records.snapshot or 0
         if self._replayed:
-            return self._replayed[epoch]
-        if self._devices.cluster.is_chief:
+            number = self._replayed[epoch]
+        elif self._devices.cluster.is_chief:
             try:
                 number = max(newest(records.directory), before)
                 records.at(number)
@@ -134,35 +134,34 @@ class Pins:
         first, last = min(wanted.values()), max(wanted.values())
         of = f"snapshot {first}" if follows or first == last else f"the snapshots {first} to {last}"
         what = f"Training on {of} of {self._stream}{', and on the newest one in each later epoch' if follows else ''}"
-        if not self._is_on:
-            print(f"{what}.", flush=True)
-            return
+        names = f"{self._prefix}NUMBER" if follows or len(wanted) > 1 else next(iter(wanted))
+        is_pinned = self._is_on and self._replace(wanted)
+        pins = f"; pinned in {self._stream / PINS} as {names} (--no-pin: not pinned)" if is_pinned else ""
+        print(f"{what}{pins}.", flush=True)
+
+    def _replace(self, wanted: dict[str, int]) -> bool:
+        """Makes the pins of the run those of these names; returns whether it could."""
         try:
-            self._replace(wanted)
+            present = pinned(self._stream)
+            for name in sorted(name for name in present if name.startswith(self._prefix) and name not in wanted):
+                unpin(self._stream, name)
         except (OSError, UserError) as error:
             self._warn(error)
-            print(f"{what}.", flush=True)
-            return
-        names = f"{self._prefix}NUMBER" if follows or len(wanted) > 1 else next(iter(wanted))
-        print(f"{what}; pinned in {self._stream / PINS} as {names} (--no-pin: not pinned).", flush=True)
+            return False
+        # All are tried: one that was not pinned before may be gone.
+        done = [self.add(number) for name, number in wanted.items() if present.get(name) != number]
+        return all(done)
 
-    def _replace(self, wanted: dict[str, int]) -> None:
-        """Makes the pins of the run those of these names."""
-        present = pinned(self._stream)
-        for name in sorted(name for name in present if name.startswith(self._prefix) and name not in wanted):
-            unpin(self._stream, name)
-        for name, number in wanted.items():
-            if present.get(name) != number:
-                pin(self._stream, name, number)
-
-    def add(self, number: int) -> None:
-        """Pins another snapshot."""
+    def add(self, number: int) -> bool:
+        """Pins another snapshot, and returns whether it could."""
         if not self._is_on:
-            return
+            return False
         try:
             pin(self._stream, f"{self._prefix}{number}", number)
         except (OSError, UserError) as error:
             self._warn(error)
+            return False
+        return True
 
     def _warn(self, error: Exception) -> None:
         if not self._has_warned:
