@@ -18,6 +18,7 @@ from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests import tiny
 from tests.conftest import Shared
 from tests.growing import Growing
+from tests.stores import Bucket
 from tests.test_trainer_fit_resume import saved_state
 from tfrecords.cli import main
 from tfrecords.dataset.pins import pinned
@@ -366,3 +367,25 @@ def test_evaluation_export_and_prediction_of_a_followed_run_are_as_ever(
         assert main("trainer", "", COMMANDS, command) == 0
     assert (tmp_path / "found.csv").read_text().count("\n") > 2
     assert len(list((tmp_path / "run" / CHECKPOINTS).iterdir())) == 2
+
+
+def test_a_stream_and_a_run_in_a_bucket_are_followed_as_local_ones(
+    stream: Growing, bucket: Bucket, tmp_path: Path, tiny_model: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def grow(call: int) -> None:
+        stream.grow(call, 2)
+        bucket.put_folder(stream.path, "stream")
+
+    bucket.put_folder(stream.path, "stream")
+    address, cache = Place(f"{bucket.address}/stream"), ["--cache", str(tmp_path / "cache")]
+    with monkeypatch.context() as patch:
+        _at_each_epoch(patch, grow)
+        command = ["--data", address.text, "--run-dir", f"{bucket.address}/run", *OPTIONS, "--follow", *cache]
+        assert main("trainer", "", COMMANDS, ["train", *command]) == 0
+    assert sorted(pinned(address).values()) == [0, 1, 2]
+    again = ["train", "--replay", f"{bucket.address}/run", "--data", str(stream.path), "--run-dir", f"{tmp_path}/again"]
+    assert main("trainer", "", COMMANDS, again) == 0
+    there = Place(f"{bucket.address}/run") / HISTORY
+    (tmp_path / HISTORY).write_bytes(there.read_bytes())
+    assert history_of(tmp_path) == history_of(tmp_path / "again")
+    assert snapshots_of(tmp_path) == [0, 1, 2]
