@@ -114,11 +114,13 @@ class Pins:
 
         Args:
           stream: Stream.
-          run_dir: Run directory, after which the pins are named.
+          run_dir: Run directory, prepared, after which the pins are named.
           is_on: Whether to pin at all.
         """
         self._stream, self._is_on = stream, is_on
-        digest = hashlib.sha256(absolute(run_dir).encode()).hexdigest()[:8]
+        # Two machines may have folders of one path. A shared folder has one inode on all of them.
+        inode = 0 if run_dir.is_remote else run_dir.path.stat().st_ino
+        digest = hashlib.sha256(f"{absolute(run_dir)}\n{inode}".encode()).hexdigest()[:8]
         name = _OTHERS.sub("-", run_dir.name).strip("-")[:_NAME_LENGTH]
         self._prefix = f"run-{name}-{digest}-" if name else f"run-{digest}-"
         self._has_warned = False
