@@ -15,8 +15,8 @@ from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.ledger import Entry, Ledger
 from beam_jobs.watch.stream import Stream
-from tests.stores import Bucket
 from tests.drawn_streams import STREAMED, all_subsets, batch, commit, draw_batch, files, make, make_generation
+from tests.stores import Bucket
 from tfrecords.__main__ import COMMANDS as TFRECORDS
 from tfrecords.cli import main
 from tfrecords.dataset.snapshots import Part, snapshot_numbers

@@ -15,9 +15,9 @@ from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.merge import merge_directories
 from beam_jobs.watch.stream import Stream
+from tests.drawn_streams import STREAMED, all_subsets, batch, draw_batch, files, make, make_generation, part
 from tests.forked import Forked
 from tests.stores import Bucket
-from tests.drawn_streams import STREAMED, all_subsets, batch, draw_batch, files, make, make_generation, part
 from tfrecords.dataset.manifest import Manifest, WorkerVersions
 from tfrecords.dataset.snapshots import Part, part_manifest
 from tfrecords.errors import UserError

@@ -18,8 +18,8 @@ import pytest
 import streetdigits
 from beam_jobs.download import command as download
 from beam_jobs.watch.stream import Stream
-from tests.stores import Bucket
 from tests.drawn_streams import STREAMED
+from tests.stores import Bucket
 from tfrecords.cli import Command, HelpFormatter, Parser, main
 from tfrecords.files.place import Place
 from trainer.commands import evaluate

@@ -78,11 +78,21 @@ class ImageCache:
         Raises:
           UserError: The directory is no dataset, has no such split, or the split is empty.
         """
-        self._examples = examples or open_split(directory, split, manifest=manifest, cache=cache)
-        count = len(self._examples)
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._lay_out(examples or open_split(directory, split, manifest=manifest, cache=cache))
+
+    def _lay_out(self, examples: Examples) -> None:
+        """Makes room for what will be known of examples; nothing is yet.
+
+        Raises:
+          UserError: There are none.
+        """
+        count, split = len(examples), examples.split
         if not count:
-            raise UserError(f"The split {split} of {directory} must hold at least one example.", 0)
-        found = self._examples.manifest
+            raise UserError(f"The split {split} of {examples.directory} must hold at least one example.", 0)
+        self._examples = examples
+        found = examples.manifest
         image, self.labels, self._version = found.image, found.labels, found.schema_version
         self.shards = tuple(found.split(split).shards)
         self.is_raw = image.encoding == "raw"
@@ -96,7 +106,6 @@ class ImageCache:
         # Version of the file, and keys, by shard.
         self._parsed: dict[int, tuple[tuple[object, ...], list[bytes]]] = {}
         self._recent: deque[int] = deque(maxlen=_RECENT_SHARDS)
-        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -132,6 +141,42 @@ class ImageCache:
         """Marks a new epoch, so that shards are read ahead again: they may have left the system's memory."""
         with self._lock:
             self._recent.clear()
+
+    def move_to(self, manifest: Manifest) -> None:
+        """Moves to another state of the directory, and keeps what is known of the shards that both have.
+
+        No other thread may use the images: call it between two passes. It is this object that changes, not a new one
+        that replaces it, because TensorFlow never frees a Python function or what it refers to (2.21): each state of a
+        growing dataset would stay in memory.
+
+        Args:
+          manifest: Manifest of the other state.
+
+        Raises:
+          UserError: The split is missing or empty there; then nothing has changed.
+        """
+        before, shards, starts, parsed = self._examples, self.shards, self._shard_starts, self._parsed
+        known = self._arrays
+        self._lay_out(self._reopen(manifest))
+        self._examples.take_over(before)
+        indices = {shard: index for index, shard in enumerate(shards)}
+        for index, shard in enumerate(self.shards):
+            old = indices.get(shard, -1)
+            if old not in parsed:
+                continue
+            self._parsed[index] = parsed[old]
+            here, there = slice(*self._shard_starts[index : index + 2]), slice(*starts[old : old + 2])
+            for target, source in zip(self._arrays, known, strict=True):
+                target[here] = source[there]
+
+    @property
+    def _arrays(self) -> tuple[NDArray[Any], ...]:
+        """What is known of each image: its place in the file, and its label."""
+        return self._starts, self._sizes, self._length, self._digits
+
+    def _reopen(self, manifest: Manifest) -> Examples:
+        """Returns the examples of the split in another state of the directory."""
+        return open_split(self._examples.directory, self._examples.split, manifest=manifest, cache=self._cache)
 
     def _shard(self, shard: int) -> tuple[RecordFile, list[bytes]]:
         """Returns the file and the keys of a shard, after parsing its records once."""

@@ -191,6 +191,18 @@ class Examples(Sequence[DigitExample]):
             raise file.with_traceback(None)
         return file
 
+    def take_over(self, before: "Examples") -> None:
+        """Takes the open files of those shards that another sequence has too, with the same content.
+
+        Args:
+          before: Examples of the same directory, which are not read any more.
+        """
+        indices = {shard: index for index, shard in enumerate(before._shards)}
+        for index, shard in enumerate(self._shards):
+            file = before._files.get(indices.get(shard, -1))
+            if isinstance(file, RecordFile):
+                self._files[index] = file
+
     def _open(self, shard: int) -> RecordFile | UserError:
         file: RecordFile | UserError
         try:

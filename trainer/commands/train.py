@@ -24,6 +24,7 @@ from trainer.run.config import RunOptions, TrainConfig
 from trainer.run.directory import model_input_shape, reads_length
 from trainer.run.settings import Settings
 from trainer.run.stand_in import naming_addresses
+from trainer.run.stream import Chosen, choose
 
 if TYPE_CHECKING:
     import keras
@@ -46,6 +47,10 @@ examples:
   fine-tune the weights that come with the package on your own records:
     python -m trainer train --data my-records --run-dir runs/fine \\
       --init pretrained
+  follow a dataset that grows (made by beam_jobs watch): each epoch has the
+  newest snapshot; then train again on the same snapshots, for the same weights:
+    python -m trainer train --data STREAM --run-dir runs/live --follow
+    python -m trainer train --replay runs/live --run-dir runs/again
   watch the curves: tensorboard --logdir runs
 
 Defaults depend on the model and the optimizer. Those shown above are of compact
@@ -60,6 +65,11 @@ training/validation.
 Training uses the split train. The split validation, if there is one, decides
 which weights are kept and when to stop. Records of complete crops
 (prepare --jitters 0) are jittered during training, differently in each epoch.
+
+A stream is a dataset that grows. Without a flag, a run has the snapshot that is
+the newest at its first start, to the end. With --follow the learning rate goes
+by the share of epochs done, and validation stays that of the first snapshot. A
+run pins its snapshots, so that the stream keeps them.
 
 To resume after a stop, a kill or a power failure, run the same command again:
 training resumes from the last checkpoint and ends with the same weights as an
@@ -107,7 +117,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     options = settings.options
     cache = CacheFolder.of(options.cache, options.cache_size)
-    records = Records.open(settings.data, cache)
+    chosen = choose(settings.data, settings.run_dir, settings.config, args.overwrite)
+    records = Records.open(settings.data, cache, chosen.first if chosen else None)
     records.manifest.split("train")
     cluster = Cluster.from_environment(os.environ)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
@@ -125,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             folder = open_run_folder(settings.run_dir, cache, options.keep_checkpoints, cluster.host, args.overwrite)
             with host_errors(cluster.hosts), folder as opened:
-                return _train(settings, opened, records, devices, args.overwrite, stop)
+                return _train(settings, opened, records, devices, args.overwrite, stop, chosen)
         except Stopped as stopped:
             print(stopped, file=sys.stderr)
             return stop.exit_code
@@ -136,14 +147,23 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train(
-    settings: Settings, folder: RunFolder, records: Records, devices: Devices, overwrite: bool, stop: StopRequest
+    settings: Settings,
+    folder: RunFolder,
+    records: Records,
+    devices: Devices,
+    overwrite: bool,
+    stop: StopRequest,
+    chosen: Chosen | None,
 ) -> int:
+    from trainer.fit.follow import agreed
     from trainer.fit.loop import Training
     from trainer.fit.resume import start_run
 
+    records = agreed(records, devices)
+    replayed = chosen.replayed if chosen else ()
     model = _build_model(settings.config, records, devices)
-    run_ = start_run(settings, folder, model, records, devices, overwrite)
-    training = Training(run_, folder, model, records, devices, settings.options, stop)
+    run_ = start_run(settings, folder, model, records, devices, overwrite, replayed)
+    training = Training(run_, folder, model, records, devices, settings.options, stop, replayed)
     if training.progress.finished:
         training.repair_history()
         print(f"The run in {folder.place} is already complete; use --overwrite to retrain.")

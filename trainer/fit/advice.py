@@ -23,7 +23,7 @@ def advice(config: TrainConfig, manifest: Manifest, steps: int) -> Iterator[str]
       steps: Steps per epoch.
     """
     total, warmup = config.epochs * steps, int(config.warmup_epochs * steps)
-    if total <= warmup:
+    if config.epochs and total <= warmup:
         yield (
             f"the run has {total:,} steps, and its warm-up takes {warmup:,}: the learning rate rises to the end. Use "
             "more --epochs, or a smaller --warmup-epochs."

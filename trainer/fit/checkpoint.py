@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfrecords.files.publish import atomic_write, remove_partial
-from tfrecords.typed_json import Rule, from_json, parse_object
+from tfrecords.typed_json import Count, Rule, from_json, parse_object
 from trainer.run.directory import CHECKPOINT_NAME
 from trainer.run.stand_in import shown
 
@@ -43,6 +43,7 @@ class Progress:
       history: Lines of the finished epochs.
       best: Line of the epoch whose weights are kept; empty before the first.
       finished: Whether the run is complete.
+      snapshots: Number of the stream's snapshot of each epoch, of those that have begun; empty unless the run follows.
     """
 
     epoch: int = 0
@@ -54,6 +55,7 @@ class Progress:
     history: list[_Line] = field(default_factory=list)
     best: _Best = field(default_factory=dict)
     finished: bool = False
+    snapshots: list[Count] = field(default_factory=list)
 
     def next_epoch(self) -> None:
         """Moves to the beginning of the next epoch."""

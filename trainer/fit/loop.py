@@ -14,8 +14,9 @@ from tfrecords.progress import print_line, progress, silent
 from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
 from trainer.fit.errors import not_finite_error, readable
+from trainer.fit.follow import Following, Pins, moved
 from trainer.fit.history import History, history_has
-from trainer.fit.optimizer import averaged_weights, make_optimizer, make_schedule
+from trainer.fit.optimizer import EpochSchedule, averaged_weights, make_optimizer, make_schedule
 from trainer.fit.profile import Profile
 from trainer.fit.resume import initialise
 from trainer.fit.run_folder import RunFolder
@@ -50,6 +51,7 @@ class Training:
         devices: Devices,
         options: RunOptions,
         stop: StopRequest,
+        replayed: tuple[int, ...] = (),
     ) -> None:
         """Restores the newest checkpoint of the run, if there is one.
 
@@ -61,6 +63,7 @@ class Training:
           devices: Devices to train on.
           options: Options of the execution.
           stop: Request to stop, checked after each step.
+          replayed: Numbers of the snapshots of all epochs, of a run that repeats another one.
 
         Raises:
           UserError: The run has a history but no complete checkpoint; the hosts see different checkpoints; a file of
@@ -70,31 +73,41 @@ class Training:
         self._folder = folder
         self._directory = records.directory
         self._manifest = records.manifest
-        self._images = records.images(_SPLIT)
+        self._records, self._images = records, records.images(_SPLIT)
         self._steps = steps_per_epoch(self._images.shards, run.config, devices.cluster.hosts)
-        self._schedule = make_schedule(run.config, self._steps)
+        self._replayed, self._first_snapshot = replayed, records.snapshot
+        self._following = Following(run.config, replayed, devices) if run.config.follows else None
+        self._last_epoch = self._following.last if self._following else run.config.epochs
+        self._pins = Pins(records.directory, folder.place, options.pin) if records.snapshot is not None else None
         with devices.strategy.scope():
+            self._schedule = EpochSchedule(run.config) if self._following else make_schedule(run.config, self._steps)
             self._optimizer = make_optimizer(run.config, self._schedule)
             self._optimizer.build(model.trainable_variables)
         self._model = model
         make_masks_stateless(model, run.config.seed, self._optimizer.iterations)
         self._train_step = make_train_step(devices.strategy, model, self._optimizer, run.config)
-        self._validation = Validation(model, records)
+        self._validation = Validation(model, records, with_confidence=self._following is not None)
         self._checkpoints = Checkpoints(run.directory / CHECKPOINTS, options.keep_checkpoints)
         if devices.cluster.is_chief:
             self._checkpoints.remove_partial()
             for name in (CONFIG, HISTORY, WEIGHTS):
                 remove_partial(run.directory, name)
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
+        # Epochs of different snapshots have different numbers of steps.
+        self._steps_before = int(self._progress.history[-1]["step"]) if self._progress.history else 0
         measure(model, records, self._images, _SPLIT)
         self._check_same_step()
         # In a log, lines for the run: short epochs would print hundreds. On a terminal there is a bar per epoch.
         total = run.config.epochs * self._steps
         self._lines: Shown | None = None
-        if not devices.cluster.is_chief:
+        if not devices.cluster.is_chief or (self._following and not sys.stderr.isatty()):
+            # The number of steps of a run that follows a stream is not known.
             self._lines = silent()
         elif not sys.stderr.isatty():
             self._lines = progress("train", total, "steps", done=self.step_of_run)
+        if self._following and not self._progress.finished:
+            self._progress.snapshots = self._progress.snapshots or [records.snapshot or 0]
+            self._begin_epoch()
         self._clock = Clock(options.checkpoint_minutes, options.checkpoint_steps, self.step_of_run)
 
     def finish(self) -> dict[str, Any]:
@@ -105,11 +118,15 @@ class Training:
           Stopped: A stop was requested, and a checkpoint is saved.
         """
         is_chief = self._devices.cluster.is_chief
+        if self._pins and is_chief:
+            self._pins.start(self._snapshots(), self._following is not None and not self._replayed)
         history = History(self._run.directory, self._progress.history) if is_chief else None
         profile = Profile(self._run.directory / TENSORBOARD if self._options.profile and is_chief else None)
         while not self._progress.finished:
             self._train_epoch(profile)
             self._end_epoch(history)
+            if self._following and not self._progress.finished:
+                self._begin_epoch()
         profile.close()
         if history:
             history.close()
@@ -122,13 +139,13 @@ class Training:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of steps per epoch."""
+        """Number of steps per epoch; of a run that follows a stream, those of the present epoch."""
         return self._steps
 
     @property
     def step_of_run(self) -> int:
         """Number of finished steps, counted over the run."""
-        return self._progress.epoch * self._steps + self._progress.step
+        return self._steps_before + self._progress.step
 
     @property
     def progress(self) -> Progress:
@@ -148,6 +165,26 @@ class Training:
             # All are damaged. `start_run` took the run for one that can be resumed, and left the model as it was.
             initialise(self._model, self._run.config, directory, self._manifest, self._options.allow_other_crop)
         return Progress()
+
+    def _snapshots(self) -> list[int]:
+        """Returns the numbers of the snapshots that the run is known to need."""
+        return sorted({self._first_snapshot or 0, *self._progress.snapshots, *self._replayed})
+
+    def _begin_epoch(self) -> None:
+        """Moves to the snapshot of the epoch.
+
+        Raises:
+          UserError: A host does not see the snapshot, or a file of it is missing or of the wrong size.
+        """
+        progress, records = self._progress, self._records
+        number = progress.snapshots[progress.epoch]
+        if number != records.snapshot:
+            self._records = moved(records, number, self._devices)
+            self._records.move(self._images, _SPLIT)
+            if self._devices.cluster.is_chief:
+                self._validation.move_newest(self._records)
+            self._steps = steps_per_epoch(self._images.shards, self._run.config, self._devices.cluster.hosts)
+        self._schedule.begin(self._steps_before, progress.epoch, self._steps)
 
     def _check_same_step(self) -> None:
         """Raises a UserError if the hosts start from different checkpoints."""
@@ -181,7 +218,8 @@ class Training:
         """Returns the progress to show of an epoch: none of its own in a log, nor on a host that is not the chief."""
         if self._lines:
             return self._lines
-        name = f"epoch {self._progress.epoch + 1}/{self._run.config.epochs}"
+        of = f"/{self._last_epoch}" if self._last_epoch else ""
+        name = f"epoch {self._progress.epoch + 1}{of}"
         return progress(name, self._steps, "steps", done=self._progress.step, keep=False)
 
     def _batches(self) -> tf.data.Dataset:
@@ -218,23 +256,34 @@ class Training:
 
     def _end_epoch(self, history: History | None) -> None:
         """Scores the epoch and saves the weights, then the checkpoint that refers to them, then the curves."""
-        progress, epochs = self._progress, self._run.config.epochs
+        progress, epochs = self._progress, self._last_epoch
+        snapshot = progress.snapshots[progress.epoch] if self._following else None
         rate = float(self._schedule(self.step_of_run - 1))
         if not history:
             # The chief alone has validation scores.
-            print(epoch_text(epoch_line(progress, self.step_of_run, rate, {}), epochs), flush=True)
+            print(epoch_text(epoch_line(progress, self.step_of_run, rate, {}, snapshot), epochs), flush=True)
         else:
             with averaged_weights(self._model, self._optimizer):
-                line = epoch_line(progress, self.step_of_run, rate, self._validation.scores())
+                line = epoch_line(progress, self.step_of_run, rate, self._validation.scores(), snapshot)
                 print_line(epoch_text(line, epochs), sys.stdout)
-                if record_epoch(progress, line, self._run.config):
+                if record_epoch(progress, line, self._run.config, epochs):
                     save_weights(self._model, self._run.weights)
         progress.finished = bool(self._devices.gather(float(progress.finished))[0])
+        self._steps_before += progress.step
         progress.next_epoch()
+        if self._following and not progress.finished:
+            self._choose_snapshot(self._following)
         self._save()
         if history:
             history.add(progress.history)
             self._folder.sync()
+
+    def _choose_snapshot(self, following: Following) -> None:
+        """Adds the snapshot of the next epoch to the progress, which is saved before the first step of the epoch."""
+        number = following.next(self._progress.epoch, self._records)
+        if self._pins and self._devices.cluster.is_chief and number not in self._progress.snapshots:
+            self._pins.add(number)
+        self._progress.snapshots.append(number)
 
     def _save(self) -> None:
         if self._devices.cluster.is_chief:

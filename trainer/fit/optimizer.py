@@ -1,10 +1,12 @@
 """Optimizer of a run, its learning rate schedule, and the moving average of the weights that it keeps."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from trainer.run.config import TrainConfig
@@ -33,6 +35,52 @@ class ConstantSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments that recreate the schedule."""
         return {"learning_rate": self.learning_rate, "decay": self.decay, "warmup_steps": self.warmup_steps}
+
+
+class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras has no types
+    """Learning rate by the share of epochs done, for a run whose epochs have different numbers of steps.
+
+    After a linear warm-up it falls to 0 along a cosine, or stays where the configuration says so or has no last epoch.
+    The inverse decay of a constant rate counts the steps of the run.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Creates the schedule. Call it in the strategy's scope, and `begin` before the first step.
+
+        Args:
+          config: Training configuration.
+        """
+        super().__init__()
+        self._config = config
+        # First step of the epoch, counted over the run; index of the epoch; its number of steps.
+        self._epoch = keras.Variable(np.array([0, 0, 1]), dtype="int64", trainable=False, name="epoch")
+
+    def begin(self, step: int, epoch: int, steps: int) -> None:
+        """Marks the beginning of an epoch.
+
+        Args:
+          step: Number of finished steps at its beginning, counted over the run.
+          epoch: Index of the epoch.
+          steps: Number of its steps.
+        """
+        self._epoch.assign(np.array([step, epoch, steps]))
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the learning rate of a step of the epoch, counted from 0 over the run."""
+        config = self._config
+        first, epoch, steps = (ops.cast(self._epoch[index], "int64") for index in range(3))
+        within = ops.cast(ops.cast(step, "int64") - first, "float32") / ops.cast(steps, "float32")
+        done = ops.cast(epoch, "float32") + within
+        warmup = min(config.warmup_epochs, config.epochs) if config.epochs else config.warmup_epochs
+        rate: Any = config.learning_rate / (1.0 + config.decay * ops.cast(step, "float32"))
+        if config.schedule == "cosine" and config.epochs > warmup:
+            share = ops.clip((done - warmup) / (config.epochs - warmup), 0.0, 1.0)
+            rate = config.learning_rate * 0.5 * (1.0 + ops.cos(math.pi * share))
+        return rate * ops.minimum(done / warmup, 1.0) if warmup else rate
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments that recreate the schedule."""
+        return {"config": self._config}
 
 
 def make_schedule(config: TrainConfig, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

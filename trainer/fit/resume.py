@@ -46,7 +46,13 @@ _PACKAGES = ("streetdigits", "tensorflow", "keras")
 
 
 def start_run(
-    settings: Settings, folder: RunFolder, model: keras.Model, records: Records, devices: Devices, overwrite: bool
+    settings: Settings,
+    folder: RunFolder,
+    model: keras.Model,
+    records: Records,
+    devices: Devices,
+    overwrite: bool,
+    replayed: tuple[int, ...] = (),
 ) -> Run:
     """Returns the run in a folder, after the chief has prepared it.
 
@@ -60,6 +66,7 @@ def start_run(
       records: Dataset of the run.
       devices: Devices of the run. All hosts call this function.
       overwrite: Whether to delete an existing run.
+      replayed: Numbers of the snapshots of all epochs, of a run that repeats another one.
 
     Raises:
       UserError: The run to start from cannot be used, or the directory has another run or one without a config.json.
@@ -76,6 +83,7 @@ def start_run(
         replicas=devices.strategy.num_replicas_in_sync,
         versions={name: importlib.metadata.version(name) for name in _PACKAGES},
         options=asdict(settings.options),
+        **({"replayed": list(replayed)} if replayed else {}),
     )
     if devices.cluster.is_chief:
         prepare_directory(folder.path, content, overwrite)
@@ -123,6 +131,7 @@ def describe_run(config: TrainConfig, records: Records, **facts: Any) -> dict[st
     return {
         **config.to_dict(),
         "init": _absolute(config.init),
+        "replay": None if config.replay is None else absolute(Place(config.replay)),
         "image_shape": list(model_input_shape(records.manifest)),
         "reads_length": reads_length(records.manifest),
         "data": absolute(records.directory),
@@ -183,7 +192,7 @@ def open_run(directory: Path, content: dict[str, Any]) -> Run:
 def _refuse_extension(directory: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises a UserError that says how to train on, if the only difference is a larger number of epochs."""
     more = now["epochs"] - before["epochs"]
-    if more <= 0 or len(list(_differences({**before, "epochs": now["epochs"]}, now))):
+    if more <= 0 or not before["epochs"] or len(list(_differences({**before, "epochs": now["epochs"]}, now))):
         return
     options = ["--config", str(directory / CONFIG), "--run-dir", str(path_beside(directory, "-more"))]
     command = shlex.join(

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.progress import print_line
 from trainer.fit.checkpoint import Progress
 from trainer.fit.errors import readable
@@ -17,6 +18,8 @@ from trainer.scoring.inference import make_forward, predict_split
 from trainer.scoring.metrics import score
 
 _SPLIT = "validation"
+NEWEST = "validation_newest"
+"""Begin of the names of the scores on the validation split of an epoch's snapshot, where it is not the first one's."""
 _BATCH = 256
 _SCORES = ("whole_number_accuracy", "digit_accuracy", "length_accuracy")
 
@@ -24,22 +27,40 @@ _SCORES = ("whole_number_accuracy", "digit_accuracy", "length_accuracy")
 class Validation:
     """Scores of a model on the validation split, if the dataset has one."""
 
-    def __init__(self, model: keras.Model, records: Records) -> None:
+    def __init__(self, model: keras.Model, records: Records, with_confidence: bool = False) -> None:
         """Opens the validation split.
 
         Args:
           model: Model to score; each call scores its present weights.
           records: Dataset of the run.
+          with_confidence: Whether to report the mean confidence too.
 
         Raises:
           UserError: A file of the split is missing or of the wrong size.
         """
-        split = records.manifest.splits.get(_SPLIT)
-        self._images = records.images(_SPLIT) if split and split.examples else None
+        self._images = records.images(_SPLIT) if _has_split(records) else None
+        self._first = set(self._images.shards) if self._images else set()
+        self._newest: ImageCache | None = None
+        self._differs = False
         self._forward = make_forward(model)
         self._directory = records.directory
         self._labels = records.manifest.labels
         self._reads_length = reads_length(records.manifest)
+        self._with_confidence = with_confidence
+
+    def move_newest(self, records: Records) -> None:
+        """Takes another snapshot of a stream, whose validation split is scored next to the first one if it differs.
+
+        Raises:
+          UserError: A new file of the split is missing or of the wrong size.
+        """
+        self._differs = _has_split(records) and set(records.manifest.split(_SPLIT).shards) != self._first
+        if not self._differs:
+            return
+        if self._newest:
+            records.move(self._newest, _SPLIT)
+        else:
+            self._newest = records.images(_SPLIT)
 
     def scores(self) -> dict[str, float]:
         """Returns loss and accuracies by their names in the history; nothing without a validation split.
@@ -47,16 +68,29 @@ class Validation:
         Raises:
           UserError: The split cannot be read.
         """
-        if not self._images:
-            return {}
-        batches = split_dataset(self._images, _BATCH)
+        first = self._scores(self._images, _SPLIT) if self._images else {}
+        newest = self._scores(self._newest, NEWEST) if self._newest and self._differs else {}
+        return {**first, **newest}
+
+    def _scores(self, images: ImageCache, name: str) -> dict[str, float]:
+        batches = split_dataset(images, _BATCH)
         read = readable(batches, self._directory, _SPLIT, self._reads_length)
         found = predict_split(self._forward, read, self._labels)
         scores = score(found.predictions, found.length, found.digits)
-        return {"validation_loss": found.loss, **{f"validation_{name}": scores[name] for name in _SCORES}}
+        line = {f"{name}_loss": found.loss, **{f"{name}_{each}": scores[each] for each in _SCORES}}
+        if self._with_confidence:
+            line[f"{name}_confidence"] = float(found.predictions.confidence.mean())
+        return line
 
 
-def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapping[str, float]) -> dict[str, Any]:
+def _has_split(records: Records) -> bool:
+    split = records.manifest.splits.get(_SPLIT)
+    return bool(split and split.examples)
+
+
+def epoch_line(
+    progress: Progress, step: int, learning_rate: float, scores: Mapping[str, float], snapshot: int | None = None
+) -> dict[str, Any]:
     """Returns an epoch's line of the history.
 
     Args:
@@ -64,6 +98,7 @@ def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapp
       step: Number of finished steps, counted over the run.
       learning_rate: Learning rate of the last step.
       scores: Scores on the validation split by their names in the history.
+      snapshot: Number of the snapshot that the epoch had, of a run that follows a stream.
     """
     return {
         "epoch": progress.epoch + 1,
@@ -73,6 +108,7 @@ def epoch_line(progress: Progress, step: int, learning_rate: float, scores: Mapp
         "train_whole_number_accuracy": progress.right / progress.examples,
         "learning_rate": learning_rate,
         **scores,
+        **({} if snapshot is None else {"snapshot": snapshot}),
     }
 
 
@@ -80,21 +116,29 @@ def epoch_text(line: Mapping[str, Any], epochs: int) -> str:
     """Returns what is printed of an epoch: `epoch 3/5  26 s  loss 0.77/0.53  numbers 82.4/89.4 %`.
 
     The first value of each pair is that of training, the second that of validation, if there was any. It has at most 80
-    characters.
+    characters. Of a run that follows a stream, the number of the snapshot comes last.
 
     Args:
       line: Line of the history.
-      epochs: Number of epochs of the run.
+      epochs: Number of epochs of the run; 0 if it has no end.
     """
     losses = [line[name] for name in ("train_loss", "validation_loss") if name in line]
     rights = [line[f"{kind}_whole_number_accuracy"] for kind in ("train", "validation") if f"{kind}_loss" in line]
     loss = "/".join(f"{value:.2f}" if abs(value) < 1000 else f"{value:.2g}" for value in losses)
     numbers = "/".join(f"{100 * value:.1f}" for value in rights)
-    return f"epoch {line['epoch']}/{epochs}  {line['seconds']:.0f} s  loss {loss}  numbers {numbers} %"
+    of = f"/{epochs}" if epochs else ""
+    snapshot = f"  snapshot {line['snapshot']}" if "snapshot" in line else ""
+    return f"epoch {line['epoch']}{of}  {line['seconds']:.0f} s  loss {loss}  numbers {numbers} %{snapshot}"
 
 
-def record_epoch(progress: Progress, line: dict[str, Any], config: TrainConfig) -> bool:
+def record_epoch(progress: Progress, line: dict[str, Any], config: TrainConfig, last: int | None = None) -> bool:
     """Adds an epoch's line to the progress, and marks the run as complete after the last epoch or at early stopping.
+
+    Args:
+      progress: Progress of the run, after the epoch's last step.
+      line: Line of the history.
+      config: Training configuration. A run without an end does not stop early either.
+      last: Number of the last epoch, where it is not that of the configuration: 0 if there is none.
 
     Returns:
       Whether the weights of this epoch are to be kept.
@@ -103,8 +147,8 @@ def record_epoch(progress: Progress, line: dict[str, Any], config: TrainConfig) 
     is_kept = config.keep == "last" or not progress.best or _rank(line) > _rank(progress.best)
     if is_kept:
         progress.best = line
-    is_last = line["epoch"] == config.epochs
-    is_stale = line["epoch"] - progress.best["epoch"] >= config.patience
+    is_last = line["epoch"] == (config.epochs if last is None else last)
+    is_stale = config.epochs > 0 and line["epoch"] - progress.best["epoch"] >= config.patience
     if is_stale and not is_last:
         print_line(f"No better validation score in {config.patience} epochs: stopped early.", sys.stdout)
     progress.finished = is_last or is_stale

@@ -247,6 +247,20 @@ class CachedExamples(Examples):
                 held -= self._shards[oldest].bytes
             return file
 
+    def take_over(self, before: Examples) -> None:
+        """Takes the open copies of those shards that another sequence has too; the others make room."""
+        if not isinstance(before, CachedExamples):
+            return
+        indices = {shard: index for index, shard in enumerate(self._shards)}
+        for old, (file, copy) in before._open_shards.items():
+            index = indices.get(before._shards[old])
+            if index is None:
+                copy.close()
+            else:
+                self._open_shards[index] = file, copy
+        before._open_shards = OrderedDict()
+        before.fetcher.close()
+
     def _open_copy(self, shard: int) -> RecordFile:
         info = self._shards[shard]
         copy = self.fetcher.open(shard)
@@ -277,7 +291,7 @@ class CachedImages(ImageCache):
         """
         examples = CachedExamples(directory, manifest, split, cache)
         super().__init__(directory, split, manifest, examples=examples)
-        self._fetcher = examples.fetcher
+        self._fetcher, self._folder = examples.fetcher, cache
         self._running, self._last_call, self._left = 0, 0.0, False
         self._counting = threading.Lock()
         _open_images.add(self)
@@ -287,6 +301,20 @@ class CachedImages(ImageCache):
                 f"{cache.max_bytes / 1e9:.3g} GB: shards are fetched again in each epoch",
                 file=sys.stderr,
             )
+
+    def _reopen(self, manifest: Manifest) -> Examples:
+        """Returns the examples of the split in another state of the directory, to be fetched to the same folder."""
+        return CachedExamples(self._examples.directory, manifest, self._examples.split, self._folder)
+
+    def move_to(self, manifest: Manifest) -> None:
+        """Moves to another state of the directory, as `ImageCache.move_to` does; copies of unchanged shards stay.
+
+        Raises:
+          UserError: The split is missing or empty there, or the bound of the folder is too small.
+        """
+        super().move_to(manifest)
+        if isinstance(self._examples, CachedExamples):
+            self._fetcher = self._examples.fetcher
 
     def take(self, indices: NDArray[np.int64]) -> LabelledImages:
         """Returns images with their labels, as `ImageCache.take` does; waits until their shards are there.

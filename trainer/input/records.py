@@ -3,15 +3,15 @@
 import hashlib
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.image_cache import ImageCache
-from tfrecords.dataset.manifest import MANIFEST, Manifest, ShardInfo
+from tfrecords.dataset.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
 from tfrecords.dataset.reader import Examples
 from tfrecords.dataset.reader import open as open_split
-from tfrecords.dataset.snapshots import load_content
+from tfrecords.dataset.snapshots import Part, Snapshot, flatten
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.input.cached import CachedExamples, CachedImages
@@ -31,7 +31,8 @@ class Records:
       manifest: Content of its manifest.json.
       manifest_sha256: SHA-256 of manifest.json, hexadecimal. It identifies the dataset down to each shard.
       cache: Folder for copies of shards from an address; local data needs none.
-      snapshot: Number of the snapshot of a stream that was asked for; None for what manifest.json says.
+      snapshot: Number of the snapshot of a stream; None for an ordinary dataset, or for a stream's newest one as its
+        manifest.json has it.
     """
 
     directory: Place
@@ -39,6 +40,7 @@ class Records:
     manifest_sha256: str
     cache: CacheFolder
     snapshot: int | None = None
+    _known: dict[Part, Manifest] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, directory: Place | Path, cache: CacheFolder | None = None, snapshot: int | None = None) -> "Records":
@@ -47,17 +49,38 @@ class Records:
         Args:
           directory: Dataset directory.
           cache: Folder for copies of shards from an address; None takes the default one.
-          snapshot: Number of a snapshot, if the directory is a stream; None opens its newest one.
+          snapshot: Number of a snapshot, if the directory is a stream; None for what its manifest.json says.
 
         Raises:
-          UserError: The directory is no dataset directory, has no such snapshot, or its schema is of another version.
+          UserError: The directory is not a dataset directory, or its schema is of another version; or it has no such
+            snapshot.
         """
         place = directory if isinstance(directory, Place) else Place(directory)
         if not place.is_remote:
             _refuse_others(place.path)
-        content, name = load_content(place, snapshot)
         cache = cache or CacheFolder.of(None, DEFAULT_GB)
-        return cls(place, Manifest.parse(content, name), hashlib.sha256(content).hexdigest(), cache, snapshot)
+        if snapshot is not None:
+            known: dict[Part, Manifest] = {}
+            manifest = flatten(place, Snapshot.load(place, snapshot), known)
+            return cls(place, manifest, _sha256(manifest), cache, snapshot, known)
+        content, name = read_manifest(place.text)
+        return cls(place, Manifest.parse(content, name), hashlib.sha256(content).hexdigest(), cache)
+
+    def at(self, snapshot: int) -> "Records":
+        """Returns another snapshot of the stream; the manifests of what both have are not read again.
+
+        Args:
+          snapshot: Number of the snapshot.
+
+        Raises:
+          UserError: There is no such snapshot, a file of it is damaged, or its images or labels are of another kind.
+        """
+        manifest = flatten(self.directory, Snapshot.load(self.directory, snapshot), self._known)
+        now, here = manifest, self.manifest
+        if (now.image, now.labels, now.config["crop"]) != (here.image, here.labels, here.config["crop"]):
+            rule = f"The snapshots of {self.directory} must have one kind of images and labels."
+            raise UserError(rule, f"another one in snapshot {snapshot} than in {self.snapshot}")
+        return replace(self, manifest=manifest, manifest_sha256=_sha256(manifest), snapshot=snapshot)
 
     def images(self, split: str) -> ImageCache:
         """Returns the images and labels of a split.
@@ -68,17 +91,36 @@ class Records:
         Raises:
           UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
         """
-        shards = self.manifest.split(split).shards
+        self._check(self.manifest.split(split).shards)
+        if self.directory.is_remote:
+            return CachedImages(self.directory, self.manifest, split, self.cache)
+        return ImageCache(self.directory.path, split, self.manifest)
+
+    def move(self, images: ImageCache, split: str) -> None:
+        """Moves the images of another snapshot to this one, after a check of the files that are new.
+
+        Args:
+          images: Images that `images` returned for another snapshot of the same stream.
+          split: Name of the split.
+
+        Raises:
+          UserError: The snapshot has no such split, the split is empty, or a new file is missing or of the wrong size.
+        """
+        known = set(images.shards)
+        self._check([shard for shard in self.manifest.split(split).shards if shard not in known])
+        images.move_to(self.manifest)
+
+    def _check(self, shards: Sequence[ShardInfo]) -> None:
+        """Raises a UserError if a shard is missing or of the wrong size."""
         if self.directory.is_remote:
             self._check_names(shards)
-            return CachedImages(self.directory, self.manifest, split, self.cache)
+            return
         for shard in shards:
             path = self.directory.path / shard.file
             if not path.is_file():
                 raise UserError(f"{path}: there is no such shard.")
             if (found := path.stat().st_size) != shard.bytes:
                 raise UserError(f"{path} must be of {shard.bytes} bytes, as the manifest states.", found)
-        return ImageCache(self.directory.path, split, self.manifest)
 
     def examples(self, split: str) -> Examples:
         """Returns the examples of a split, for a look at some of them.
@@ -95,7 +137,7 @@ class Records:
         if not self.directory.has_listing:
             return
         there = set(self.directory.names())
-        # Those of a stream are in many folders, and each is compared with its digest when it is fetched.
+        # Those of a stream are in many folders, and each is compared with its digest anyway.
         if missing := [shard.file for shard in shards if "/" not in shard.file and shard.file not in there]:
             raise UserError(f"{self.directory / missing[0]}: there is no such shard.")
 
@@ -107,7 +149,13 @@ class Records:
             "examples": {name: split.examples for name, split in self.manifest.splits.items()},
             "crop": self.manifest.config["crop"],
             **asdict(self.manifest.labels),
+            **({} if self.snapshot is None else {"snapshot": self.snapshot}),
         }
+
+
+def _sha256(manifest: Manifest) -> str:
+    """Returns the digest that a manifest.json with this content has."""
+    return hashlib.sha256(manifest.to_json().encode()).hexdigest()
 
 
 def _refuse_others(directory: Path) -> None:

@@ -90,7 +90,7 @@ def steps_per_epoch(shards: tuple[ShardInfo, ...], config: TrainConfig, hosts: i
     return -(-most // host_batch_size(config, hosts))
 
 
-@lru_cache
+@lru_cache(maxsize=4)  # of a growing dataset, each state has its shards
 def host_shards(shards: tuple[ShardInfo, ...], hosts: int) -> list[list[ShardInfo]]:
     """Returns each host's shards, the same in every epoch, with the examples divided as evenly as the files allow.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.manifest import MANIFEST
-from tfrecords.dataset.snapshots import load_content
+from tfrecords.dataset.snapshots import is_stream, load_content, snapshot_numbers
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.purpose import why_not
@@ -42,6 +42,7 @@ class RunFiles:
       cut_differences: Differences between the cut of the evaluated images and that of the training images.
       trained_on_it: Whether the model was trained on exactly this dataset; None if it is unknown.
       missing: One line per missing file, with the command that makes it.
+      first_snapshot: Number of the first snapshot that the model was trained on, if the dataset is a stream.
     """
 
     run_dir: Path
@@ -56,6 +57,7 @@ class RunFiles:
     cut_differences: tuple[str, ...]
     trained_on_it: bool | None
     missing: tuple[str, ...]
+    first_snapshot: int | None = None
 
 
 def load_run(
@@ -104,6 +106,7 @@ def load_run(
         cut_differences=tuple(differences(evaluated, trained).values()),
         trained_on_it=_trained_on(config, manifest),
         missing=tuple(_missing(run_dir, files, data_dir, manifest is not None)),
+        first_snapshot=_first_snapshot(config, data_dir),
     )
 
 
@@ -183,6 +186,15 @@ def _trained_on(config: dict[str, Any], manifest: bytes | None) -> bool | None:
     if not digest or manifest is None:
         return None
     return bool(digest == hashlib.sha256(manifest).hexdigest())
+
+
+def _first_snapshot(config: dict[str, Any], data_dir: Place | None) -> int | None:
+    """Returns the snapshot that a run began with, if the dataset shown is a stream that has it."""
+    dataset = config.get("dataset")
+    number = dataset.get("snapshot") if isinstance(dataset, dict) else None
+    if type(number) is not int or data_dir is None or not is_stream(data_dir):
+        return None
+    return number if number in snapshot_numbers(data_dir) else None
 
 
 def _read_evaluation(path: Path) -> dict[str, Any]:

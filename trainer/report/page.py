@@ -13,6 +13,7 @@ from tfrecords.pages.formats import format_percent, is_finite, visible
 from tfrecords.pages.page import check_output, png_data_uri, render_page, write_page
 from tfrecords.record.labels import DIGITS
 from trainer.report import gallery
+from trainer.report.drift import measure_drift
 from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, RunFiles, load_run
 from trainer.scoring.metrics import COVERAGE_ACCURACY, coverage_at, coverage_curve
 from trainer.scoring.prediction_file import Prediction
@@ -79,7 +80,8 @@ def render(run: RunFiles) -> Report:
     """Returns the page of a run; the same run and images give the same page."""
     chosen = gallery.choose(run.predictions)
     pictures, complaint = _pictures(run, chosen)
-    missing = (*run.missing, *complaint)
+    drift, unknown = measure_drift(run)
+    missing = (*run.missing, *unknown, *complaint)
     confusion = run.evaluation.get("confusion") or []
     alphabet = run.evaluation.get("alphabet", DIGITS)
     # Runs of earlier versions do not state it: their models read the length.
@@ -89,6 +91,7 @@ def render(run: RunFiles) -> Report:
         "run": run,
         "name": run.run_dir.resolve().name,
         "missing": missing,
+        "drift": drift,
         "history_charts": _history_charts(run.history, accuracy_name, single) if run.history else {},
         "coverage_chart": _coverage_chart(run.predictions) if run.predictions else "",
         "least_answered": LEAST_ANSWERED,
@@ -141,12 +144,16 @@ def _history_charts(history: list[dict[str, Any]], accuracy_name: str, single: b
         Series("validation", "main", _points(history, "validation_whole_number_accuracy")),
         Series("training", "second", _points(history, "train_whole_number_accuracy")),
     ]
-    if not single:
-        accuracies.append(Series("validation, digits", "third", _points(history, "validation_digit_accuracy")))
     losses = [
         Series("validation", "main", _points(history, "validation_loss")),
         Series("training", "second", _points(history, "train_loss")),
     ]
+    if any("validation_newest_loss" in row for row in history):
+        newest = "newest validation"
+        accuracies.append(Series(newest, "third", _points(history, "validation_newest_whole_number_accuracy")))
+        losses.append(Series(newest, "third", _points(history, "validation_newest_loss")))
+    elif not single:
+        accuracies.append(Series("validation, digits", "third", _points(history, "validation_digit_accuracy")))
     rates = [Series("learning rate", "main", _points(history, "learning_rate"))]
     drawn = {
         accuracy_name: _epoch_chart(accuracies, shares=True),

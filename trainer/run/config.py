@@ -23,6 +23,8 @@ mixed_float16 is not among them: its small exponents require loss scaling, which
 bfloat16 has float32's range and does without.
 """
 
+STREAM_SETTINGS = ("follow", "at", "replay")
+"""Settings that choose among the snapshots of a stream: at most one of them."""
 _MOST_EPOCHS = 1_000_000
 MOST_EXAMPLES = 1 << 20
 """Largest number of examples in a batch."""
@@ -30,6 +32,7 @@ _MOST_MINUTES = 35_000
 """Longest time to wait for hosts: TensorFlow counts it in milliseconds of 32 bits."""
 _TRAINING = "model and training"
 _AUGMENTATION = "augmentation of training images"
+_STREAM = "streams (--data of a dataset that grows; docs/training.md)"
 _EXECUTION = "execution, without effect on the results"
 
 
@@ -73,7 +76,11 @@ class TrainConfig:
     """Everything that determines a run's result, apart from the records."""
 
     model: str = setting("compact", "architecture, which other defaults depend on", group=_TRAINING)
-    epochs: int = setting(30, "passes over the training split", group=_TRAINING)
+    epochs: int = setting(
+        30,
+        "passes over the training split; 0 with --follow: until stopped, at a constant learning rate after the warm-up",
+        group=_TRAINING,
+    )
     global_batch_size: int = setting(16, "examples per step, over all devices and hosts", group=_TRAINING)
     optimizer: str = setting("adamw", "optimizer, which other defaults depend on", choices=OPTIMIZERS, group=_TRAINING)
     learning_rate: float = setting(1.5e-3, "peak learning rate", group=_TRAINING)
@@ -119,11 +126,25 @@ class TrainConfig:
     )
     jit_compile: bool = setting(False, "compile steps with XLA: a slower start, often faster steps", group=_TRAINING)
     seed: int = setting(0, "random seed for weights, order, augmentation and dropout", group=_TRAINING)
+    follow: bool = setting(False, "train each epoch on the snapshot that is the newest at its start", group=_STREAM)
+    at: int | None = setting(
+        None, "number of the snapshot to train on; without it the newest one at the first start", group=_STREAM
+    )
+    replay: str | None = setting(
+        None,
+        "run that followed a stream, whose snapshots to train on again, epoch by epoch; without --config, with its "
+        "settings, for the same weights",
+        group=_STREAM,
+    )
 
     def __post_init__(self) -> None:
         """Checks the values."""
         for name in ("epochs", "global_batch_size", "patience"):
-            _check(getattr(self, name) >= 1, f"{name} must be at least 1.", getattr(self, name))
+            least = 0 if name == "epochs" and self.follows else 1
+            _check(getattr(self, name) >= least, f"{name} must be at least {least}.", getattr(self, name))
+        _check(self.at is None or self.at >= 0, "at must be at least 0.", self.at)
+        rule = "--follow, --at and --replay exclude each other."
+        _check(len(self.of_stream) < 2, rule, ", ".join(self.of_stream))
         for name, most in (("epochs", _MOST_EPOCHS), ("global_batch_size", MOST_EXAMPLES)):
             _check(getattr(self, name) <= most, f"{name} must be at most {most}.", getattr(self, name))
         for name in ("warmup_epochs", "weight_decay", "decay", "clip_norm"):
@@ -139,6 +160,18 @@ class TrainConfig:
         for name, allowed in choices.items():
             _check(getattr(self, name) in allowed, f"{name} must be one of {', '.join(allowed)}.", getattr(self, name))
         self._check_optimizer()
+
+    @property
+    def of_stream(self) -> list[str]:
+        """Flags of the settings that choose among the snapshots of a stream, as far as they are given."""
+        # A snapshot may have the number 0, which equals False.
+        given = (name for name in STREAM_SETTINGS if not any(getattr(self, name) is none for none in (None, False)))
+        return [f"--{name}" for name in given]
+
+    @property
+    def follows(self) -> bool:
+        """Whether epochs may have different snapshots of a stream."""
+        return self.follow or self.replay is not None
 
     def _check_optimizer(self) -> None:
         """Checks that the chosen optimizer and schedule ignore no setting."""
@@ -190,6 +223,9 @@ class RunOptions:
         False,
         "start from weights (--init) of images of the same size cut with another growth or crop size",
         group=_EXECUTION,
+    )
+    pin: bool = setting(
+        True, "pin the snapshots of a stream that the run needs, so that the stream keeps them", group=_EXECUTION
     )
     profile: bool = setting(False, "record steps 11 to 20 of this start for TensorBoard", group=_EXECUTION)
 

@@ -10,7 +10,8 @@ from typing import Any
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.flags import defaults, from_flags, old_names, refuse_address, settings_of
-from trainer.run.config import AugmentConfig, RunOptions, TrainConfig, present_names
+from trainer.run.config import STREAM_SETTINGS, AugmentConfig, RunOptions, TrainConfig, present_names
+from trainer.run.directory import CONFIG
 from trainer.run.recipes import recipe
 
 _PATHS = ("data", "run_dir")
@@ -47,10 +48,17 @@ class Settings:
             value is out of range.
         """
         given = {name: flags[name] for name in settings_of(cls) if name in flags}
-        values = {**(_read_file(file) if file else {}), **given}
+        if file is None and given.get("replay") is not None:
+            file = Place(given["replay"]) / CONFIG
+        read = _read_file(file) if file else {}
+        if any(name in given for name in STREAM_SETTINGS):
+            # They exclude each other: the file of a run that followed has --follow.
+            read = {name: value for name, value in read.items() if name not in STREAM_SETTINGS}
+        values = {**read, **given}
         values = {**recipe(values, TrainConfig.model, TrainConfig.optimizer), **values}
-        if values.get("init") is not None:
-            Place(values["init"])  # an address with a slash too few would be a local folder
+        for name in ("init", "replay"):
+            if values.get(name) is not None:
+                Place(values[name])  # an address with a slash too few would be a local folder
         if values.get("cache") is not None:
             refuse_address(values["cache"])
         for name in _PATHS:
@@ -109,7 +117,7 @@ def _present(path: Place, values: Mapping[str, Any], config: type) -> dict[str, 
 
 def _typed(path: Place, name: str, value: Any, default: Any) -> Any:
     """Returns a value of a file, of the same type as the setting's default."""
-    kind = str if default is None else type(default)
+    kind = (int if name == "at" else str) if default is None else type(default)
     if default is None and value is None:
         return None
     if kind is float and type(value) is int:
