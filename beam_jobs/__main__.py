@@ -23,6 +23,14 @@ COMMANDS = (
         passes_through=True,
         extra="beam",
     ),
+    Command(
+        "watch",
+        "make batches of pictures, as they arrive, into a dataset that grows while it is read",
+        "beam_jobs.watch.command",
+        passes_through=True,
+        extra="beam",
+    ),
+    Command("status", "print how such a dataset fares", "beam_jobs.watch.status_command"),
 )
 
 if __name__ == "__main__":
