@@ -132,7 +132,7 @@ def _inbox(job: WatchJob, config: PrepareConfig) -> Inbox:
     from beam_jobs.watch.folder import FolderInbox
 
     after = After.parse(job.after.replace("archive:", "archive ", 1))
-    return FolderInbox(
+    inbox: Inbox = FolderInbox(
         Place(job.input),
         config,
         settle_s=job.settle,
@@ -140,6 +140,7 @@ def _inbox(job: WatchJob, config: PrepareConfig) -> Inbox:
         patience_s=job.patience,
         after=after,
     )
+    return inbox
 
 
 def _watch(job: WatchJob, stream: Place, config: Stream | PrepareConfig, inbox: Inbox, make: Any) -> None:
