@@ -40,6 +40,24 @@ def drop(inbox: Path, name: str, pictures: int = 3, seed: int = 0, missing: int 
     return hidden.rename(inbox / name)
 
 
+def drop_table(inbox: Path, name: str, texts: Sequence[str]) -> Path:
+    """Writes a batch that is a CSV without boxes and its pictures, one for each text.
+
+    Args:
+      inbox: Folder of the inbox.
+      name: Name of the batch.
+      texts: Numbers; empty for a picture without one.
+    """
+    folder = inbox / name
+    folder.mkdir(parents=True)
+    lines = ["file_name,text"]
+    for index, text in enumerate(texts):
+        Image.fromarray(np.full((24, 32, 3), 7 * index, np.uint8)).save(folder / f"{index}.png")
+        lines.append(f"{index}.png,{text}")
+    (folder / "labels.csv").write_text("\n".join([*lines, ""]))
+    return folder
+
+
 class SimpleInbox:
     """An inbox of folders in which each batch is ready as soon as it is there.
 

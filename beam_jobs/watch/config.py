@@ -13,7 +13,7 @@ from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.stream import Stream, flat_settings
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
-from tfrecords.flags import from_flags, setting, settings_of
+from tfrecords.flags import setting, settings_of
 
 WITHOUT = ("limit", "shards", "on_leak", "max_dead_fraction")
 """Settings of `prepare` that are about a complete dataset."""
@@ -133,13 +133,10 @@ def check_given(stream: Stream, values: Mapping[str, Any]) -> None:
       UserError: One differs.
     """
     saved = flat_settings(stream.config)
-    names = [name for name in settings_of(PrepareConfig) if name in values]
-    given = {name: values[name] for name in names}
-    config: PrepareConfig = from_flags(PrepareConfig, {**saved, **given})
-    # What the flags say of crops is not what is saved, where pictures are stored whole.
-    asked = flat_settings(for_boxes(config, stream.has_boxes))
-    for name in names:
-        if asked[name] != saved[name]:
+    # Where pictures are stored whole, what the flags say of crops is not what is saved.
+    decided = () if stream.has_boxes or stream.config.whole_crops else ("crop_size", "jitters")
+    for name in settings_of(PrepareConfig):
+        if name in values and name not in decided and values[name] != saved[name]:
             flag = f"--{name.replace('_', '-')}"
             rule = f"{stream.place} was started with {flag} {saved[name]}, which cannot change: leave {flag} out."
             raise UserError(rule, values[name])

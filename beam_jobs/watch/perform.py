@@ -137,7 +137,7 @@ def _merge(stream: Stream, entry: Entry, parts: list[Part]) -> list[Part]:
 
     for merge in entry.merges:
         names = [part.directory for part in parts]
-        start = names.index(merge.directories[0])
+        start = names.index(merge.directories[0]) if merge.directories[0] in names else 0
         stop = start + len(merge.directories)
         if names[start:stop] != merge.directories:
             raise AssertionError(f"entry {entry.entry} merges {merge.directories}, which are not adjacent in {names}")
