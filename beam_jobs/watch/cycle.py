@@ -15,14 +15,15 @@ from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.commit import Known, newest, repair
 from beam_jobs.watch.config import WatchJob, begin
 from beam_jobs.watch.inbox import Arrivals, Inbox
-from beam_jobs.watch.ledger import Entry, Ledger
+from beam_jobs.watch.ledger import LOG, Entry, Ledger
 from beam_jobs.watch.perform import EmptyStreamError, Make, perform
 from beam_jobs.watch.status import ENDED, IDLE, RUNNING, Board
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.summary import snapshot_line
-from tfrecords.dataset.snapshots import Snapshot, directory_name
+from tfrecords.dataset.snapshots import SNAPSHOTS, Snapshot, directory_name
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files.place import Place
+from tfrecords.files.publish import remove_partial
 
 _BUSY = 16
 """Generations in a row after which the stream is tidied although more is waiting."""
@@ -112,11 +113,14 @@ class Watcher:
         return self.stream
 
     def recover(self) -> None:
-        """Does what killed processes have left: entries without a snapshot, the manifest, and batches to put away.
+        """Does what killed processes have left: unfinished files, the manifest, batches to put away, open entries.
 
         Raises:
           UserError: An entry cannot be made.
         """
+        if not self._place.is_remote:
+            for name in ("", LOG, SNAPSHOTS):
+                remove_partial(self._place.path / name, "*")
         if self.stream is None:
             return
         if self.snapshot:
