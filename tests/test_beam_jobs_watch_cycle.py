@@ -260,7 +260,7 @@ def test_killed_at_any_moment_any_number_of_times_every_batch_is_in_one_generati
     assert watch(inbox, stream) == 0
     assert digests(stream) == digests(tmp_path / "undisturbed")
     assert keys(stream) == Counter(f"{name}/{index}.png" for name in "abcd" for index in (1, 2, 3))
-    assert [each.reason for each in Ledger(Place(stream)).entry(1).refusals] == ["duplicate"]
+    assert Ledger(Place(stream)).reasons == {"duplicate": 1}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
