@@ -301,7 +301,9 @@ class Watcher:
             with contextlib.suppress(ModuleNotFoundError):
                 from beam_jobs.watch.retention import Keep, sweep
 
-                sweep(self._place, Keep(self._job.keep_snapshots, self._job.keep_days), now)
+                swept = sweep(self._place, Keep(self._job.keep_snapshots, self._job.keep_days), now)
+                if line := str(swept):
+                    print(line, flush=True)
         return merged
 
     def _compact(self, stream: Stream, snapshot: Snapshot) -> bool:

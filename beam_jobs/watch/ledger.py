@@ -114,6 +114,7 @@ class Ledger:
         self.reasons: Counter[str] = Counter()
         self._dropped: dict[int, set[str]] = {}
         self._positions: dict[str, int] = {}
+        # Not each by its own snapshot, since old ones are deleted: entries are done in order.
         newest = max(snapshot_numbers(stream), default=-1)
         for entry in self._read():
             self._take(entry)
