@@ -11,12 +11,12 @@ from beam_jobs.job.given import warn
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import note_of_whole
 from beam_jobs.watch.admission import admit
-from beam_jobs.watch.batch import Batch
+from beam_jobs.watch.batch import INCOMPLETE, Batch, Refusal
 from beam_jobs.watch.commit import Known, newest, repair
 from beam_jobs.watch.config import WatchJob, begin
 from beam_jobs.watch.inbox import Arrivals, Inbox
 from beam_jobs.watch.ledger import LOG, Entry, Ledger
-from beam_jobs.watch.perform import EmptyStreamError, Make, perform
+from beam_jobs.watch.perform import EmptyStreamError, Make, fault, perform
 from beam_jobs.watch.status import ENDED, IDLE, RUNNING, Board
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.summary import snapshot_line
@@ -152,17 +152,14 @@ class Watcher:
         self.ledger.append(entry)
         for refusal in entry.refusals:
             print(f"batch {printable(refusal.name)} refused: {refusal.reason}: {refusal.detail}", file=sys.stderr)
-        left = pending - len(entry.batches)
-        snapshot = None
-        if entry.makes_snapshot:
-            # Its batches are gone from the inbox's list of what waits.
-            rest = [batch for batch in arrivals.ready if batch not in entry.batches]
-            times = dict(self._seen.times)
-            self._seen.look(rest, now)
-            oldest_s = max(arrivals.waiting_s, self._seen.oldest_s(now))
-            snapshot = self._perform(entry, now, (left, oldest_s), times)
-        self._board.show(IDLE, self.snapshot, self.ledger.reasons, left, oldest_s)
-        return Report(entry, snapshot, left)
+        decided = {(each.name, each.digest) for each in (*entry.batches, *entry.refusals)}
+        rest = [batch for batch in arrivals.ready if (batch.name, batch.digest) not in decided]
+        times = self._seen.times
+        self._seen.look(rest, now)
+        pending, oldest_s = len(rest) + arrivals.waiting, max(arrivals.waiting_s, self._seen.oldest_s(now))
+        snapshot = self._perform(entry, now, (pending, oldest_s), times) if entry.makes_snapshot else None
+        self._board.show(IDLE, self.snapshot, self.ledger.reasons, pending, oldest_s)
+        return Report(entry, snapshot, pending)
 
     def run(self) -> None:
         """Recovers, and repeats cycles until the job's end: for ever, without one.
@@ -236,7 +233,12 @@ class Watcher:
         entry = admit(arrivals, self.ledger, self._job.pictures)
         if entry is None or self.stream is not None or not entry.batches:
             return entry
-        stream = begin(self._place, self._config, entry.batches)
+        try:
+            stream = begin(self._place, self._config, entry.batches)
+        except UserError:
+            if (refused := _unreadable(entry, self._config)) is None:
+                raise
+            return refused
         if stream is None:
             if not self._awaits_number:
                 print("note: no batch has a number yet, and the stream starts with the first one", file=sys.stderr)
@@ -322,6 +324,16 @@ class Watcher:
         self.ledger.append(entry)
         self._perform(entry, time.monotonic(), None)
         return True
+
+
+def _unreadable(entry: Entry, config: PrepareConfig) -> Entry | None:
+    """Returns an entry that refuses the batches of one whose annotations cannot be read to the end; None without one.
+
+    Those that can be read stay in the inbox.
+    """
+    found = ((batch, fault(config, batch)) for batch in entry.batches)
+    refusals = [Refusal(batch.name, batch.digest, batch.stamp, INCOMPLETE, why) for batch, why in found if why]
+    return Entry(entry.entry, refusals=[*entry.refusals, *refusals]) if refusals else None
 
 
 def _free_memory() -> None:

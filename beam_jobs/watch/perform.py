@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from beam_jobs.job.given import warn
+from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import execute, is_of_cluster
 from beam_jobs.prepare.output_lock import is_made, lock_output
 from beam_jobs.prepare.plan import Plan
@@ -178,12 +179,11 @@ def _without_unreadable(stream: Stream, ledger: Ledger, entry: Entry) -> Entry:
     A look at them is all that admission needs, so damage in the middle shows when the generation is made. Such a batch
     would stop the stream for ever.
     """
-    return _refuse(ledger, entry, [(batch, _fault(stream, batch)) for batch in ledger.effective(entry).batches])
+    return _refuse(ledger, entry, [(batch, fault(stream.config, batch)) for batch in ledger.effective(entry).batches])
 
 
-def _fault(stream: Stream, batch: Batch) -> str:
+def fault(config: PrepareConfig, batch: Batch) -> str:
     """Returns why the annotations of a batch cannot be read as a whole; empty if they can."""
-    config = stream.config
     source = load_source(config.source)
     try:
         for subset in batch.subsets:
