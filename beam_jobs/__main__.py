@@ -25,12 +25,12 @@ COMMANDS = (
     ),
     Command(
         "watch",
-        "make batches of pictures, as they arrive, into a dataset that grows while it is read",
+        "turn pictures, as they arrive, into a dataset that grows while it is read",
         "beam_jobs.watch.command",
         passes_through=True,
         extra="beam",
     ),
-    Command("status", "print how such a dataset fares", "beam_jobs.watch.status_command"),
+    Command("status", "print how a dataset that grows fares", "beam_jobs.watch.status_command"),
 )
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from beam_jobs.job.given import absolute_path
 from beam_jobs.job.words import refuse_local_on_dataflow
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import RESUMES, is_of_this_process, parse_beam_options
+from beam_jobs.sources import load_source
 from beam_jobs.watch.config import WITHOUT, WatchJob, check_given, new_config
 from beam_jobs.watch.ledger import LOG
 from beam_jobs.watch.stream import Stream
@@ -55,6 +57,10 @@ then.
 """
 
 
+_MODULES = {"pyyaml": "yaml"}
+"""Names of the modules of packages that have another name."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options: those of the job and those of the stream's configuration."""
     add_flags(parser, WatchJob, PrepareConfig, without=WITHOUT)
@@ -74,6 +80,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     job: WatchJob = from_flags(WatchJob, values)
     # The ledger keeps the places of batches, and a later start may be in another folder.
     job = replace(job, input=absolute_path(job.input), output=absolute_path(job.output))
+    _refuse_complete(beam_options)
     filesystem.refuse_store_options(beam_options)
     refuse_local_on_dataflow(beam_options, job.places)
     stream = Place(job.output)
@@ -81,14 +88,48 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         new_config(values)
     with ending_at_once():
         options = parse_beam_options(beam_options, "watch", "workers" in values)
+        # Now, so that a library that is missing is said before anything is made.
+        from beam_jobs.prepare import local  # noqa: F401
         from beam_jobs.watch.lock import lock_stream
         from beam_jobs.watch.perform import maker
+
+        for package in load_source(job.source).packages:
+            importlib.import_module(_MODULES.get(package, package))
+        _check_input(Place(job.input))
 
     with _interruptible(is_of_this_process(options)), lock_stream(stream):
         config = _configuration(stream, values)
         inbox = _inbox(job, config.config if isinstance(config, Stream) else config)
         _watch(job, stream, config, inbox, maker(job.worker_count, options, args.verbose))
     return 0
+
+
+def _refuse_complete(words: list[str]) -> None:
+    """Checks that no flag of `prepare` was given that is about a complete dataset.
+
+    Raises:
+      UserError: One was.
+    """
+    flags = {f"--{name.replace('_', '-')}" for name in WITHOUT}
+    if given := [word for word in words if word.partition("=")[0] in flags]:
+        raise UserError(f"A stream has no end, so {', '.join(sorted(flags))} do not apply to it.", given[0])
+
+
+def _check_input(place: Place) -> None:
+    """Checks that batches can arrive in a place. In a store nothing may be there yet, but the bucket must be.
+
+    Raises:
+      UserError: It is no folder, or there is none.
+    """
+    if not place.has_listing:
+        raise UserError("--input must be a folder, or a prefix of a store: servers of the web list no files.", place)
+    if place.is_dir():
+        return
+    bucket = place
+    while place.is_remote and bucket.parent != bucket:
+        bucket = bucket.parent
+    if not (place.is_remote and bucket.is_dir()):
+        raise UserError("--input must be a folder that exists, where batches arrive.", place)
 
 
 @contextlib.contextmanager
@@ -166,8 +207,10 @@ def _watch(job: WatchJob, stream: Place, config: Stream | PrepareConfig, inbox: 
 def _print_end(watcher: Watcher, stream: Place) -> None:
     """Prints what is there at the end."""
     snapshot = watcher.snapshot
+    if watcher.pending:
+        print(f"{watcher.pending:,} batches are not complete yet, and wait for the next call")
     if snapshot is None:
-        print(f"nothing has arrived: {stream} has no snapshot yet")
+        print(f"nothing was made: {stream} has no snapshot yet")
         return
     pictures = sum(total.pictures for total in snapshot.totals.values())
     examples = sum(total.examples for total in snapshot.totals.values())

@@ -74,6 +74,7 @@ class Watcher:
       ledger: Its ledger.
       snapshot: Newest snapshot; None without one.
       made: Number of snapshots that this process has committed.
+      pending: Number of batches in the inbox that are in no entry, at the last look.
     """
 
     def __init__(self, place: Place, config: PrepareConfig | Stream, inbox: Inbox, make: Make, job: WatchJob) -> None:
@@ -94,7 +95,7 @@ class Watcher:
         self._place, self._inbox, self._make, self._job = place, inbox, make, job
         self.ledger = Ledger(place)
         self.snapshot = newest(place)
-        self.made = 0
+        self.made = self.pending = 0
         self._known: Known = {}
         self._board = Board(place)
         self._seen = _Seen()
@@ -172,6 +173,7 @@ class Watcher:
         self._start = self._active = time.monotonic()
         while True:
             report = self.cycle(closes=self._closes_now())
+            self.pending = report.pending
             if report.entry:
                 self._active = time.monotonic()
                 self._since_tidy += 1
