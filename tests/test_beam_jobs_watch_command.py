@@ -98,6 +98,20 @@ def test_wrong_flags_are_one_line(
     assert not (tmp_path / "stream").exists()
 
 
+def test_a_stream_may_start_before_anything_arrives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inbox, stream = tmp_path / "inbox", tmp_path / "stream"
+    assert watch(inbox, stream) == 1
+    assert capsys.readouterr().err.startswith("error: --input must be a folder that exists, where batches arrive.")
+    assert not stream.exists()
+    inbox.mkdir()
+    for _ in range(2):
+        assert watch(inbox, stream) == 0
+        assert capsys.readouterr().out == f"nothing was made: {stream} has no snapshot yet\n"
+    drop(inbox, "a")
+    assert watch(inbox, stream) == 0
+    assert snapshot_numbers(Place(stream)) == [0]
+
+
 def test_a_relative_input_is_found_again_from_another_folder(
     inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from beam_jobs.prepare.execute import RESUMES, is_of_this_process, parse_beam_op
 from beam_jobs.sources import load_source
 from beam_jobs.watch.config import WITHOUT, WatchJob, check_given, new_config
 from beam_jobs.watch.ledger import LOG
-from beam_jobs.watch.stream import Stream
+from beam_jobs.watch.stream import STATUS, Stream
 from tfrecords.dataset.snapshots import STREAM, is_stream
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -57,6 +57,8 @@ then.
 """
 
 
+_BEFORE_START = (LOG, STATUS, "spool")
+"""What a stream may have before its first batch is accepted: refusals, the status, and messages of a log."""
 _MODULES = {"pyyaml": "yaml"}
 """Names of the modules of packages that have another name."""
 
@@ -160,7 +162,8 @@ def _configuration(stream: Place, values: dict[str, Any]) -> Stream | PrepareCon
         found = Stream.load(stream)
         check_given(found, values)
         return found
-    foreign = [name for name in filesystem.list_names(stream) if not name.startswith(".") and name != LOG]
+    names = filesystem.list_names(stream)
+    foreign = [name for name in names if not name.startswith(".") and name not in _BEFORE_START]
     if foreign:
         rule = f"{stream} must be a stream, with a {STREAM}, or a new or empty folder: give another --output."
         raise UserError(rule, foreign[0])
