@@ -1,14 +1,20 @@
 """`watch` as it is called: one line for each snapshot and each error, locks, stores, Beam's runners."""
 
+import os
+import signal
+import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
+from beam_jobs.prepare import claim
 from beam_jobs.watch import command
-from beam_jobs.watch.lock import lock_stream
+from beam_jobs.watch.lock import CLAIM, lock_stream
 from tests.arriving import SimpleInbox, drop
 from tests.forked import Forked
 from tests.stores import Bucket
@@ -136,6 +142,75 @@ def test_a_stream_in_a_bucket_is_that_of_a_folder(
     assert watch(inbox, stream) == 0  # type: ignore[arg-type]
     assert snapshot_numbers(stream) == [0, 1, 2]
     assert len(tfrecords.open(str(stream), "train")) == load_manifest(stream).splits["train"].examples
+
+
+def _die_at_write(inbox: Path, stream: str, operation: int) -> int:
+    """Watches, and kills this process before its n-th writing of an object, or right after."""
+    from tfrecords.files import remote_write
+
+    left = operation
+
+    def count(write: Any) -> Any:
+        def counted(*arguments: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done = write(*arguments)
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return done
+
+        return counted
+
+    for name in ("write", "create", "delete", "delete_folder"):
+        setattr(remote_write, name, count(getattr(remote_write, name)))
+    return watch(inbox, stream)  # type: ignore[arg-type]
+
+
+def test_killed_at_any_write_to_a_bucket_the_same_command_makes_the_same_objects(
+    inbox: Path, tmp_path: Path, bucket: Bucket
+) -> None:
+    stream = Place(f"{bucket.address}/stream")
+    codes = [Forked(_die_at_write, inbox, str(stream), at).wait()[0] for at in (3, 9, 16, 27, 33)]
+    assert codes.count(-signal.SIGKILL) >= 3
+    assert watch(inbox, stream) == 0  # type: ignore[arg-type]
+    assert watch(inbox, tmp_path / "stream") == 0
+    names = set(digests(tmp_path / "stream"))
+    assert {name for name in stream.walk() if name != "status.json"} == names
+    for name in names:
+        assert (stream / name).read_bytes() == (tmp_path / "stream" / name).read_bytes(), name
+
+
+def test_a_stream_in_a_bucket_is_claimed(
+    inbox: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(claim, "_POLL_S", 0.1)
+    monkeypatch.setattr(claim, "_LEASE_S", 1.0)
+    stream = Place(f"{bucket.address}/stream")
+    other = claim.Claim("another", "somebody@elsewhere", "another machine", 1)
+    assert (stream / CLAIM).create(other.to_json())
+    ended = threading.Event()
+
+    def renew() -> None:
+        renewals = 0
+        while not ended.wait(0.1):
+            renewals += 1
+            (stream / CLAIM).write([replace(other, renewals=renewals).to_json()])
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        assert watch(inbox, stream) == 1  # type: ignore[arg-type]
+    finally:
+        ended.set()
+        thread.join()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("error: somebody@elsewhere (process 1) is writing to") and str(stream) in last
+    assert sorted(stream.walk()) == []
+    assert watch(inbox, stream) == 0  # type: ignore[arg-type]
+    assert not (stream / CLAIM).exists()
 
 
 def _watch_on_beam(inbox: Path, stream: Path) -> int:
