@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,8 +86,16 @@ def test_the_snapshot_is_there_before_the_manifest_names_its_files(
 ) -> None:
     order: list[str] = []
     write, create = Place.write, Place.create
-    monkeypatch.setattr(Place, "write", lambda self, chunks: (order.append(self.name), write(self, chunks))[1])
-    monkeypatch.setattr(Place, "create", lambda self, data: (order.append(self.name), create(self, data))[1])
+
+    def noted(method: Callable[[Place, Any], Any]) -> Callable[[Place, Any], Any]:
+        def note(place: Place, data: Any) -> Any:
+            order.append(place.name)
+            return method(place, data)
+
+        return note
+
+    monkeypatch.setattr(Place, "write", noted(write))
+    monkeypatch.setattr(Place, "create", noted(create))
     commit(stream, snapshot_of(stream, 0))
     assert order == ["00000000.json", "manifest.json"]
     assert json.loads((stream / "snapshots" / "00000000.json").read_bytes())["version"] == 1

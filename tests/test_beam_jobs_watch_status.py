@@ -10,12 +10,13 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.watch import metrics, status
+from beam_jobs.watch import metrics
 from beam_jobs.watch.status import ENDED, IDLE, Board, Latency, Status
 from tfrecords.cli import main
 from tfrecords.dataset.snapshots import Part, Snapshot, Total
@@ -52,11 +53,16 @@ def test_it_says_what_the_newest_snapshot_holds_and_what_waits(tmp_path: Path) -
 def test_an_idle_watcher_writes_once_a_second_and_a_change_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, times = [100.0], []
-    monkeypatch.setattr(status.time, "monotonic", lambda: now[0])
+    now, times = [100.0], list[float]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     board = Board(Place(tmp_path))
     write = Place.write
-    monkeypatch.setattr(Place, "write", lambda self, data: (times.append(now[0]), write(self, data))[1])
+
+    def note(place: Place, chunks: Iterable[bytes]) -> None:
+        times.append(now[0])
+        write(place, chunks)
+
+    monkeypatch.setattr(Place, "write", note)
     for step, pending in ((0.0, 0), (0.3, 0), (0.3, 0), (0.5, 0), (0.2, 1), (0.1, 1)):
         now[0] += step
         board.show(IDLE, None, Counter(), pending, now[0])

@@ -153,7 +153,8 @@ class Watcher:
         self.ledger.append(entry)
         for refusal in entry.refusals:
             print(f"batch {printable(refusal.name)} refused: {refusal.reason}: {refusal.detail}", file=sys.stderr)
-        decided = {(each.name, each.digest) for each in (*entry.batches, *entry.refusals)}
+        decided = {(batch.name, batch.digest) for batch in entry.batches}
+        decided |= {(refusal.name, refusal.digest) for refusal in entry.refusals}
         rest = [batch for batch in arrivals.ready if (batch.name, batch.digest) not in decided]
         times = self._seen.times
         self._seen.look(rest, now)
