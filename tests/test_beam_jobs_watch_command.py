@@ -1,6 +1,7 @@
 """`watch` as it is called: one line for each snapshot and each error, locks, stores, Beam's runners."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -142,6 +143,28 @@ def test_a_stream_in_a_bucket_is_that_of_a_folder(
     assert watch(inbox, stream) == 0  # type: ignore[arg-type]
     assert snapshot_numbers(stream) == [0, 1, 2]
     assert len(tfrecords.open(str(stream), "train")) == load_manifest(stream).splits["train"].examples
+
+
+def test_batches_of_a_folder_are_made_archived_and_refused(
+    inbox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("beam_jobs.watch.folder")
+    stream, done = tmp_path / "stream", tmp_path / "done"
+    drop(inbox, "cut", missing=1)
+    drop(inbox, "marked", missing=1)
+    (inbox / "marked" / "_SUCCESS").touch()
+    flags = ["--source", "svhn", "--input", str(inbox), "--output", str(stream), "--once", "--poll", "0.1"]
+    flags += ["--after", f"archive:{done}", "--compact", "off"]
+    assert main("beam_jobs", "", COMMANDS, ["watch", *flags, "--settle", "0.2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("snapshot 0: 4 batches, 12 pictures (1 rejected: 1 missing_picture), 55 examples, ")
+    assert lines[1] == "1 batch is not complete yet, and waits for the next call"
+    assert sorted(path.name for path in done.iterdir()) == ["a", "b", "c", "marked"]
+    shutil.copytree(done / "a", inbox / "copy")
+    assert main("beam_jobs", "", COMMANDS, ["watch", *flags, "--settle", "0.2", "--patience", "0.3"]) == 0
+    errors = capsys.readouterr().err
+    assert "batch copy refused: duplicate" in errors and "batch cut refused: incomplete" in errors
+    assert snapshot_numbers(Place(stream)) == [0]
 
 
 def _die_at_write(inbox: Path, stream: str, operation: int) -> int:

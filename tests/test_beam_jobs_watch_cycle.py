@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -206,15 +207,11 @@ def test_a_batch_of_the_last_snapshot_is_put_away_after_a_kill(tmp_path: Path, c
     assert setting.inbox.finished == ["a"]
 
 
-def _look(inbox: Path) -> None:
-    command._inbox = lambda job, config: SimpleInbox(inbox, config)
-
-
 def watch(inbox: Path, stream: Path, *options: str) -> int:
-    _look(inbox)
     flags = ["--source", "svhn", "--input", str(inbox), "--output", str(stream), "--compact", "off"]
     flags += ["--once", "--settle", "0", "--pictures", "6", "--jitters", "1", *options]
-    return main("beam_jobs", "", COMMANDS, ["watch", *flags])
+    with mock.patch.object(command, "_inbox", lambda job, config: SimpleInbox(inbox, config)):
+        return main("beam_jobs", "", COMMANDS, ["watch", *flags])
 
 
 def _die_at(inbox: Path, stream: Path, operation: int, number: int) -> int:

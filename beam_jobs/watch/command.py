@@ -211,7 +211,9 @@ def _print_end(watcher: Watcher, stream: Place) -> None:
     """Prints what is there at the end."""
     snapshot = watcher.snapshot
     if watcher.pending:
-        print(f"{watcher.pending:,} batches are not complete yet, and wait for the next call")
+        is_one = watcher.pending == 1
+        waiting = f"{watcher.pending:,} {'batch is' if is_one else 'batches are'} not complete yet"
+        print(f"{waiting}, and {'waits' if is_one else 'wait'} for the next call")
     if snapshot is None:
         print(f"nothing was made: {stream} has no snapshot yet")
         return
