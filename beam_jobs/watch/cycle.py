@@ -99,7 +99,7 @@ class Watcher:
         self._known: Known = {}
         self._board = Board(place)
         self._seen = _Seen()
-        self._start = time.monotonic()
+        self._first_look: float | None = None
         self._since_tidy = 0
         self._swept = self._active = float("-inf")
         self._merged: int | None = None
@@ -142,6 +142,7 @@ class Watcher:
         """
         arrivals = self._poll()
         now = time.monotonic()
+        self._first_look = now if self._first_look is None else self._first_look
         self._seen.look(arrivals.ready, now)
         pending = len(arrivals.ready) + arrivals.waiting
         oldest_s = max(arrivals.waiting_s, self._seen.oldest_s(now))
@@ -171,7 +172,7 @@ class Watcher:
           UserError: The inbox cannot be read at the first look, or an entry cannot be made.
         """
         self.recover()
-        self._start = self._active = time.monotonic()
+        self._first_look, self._active = None, time.monotonic()
         while True:
             report = self.cycle(closes=self._closes_now())
             self.pending = report.pending
@@ -196,8 +197,9 @@ class Watcher:
 
     @property
     def _has_settled(self) -> bool:
-        # A batch that was first seen by the first look is settled at the first one after this time.
-        return time.monotonic() - self._start > self._job.settle + self._job.poll
+        # A batch that was first seen by the first look, at its end, is settled at the first one after this time.
+        first = self._first_look
+        return first is not None and time.monotonic() - first > self._job.settle + self._job.poll
 
     def _is_end(self, report: Report) -> bool:
         if self._job.once:
