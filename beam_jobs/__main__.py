@@ -24,6 +24,14 @@ COMMANDS = (
         extra="beam",
     ),
     Command(
+        "watch",
+        "turn pictures, as they arrive, into a dataset that grows while it is read",
+        "beam_jobs.watch.command",
+        passes_through=True,
+        extra="beam",
+    ),
+    Command("status", "print how a dataset that grows fares", "beam_jobs.watch.status_command"),
+    Command(
         "compact",
         "merge the many small directories of a stream to few large ones",
         "beam_jobs.watch.compact_command",

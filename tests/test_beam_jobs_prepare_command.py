@@ -16,8 +16,8 @@ from PIL import Image
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.job.runner import parse_beam_options
-from beam_jobs.prepare.command import run_pipeline
 from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.execute import run_pipeline
 from beam_jobs.prepare.monitoring import read_metrics
 from beam_jobs.prepare.output_lock import lock_output
 from beam_jobs.prepare.plan import make_plan

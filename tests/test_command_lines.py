@@ -34,6 +34,8 @@ REQUIRED = {
     "sources": [],
     "explore": ["--source", "svhn", "--input", "svhn", "--output", "made.html"],
     "prepare": ["--source", "svhn", "--input", "svhn", "--output", "made"],
+    "watch": ["--source", "svhn", "--input", "inbox", "--output", "made"],
+    "status": ["made"],
     "compact": ["stream"],
     "snapshots": ["stream"],
     "inspect": ["records"],
@@ -63,6 +65,12 @@ REFUSED = [
     ["prepare", *REQUIRED["prepare"], "--encoding", "gif"],
     ["prepare", *REQUIRED["prepare"], "--runner", "DataflowRunner"],
     ["explore", *REQUIRED["explore"], "--runner", "DataflowRunner"],
+    ["watch", *REQUIRED["watch"], "--pictures", "0"],
+    ["watch", *REQUIRED["watch"], "--after", "burn"],
+    ["watch", *REQUIRED["watch"], "--once", "--until-idle", "5"],
+    ["watch", *REQUIRED["watch"], "--limit", "5"],
+    ["watch", *REQUIRED["watch"], "--runner", "DataflowRunner"],
+    ["status"],
     ["compact", "stream"],
     ["snapshots", "stream", "--pin", "name"],
     ["snapshots", "stream", "--pin", "name", "3", "--unpin", "name"],
@@ -155,7 +163,8 @@ def test_help_comes_without_the_heavy_libraries_and_fits_80_columns(helps: list[
 
 
 def test_a_refused_option_is_one_line_without_the_heavy_libraries_and_makes_nothing(tmp_path: Path) -> None:
-    lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name not in ("explore", "prepare")]
+    pass_through = ("explore", "prepare", "watch")
+    lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name not in pass_through]
     for argv, code, shown, errors, heavy in run_all(tmp_path, [*REFUSED, *lines]):
         assert code in (1, 2) and shown == "", argv
         lines_ = [line for line in errors.splitlines() if not line.startswith(("Using the weights", "SVHN"))]
@@ -181,6 +190,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "sample": ["--output", "made", "--count", "2"],
         "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
+        "watch": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
         "train": ["--data", str(records), "--run-dir", "made"],
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],

@@ -12,7 +12,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,10 @@ def old_names(*configs: type) -> dict[str, str]:
 
 
 def add_flags(
-    parser: argparse.ArgumentParser, *configs: type, choices: Mapping[str, Sequence[str]] | None = None
+    parser: argparse.ArgumentParser,
+    *configs: type,
+    choices: Mapping[str, Sequence[str]] | None = None,
+    without: Collection[str] = (),
 ) -> None:
     """Adds a flag for each setting that has a help line; `from_flags` reads them.
 
@@ -110,11 +113,12 @@ def add_flags(
       parser: Parser to add the flags to.
       *configs: Configurations whose settings become flags.
       choices: Allowed values, by setting, that only the command knows; they replace the setting's own.
+      without: Names of settings that the command does not offer.
     """
     groups: dict[str, Any] = {"": parser}
     for config in configs:
         for each in settings_of(config).values():
-            if "help" in each.metadata:
+            if "help" in each.metadata and each.name not in without:
                 title = each.metadata["group"]
                 if title not in groups:
                     groups[title] = parser.add_argument_group(title)

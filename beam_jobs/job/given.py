@@ -85,10 +85,11 @@ def absolute(data: _Data, *outputs: str) -> _Data:
       *outputs: Names of the settings that are paths, too.
     """
     given = {name: getattr(data, name) for name in ("input", "media_root", *outputs)}
-    return replace(data, **{name: _absolute(path) for name, path in given.items() if path is not None})
+    return replace(data, **{name: absolute_path(path) for name, path in given.items() if path is not None})
 
 
-def _absolute(path: str) -> str:
+def absolute_path(path: str) -> str:
+    """Returns an absolute path; an address is unchanged."""
     if Place(path).is_remote:
         return path
     # A worker may not have this process' folder, from which `..` leads on; beyond a link, `..` leads elsewhere.

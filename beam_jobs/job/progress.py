@@ -25,7 +25,7 @@ def write_count(path: Path, count: int) -> None:
 
 
 @contextlib.contextmanager
-def watch(counts: Sequence[Count], name: str, total: int, unit: str) -> Iterator[None]:
+def watch(counts: Sequence[Count], name: str, total: int, unit: str, quiet_s: float = 0.0) -> Iterator[None]:
     """Shows the largest of some counts while the block runs.
 
     Args:
@@ -33,20 +33,27 @@ def watch(counts: Sequence[Count], name: str, total: int, unit: str) -> Iterator
       name: Name in front of the progress.
       total: Number of things to do.
       unit: Name of the things, in the plural.
+      quiet_s: Time after which it is shown, seconds; a block that ends before shows nothing.
     """
-    with progress(name, total, unit) as bar:
-        finished = threading.Event()
-        watcher = threading.Thread(target=_follow, args=(counts, bar, total, finished), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            finished.set()
-            watcher.join()
+    finished = threading.Event()
+
+    def show() -> None:
+        if quiet_s and finished.wait(quiet_s):
+            return
+        with progress(name, total, unit) as bar:
+            _follow(counts, bar, total, finished)
+
+    watcher = threading.Thread(target=show, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        watcher.join()
 
 
 def watch_counts(
-    folder: Path | None, name: str, total: int, unit: str, *others: Count
+    folder: Path | None, name: str, total: int, unit: str, *others: Count, quiet_s: float = 0.0
 ) -> contextlib.AbstractContextManager[None]:
     """Shows the sum of the counts in a folder while the block runs; a part that is retried starts from 0 again.
 
@@ -56,11 +63,12 @@ def watch_counts(
       total: Number of things to do.
       unit: Name of the things, in the plural.
       *others: Other counts, which are shown where they are larger.
+      quiet_s: Time after which it is shown, seconds.
     """
     if folder:
         folder.mkdir()
         others = (_sum_of(folder), *others)
-    return watch(others, name, total, unit)
+    return watch(others, name, total, unit, quiet_s)
 
 
 def at_most_every(seconds: float, count: Count) -> Count:

@@ -7,7 +7,7 @@ import contextlib
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, replace
+from dataclasses import MISSING, dataclass
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
@@ -17,13 +17,12 @@ from beam_jobs.job.words import (
     add_dry_run,
     print_dry_run,
     refuse_local_on_dataflow,
-    runner_name,
-    unused_on_this_machine,
 )
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.dry_run import describe
+from beam_jobs.prepare.execute import RESUMES, execute, is_of_cluster, is_of_this_process, parse_beam_options
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
-from beam_jobs.prepare.plan import Plan, make_plan
+from beam_jobs.prepare.plan import Plan, make_plan, note_of_whole
 from beam_jobs.prepare.versions import note_of_others
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
@@ -34,9 +33,7 @@ from tfrecords.interrupts import ending_at_once
 if TYPE_CHECKING:
     import pyarrow as pa
     from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.runners.runner import PipelineResult
 
-    from beam_jobs.job.submit import Submission
     from beam_jobs.prepare.split_warnings import SharedPictures
 
 EPILOG = """\
@@ -61,12 +58,8 @@ The same input, configuration and seed give the same bytes, on any runner and
 with any number of workers. After an interruption, run the same command again:
 it keeps the complete shards.
 """
-Metrics = tuple[Mapping[str, int], Mapping[str, Any]]
-"""Counters and distributions by name."""
 _AUTO = "auto"
 _MOST_WORKERS = 1024
-RESUMES = "the same command resumes"
-"""What to do after an interruption."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,20 +125,19 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     with ending_at_once():
         from beam_jobs.prepare.advice import narrow_characters
 
-        options = _parse_beam_options(beam_options, "workers" in vars(args))
-        if is_cluster := _is_of_cluster(options):
+        options = parse_beam_options(beam_options, "prepare", "workers" in vars(args))
+        if is_cluster := is_of_cluster(options):
             job = absolute(job, "output")
             output = Place(job.output)
     # Killed at any moment, a job resumes. Beam takes an exception for one of the pipeline's.
-    with ending_at_once(RESUMES) if _is_of_this_process(options) else contextlib.nullcontext():
+    with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
         check_output(output)
         subsets = find_subsets(job, config.reading)
         plan = make_plan(config, subsets, output, job.allow_other_versions)
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
-            size = plan.config.crop.record_size
-            print(f"note: no number has a box, so each picture is stored whole (--crop-size {size} --jitters 0)")
+            print(note_of_whole(plan.config))
         if config.backgrounds and not plan.survey.has_boxes:
             warn("no number has a box, so no crop without a digit can be cut (--backgrounds)")
         if "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
@@ -155,49 +147,6 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         else:
             _prepare(plan.on_cluster() if is_cluster else plan, job, options, args.verbose)
     return 0
-
-
-def _parse_beam_options(flags: list[str], has_workers: bool) -> PipelineOptions | None:
-    """Returns Beam's options; None if there are none: then Beam, whose import takes seconds, is not needed.
-
-    Args:
-      flags: Options that are not those of the command.
-      has_workers: Whether --workers was given.
-
-    Raises:
-      UserError: Beam does not know an option, or --workers was given too.
-    """
-    if not flags:
-        return None
-    from beam_jobs.job.runner import parse_beam_options
-
-    options = parse_beam_options(flags, "prepare")
-    if has_workers:
-        rule = (
-            "--workers starts processes without Beam; with options of Beam, its runner starts its own: leave out one."
-        )
-        raise UserError(rule, " ".join(flags))
-    if not runner_name(flags) and (unused := unused_on_this_machine(flags)):
-        warn(f"without --runner, {', '.join(unused)} changes nothing: --workers starts processes on this machine")
-    return options
-
-
-def _is_of_this_process(options: PipelineOptions | None) -> bool:
-    """Returns whether the job ends with this process, so that it may be killed at any moment."""
-    if options is None:
-        return True
-    from beam_jobs.job.runner import is_of_this_process
-
-    return is_of_this_process(options)
-
-
-def _is_of_cluster(options: PipelineOptions | None) -> bool:
-    """Returns whether workers may be on other machines."""
-    if options is None:
-        return False
-    from beam_jobs.job.runner import is_of_cluster
-
-    return is_of_cluster(options)
 
 
 def _runner(plan: Plan, job: PrepareJob, options: PipelineOptions | None) -> str:
@@ -220,7 +169,7 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
     """
     start = time.monotonic()
     with lock_output(plan, job.overwrite) as complete:
-        metrics = None if complete else _make(plan, job, options, verbose)
+        metrics = None if complete else execute(plan, job.worker_count, options, verbose)
     if metrics:
         _print_metrics(*metrics)
     manifest = _print_dataset(plan)
@@ -234,63 +183,6 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
     done = "were already prepared" if not metrics else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
     print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
-
-
-def _make(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbose: bool) -> Metrics:
-    """Makes the dataset of a plan and returns the metrics.
-
-    Raises:
-      UserError: A worker raised one.
-    """
-    if options is not None:
-        return _run_on_beam(plan, options, verbose)
-    from beam_jobs.prepare.local import choose_workers, run_on_this_machine
-
-    tally = run_on_this_machine(plan, choose_workers(plan, job.worker_count), RESUMES)
-    return tally.counters, tally.distributions
-
-
-def _run_on_beam(plan: Plan, options: PipelineOptions, verbose: bool) -> Metrics:
-    """Makes the dataset of a plan on a runner of Beam, and returns the metrics.
-
-    Raises:
-      UserError: A worker raised one, or the job failed.
-    """
-    from beam_jobs.job.runner import ending_with_workers, is_of_cluster, leaves_processors_idle, one_line_errors
-    from beam_jobs.job.submit import Submission
-    from beam_jobs.prepare.monitoring import read_metrics, watch_progress
-
-    submission = Submission(options, RESUMES, verbose)
-    counter = submission.counter if is_of_cluster(options) else None
-    plan = replace(plan, hashes_in_background=leaves_processors_idle(options))
-    with (
-        plan.mounts.marked(lambda: submission.is_running),
-        watch_progress(plan, counter),
-        one_line_errors(verbose),
-        ending_with_workers(RESUMES),
-    ):
-        result = run_pipeline(plan, options, submission)
-    return read_metrics(result)
-
-
-def run_pipeline(plan: Plan, options: PipelineOptions, submission: Submission | None = None) -> PipelineResult:
-    """Runs the pipeline of a plan and waits until it has finished."""
-    from beam_jobs.job.memory import limit_malloc_arenas
-    from beam_jobs.job.package import packaged
-    from beam_jobs.job.runner import make_pipeline
-    from beam_jobs.job.submit import Submission
-    from beam_jobs.prepare.transforms import PublishDataset, ReadAnnotations, WriteShards
-
-    limit_malloc_arenas()
-    with packaged(options):
-        pipeline = make_pipeline(options)
-        (
-            pipeline
-            | "ReadAnnotations" >> ReadAnnotations(plan)
-            | "WriteShards" >> WriteShards(plan)
-            | "PublishDataset" >> PublishDataset(plan)
-        )
-        return (submission or Submission(options, RESUMES)).run(pipeline)
 
 
 def _print_metrics(counters: Mapping[str, int], distributions: Mapping[str, Any]) -> None:

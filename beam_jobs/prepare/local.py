@@ -57,13 +57,14 @@ def choose_workers(plan: Plan, workers: int | None) -> int:
     return max(1, min(workers, len(plan.shard_keys)))
 
 
-def run_on_this_machine(plan: Plan, workers: int, advice: str) -> Tally:
+def run_on_this_machine(plan: Plan, workers: int, advice: str, quiet_s: float = 0.0) -> Tally:
     """Makes the dataset of a plan, and returns the metrics of its shards.
 
     Args:
       plan: Plan of the job.
       workers: Number of processes; 1 for this one alone.
       advice: What to do if one is killed, as `the same command resumes`.
+      quiet_s: Time after which progress is shown, seconds.
 
     Raises:
       UserError: A file cannot be written, the machine lacks a resource that every picture needs, or a process was
@@ -73,7 +74,7 @@ def run_on_this_machine(plan: Plan, workers: int, advice: str) -> Tally:
     plan = replace(plan, hashes_in_background=workers == 1 and processors() > 1)
     with worker_pool(workers, advice) as pool, _counts(plan) as folder:
         plan = replace(plan, counts=folder)
-        with watch_progress(plan):
+        with watch_progress(plan, quiet_s=quiet_s):
             _run(plan, pool, workers, tally)
     return tally
 

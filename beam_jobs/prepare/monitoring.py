@@ -67,20 +67,23 @@ class ShardProgress:
         self._counted = self._count
 
 
-def watch_progress(plan: Plan, counter: Callable[[str, str], int] | None = None) -> AbstractContextManager[None]:
+def watch_progress(
+    plan: Plan, counter: Callable[[str, str], int] | None = None, quiet_s: float = 0.0
+) -> AbstractContextManager[None]:
     """Shows the number of pictures while the block runs; the count of a shard that is retried starts from 0 again.
 
     Args:
       plan: Plan of the job.
       counter: Function that returns one of the job's counters while it runs, by its namespace and name; None on a local
         runner, whose counts are in files.
+      quiet_s: Time after which the number is shown, seconds.
     """
     others: list[Count] = []
     if counter:
         others.append(at_most_every(_SECONDS_BETWEEN_REQUESTS, lambda: counter(_NAMESPACE, _PICTURES_DONE)))
         # Not all runners report counters before the end.
         others.append(at_most_every(_SECONDS_BETWEEN_LISTINGS, lambda: _pictures_of_results(plan)))
-    return watch_counts(_progress_folder(plan), "prepare", plan.pictures, "pictures", *others)
+    return watch_counts(_progress_folder(plan), "prepare", plan.pictures, "pictures", *others, quiet_s=quiet_s)
 
 
 def _pictures_of_results(plan: Plan) -> int:

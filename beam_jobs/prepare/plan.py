@@ -128,11 +128,7 @@ def make_plan(
     if any(subset.entries and published_split(subset.name) == "validation" for subset in subsets):
         config = replace(config, validation_fraction=0.0)
     found = survey(config, subsets)
-    config = replace(config, max_length=found.longest)
-    if not found.has_boxes and not config.whole_crops:
-        # A window of a picture that is the number would cut the number.
-        crop = replace(config.crop, crop_size=config.crop.record_size, jitters=0)
-        config = replace(config, crop=crop)
+    config = for_boxes(replace(config, max_length=found.longest), found.has_boxes)
     if not any(found.kept.values()):
         raise UserError("The annotations must name at least one picture.", ", ".join(s.path for s in subsets))
     return Plan(
@@ -145,6 +141,20 @@ def make_plan(
         versions=versions(config.source),
         allow_other_versions=allow_other_versions,
     )
+
+
+def for_boxes(config: PrepareConfig, has_boxes: bool) -> PrepareConfig:
+    """Returns the configuration that fits pictures with boxes, or those that are a number each: stored whole."""
+    if has_boxes or config.whole_crops:
+        return config
+    # A window of a picture that is the number would cut the number.
+    return replace(config, crop=replace(config.crop, crop_size=config.crop.record_size, jitters=0))
+
+
+def note_of_whole(config: PrepareConfig) -> str:
+    """Returns the line about pictures that are stored whole, as `for_boxes` decides."""
+    size = config.crop.record_size
+    return f"note: no number has a box, so each picture is stored whole (--crop-size {size} --jitters 0)"
 
 
 def count_shards(config: PrepareConfig, entries: dict[str, int]) -> dict[str, int]:

@@ -24,12 +24,14 @@ class Survey:
       kept: Number of entries of each subset that the limit leaves, by the subset's name.
       has_boxes: Whether a number has a box, its own or its characters'; False where all pictures are a number each.
       largest_digest: Largest digest of a picture that the limit leaves; None without a limit.
+      has_numbers: Whether there is a number, as far as it was looked for.
     """
 
     longest: int
     kept: dict[str, int]
     has_boxes: bool = True
     largest_digest: int | None = None
+    has_numbers: bool = True
 
 
 def limit_digest(annotation: Annotation, seed: int) -> int:
@@ -64,7 +66,7 @@ def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
     longest = config.max_length or int(lengths[lengths <= MOST_LENGTH].max(initial=1))
     has_boxes = bool(boxes.any()) or not lengths.any()
     if config.limit is None or config.limit >= len(digests):
-        return Survey(longest, everything, has_boxes)
+        return Survey(longest, everything, has_boxes, has_numbers=bool(lengths.any()))
     largest = int(np.partition(digests, config.limit - 1)[config.limit - 1])
     kept = {name: int((each[1] <= largest).sum()) for name, each in zip(everything, measured, strict=True)}
     return Survey(longest, kept, has_boxes, largest)

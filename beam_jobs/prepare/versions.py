@@ -33,6 +33,8 @@ _NONE = "none"
 _RECORD_PREFIX = "versions-"
 _CHECKED: dict[str, dict[str, str]] = {}
 """What `check_worker` found in this process, by the id of the run."""
+_KEPT_CHECKS = 64
+"""Number of runs of which it is kept."""
 
 
 def versions(source: str) -> dict[str, str]:
@@ -58,7 +60,8 @@ def check_worker(plan: Plan) -> dict[str, str]:
     Raises:
       UserError: Some are not the launcher's, and the plan does not allow it.
     """
-    if plan.run_id not in _CHECKED:
+    found = _CHECKED.get(plan.run_id)
+    if found is None:
         ours = versions(plan.config.source)
         if lines := _differences(ours, plan.versions):
             if not plan.allow_other_versions:
@@ -69,8 +72,12 @@ def check_worker(plan: Plan) -> dict[str, str]:
             data = json.dumps(ours, indent=1).encode()
             name = f"{_RECORD_PREFIX}{hashlib.sha256(data).hexdigest()[:16]}.json"
             filesystem.publish(plan.results / name, [data], plan.scratch)
-        _CHECKED[plan.run_id] = ours if lines else {}
-    return _CHECKED[plan.run_id]
+        found = ours if lines else {}
+        # A process may work for thousands of runs, one after the other, in several threads.
+        for old in list(_CHECKED)[:-_KEPT_CHECKS]:
+            _CHECKED.pop(old, None)
+        _CHECKED[plan.run_id] = found
+    return found
 
 
 def note_of_others(made: dict[str, str], plan: Plan) -> str | None:

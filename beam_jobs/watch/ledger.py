@@ -1,11 +1,12 @@
 """The ledger of a stream: numbered entries, each created once and never changed, that decide what becomes of it.
 
 An entry is an intent: what it says is durable before anything is made of it, and made again after a kill, so that the
-same ledger and the same inbox make the same bytes. An entry is done when the snapshot of its number is there; one that
-only refuses needs none.
+same ledger and the same inbox make the same bytes. An entry is done when the snapshot of its number, or of a later one,
+is there; one that only refuses needs none.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -90,10 +91,12 @@ class Ledger:
 
     Attributes:
       next: Number of the next entry.
-      open: Entries that make a snapshot and have none yet, in order.
+      open: Entries that make a snapshot and have none yet, in order: all after the newest snapshot, since older ones
+        may be gone.
       accepted: Batches that were accepted, by name.
       names: Name of the accepted batch with a content, by its digest.
       refused: Stamps of what was refused, by name; the same content under the same name is refused without a word.
+      reasons: Number of refusals, by reason.
     """
 
     def __init__(self, stream: Place) -> None:
@@ -108,6 +111,7 @@ class Ledger:
         self.accepted: dict[str, Accepted] = {}
         self.names: dict[str, str] = {}
         self.refused: dict[str, set[str]] = {}
+        self.reasons: Counter[str] = Counter()
         self._dropped: dict[int, set[str]] = {}
         self._positions: dict[str, int] = {}
         # Not each by its own snapshot, since old ones are deleted: entries are done in order.
@@ -177,6 +181,7 @@ class Ledger:
             self.names[batch.digest] = batch.name
             for each in batch.positions:
                 self._positions[each.partition] = max(each.stop, self._positions.get(each.partition, 0))
+        self.reasons.update(refusal.reason for refusal in entry.refusals)
         for refusal in entry.refusals:
             self.refused.setdefault(refusal.name, set()).add(refusal.stamp)
             if refusal.reason == CHANGED and refusal.entry is not None:

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
+from tfrecords.dataset.manifest import SPLITS
 from tfrecords.dataset.pins import pin, pinned, unpin
 from tfrecords.dataset.snapshots import (
     STREAM,
     Part,
     Snapshot,
     is_stream,
-    newest_order,
     part_manifest,
     snapshot_numbers,
     snapshot_place,
@@ -132,7 +132,7 @@ def _rows(stream: Place, numbers: Iterable[int]) -> Iterator[_Row]:
         yield _Row(
             snapshot=number,
             pictures=sum(total.pictures for total in snapshot.totals.values()),
-            examples={name: snapshot.totals[name].examples for name in newest_order(snapshot.totals)},
+            examples={name: snapshot.totals[name].examples for name in SPLITS if name in snapshot.totals},
             directories=len(snapshot.parts),
             files=sum(files[part] for part in snapshot.parts),
             dead_letters=snapshot.dead_letters,
@@ -150,7 +150,7 @@ def _table(rows: list[_Row]) -> Iterator[str]:
     """Yields the lines of the table; a column for each split that a row has."""
     if not rows:
         return
-    splits = newest_order({name for row in rows for name in row.examples})
+    splits = [name for name in SPLITS if any(name in row.examples for row in rows)]
     titles = ["snapshot", "pictures", *splits, "directories", "files", "rejected"]
     yield "".join(f"{title:>{_width(title)}}" for title in titles) + "  pins"
     for row in rows:

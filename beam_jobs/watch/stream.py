@@ -61,7 +61,7 @@ class Stream:
 
     def to_json(self) -> bytes:
         """Returns the content of stream.json; equal streams give equal bytes."""
-        saved = _Saved(_VERSION, self.has_boxes, _settings(self.config))
+        saved = _Saved(_VERSION, self.has_boxes, flat_settings(self.config))
         return (json.dumps(asdict(saved), indent=1) + "\n").encode()
 
     @classmethod
@@ -89,7 +89,7 @@ class _Saved:
     settings: dict[str, Any]
 
 
-def _settings(config: PrepareConfig) -> dict[str, Any]:
+def flat_settings(config: PrepareConfig) -> dict[str, Any]:
     """Returns every setting of a configuration by its name, those of nested ones in their place."""
     values = asdict(config)
     flat = {**values, **values.pop("crop"), **values.pop("options")}

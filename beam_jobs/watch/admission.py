@@ -1,0 +1,61 @@
+"""What of the arrivals becomes the next entry of the ledger: a decision that reads nothing and asks no clock."""
+
+from beam_jobs.watch.batch import BAD_NAME, CHANGED, DUPLICATE, Batch, Refusal
+from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.ledger import Entry, Ledger
+
+
+def admit(arrivals: Arrivals, ledger: Ledger, pictures: int) -> Entry | None:
+    """Returns the next entry; None where there is nothing to write.
+
+    Batches are taken in the order of their names, until the next one would bring more than `pictures` entries; the
+    first one is taken whatever its size. What is left stays in the inbox. A batch with corrections is taken before any
+    with pictures or not at all: corrections are those of earlier entries' numbers.
+
+    Args:
+      arrivals: What the inbox holds.
+      ledger: What was accepted and refused before.
+      pictures: Number of entries at which a generation is complete.
+    """
+    taken: list[Batch] = []
+    refusals = list(arrivals.refused)
+    entries = 0
+    for batch in sorted(arrivals.ready, key=lambda batch: batch.name):
+        if refusal := _refusal(batch, ledger, taken):
+            refusals.append(refusal)
+            continue
+        if taken and (entries + batch.entries > pictures or (batch.corrections and entries)):
+            break
+        taken.append(batch)
+        entries += batch.entries
+    if not taken and not refusals:
+        return None
+    return Entry(ledger.next, taken, sorted(refusals, key=lambda refusal: (refusal.name, refusal.stamp)))
+
+
+def changed(batch: Batch, entry: int, difference: str) -> Refusal:
+    """Returns the refusal of a batch that an entry had accepted, and that is no longer what was accepted.
+
+    Args:
+      batch: Batch, as the entry has it.
+      entry: Number of the entry.
+      difference: What differs, as a sentence.
+    """
+    return Refusal(batch.name, batch.digest, batch.stamp, CHANGED, difference, entry)
+
+
+def _refusal(batch: Batch, ledger: Ledger, taken: list[Batch]) -> Refusal | None:
+    """Returns why a batch cannot be accepted after others, or None."""
+    first = ledger.names.get(batch.digest) or next((each.name for each in taken if each.digest == batch.digest), None)
+    if first is not None:
+        return _refuse(batch, DUPLICATE, f"The content of a batch must be new, and this is that of {first}.")
+    if batch.name in ledger.accepted:
+        entry = ledger.accepted[batch.name].entry
+        return _refuse(batch, CHANGED, f"A batch must stay as it was accepted (entry {entry}): give it another name.")
+    if any(batch.name == each.name for each in taken):
+        return _refuse(batch, BAD_NAME, "The name of a batch must be its own, and two batches have this one.")
+    return None
+
+
+def _refuse(batch: Batch, reason: str, detail: str) -> Refusal:
+    return Refusal(batch.name, batch.digest, batch.stamp, reason, detail)

@@ -1,0 +1,225 @@
+"""`python -m beam_jobs watch`: batches of pictures, as they arrive, to a dataset that grows while it is read."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from beam_jobs import filesystem
+from beam_jobs.job.given import absolute_path
+from beam_jobs.job.words import refuse_local_on_dataflow
+from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.execute import RESUMES, is_of_this_process, parse_beam_options
+from beam_jobs.sources import load_source
+from beam_jobs.watch.config import WITHOUT, WatchJob, check_given, new_config
+from beam_jobs.watch.ledger import LOG
+from beam_jobs.watch.stream import STATUS, Stream
+from tfrecords.dataset.snapshots import STREAM, is_stream
+from tfrecords.errors import UserError
+from tfrecords.files.place import Place
+from tfrecords.flags import add_flags, from_flags
+from tfrecords.interrupts import ending_at_once
+
+if TYPE_CHECKING:
+    from beam_jobs.watch.cycle import Watcher
+    from beam_jobs.watch.inbox import Inbox
+
+EPILOG = """\
+examples:
+  every folder that arrives in INBOX, as SVHN unpacks, becomes part of STREAM:
+    python -m beam_jobs watch --source svhn --input INBOX --output STREAM
+  read it while it grows, or as it was at snapshot 42:
+    python -m tfrecords inspect STREAM
+    python -m tfrecords inspect STREAM --snapshot 42
+  what is there now, as from cron:
+    ... --once
+  batches out of the way once they are in a snapshot:
+    ... --after archive:DONE
+  the watcher of a monitored machine:
+    ... --metrics-port 9200
+  labels in a table, whose longest number must be known before:
+    python -m beam_jobs watch --source table --max-length 8 \\
+      --input INBOX --output STREAM
+
+A batch is a folder that --source reads. Write it under a name that begins with
+a dot and rename it, or write --marker into it last; else it is read once it has
+not changed for --settle seconds and every named picture is complete.
+
+Each generation is a dataset directory of its own, and each snapshot a list of
+them that never changes. After an interruption, however it came, run the same
+command again. The settings are fixed at first start; flags may be left out
+then.
+"""
+
+
+_BEFORE_START = (LOG, STATUS, "spool")
+"""What a stream may have before its first batch is accepted: refusals, the status, and messages of a log."""
+_MODULES = {"pyyaml": "yaml"}
+"""Names of the modules of packages that have another name."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options: those of the job and those of the stream's configuration."""
+    add_flags(parser, WatchJob, PrepareConfig, without=WITHOUT)
+
+
+def run(args: argparse.Namespace, beam_options: list[str]) -> int:
+    """Watches until the job's end, and prints a line for each snapshot.
+
+    Args:
+      args: Parsed options.
+      beam_options: Options that the parser does not know: Beam's.
+
+    Raises:
+      UserError: An option or the input cannot be used, or another process has the stream.
+    """
+    values = vars(args)
+    job: WatchJob = from_flags(WatchJob, values)
+    # The ledger keeps the places of batches, and a later start may be in another folder.
+    job = replace(job, input=absolute_path(job.input), output=absolute_path(job.output))
+    _refuse_complete(beam_options)
+    filesystem.refuse_store_options(beam_options)
+    refuse_local_on_dataflow(beam_options, job.places)
+    stream = Place(job.output)
+    if not is_stream(stream):
+        new_config(values)
+    with ending_at_once():
+        options = parse_beam_options(beam_options, "watch", "workers" in values)
+        # Now, so that a library that is missing is said before anything is made.
+        from beam_jobs.prepare import local  # noqa: F401
+        from beam_jobs.watch.lock import lock_stream
+        from beam_jobs.watch.perform import maker
+
+        for package in load_source(job.source).packages:
+            importlib.import_module(_MODULES.get(package, package))
+        _check_input(Place(job.input))
+
+    with _interruptible(is_of_this_process(options)), lock_stream(stream):
+        config = _configuration(stream, values)
+        inbox = _inbox(job, config.config if isinstance(config, Stream) else config)
+        _watch(job, stream, config, inbox, maker(job.worker_count, options, args.verbose))
+    return 0
+
+
+def _refuse_complete(words: list[str]) -> None:
+    """Checks that no flag of `prepare` was given that is about a complete dataset.
+
+    Raises:
+      UserError: One was.
+    """
+    flags = {f"--{name.replace('_', '-')}" for name in WITHOUT}
+    if given := [word for word in words if word.partition("=")[0] in flags]:
+        raise UserError(f"A stream has no end, so {', '.join(sorted(flags))} do not apply to it.", given[0])
+
+
+def _check_input(place: Place) -> None:
+    """Checks that batches can arrive in a place. In a store nothing may be there yet, but the bucket must be.
+
+    Raises:
+      UserError: It is no folder, or there is none.
+    """
+    if not place.has_listing:
+        raise UserError("--input must be a folder, or a prefix of a store: servers of the web list no files.", place)
+    if place.is_dir():
+        return
+    bucket = place
+    while place.is_remote and bucket.parent != bucket:
+        bucket = bucket.parent
+    if not (place.is_remote and bucket.is_dir()):
+        raise UserError("--input must be a folder that exists, where batches arrive.", place)
+
+
+@contextlib.contextmanager
+def _interruptible(at_once: bool) -> Iterator[None]:
+    """Ends the block with one line at a signal.
+
+    Args:
+      at_once: Whether the block may be killed at any moment; else its jobs on a cluster are cancelled.
+    """
+    if at_once:
+        with ending_at_once(RESUMES):
+            yield
+        return
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = interrupt.args or (RESUMES,)
+        raise
+
+
+def _configuration(stream: Place, values: dict[str, Any]) -> Stream | PrepareConfig:
+    """Returns the stream that is there, or the configuration of one to start.
+
+    Raises:
+      UserError: The flags differ from those of the stream, or the folder is of another purpose.
+    """
+    if is_stream(stream):
+        found = Stream.load(stream)
+        check_given(found, values)
+        return found
+    names = filesystem.list_names(stream)
+    foreign = [name for name in names if not name.startswith(".") and name not in _BEFORE_START]
+    if foreign:
+        rule = f"{stream} must be a stream, with a {STREAM}, or a new or empty folder: give another --output."
+        raise UserError(rule, foreign[0])
+    return new_config(values)
+
+
+def _inbox(job: WatchJob, config: PrepareConfig) -> Inbox:
+    """Returns the inbox of the flags."""
+    from beam_jobs.watch.after import After
+    from beam_jobs.watch.folder import FolderInbox
+
+    after = After.parse(job.after.replace("archive:", "archive ", 1))
+    inbox: Inbox = FolderInbox(
+        Place(job.input),
+        config,
+        settle_s=job.settle,
+        marker=job.marker,
+        patience_s=job.patience,
+        after=after,
+    )
+    return inbox
+
+
+def _watch(job: WatchJob, stream: Place, config: Stream | PrepareConfig, inbox: Inbox, make: Any) -> None:
+    """Watches until the job's end, and prints what was made.
+
+    Raises:
+      UserError: The inbox cannot be read, or an entry cannot be made.
+    """
+    from beam_jobs.watch.cycle import Watcher
+    from beam_jobs.watch.metrics import serve
+
+    server = serve(stream, job.metrics_port) if job.metrics_port else None
+    try:
+        watcher = Watcher(stream, config, inbox, make, job)
+        watcher.run()
+    finally:
+        if server:
+            server.kill()
+            server.communicate()
+    _print_end(watcher, stream)
+
+
+def _print_end(watcher: Watcher, stream: Place) -> None:
+    """Prints what is there at the end."""
+    snapshot = watcher.snapshot
+    if watcher.pending:
+        is_one = watcher.pending == 1
+        waiting = f"{watcher.pending:,} {'batch is' if is_one else 'batches are'} not complete yet"
+        print(f"{waiting}, and {'waits' if is_one else 'wait'} for the next call")
+    if snapshot is None:
+        print(f"nothing was made: {stream} has no snapshot yet")
+        return
+    pictures = sum(total.pictures for total in snapshot.totals.values())
+    examples = sum(total.examples for total in snapshot.totals.values())
+    made = f"{watcher.made:,} {'snapshot was' if watcher.made == 1 else 'snapshots were'} made"
+    held = f"{snapshot.batches:,} batches, {pictures:,} pictures, {examples:,} examples"
+    print(f"{made}: snapshot {snapshot.snapshot} of {stream} has {held}")
+    print(f"Next: python -m tfrecords inspect {shlex.quote(str(stream))}")

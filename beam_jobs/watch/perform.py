@@ -1,0 +1,204 @@
+"""What an entry of the ledger says is done: its directories are made, and then its snapshot is committed.
+
+All of it follows from the ledger and the inbox, so that it may be killed at any moment and done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from beam_jobs.job.given import warn
+from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.execute import execute, is_of_cluster
+from beam_jobs.prepare.output_lock import is_made, lock_output
+from beam_jobs.prepare.plan import Plan
+from beam_jobs.sources import load_source
+from beam_jobs.watch.admission import changed
+from beam_jobs.watch.batch import Batch, Correction
+from beam_jobs.watch.commit import Known, commit, describe, newest, part_of
+from beam_jobs.watch.generation import plan_generation
+from beam_jobs.watch.inbox import Inbox
+from beam_jobs.watch.ledger import Entry, Ledger
+from beam_jobs.watch.stream import Stream
+from tfrecords.dataset.snapshots import Part, Snapshot, directory_name
+from tfrecords.errors import UserError
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+Make = Callable[[Plan], None]
+"""Function that makes the dataset directory of a plan, or keeps it where it is complete."""
+QUIET_S = 5.0
+"""Time after which the progress of a generation is shown, seconds."""
+
+
+class EmptyStreamError(UserError):
+    """An entry leaves a stream without a directory: of the first one, all batches were refused later."""
+
+
+def maker(workers: int | None, options: PipelineOptions | None = None, verbose: bool = False) -> Make:
+    """Returns the function that makes directories as `prepare` does.
+
+    Args:
+      workers: Number of processes on this machine; None to choose.
+      options: Beam's options; None to do without Beam.
+      verbose: Whether messages of Beam are shown.
+    """
+
+    def make(plan: Plan) -> None:
+        # No snapshot names the directory yet, so what others than this plan have left of it is replaced.
+        with lock_output(plan, overwrite=not is_made(plan)) as complete:
+            if not complete:
+                execute(plan.on_cluster() if is_of_cluster(options) else plan, workers, options, verbose, QUIET_S)
+
+    return make
+
+
+def perform(
+    stream: Stream,
+    ledger: Ledger,
+    entry: Entry,
+    make: Make,
+    inbox: Inbox | None = None,
+    known: Known | None = None,
+) -> Snapshot:
+    """Makes the directories of an entry and commits its snapshot, or finishes what a killed process has begun of it.
+
+    Batches that are no longer what was accepted are refused in further entries of the ledger, and left out.
+
+    Args:
+      stream: Stream.
+      ledger: Its ledger.
+      entry: Entry that makes a snapshot and has none, the first one of these.
+      make: Function that makes a generation.
+      inbox: Where its batches are; None compares them with nothing.
+      known: Manifests of the stream that were read before, for the next call.
+
+    Returns:
+      The snapshot that is committed.
+
+    Raises:
+      EmptyStreamError: The stream has no picture: there is nothing to commit. The entry is closed.
+      LostStreamError: Another process has the stream now.
+      UserError: A directory cannot be made.
+    """
+    before = newest(stream.place)
+    effective = _without_changed(ledger, entry, inbox)
+    while True:
+        try:
+            parts = _make_directories(stream, effective, before, make)
+        except Exception:
+            found = _without_changed(ledger, entry, inbox)
+            if found == effective:
+                found = _without_unreadable(stream, ledger, entry)
+            if found == effective:
+                raise
+        else:
+            found = _without_changed(ledger, entry, inbox)
+            if found == effective:
+                break
+        # Some batch has changed while it was read.
+        effective = found
+    if not parts:
+        ledger.close(entry)
+        raise EmptyStreamError(f"{stream.place} must have a batch, and those of entry {entry.entry} were refused.")
+    held = before.batches if before else 0
+    batches = held + sum(bool(batch.entries) for batch in effective.batches)
+    snapshot = describe(stream.place, entry.entry, parts, batches, known)
+    commit(stream.place, snapshot, known)
+    ledger.close(entry)
+    return snapshot
+
+
+def _make_directories(stream: Stream, entry: Entry, before: Snapshot | None, make: Make) -> list[Part]:
+    """Makes what an entry adds to and replaces in the snapshot before it, and returns the directories of its own.
+
+    Args:
+      stream: Stream.
+      entry: Entry, without batches that were refused later.
+      before: Snapshot before it.
+      make: Function that makes a generation.
+    """
+    parts = list(before.parts) if before else []
+    if entry.merges:
+        return _merge(stream, entry, parts)
+    parts = _correct(stream, entry, parts)
+    if any(batch.entries for batch in entry.batches):
+        with_pictures = [batch for batch in entry.batches if batch.entries]
+        make(plan_generation(stream, replace(entry, batches=with_pictures)))
+        parts.append(part_of(stream.place, directory_name(entry.entry)))
+    return parts
+
+
+def _merge(stream: Stream, entry: Entry, parts: list[Part]) -> list[Part]:
+    """Merges directories, and returns those of the new snapshot."""
+    from beam_jobs.watch.merge import merge_directories
+
+    for merge in entry.merges:
+        names = [part.directory for part in parts]
+        start = names.index(merge.directories[0]) if merge.directories[0] in names else 0
+        stop = start + len(merge.directories)
+        if names[start:stop] != merge.directories:
+            raise AssertionError(f"entry {entry.entry} merges {merge.directories}, which are not adjacent in {names}")
+        merge_directories(stream, parts[start:stop], merge.into)
+        parts[start:stop] = [part_of(stream.place, merge.into)]
+    return parts
+
+
+def _correct(stream: Stream, entry: Entry, parts: list[Part]) -> list[Part]:
+    """Makes the corrections of the batches of an entry, and returns the directories of the new snapshot."""
+    corrections: Sequence[Correction] = [each for batch in entry.batches for each in batch.corrections]
+    if not corrections:
+        return parts
+    from beam_jobs.watch.correct import affected, correct_directory
+
+    found = affected(stream.place, parts, corrections)
+    for line in found.not_found:
+        warn(f"a correction changes nothing: {line}")
+    for place, part in enumerate(parts):
+        if part in found.parts:
+            into = directory_name(part.first, part.last, entry.entry)
+            correct_directory(stream, part, found.parts[part], into)
+            parts[place] = part_of(stream.place, into)
+    return parts
+
+
+def _without_changed(ledger: Ledger, entry: Entry, inbox: Inbox | None) -> Entry:
+    """Returns an entry without batches that were refused later; those that have changed are refused now."""
+    effective = ledger.effective(entry)
+    if inbox is None:
+        return effective
+    return _refuse(ledger, entry, [(batch, inbox.difference(batch)) for batch in effective.batches])
+
+
+def _without_unreadable(stream: Stream, ledger: Ledger, entry: Entry) -> Entry:
+    """Returns an entry without batches whose annotations cannot be read, which are refused now.
+
+    A look at them is all that admission needs, so damage in the middle shows when the generation is made. Such a batch
+    would stop the stream for ever.
+    """
+    return _refuse(ledger, entry, [(batch, fault(stream.config, batch)) for batch in ledger.effective(entry).batches])
+
+
+def fault(config: PrepareConfig, batch: Batch) -> str:
+    """Returns why the annotations of a batch cannot be read as a whole; empty if they can."""
+    source = load_source(config.source)
+    try:
+        for subset in batch.subsets:
+            for _ in source.read_annotations(subset, 0, subset.entries, config.digit_order, config.reading):
+                pass
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _refuse(ledger: Ledger, entry: Entry, found: list[tuple[Batch, str]]) -> Entry:
+    """Refuses the batches of an entry that come with a difference, and returns the entry without them."""
+    refusals = [changed(batch, entry.entry, difference) for batch, difference in found if difference]
+    if refusals:
+        ledger.append(Entry(ledger.next, refusals=refusals))
+        for refusal in refusals:
+            warn(f"batch {refusal.name} refused: {refusal.reason}: {refusal.detail}")
+    return ledger.effective(entry)
