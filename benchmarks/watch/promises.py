@@ -106,6 +106,7 @@ def check_soak(soak: Soak) -> Iterator[Promise]:
     """Yields each promise, checked; the last ones compact the stream."""
     ended = Ended(Place(soak.stream), soak.dropped)
     yield Promise("the newest snapshot never falls, and no record is damaged", f"{soak.opened:,} opened", soak.errors)
+    yield Promise("a watcher that was killed starts again, and goes on", f"{soak.kills:,} kills", soak.ended)
     yield _decided_once(ended, soak)
     yield _every_picture_once(ended)
     twice = [f"{key}: {found} records" for key, found in ended.records.items() if found > 1]

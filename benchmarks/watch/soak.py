@@ -28,15 +28,19 @@ class Soak:
 
     Attributes:
       folder: Folder with the inbox and the stream.
+      kills: Number of kills.
       dropped: Everything that was dropped, by name.
       opened: How often the reader opened a snapshot.
       errors: Errors of the reader.
+      ended: Last lines of the watchers that have ended without a kill.
     """
 
     folder: Path
+    kills: int
     dropped: dict[str, Dropped]
     opened: int
     errors: list[str]
+    ended: list[str]
 
     @property
     def inbox(self) -> Path:
@@ -67,13 +71,14 @@ def run_soak(folder: Path, kills: int, drops: int, seed: int) -> Soak:
     reader = Reader(folder / "stream")
     lives = [rng.uniform(*_LIFE_S) for _ in range(kills)]
     stage = _Stage(producer, drops, sum(lives))
+    ended = list[str]()
     try:
         for number, life in enumerate(lives, 1):
             _say(f"{number} of {kills} kills, {len(producer.dropped)} of {drops} batches")
             process = watcher.start()
             stage.run_for(life)
             if process.poll() is not None:
-                _say(f"the watcher has ended by itself, with {process.returncode}:\n{watcher.last_lines()}\n")
+                ended.append(f"exit code {process.returncode}, {watcher.last_line()}")
             watcher.kill()
         stage.run_out()
         _say("the rest, without kills\n")
@@ -81,7 +86,7 @@ def run_soak(folder: Path, kills: int, drops: int, seed: int) -> Soak:
     finally:
         watcher.kill()
         opened, errors = reader.finish()
-    return Soak(folder, producer.dropped, opened, errors)
+    return Soak(folder, kills, producer.dropped, opened, errors, ended)
 
 
 class _Stage:

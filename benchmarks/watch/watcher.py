@@ -41,7 +41,7 @@ class Watcher:
 
     def kill(self) -> None:
         """Kills it and all its processes, as `kill -9` does."""
-        if self.process:
+        if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
@@ -53,9 +53,9 @@ class Watcher:
         """
         return timed([*self._command, *options], self._log)
 
-    def last_lines(self) -> str:
-        """Returns the end of what it has printed."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
+    def last_line(self) -> str:
+        """Returns the last line that it has printed."""
+        return (self._log.read_text(errors="replace").splitlines() or [""])[-1]
 
 
 def compact(stream: Path) -> tuple[float, float]:
