@@ -24,6 +24,7 @@ from benchmarks.common.table import markdown, verdict
 from benchmarks.watch.figures import Figure, backlog, history, latency, memory_and_files
 from benchmarks.watch.promises import Promise, check_soak
 from benchmarks.watch.soak import run_soak
+from tfrecords.errors import UserError
 
 _HEAD = ("measured", "found", "goal", "")
 _MODES: dict[str, tuple[Callable[[Path, int], Iterator[Figure]], str]] = {
@@ -64,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             if getattr(args, name)
             for figure in measure(folder / name, getattr(args, name))
         ]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     finally:
         if not args.output:
             shutil.rmtree(folder, ignore_errors=True)

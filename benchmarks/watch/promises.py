@@ -1,9 +1,11 @@
 """What the design promises of a stream, checked against everything that was dropped."""
 
 import hashlib
+import io
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -209,7 +211,8 @@ def _effective(ended: Ended) -> Iterator[Correction]:
 
 
 def _make(plan: Plan) -> None:
-    with lock_output(plan, overwrite=False) as is_complete:
+    # Its progress would be between the lines of the promises.
+    with redirect_stderr(io.StringIO()), lock_output(plan, overwrite=False) as is_complete:
         if not is_complete:
             run_on_this_machine(plan, 1, "")
 
