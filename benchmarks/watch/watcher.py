@@ -28,6 +28,7 @@ class Watcher:
         """Takes the paths and further options."""
         self._command = [sys.executable, "-m", "beam_jobs", "watch", "--source", "svhn", "--input", str(inbox)]
         self._command += ["--output", str(stream), *options]
+        stream.parent.mkdir(parents=True, exist_ok=True)
         self._log = stream.parent / f"{stream.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
