@@ -14,7 +14,7 @@ from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 
 MATLAB = "digitStruct.mat"
 _HEIGHT, _DIGIT_WIDTH = 32, 14
-"""Size of pictures and of digits in them, pixels: small, since the watcher is measured and not the decoder."""
+"""Size of pictures and of digits in them, pixels: small, since it is the watcher that is measured."""
 KINDS = ("renamed", "slow", "marked", "copy", "cut", "late", "corrections")
 """Ways to put a batch into an inbox: see `Producer`."""
 _SHARES = (3, 3, 3, 1, 1, 2, 2)
@@ -45,17 +45,28 @@ class Dropped:
     at: float | None = None
 
 
-def draw_batch(folder: Path, rng: random.Random, pictures: int) -> dict[str, str]:
-    """Writes pictures of noise and their digitStruct.mat into a new folder; returns the number of each picture."""
+def draw_batch(folder: Path, rng: random.Random, pictures: int, scale: int = 1) -> dict[str, str]:
+    """Writes pictures of noise and their digitStruct.mat into a new folder; returns the number of each picture.
+
+    Args:
+      folder: New folder.
+      rng: Source of numbers and noise.
+      pictures: Number of pictures.
+      scale: Size of the pictures, in 32 pixels; those of more than 1 are compressed, as SVHN's are, which have 2 or 3.
+    """
     folder.mkdir(parents=True)
     texts, boxes = {}, []
     for index in range(1, pictures + 1):
         text = "".join(rng.choices("0123456789", k=rng.choice((1, 2, 2, 3))))
         texts[f"{index}.png"] = text
-        width = _DIGIT_WIDTH * len(text) + 12
-        pixels = np.frombuffer(rng.randbytes(_HEIGHT * width * 3), np.uint8).reshape(_HEIGHT, width, 3)
-        Image.fromarray(pixels).save(folder / f"{index}.png", compress_level=0)
-        boxes.append([DigitBox(int(digit) or 10, 6 + _DIGIT_WIDTH * at, 6, 12, 20) for at, digit in enumerate(text)])
+        height, width = _HEIGHT * scale, (_DIGIT_WIDTH * len(text) + 12) * scale
+        pixels = np.frombuffer(rng.randbytes(height * width * 3), np.uint8).reshape(height, width, 3)
+        if scale > 1:
+            pixels = pixels % 8 + np.arange(width, dtype=np.uint8)[:, np.newaxis]
+        Image.fromarray(pixels).save(folder / f"{index}.png", compress_level=6 if scale > 1 else 0)
+        places = ((_DIGIT_WIDTH * at + 6) * scale for at in range(len(text)))
+        digits = zip(text, places, strict=True)
+        boxes.append([DigitBox(int(digit) or 10, left, 6 * scale, 12 * scale, 20 * scale) for digit, left in digits])
     write_digit_struct(folder / MATLAB, list(texts), boxes)
     return texts
 

@@ -23,6 +23,8 @@ from tfrecords.files.place import Place
 _CUT = ("--max-length", "3", "--validation-fraction", "0.05")
 _BATCH = 200
 """Pictures of a batch of the backlog."""
+_SCALE = 3
+"""Size of their pictures, nearly that of SVHN's: how long a picture takes decides what else weighs."""
 _SMALL = 50
 """Pictures of a generation whose memory or files are measured."""
 _WARM = 20
@@ -94,9 +96,9 @@ def backlog(folder: Path, pictures: int) -> Iterator[Figure]:
     rng = random.Random(0)
     inbox, together = folder / "inbox", folder / "train"
     for index in range(max(1, pictures // _BATCH)):
-        draw_batch(inbox / f"b{index:05d}", rng, _BATCH)
+        draw_batch(inbox / f"b{index:05d}", rng, _BATCH, _SCALE)
         (inbox / f"b{index:05d}" / "_SUCCESS").touch()
-    draw_batch(together, random.Random(0), pictures)
+    draw_batch(together, random.Random(0), pictures, _SCALE)
     command = [sys.executable, "-m", "beam_jobs", "prepare", "--source", "svhn", "--input", str(together), *_CUT]
     prepared = timed([*command, "--output", str(folder / "prepared")], folder / "prepare.log")
     watched = Watcher(inbox, folder / "stream", *_CUT, "--compact", "off").run("--once")
