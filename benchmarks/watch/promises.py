@@ -185,7 +185,8 @@ def _compacted_is_prepared(ended: Ended, soak: Soak) -> Promise:
     after = Ended(Place(soak.stream), soak.dropped)
     place = after.stream.place
     (part,) = after.snapshot.parts
-    faults = list(find_errors(place / part.directory, Manifest.load(place / part.directory)))
+    with redirect_stderr(io.StringIO()):
+        faults = list(find_errors(place / part.directory, Manifest.load(place / part.directory)))
     expected = replace(after.stream, place=Place(soak.folder / "prepared"))
     subsets = tuple(subset for batch in ended.batches.values() for subset in batch.subsets)
     into = directory_name(0)
