@@ -183,7 +183,9 @@ def framed(directory: Path, start: str) -> dict[str, bytes]:
     return found
 
 
-def test_what_a_record_cannot_hold_is_rejected_as_prepare_rejects_it(drawn: Path, tmp_path: Path) -> None:
+def test_what_a_record_cannot_hold_is_rejected_as_prepare_rejects_it(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     entries = annotations(drawn, "a")
     texts = {entries[3].key: "123456", entries[9].key: "1x", entries[11].key: "77"}
     own, expected = make_stream(tmp_path / "own", "table"), make_stream(tmp_path / "expected", "table")
@@ -194,6 +196,12 @@ def test_what_a_record_cannot_hold_is_rejected_as_prepare_rejects_it(drawn: Path
     assert digests(own.place.path / INTO, MADE) == digests(expected.place.path / INTO, MADE)
     manifest = Manifest.load(own.place / INTO)
     assert manifest.dead_letters == {"too_long": 1, "unknown_character": 1}
+    said = capsys.readouterr().err
+    for key, rule in (
+        (entries[3].key, "A number must have at most 5 digits. Received: 6"),
+        (entries[9].key, "A number"),
+    ):
+        assert f"a correction's text fits no record, so the number is rejected: {key}: {rule}" in said
     assert manifest.sources[0].pictures_sha256 == Manifest.load(expected.place / INTO).sources[0].pictures_sha256
     assert not list(find_errors(own.place / INTO, manifest))
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import DELETED, Annotation, RejectedError
+from beam_jobs.job.given import warn
 from beam_jobs.prepare.annotations_table import SCHEMA, dead_letters_jsonl, has_text, rows_with, to_parquet, to_table
 from beam_jobs.prepare.backgrounds import MARK
 from beam_jobs.prepare.check_label import check_label
@@ -108,6 +109,8 @@ def _corrected_rows(
 ) -> tuple[pa.Table, dict[tuple[str, int], dict[str, Annotation]]]:
     """Returns the rows with corrections, and the corrected annotations of each shard: split and index.
 
+    Prints a line for each number that is rejected now, since a record cannot hold its new text.
+
     Args:
       table: Rows of the directory.
       corrections: Corrections; those of numbers without a record are passed over.
@@ -120,6 +123,8 @@ def _corrected_rows(
         row = _row(values)
         annotation = _correct(row.annotation, wanted[values["key"]], manifest, row.split)
         changed.setdefault((row.split, row.shard), {})[annotation.key] = annotation
+        if annotation.dead and annotation.dead.reason != DELETED:
+            warn(f"a correction's text fits no record, so the number is rejected: {annotation.dead.detail}")
         # As `prepare` rejects an annotation: its picture is not read.
         dead = PictureRow(annotation, row.split, row.shard, dead=annotation.dead)
         rows.append(dead if annotation.dead else replace(row, annotation=annotation))
