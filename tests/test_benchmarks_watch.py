@@ -8,6 +8,7 @@ import pytest
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Input, SourceOptions
 from beam_jobs.watch.correct import read_corrections
+from benchmarks.watch import figures
 from benchmarks.watch.__main__ import main
 from benchmarks.watch.batches import KINDS, Producer, draw_batch
 from tfrecords.files.place import Place
@@ -50,8 +51,9 @@ def test_equal_seeds_draw_equal_batches(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_line_for_each_figure_says_whether_the_goal_is_met(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(figures, "_IDLE_S", 1.0)
     options = ["--kills", "0", "--latency", "4", "--backlog", "400", "--memory", "12", "--history", "100"]
     code = main([*options, "--output", str(tmp_path / "kept")])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()][2:]

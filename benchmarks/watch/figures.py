@@ -30,6 +30,7 @@ _SMALL = 50
 _WARM = 20
 """Generations after which memory should not grow any more."""
 _IDLE_S = 5.0
+"""Seconds without work whose processor time is measured."""
 
 
 @dataclass(frozen=True)
