@@ -198,7 +198,8 @@ def _compacted_is_prepared(ended: Ended, soak: Soak) -> Promise:
         into = directory_name(0, None, 1)
         correct_directory(expected, plain, found.parts[plain], into)
     faults += _differences(place.path / part.directory, expected.place.path / into, _OF_ONE)
-    checked = f"{len(subsets):,} batches, {len(corrections):,} corrections, in one directory of the same bytes"
+    merges = sum(len(entry.merges) for entry in ended.entries)
+    checked = f"{len(subsets):,} batches, {len(corrections):,} corrections, {merges} merges before, one directory now"
     return Promise("compact --full makes what prepare over the accepted batches makes", checked, faults)
 
 
