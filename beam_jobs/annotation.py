@@ -16,12 +16,15 @@ OTHER_CLASS = "other_class"
 """Reason of a box around characters whose own class is none, as that of a plate. It is no fault either."""
 LEAK = "leak"
 """Reason of a picture that is left out because it is in another split. It was asked for, so it is no fault."""
+DELETED = "deleted"
+"""Reason of a number that a correction has taken out of a stream. It was asked for, so it is no fault."""
 BOX_OUTSIDE = "box_outside"
 """Reason of a number of which a character's box, or its own, lies outside the picture."""
 NO_FAULTS = {
     NO_ANNOTATION: ("no label", "pictures without an annotation"),
     OTHER_CLASS: ("no number", "boxes around characters, of another class"),
     LEAK: ("left out", "pictures that another split has too"),
+    DELETED: ("deleted", "numbers that a correction has taken out"),
 }
 """Reasons that never fail a job, each with its title and meaning in summaries."""
 

@@ -58,6 +58,7 @@ BENCHMARKS = (
     "store_steps",
     "stores",
     "systems.__main__",
+    "watch.__main__",
 )
 OF_OTHERS = {
     *("--direct_running_mode", "--direct_num_workers", "--runner", "--flink_master", "--setup_file"),  # Beam

@@ -111,6 +111,7 @@ ROOMS = {
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.cluster": "common prepare tfrecords tfrecords.*",
     "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
+    "benchmarks.watch": "common beam_jobs.* tfrecords.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",
     "benchmarks.stores": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",

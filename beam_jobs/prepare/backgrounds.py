@@ -7,6 +7,8 @@ import numpy as np
 from beam_jobs.prepare.assign import digest
 from tfrecords.images.crop import BoundingBox, union
 
+MARK = "#background"
+"""Between the key of a number and the index of the window, in the keys of crops without a digit."""
 _MIN_SIDE = 8
 """Smallest height and width of a crop, pixels: smaller ones are one colour."""
 _LEAST_ASPECT, _ASPECT_OF_CHARACTER = 0.7, 0.5

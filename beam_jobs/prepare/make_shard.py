@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from beam_jobs.annotation import BOX_OUTSIDE, Annotation, RejectedError
 from beam_jobs.job.pictures import Read
 from beam_jobs.prepare.assign import order_of
-from beam_jobs.prepare.backgrounds import background_box, has_background
+from beam_jobs.prepare.backgrounds import MARK, background_box, has_background
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.load_picture import PictureRow, load
 from tfrecords.errors import UserError
@@ -111,7 +111,7 @@ def picture_examples(
             key, config.seed, (*annotation.placed, *annotation.others), height, width, config.labels.max_length
         )
         if beside:
-            yield from _cut(picture, beside, "", (), _windows(f"{key}#background", row.split, config), config)
+            yield from _cut(picture, beside, "", (), _windows(f"{key}{MARK}", row.split, config), config)
 
 
 def _cut(

@@ -86,7 +86,7 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
       plan: Plan of the job.
     """
     splits_of_accepted = table.select(["split"]).filter(pc.is_null(table["reason"]))
-    pictures = _counts(splits_of_accepted, "split")
+    pictures = count_values(splits_of_accepted, "split")
     counted = table.select(_COUNTED)
     splits = {}
     for split, count in plan.shards.items():
@@ -99,11 +99,11 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         seed=plan.config.seed,
         versions=plan.versions,
         sources=[
-            _source_info(subset, plan.survey.kept[subset.name], rows_with(counted, "subset", subset.name))
+            source_info(subset, plan.survey.kept[subset.name], rows_with(counted, "subset", subset.name))
             for subset in plan.subsets
         ],
         splits=splits,
-        dead_letters=_counts(table.select(["reason"]).filter(pc.is_valid(table["reason"])), "reason"),
+        dead_letters=count_values(table.select(["reason"]).filter(pc.is_valid(table["reason"])), "reason"),
         labels=plan.config.labels,
     )
 
@@ -113,7 +113,7 @@ def count_faults(manifest: Manifest) -> int:
     return sum(count for reason, count in manifest.dead_letters.items() if reason not in NO_FAULTS)
 
 
-def _source_info(subset: Subset, entries: int, rows: pa.Table) -> SourceInfo:
+def source_info(subset: Subset, entries: int, rows: pa.Table) -> SourceInfo:
     """Returns a subset's description, after a check that it has a row for each of its entries."""
     if rows.num_rows != entries:
         raise AssertionError(f"{subset.name}: {entries} pictures named, {rows.num_rows} came out")
@@ -133,6 +133,6 @@ def _source_info(subset: Subset, entries: int, rows: pa.Table) -> SourceInfo:
     )
 
 
-def _counts(table: pa.Table, column: str) -> dict[str, int]:
+def count_values(table: pa.Table, column: str) -> dict[str, int]:
     """Returns the number of rows per value of a column, in the order of the values."""
     return dict(sorted((row["values"], row["counts"]) for row in pc.value_counts(table[column]).to_pylist()))
