@@ -18,6 +18,7 @@ from beam_jobs.prepare.execute import RESUMES, is_of_this_process, parse_beam_op
 from beam_jobs.sources import load_source
 from beam_jobs.watch.config import WITHOUT, WatchJob, check_given, new_config
 from beam_jobs.watch.ledger import LOG
+from beam_jobs.watch.logs import LINES, is_log
 from beam_jobs.watch.stream import STATUS, Stream
 from tfrecords.dataset.snapshots import STREAM, is_stream
 from tfrecords.errors import UserError
@@ -45,6 +46,9 @@ examples:
   labels in a table, whose longest number must be known before:
     python -m beam_jobs watch --source table --max-length 8 \\
       --input INBOX --output STREAM
+  messages of Kafka, or lines that are appended to files (docs/streaming.md):
+    ... --source table --max-length 8 --input kafka://HOST:9092/TOPIC
+    ... --source table --max-length 8 --input lines://FOLDER
 
 A batch is a folder that --source reads. Write it under a name that begins with
 a dot and rename it, or write --marker into it last; else it is read once it has
@@ -81,7 +85,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     values = vars(args)
     job: WatchJob = from_flags(WatchJob, values)
     # The ledger keeps the places of batches, and a later start may be in another folder.
-    job = replace(job, input=absolute_path(job.input), output=absolute_path(job.output))
+    job = replace(job, input=_absolute_input(job.input), output=absolute_path(job.output))
     _refuse_complete(beam_options)
     filesystem.refuse_store_options(beam_options)
     refuse_local_on_dataflow(beam_options, job.places)
@@ -97,11 +101,11 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
 
         for package in load_source(job.source).packages:
             importlib.import_module(_MODULES.get(package, package))
-        _check_input(Place(job.input))
+        _check_input(job)
 
     with _interruptible(is_of_this_process(options)), lock_stream(stream):
         config = _configuration(stream, values)
-        inbox = _inbox(job, config.config if isinstance(config, Stream) else config)
+        inbox = _inbox(job, stream, config.config if isinstance(config, Stream) else config)
         _watch(job, stream, config, inbox, maker(job.worker_count, options, args.verbose))
     return 0
 
@@ -117,12 +121,25 @@ def _refuse_complete(words: list[str]) -> None:
         raise UserError(f"A stream has no end, so {', '.join(sorted(flags))} do not apply to it.", given[0])
 
 
-def _check_input(place: Place) -> None:
-    """Checks that batches can arrive in a place. In a store nothing may be there yet, but the bucket must be.
+def _absolute_input(text: str) -> str:
+    """Returns an input whose path, if it is one, does not depend on the folder of this call."""
+    if not is_log(text):
+        return absolute_path(text)
+    return LINES + absolute_path(text.removeprefix(LINES)) if text.startswith(LINES) else text
+
+
+def _check_input(job: WatchJob) -> None:
+    """Checks that batches can arrive in the input. In a store nothing may be there yet, but the bucket must be.
 
     Raises:
-      UserError: It is no folder, or there is none.
+      UserError: It is no folder, or there is none; or it is a log, and its batches are to be moved.
     """
+    if is_log(job.input):
+        if job.after != "keep":
+            rule = "The messages of a log stay in it, and their copies go by themselves: leave --after out."
+            raise UserError(rule, job.after)
+        return
+    place = Place(job.input)
     if not place.has_listing:
         raise UserError("--input must be a folder, or a prefix of a store: servers of the web list no files.", place)
     if place.is_dir():
@@ -170,8 +187,16 @@ def _configuration(stream: Place, values: dict[str, Any]) -> Stream | PrepareCon
     return new_config(values)
 
 
-def _inbox(job: WatchJob, config: PrepareConfig) -> Inbox:
-    """Returns the inbox of the flags."""
+def _inbox(job: WatchJob, stream: Place, config: PrepareConfig) -> Inbox:
+    """Returns the inbox of the flags.
+
+    Raises:
+      UserError: The input is a log, and the configuration does not fit one.
+    """
+    if is_log(job.input):
+        from beam_jobs.watch.logs import open_log
+
+        return open_log(job.input, stream, config, patience_s=job.patience)
     from beam_jobs.watch.after import After
     from beam_jobs.watch.folder import FolderInbox
 

@@ -34,7 +34,10 @@ class WatchJob:
         group=DATA,
     )
     input: str = setting(
-        MISSING, "folder where batches arrive, a folder or file each, local or at an address, as s3://", group=DATA
+        MISSING,
+        "folder where batches arrive, a folder or file each, local or at an address, as s3://; or a log, as "
+        "kafka://HOST:9092/TOPIC, or lines://FOLDER with growing files of JSON lines",
+        group=DATA,
     )
     output: str = setting(MISSING, "stream to create or to continue, local or at an address, as s3://", group=DATA)
     workers: str = setting(
