@@ -10,7 +10,7 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.prepare.versions import versions
 from beam_jobs.sources.base import Subset, published_split
-from tfrecords.dataset.manifest import SPLITS
+from tfrecords.dataset.manifest import SPLITS, ImageInfo
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.shards import ShardName
@@ -39,6 +39,7 @@ class Plan:
       allow_other_versions: Whether workers may have others.
       mounts: Local paths that every worker must see; none if all workers are on this machine.
       counts: Local folder for the counts of pictures where the output is at an address; empty if there is none.
+      image_splits: Splits that decide the shape of the images; nothing for those of the plan.
     """
 
     config: PrepareConfig
@@ -52,6 +53,12 @@ class Plan:
     allow_other_versions: bool = False
     mounts: Mounts = field(default_factory=Mounts)
     counts: str = ""
+    image_splits: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> ImageInfo:
+        """Shape and encoding of the images."""
+        return self.config.image_info(list(self.image_splits or self.shards))
 
     @property
     def pictures(self) -> int:

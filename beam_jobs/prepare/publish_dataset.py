@@ -94,7 +94,7 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         splits[split] = SplitInfo(pictures.get(split, 0), sum(shard.examples for shard in of_split), of_split)
     return Manifest(
         name=plan.config.name,
-        image=plan.config.image_info(list(plan.shards)),
+        image=plan.image,
         config=plan.config.to_dict(),
         seed=plan.config.seed,
         versions=plan.versions,

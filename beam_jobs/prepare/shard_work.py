@@ -99,7 +99,7 @@ class ShardWriter:
                 yield key, tally_kept()
                 return
             annotations = without_leaks(chain.from_iterable(map(unpack, lists)), key[0], leaks or {})
-            dynamic = plan.config.image_info(list(plan.shards)).dynamic
+            dynamic = plan.image.dynamic
             counted, read = progress.count(annotations), plan_reader(plan)
             records, rows = make_shard(counted, *key, dynamic, plan.config, read, plan.reads_remote)
         # Digests and copies release Python's lock, which costs no time where a processor is idle. Where all processors

@@ -34,5 +34,14 @@ def plan_subsets(stream: Stream, subsets: tuple[Subset, ...], output: Place) -> 
     config = stream.config
     kept = {subset.name: subset.entries for subset in subsets}
     found = Survey(config.max_length or 1, kept, stream.has_boxes)
-    shards = count_shards(config, kept)
-    return Plan(config, subsets, shards, output, uuid.uuid4().hex, found, versions=versions(config.source))
+    return Plan(
+        config,
+        subsets,
+        count_shards(config, kept),
+        output,
+        uuid.uuid4().hex,
+        found,
+        versions=versions(config.source),
+        # Not those of these batches: all generations must have images of one kind.
+        image_splits=(config.split,) if config.split else ("train", "test"),
+    )

@@ -41,7 +41,7 @@ from tfrecords.files.index import index_path
 from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
 from tfrecords.files.storage import read_bytes
-from tfrecords.record.codec import decode, encode_in_parts
+from tfrecords.record.codec import decode
 from tfrecords.record.fast_decode import UnknownLayoutError, split_values
 from tfrecords.typed_json import shorten
 
@@ -279,18 +279,10 @@ def _locate(plan: Plan, files: _Files, rows: _Rows) -> Iterator[tuple[int, int, 
 
 def _records(plan: Plan, files: _Files, index: NDArray[np.void]) -> list[bytes]:
     """Returns the framed records of one new shard, in their order."""
-    dynamic = plan.config.image_info(list(plan.shards)).dynamic
     placed = []
     for _, number, record in index.tolist():
         source, data = files.sources[number], files[number].read(record)
-        key = _record_key(data, source)
-        if source.manifest.image.dynamic != dynamic:
-            # The pixels are in another feature where the images of the splits differ in size.
-            example = decode(data, f"{source.place}: record {record}", source.manifest.labels)
-            parts: tuple[bytes, ...] = encode_in_parts(example, plan.config.encoding, dynamic)
-        else:
-            parts = (data,)
-        placed.append((order_of(key, plan.config.seed), frame(*parts)))
+        placed.append((order_of(_record_key(data, source), plan.config.seed), frame(data)))
     placed.sort()
     return [framed for _, framed in placed]
 

@@ -35,7 +35,7 @@ def loop(job: Job) -> None:
 
 
 def _make(job: Job, key: ShardKey, annotations: list[Annotation], lasting: bool = False) -> None:
-    dynamic = job.plan.config.image_info(list(job.plan.shards)).dynamic
+    dynamic = job.plan.image.dynamic
     records, _ = make_shard(annotations, *key, dynamic, job.plan.config, job.read)
     job.write(key, records, lasting)
 

@@ -38,7 +38,7 @@ class StreetDigits(tfds.core.GeneratorBasedBuilder):
     code_path = epath.Path(__file__)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        image = self._job.plan.config.image_info(list(self._job.plan.shards))
+        image = self._job.plan.image
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict.from_json(
                 json.loads(features_json(image, self._job.plan.config.labels))
