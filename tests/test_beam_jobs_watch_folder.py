@@ -414,7 +414,7 @@ def test_no_part_of_a_batch_is_ready_while_a_slow_producer_stalls(tmp_path: Path
     [
         (lambda folder: shutil.rmtree(folder), "is not there"),
         (lambda folder: (folder / "0.png").unlink(), "the picture 0.png is not there"),
-        (lambda folder: (folder / "0.png").write_bytes(PNG + b"0"), "the sizes of its pictures, or their names, are"),
+        (lambda folder: (folder / "0.png").write_bytes(PNG + b"0"), "its pictures are others"),
         (lambda folder: put(folder, rows(3)), "the annotations of b are others: 3 entries, and 2 before"),
         (lambda folder: (folder / "numbers.csv").unlink(), "cannot be read any more"),
         (lambda folder: os.utime(folder / "0.png", (5, 5)), ""),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs.watch.identity import Content, digest_of, list_files, stamp_of
+from beam_jobs.watch.identity import Content, digest_of, list_files, sample_pictures, stamp_of
 from tests.stores import Bucket
 from tfrecords.files.place import Place
 
@@ -68,10 +68,11 @@ def test_a_digest_differs_when_annotations_or_names_or_sizes_of_pictures_do() ->
         [Content("", "a", {"2.png": 5})],
         [Content("", "a", {"1.png": 5, "2.png": 5})],
         [Content("", "a", {"1.png": 5}), Content("test", "a", {"1.png": 5})],
+        [Content("", "a", {"1.png": 5}, {"1.png": "beginning"})],
     ]
     digests = [digest_of(each) for each in contents] + [digest_of([], "corrected"), digest_of(contents[1], "corrected")]
     assert len(set(digests)) == len(digests)
-    assert digest_of(reversed(contents[-1])) == digest_of(contents[-1])
+    assert digest_of(reversed(contents[8])) == digest_of(contents[8])
     assert digest_of([Content("", "a", {"2.png": 5, "1.png": 5})]) == digests[7]
     assert digest_of([Content("", "a", {"\udcff.png": 5})]), "any name of a file has one"
 
@@ -92,3 +93,16 @@ def test_a_listing_of_a_store_has_sizes_and_versions(bucket: Bucket) -> None:
     assert [size for size, _ in list_files(Place(f"{bucket.address}/in/bc.csv")).values()] == [2]
     with pytest.raises(FileNotFoundError):
         list_files(Place(f"{bucket.address}/in/none"))
+
+
+def test_of_many_pictures_in_a_store_some_are_read(bucket: Bucket) -> None:
+    folder = Place(bucket.address) / "in"
+    places = {f"{number}.png": (folder / f"{number}.png", len(str(number))) for number in range(100)}
+    for name in places:
+        bucket.put(f"in/{name}", name.encode())
+    found = sample_pictures(places)
+    assert 20 <= len(found) <= 32 and len(set(found.values())) == len(found)
+    assert sample_pictures(dict(reversed(places.items()))) == found
+    one = next(iter(found))
+    bucket.put(f"in/{one}", b"others"[: len(one)])
+    assert {name for name, each in sample_pictures(places).items() if each != found[name]} == {one}

@@ -156,3 +156,16 @@ def test_a_stream_of_bytes_is_written_and_ready_only_at_its_end(tmp_path: Path) 
             except (UserError, OSError):
                 states.append(False)
     assert states[-1] and not any(states[:-1])
+
+
+@pytest.mark.parametrize("format", ["BMP", "PNG"])
+def test_other_pictures_of_the_same_name_and_size_are_another_batch(format: str, tmp_path: Path) -> None:
+    white, grey = (np.full((200, 200, 3), value, np.uint8) for value in (255, 128))
+    digests = []
+    for name, pixels in (("a", white), ("b", grey), ("c", white)):
+        data = saved(pixels, format)
+        table = b"path,number\n1.img,7\n"
+        found = look("table", put(tmp_path / name, {"1.img": data.ljust(130_000, b"0"), "numbers.csv": table}))
+        digests.append(found.batch.digest)
+    assert digests[0] != digests[1], "the same label, name and size, of another photo"
+    assert digests[0] == digests[2], "a copy"

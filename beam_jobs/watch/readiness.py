@@ -14,7 +14,7 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import CORRECTIONS, Input, Source, Subset, published_split, subset_of
 from beam_jobs.watch.batch import Batch, Correction, subset_name
-from beam_jobs.watch.identity import Content, Files, digest_of, stamp_of
+from beam_jobs.watch.identity import Content, Files, digest_of, sample_pictures, stamp_of
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files import remote, remote_write
 from tfrecords.files.place import Place
@@ -126,14 +126,18 @@ def look_into(name: str, place: Place, files: Files, config: PrepareConfig, *, c
     is_only = len(found) == 1
     owns = [_own_name(place, files, subset, is_only, config.source) for subset in found]
     lacks = _Lacks(entries=sum(subset.entries for subset in found))
-    contents = tuple(
-        Content(
-            own if published_split(own) or not is_only else "",
-            _annotations_sha256(place, files, subset),
-            _sizes(source, subset, config, _Pictures(place, files), lacks, complete),
+    contents = []
+    for own, subset in zip(owns, found, strict=True):
+        pictures = _find_pictures(source, subset, config, _Pictures(place, files), lacks, complete)
+        there = {name: each for name, each in pictures.items() if each[1] > 0}
+        contents.append(
+            Content(
+                own if published_split(own) or not is_only else "",
+                _annotations_sha256(place, files, subset),
+                {name: size for name, (_, size) in pictures.items()},
+                sample_pictures(there),
+            )
         )
-        for own, subset in zip(owns, found, strict=True)
-    )
     if not lacks.entries and not corrections:
         lacks.add("it names no picture and corrects no number")
     said = repr([(each.key, each.action, each.text) for each in corrections]) if corrections else ""
@@ -145,7 +149,7 @@ def look_into(name: str, place: Place, files: Files, config: PrepareConfig, *, c
         for own, subset in zip(owns, found, strict=True)
     ]
     batch = Batch(name, digest, stamp_of(files), subsets, corrections=corrections)
-    return Look(batch, contents, str(lacks))
+    return Look(batch, tuple(contents), str(lacks))
 
 
 def _corrections(place: Place, files: Files) -> list[Correction]:
@@ -196,12 +200,12 @@ def _annotations_sha256(place: Place, files: Files, subset: Subset) -> str:
     return place.sha256() if is_all else subset.annotations_sha256
 
 
-def _sizes(
+def _find_pictures(
     source: Source, subset: Subset, config: PrepareConfig, pictures: _Pictures, lacks: _Lacks, complete: bool
-) -> dict[str, int]:
-    """Returns the size of each picture of a subset, by name, and adds what has not come to `lacks`."""
+) -> dict[str, tuple[Place, int]]:
+    """Returns the place and the size of each picture of a subset, by name, and adds what has not come to `lacks`."""
     unfinished = _UNFINISHED.get(config.source, ())
-    sizes: dict[str, int] = {}
+    found: dict[str, tuple[Place, int]] = {}
     for annotation in _first_of_each(source.read_annotations(subset, 0, subset.entries, "left", config.reading)):
         if annotation.dead and annotation.dead.reason in unfinished:
             lacks.add(annotation.dead.detail)
@@ -213,11 +217,11 @@ def _sizes(
         place, size = next((pair for pair in sized if pair[1] >= 0), (places[0], -1))
         if size < 0 and annotation.dead:
             continue
-        sizes[annotation.name] = size
+        found[annotation.name] = place, size
         if complete and (size <= 0 or not has_end(place, size)):
             what = "is not there" if size < 0 else "is empty" if not size else "has no end"
             lacks.add(f"the picture {printable(annotation.name)} {what}")
-    return sizes
+    return found
 
 
 def _first_of_each(annotations: Iterator[Annotation]) -> Iterator[Annotation]:
@@ -291,7 +295,7 @@ def difference_of(before: Batch, now: Look) -> str:
     missing = [name for each in now.contents for name, size in each.pictures.items() if size < 0]
     if missing:
         return f"the picture {printable(missing[0])} is not there, nor are {len(missing) - 1} others"
-    return "the sizes of its pictures, or their names, are others"
+    return "its pictures are others, or their names are"
 
 
 def reason_of(error: Exception) -> str:
