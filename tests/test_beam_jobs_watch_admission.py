@@ -1,12 +1,13 @@
 """Admission: what of the arrivals becomes the next entry of the ledger."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from beam_jobs.sources.base import Subset
 from beam_jobs.watch.admission import admit, changed
-from beam_jobs.watch.batch import INCOMPLETE, Batch, Correction, Refusal
+from beam_jobs.watch.batch import INCOMPLETE, Batch, Correction, Positions, Refusal
 from beam_jobs.watch.inbox import Arrivals
 from beam_jobs.watch.ledger import Entry, Ledger
 from tfrecords.files.place import Place
@@ -79,10 +80,18 @@ def test_refusals_of_the_inbox_are_in_the_same_entry_and_alone_make_one(ledger: 
     assert entry and reasons(entry) == {"cut": "incomplete"} and not entry.makes_snapshot
 
 
-def test_corrections_come_before_the_pictures_of_an_entry_so_that_none_concerns_its_own(ledger: Ledger) -> None:
-    fix, more = batch("b-fix", 0, corrects=True), batch("c-fix", 0, corrects=True)
-    assert names(admit(Arrivals([batch("a"), fix, batch("d")]), ledger, 100)) == ["a"]
-    assert names(admit(Arrivals([fix, more, batch("d")]), ledger, 100)) == ["b-fix", "c-fix", "d"]
+def test_corrections_are_taken_however_many_pictures_are_ready_before_them(ledger: Ledger) -> None:
+    fix, more = batch("c-fix", 0, corrects=True), batch("z-fix", 0, corrects=True)
+    ready = [batch("a"), batch("b"), fix, batch("d"), more]
+    assert names(admit(Arrivals(ready), ledger, 10)) == ["a", "c-fix", "z-fix"]
+    assert names(admit(Arrivals([fix, batch("d", 500)]), ledger, 100)) == ["c-fix", "d"]
+
+
+def test_messages_of_a_log_are_taken_in_its_order_whether_pictures_or_corrections(ledger: Ledger) -> None:
+    fix = replace(batch("log-10-12", 0, corrects=True), positions=[Positions("log", 10, 12)])
+    ready = [batch("a"), replace(batch("log-0-10"), positions=[Positions("log", 0, 10)]), fix]
+    assert names(admit(Arrivals(ready), ledger, 10)) == ["a"]
+    assert names(admit(Arrivals(ready[1:]), ledger, 10)) == ["log-0-10", "log-10-12"]
 
 
 def test_the_same_arrivals_in_any_order_make_the_same_entry(ledger: Ledger) -> None:

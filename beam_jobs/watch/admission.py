@@ -9,8 +9,9 @@ def admit(arrivals: Arrivals, ledger: Ledger, pictures: int) -> Entry | None:
     """Returns the next entry; None where there is nothing to write.
 
     Batches are taken in the order of their names, until the next one would bring more than `pictures` entries; the
-    first one is taken whatever its size. What is left stays in the inbox. A batch with corrections is taken before any
-    with pictures or not at all: corrections are those of earlier entries' numbers.
+    first one with entries is taken whatever its size. What is left stays in the inbox. All batches are taken that have
+    corrections only: a correction is in the next generation, however much else there is. Those of a log are taken in
+    its order.
 
     Args:
       arrivals: What the inbox holds.
@@ -19,13 +20,16 @@ def admit(arrivals: Arrivals, ledger: Ledger, pictures: int) -> Entry | None:
     """
     taken: list[Batch] = []
     refusals = list(arrivals.refused)
-    entries = 0
+    entries, is_full = 0, False
     for batch in sorted(arrivals.ready, key=lambda batch: batch.name):
+        if is_full and (batch.entries or batch.positions):
+            continue
         if refusal := _refusal(batch, ledger, taken):
             refusals.append(refusal)
             continue
-        if taken and (entries + batch.entries > pictures or (batch.corrections and entries)):
-            break
+        if entries and entries + batch.entries > pictures:
+            is_full = True
+            continue
         taken.append(batch)
         entries += batch.entries
     if not taken and not refusals:

@@ -235,9 +235,14 @@ def _watch(job: WatchJob, stream: Place, config: Stream | PrepareConfig, inbox: 
 def _print_end(watcher: Watcher, stream: Place) -> None:
     """Prints what is there at the end."""
     snapshot = watcher.snapshot
-    if watcher.pending:
-        is_one = watcher.pending == 1
-        waiting = f"{watcher.pending:,} {'batch is' if is_one else 'batches are'} not complete yet"
+    early = watcher.early.count
+    if incomplete := watcher.pending - early:
+        is_one = incomplete == 1
+        waiting = f"{incomplete:,} {'batch is' if is_one else 'batches are'} not complete yet"
+        print(f"{waiting}, and {'waits' if is_one else 'wait'} for the next call")
+    if early:
+        is_one = early == 1
+        waiting = f"{early:,} {'batch corrects' if is_one else 'batches correct'} what has not come yet"
         print(f"{waiting}, and {'waits' if is_one else 'wait'} for the next call")
     if snapshot is None:
         print(f"nothing was made: {stream} has no snapshot yet")

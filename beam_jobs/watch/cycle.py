@@ -14,13 +14,14 @@ from beam_jobs.watch.admission import admit
 from beam_jobs.watch.batch import INCOMPLETE, Batch, Refusal
 from beam_jobs.watch.commit import Known, newest, repair
 from beam_jobs.watch.config import WatchJob, begin
+from beam_jobs.watch.early import EarlyCorrections
 from beam_jobs.watch.inbox import Arrivals, Inbox
 from beam_jobs.watch.ledger import LOG, Entry, Ledger
 from beam_jobs.watch.perform import EmptyStreamError, Make, fault, perform
 from beam_jobs.watch.status import ENDED, IDLE, RUNNING, Board
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.summary import snapshot_line
-from tfrecords.dataset.snapshots import SNAPSHOTS, Snapshot, directory_name
+from tfrecords.dataset.snapshots import SNAPSHOTS, Snapshot
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files.place import Place
 from tfrecords.files.publish import remove_partial
@@ -75,6 +76,7 @@ class Watcher:
       snapshot: Newest snapshot; None without one.
       made: Number of snapshots that this process has committed.
       pending: Number of batches in the inbox that are in no entry, at the last look.
+      early: Those of them that wait for batches that they correct.
     """
 
     def __init__(self, place: Place, config: PrepareConfig | Stream, inbox: Inbox, make: Make, job: WatchJob) -> None:
@@ -96,6 +98,7 @@ class Watcher:
         self.ledger = Ledger(place)
         self.snapshot = newest(place)
         self.made = self.pending = 0
+        self.early = EarlyCorrections(job.patience)
         self._known: Known = {}
         self._board = Board(place)
         self._seen = _Seen()
@@ -142,6 +145,7 @@ class Watcher:
         """
         arrivals = self._poll()
         now = time.monotonic()
+        arrivals = self.early.hold(arrivals, self.ledger, now)
         self._first_look = now if self._first_look is None else self._first_look
         self._seen.look(arrivals.ready, now)
         pending = len(arrivals.ready) + arrivals.waiting
@@ -214,7 +218,7 @@ class Watcher:
           UserError: It cannot be read at the first look, or the job has an end, which would be a false one.
         """
         try:
-            arrivals = self._inbox.poll(self.ledger, self._job.pictures)
+            arrivals = self._inbox.poll(self.ledger, self._job.pictures + self.early.entries)
         except (OSError, UserError) as error:
             if not self._has_looked or self._job.once:
                 raise
@@ -229,6 +233,8 @@ class Watcher:
         """Returns whether an entry is to be written now."""
         if not arrivals.ready:
             return bool(arrivals.refused)
+        if self.early.has_released:
+            return True
         complete = sum(batch.entries for batch in arrivals.ready) >= self._job.pictures
         everything = self._job.once and not arrivals.waiting
         return complete or everything or self._seen.oldest_s(now) >= self._job.every
@@ -280,7 +286,7 @@ class Watcher:
         self.made += 1
         done = self.ledger.effective(entry)
         now = time.monotonic()
-        part = next((part for part in snapshot.parts if part.directory == directory_name(entry.entry)), None)
+        part = next((part for part in snapshot.parts if part.first == part.last == entry.entry), None)
         manifest = self._known[part] if part else None
         latencies = [now - seen for batch in done.batches if (seen := (times or {}).get((batch.name, batch.digest)))]
         self._board.add(latencies, sum(batch.entries for batch in done.batches), now - start)

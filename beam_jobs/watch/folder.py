@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.sources.base import CORRECTIONS
 from beam_jobs.watch.after import After
 from beam_jobs.watch.batch import BAD_NAME, CHANGED, INCOMPLETE, Batch, Refusal, check_name
 from beam_jobs.watch.identity import Files, list_files, stamp_of
@@ -49,6 +50,7 @@ class _Waiting:
       look: What was found in it, if its annotations could be read.
       detail: What it lacks.
       next_try: Time at which its annotations are read again.
+      corrects: Whether it has corrections, which are looked at whatever else there is.
     """
 
     first: float
@@ -57,6 +59,7 @@ class _Waiting:
     look: Look | None = None
     detail: str = ""
     next_try: float = 0.0
+    corrects: bool = False
 
 
 class FolderInbox:
@@ -97,6 +100,7 @@ class FolderInbox:
         self._after = after or After.parse("keep")
         self._after.check(self.place)
         self._waiting: dict[str, _Waiting] = {}
+        self._most_waiting = _MOST_WAITING
         self._known: dict[str, Known] = {}
         self._same: dict[str, str] = {}
         """Other stamp of an accepted batch whose content is what was accepted, by its file."""
@@ -121,12 +125,16 @@ class FolderInbox:
             self._forget(file)  # archived or deleted
         self._list_ahead(found)
         names = Names(found, self._known)
+        # Corrections may wait for one of the others, so they take no room of theirs.
+        self._most_waiting = _MOST_WAITING + sum(state.corrects for state in self._waiting.values())
         ready: list[Batch] = []
         refused: list[Refusal] = []
         entries = 0
         quiet = 0
         for each in found:
-            if entries >= most or not self._has_room(each):
+            state = self._waiting.get(each.file)
+            corrects = state is not None and state.corrects
+            if not corrects and (entries >= most or not self._has_room(each)):
                 self._track(each, ledger)
                 continue
             result = self._examine(each, ledger, names)
@@ -233,17 +241,17 @@ class FolderInbox:
 
     def _has_room(self, each: Found) -> bool:
         """Returns whether a batch can be examined: without room for its state, only one that has the marker."""
-        if each.file in self._waiting or len(self._waiting) < _MOST_WAITING:
+        if each.file in self._waiting or len(self._waiting) < self._most_waiting:
             return True
         return not self.place.is_remote and (self.place.path / each.file / self._marker).exists()
 
     def _track(self, each: Found, ledger: Ledger) -> None:
         """Begins to wait for a batch to settle, while other batches make a generation."""
-        if each.file in self._waiting or each.batch in ledger.accepted or len(self._waiting) >= _MOST_WAITING:
+        if each.file in self._waiting or each.batch in ledger.accepted or len(self._waiting) >= self._most_waiting:
             return
         files, _ = self._list(each)
         if files is not None:
-            self._state(each, stamp_of(files))
+            self._state(each, stamp_of(files), files)
 
     def _list_ahead(self, found: list[Found]) -> None:
         """Lists the first batches of a store at the same time: one after the other takes some requests for each."""
@@ -264,16 +272,17 @@ class FolderInbox:
         except OSError as error:
             return {}, reason_of(error)
 
-    def _state(self, each: Found, stamp: str) -> _Waiting:
+    def _state(self, each: Found, stamp: str, files: Files) -> _Waiting:
         """Returns the state of a batch that waits; a changed one begins to wait again."""
         now = self._now()
         state = self._waiting.get(each.file)
+        corrects = any(name in files for name in CORRECTIONS)
         if state is None:
-            state = _Waiting(now, stamp, now)
-            if len(self._waiting) < _MOST_WAITING:
+            state = _Waiting(now, stamp, now, corrects=corrects)
+            if corrects or len(self._waiting) < self._most_waiting:
                 self._waiting[each.file] = state
         if state.stamp != stamp:
-            self._waiting[each.file] = state = _Waiting(state.first, stamp, now)
+            self._waiting[each.file] = state = _Waiting(state.first, stamp, now, corrects=corrects)
         return state
 
     def _examine(self, each: Found, ledger: Ledger, names: Names) -> Batch | Refusal | bool:
@@ -289,7 +298,7 @@ class FolderInbox:
             self._waiting.pop(each.file, None)
             self._known[each.file] = Known(each.batch, accepted is not None, each.mark)
             return True
-        state = self._state(each, stamp)
+        state = self._state(each, stamp, files)
         waited = self._now() - state.since
         is_marked = self._marker in files
         if not is_marked and waited < self._settle_s:

@@ -51,6 +51,8 @@ def _lines(status: Status) -> Iterator[str]:
         yield from _metric(name, f"Number of {name} in the newest snapshot.", getattr(status, name))
     yield from _metric("dead_letters", "Number of rejected pictures in the newest snapshot.", status.dead_letters)
     yield from _metric("refused_batches", "Number of refused batches.", status.refused)
+    corrections = {"applied": status.corrections_applied, "not_found": status.corrections_not_found}
+    yield from _metric("corrections", "Number of corrections that came.", corrections, "result")
     yield from _metric("pending_batches", "Number of batches that wait.", status.pending)
     yield from _metric("oldest_pending_seconds", "Time that the oldest of them waits.", status.oldest_pending_s)
     yield from _metric("pictures_per_second", "Speed of the last generations.", status.pictures_per_s)

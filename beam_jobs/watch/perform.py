@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from beam_jobs.job.given import warn
 from beam_jobs.prepare.config import PrepareConfig
@@ -88,7 +88,7 @@ def perform(
     effective = _without_changed(ledger, entry, inbox)
     while True:
         try:
-            parts = _make_directories(stream, effective, before, make)
+            made = _make_directories(stream, effective, before, make)
         except Exception:
             found = _without_changed(ledger, entry, inbox)
             if found == effective:
@@ -101,19 +101,41 @@ def perform(
                 break
         # Some batch has changed while it was read.
         effective = found
-    if not parts:
+    if not made.parts:
         ledger.close(entry)
         raise EmptyStreamError(f"{stream.place} must have a batch, and those of entry {entry.entry} were refused.")
     held = before.batches if before else 0
     batches = held + sum(bool(batch.entries) for batch in effective.batches)
-    snapshot = describe(stream.place, entry.entry, parts, batches, known)
+    for line in made.not_found:
+        warn(f"a correction changes nothing: {line}")
+    snapshot = replace(
+        describe(stream.place, entry.entry, made.parts, batches, known),
+        corrections_applied=made.applied + (before.corrections_applied if before else 0),
+        corrections_not_found=len(made.not_found) + (before.corrections_not_found if before else 0),
+    )
     commit(stream.place, snapshot, known)
     ledger.close(entry)
     return snapshot
 
 
-def _make_directories(stream: Stream, entry: Entry, before: Snapshot | None, make: Make) -> list[Part]:
-    """Makes what an entry adds to and replaces in the snapshot before it, and returns the directories of its own.
+class _Made(NamedTuple):
+    """What was made for an entry.
+
+    Attributes:
+      parts: Directories of the new snapshot.
+      applied: Number of corrections that changed a number.
+      not_found: A line for each correction that changed nothing.
+    """
+
+    parts: list[Part]
+    applied: int = 0
+    not_found: Sequence[str] = ()
+
+
+def _make_directories(stream: Stream, entry: Entry, before: Snapshot | None, make: Make) -> _Made:
+    """Makes what an entry adds to and replaces in the snapshot before it.
+
+    Corrections come last, since a batch may have some of its own pictures.
 
     Args:
       stream: Stream.
@@ -123,13 +145,12 @@ def _make_directories(stream: Stream, entry: Entry, before: Snapshot | None, mak
     """
     parts = list(before.parts) if before else []
     if entry.merges:
-        return _merge(stream, entry, parts)
-    parts = _correct(stream, entry, parts)
+        return _Made(_merge(stream, entry, parts))
     if any(batch.entries for batch in entry.batches):
         with_pictures = [batch for batch in entry.batches if batch.entries]
         make(plan_generation(stream, replace(entry, batches=with_pictures)))
         parts.append(part_of(stream.place, directory_name(entry.entry)))
-    return parts
+    return _correct(stream, entry, parts)
 
 
 def _merge(stream: Stream, entry: Entry, parts: list[Part]) -> list[Part]:
@@ -147,22 +168,20 @@ def _merge(stream: Stream, entry: Entry, parts: list[Part]) -> list[Part]:
     return parts
 
 
-def _correct(stream: Stream, entry: Entry, parts: list[Part]) -> list[Part]:
-    """Makes the corrections of the batches of an entry, and returns the directories of the new snapshot."""
+def _correct(stream: Stream, entry: Entry, parts: list[Part]) -> _Made:
+    """Makes the corrections of the batches of an entry, in the order of the batches' names."""
     corrections: Sequence[Correction] = [each for batch in entry.batches for each in batch.corrections]
     if not corrections:
-        return parts
+        return _Made(parts)
     from beam_jobs.watch.correct import affected, correct_directory
 
     found = affected(stream.place, parts, corrections)
-    for line in found.not_found:
-        warn(f"a correction changes nothing: {line}")
     for place, part in enumerate(parts):
         if part in found.parts:
             into = directory_name(part.first, part.last, entry.entry)
             correct_directory(stream, part, found.parts[part], into)
             parts[place] = part_of(stream.place, into)
-    return parts
+    return _Made(parts, sum(map(len, found.parts.values())), found.not_found)
 
 
 def _without_changed(ledger: Ledger, entry: Entry, inbox: Inbox | None) -> Entry:

@@ -44,6 +44,8 @@ class Status:
       examples: Number of examples in it.
       dead_letters: Number of rejected pictures in it, by reason.
       refused: Number of refused batches, by reason.
+      corrections_applied: Number of corrections that changed a number.
+      corrections_not_found: Number of those that changed nothing, since their number is in no record.
       pending: Number of batches that are ready or not ready yet.
       oldest_pending_s: Time since the first look at the one that waits longest, seconds.
       pictures_per_s: Pictures per second of making, of the last generations.
@@ -60,6 +62,8 @@ class Status:
     examples: Count = 0
     dead_letters: dict[str, Count] = field(default_factory=dict)
     refused: dict[str, Count] = field(default_factory=dict)
+    corrections_applied: Count = 0
+    corrections_not_found: Count = 0
     pending: Count = 0
     oldest_pending_s: float = 0.0
     pictures_per_s: float = 0.0
@@ -140,6 +144,8 @@ class Board:
             examples=sum(total.examples for total in totals),
             dead_letters=snapshot.dead_letters if snapshot else {},
             refused=dict(sorted(refused.items())),
+            corrections_applied=snapshot.corrections_applied if snapshot else 0,
+            corrections_not_found=snapshot.corrections_not_found if snapshot else 0,
             pending=pending,
             oldest_pending_s=round(oldest_s, 1),
             pictures_per_s=round(pictures / seconds, 1) if seconds else 0.0,

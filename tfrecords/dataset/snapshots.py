@@ -135,6 +135,8 @@ class Snapshot:
       totals: Size of each split.
       dead_letters: Number of rejected pictures, by reason.
       batches: Number of batches whose pictures the directories hold.
+      corrections_applied: Number of corrections that changed a number, of this snapshot and all before it.
+      corrections_not_found: Number of those that changed nothing, since their number is in no record.
       version: Version of this file's format.
     """
 
@@ -143,6 +145,8 @@ class Snapshot:
     totals: dict[str, Total]
     dead_letters: dict[str, Count]
     batches: Count
+    corrections_applied: Count = 0
+    corrections_not_found: Count = 0
     version: int = _VERSION
 
     def to_json(self) -> bytes:
