@@ -23,6 +23,13 @@ COMMANDS = (
         passes_through=True,
         extra="beam",
     ),
+    Command(
+        "watch-job",
+        "keep the job running that makes the shards of watch --cluster",
+        "beam_jobs.watch.job_command",
+        passes_through=True,
+        extra="beam",
+    ),
 )
 
 if __name__ == "__main__":

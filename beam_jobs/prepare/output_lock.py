@@ -13,6 +13,7 @@ from beam_jobs.prepare.plan import RESULT_SUFFIX, WORK, Plan
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
+from tfrecords.files.storage import read_bytes
 from tfrecords.nested import flatten
 from tfrecords.record.schema import SCHEMA_VERSION
 from tfrecords.typed_json import parse_object
@@ -125,6 +126,19 @@ def _is_complete(plan: Plan, names: list[str]) -> bool:
     found = {"config": manifest.config, "sources": {s.subset: s.annotations_sha256 for s in manifest.sources}}
     _refuse_other(plan, found, "a dataset")
     return True
+
+
+def is_made(plan: Plan) -> bool:
+    """Returns whether the output holds the planned dataset, complete and made with the plan's versions."""
+    data = read_bytes(plan.path(MANIFEST))
+    try:
+        manifest = Manifest.parse(data, str(plan.path(MANIFEST))) if data is not None else None
+    except UserError:
+        return False
+    if manifest is None:
+        return False
+    sources = {source.subset: source.annotations_sha256 for source in manifest.sources}
+    return _describe(plan) == {"config": manifest.config, "sources": sources, "versions": manifest.versions}
 
 
 def preview_output(plan: Plan, overwrite: bool) -> str:

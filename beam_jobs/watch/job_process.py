@@ -1,0 +1,96 @@
+"""The job on a cluster, kept running by a process of its own, which imports Beam: the coordinator needs none of it.
+
+The process is `python -m beam_jobs watch-job`. It ends with the coordinator, however that ends, and cancels its job.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from beam_jobs.job.given import warn
+from tfrecords.errors import UserError
+from tfrecords.files.place import Place
+
+COMMAND = "watch-job"
+"""Name of the command that keeps a job running."""
+_REFUSED = (1, 2)
+"""Exit codes of a command that cannot use its options: it would refuse them again."""
+_SECONDS_TO_END = 45.0
+"""Longest wait for a job that is cancelled: Flink takes up to 30."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+
+
+class JobProcess:
+    """A process that keeps a job running; it is started again when it is killed."""
+
+    def __init__(self, stream: Place, beam_options: Sequence[str]) -> None:
+        """Takes what the process is told.
+
+        Args:
+          stream: Stream, at a path or an address that is the same for all workers.
+          beam_options: Options of Beam for the job.
+        """
+        own = ["--stream", str(stream), "--parent", str(os.getpid())]
+        self._words = [sys.executable, "-m", "beam_jobs", COMMAND, *own, *beam_options]
+        self._ending = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._refused: int | None = None
+        self._thread = threading.Thread(target=self._keep, name=COMMAND, daemon=True)
+
+    def __enter__(self) -> "JobProcess":
+        self._process = self._start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the process, which cancels its job."""
+        self._ending.set()
+        if self._process:
+            # It may have ended: a Ctrl-C in the terminal reaches it too.
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+        self._thread.join(_SECONDS_TO_END)
+        if self._process and self._process.poll() is None:
+            warn(f"the process {self._process.pid} of the job does not end: killed, and the job may go on")
+            self._process.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """Id of the process; None where it has ended."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def check(self) -> None:
+        """Checks that the process could start.
+
+        Raises:
+          UserError: It refused its options.
+        """
+        if self._refused is not None:
+            rule = f"The job must start: python -m beam_jobs {COMMAND} says above why it does not."
+            raise UserError(rule, f"exit code {self._refused}")
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._words, stdin=subprocess.DEVNULL)  # noqa: S603  # our own Python
+
+    def _keep(self) -> None:
+        pause = _FIRST_PAUSE_S
+        while self._process is not None:
+            code = self._process.wait()
+            if self._ending.is_set():
+                return
+            if code in _REFUSED:
+                self._refused = code
+                return
+            warn(f"the process of the job has ended (exit code {code}): started again in {pause:g} s")
+            if self._ending.wait(pause):
+                return
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            self._process = self._start()
+            if self._ending.is_set():  # meanwhile: the process was not there yet to be told
+                self._process.terminate()
