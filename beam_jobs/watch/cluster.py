@@ -25,7 +25,7 @@ _POLL_S, _REMOTE_POLL_S = 0.1, 1.0
 """Time between two looks at the results, seconds: a look at a store is a request that costs money."""
 _DOUBT = 8
 """Part of the takeover time that a cluster gets for its first shard after it did not deliver the generation before."""
-RESUMES = "the same command resumes"
+_RESUMES = "the same command resumes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,7 @@ class ClusterMake:
         stream: Place,
         takeover_s: float,
         job: JobProcess | None = None,
+        make_here: Callable[[Plan], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Takes the stream and what may be expected of the cluster.
@@ -79,9 +80,12 @@ class ClusterMake:
           stream: Stream, whose lock this process holds.
           takeover_s: Time without a new shard after which this process makes the missing ones, seconds.
           job: Job that this process keeps running; None if another one does.
+          make_here: Function that makes the dataset of a plan, whose output is locked, on this machine, and keeps the
+            shards that are complete; None for one process per processor.
           clock: Function that returns the time, seconds.
         """
         self._stream, self._takeover_s, self._job, self._clock = stream, takeover_s, job, clock
+        self._make_here = make_here or _make_here
         self._doubts = False
         self._said: set[str] = set()
         self.takeovers = 0
@@ -146,7 +150,6 @@ class ClusterMake:
 
     def _finish(self, plan: Plan, came: bool) -> None:
         """Publishes the dataset, after this process has made the shards that are missing or not as they should be."""
-        from beam_jobs.prepare.local import choose_workers, run_on_this_machine
         from beam_jobs.prepare.publish_dataset import publish_dataset
         from beam_jobs.prepare.shard_work import plan_reader
 
@@ -157,7 +160,7 @@ class ClusterMake:
             publish_dataset(plan, plan_reader(plan))
             return
         self.takeovers += 1
-        run_on_this_machine(plan, choose_workers(plan, None), RESUMES)
+        self._make_here(plan)
 
     def _say_faults(self, plan: Plan, names: set[str]) -> None:
         """Prints what keeps workers from their work, each line once."""
@@ -169,23 +172,35 @@ class ClusterMake:
 
 
 @contextlib.contextmanager
-def making_on_cluster(settings: ClusterJob, stream: Place, beam_options: Sequence[str]) -> Iterator[ClusterMake]:
+def making_on_cluster(
+    settings: ClusterJob,
+    stream: Place,
+    beam_options: Sequence[str],
+    make_here: Callable[[Plan], object] | None = None,
+) -> Iterator[ClusterMake]:
     """Yields what makes generations on a cluster; keeps a job running there while the block runs if it is to.
 
     Args:
       settings: What the command line says.
-      stream: Stream, at a path or an address that is the same for all workers; its configuration is written.
+      stream: Stream, at a path or an address that is the same for all workers; it may be made later.
       beam_options: Options of Beam for the job; none if another process keeps one running.
+      make_here: Function that makes on this machine what the cluster does not; see `ClusterMake`.
     """
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(JobProcess(stream, beam_options)) if beam_options else None
-        yield ClusterMake(stream, settings.takeover, job)
+        yield ClusterMake(stream, settings.takeover, job, make_here)
 
 
 def cluster_job(values: dict[str, object]) -> ClusterJob:
     """Returns the settings of the flags that were given."""
     found: ClusterJob = from_flags(ClusterJob, values)
     return found
+
+
+def _make_here(plan: Plan) -> None:
+    from beam_jobs.prepare.local import choose_workers, run_on_this_machine
+
+    run_on_this_machine(plan, choose_workers(plan, None), _RESUMES)
 
 
 def _names(folder: Place) -> set[str]:
