@@ -1,4 +1,4 @@
-"""The shards of a stream on a cluster: fakes of clusters that work, die, lie or come late; the job on a local runner."""
+"""The shards of a stream on a cluster: fakes of clusters that work, die, lie or are late; the job on a local runner."""
 
 import contextlib
 import json
@@ -17,14 +17,14 @@ import pytest
 
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.watch import cluster, cluster_job, job_process
-from beam_jobs.watch.cluster import ClusterJob, ClusterMake, cluster_job as settings_of
+from beam_jobs.watch.cluster import ClusterJob, ClusterMake
+from beam_jobs.watch.cluster import cluster_job as settings_of
 from beam_jobs.watch.cluster_job import Finder, write_shard
 from beam_jobs.watch.generation import plan_generation
 from beam_jobs.watch.request import Request, Wanted, ask, withdraw
 from beam_jobs.watch.stream import Stream
 from tests import stream_batches as batches
 from tfrecords.errors import UserError
-from tfrecords.files.place import Place
 
 ROOT = Path(__file__).parents[1]
 
@@ -214,7 +214,12 @@ def test_a_worker_that_is_in_the_middle_when_the_coordinator_takes_over_cannot_r
         patch.setattr(cluster_job, "_annotations", slow)
         with workers(stream) as written:
             make = ClusterMake(stream.place, 0.5)
-            batches.commit_all(stream, lambda plan: (make(plan), begun.wait(30)) and None)
+
+            def after_begun(plan: Plan) -> None:
+                make(plan)
+                assert begun.wait(30)
+
+            batches.commit_all(stream, after_begun)
             go_on.set()
     assert written == []
     assert batches.digests(stream.place) == expected
@@ -231,12 +236,11 @@ def test_a_shard_that_is_not_what_its_worker_wrote_is_made_again(
             yield name
 
     make = ClusterMake(stream.place, 60)
-    with workers(stream, 1, damaging):
-        # The damage comes after the result, as that of a second worker does: wait until it is there.
-        with pytest.MonkeyPatch.context() as patch:
-            wait = ClusterMake._wait
-            patch.setattr(ClusterMake, "_wait", lambda self, plan: (wait(self, plan), time.sleep(0.3))[0])
-            batches.commit_all(stream, make)
+    # The damage comes after the result, as that of a second worker does: wait until it is there.
+    wait = ClusterMake._wait
+    with workers(stream, 1, damaging), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClusterMake, "_wait", lambda self, plan: (wait(self, plan), time.sleep(0.3))[0])
+        batches.commit_all(stream, make)
     assert batches.digests(stream.place) == expected
     assert make.takeovers == 2
     assert "is not what its worker has written: this process makes it again" in capsys.readouterr().err

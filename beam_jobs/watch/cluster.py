@@ -87,6 +87,7 @@ class ClusterMake:
         self._stream, self._takeover_s, self._job, self._clock = stream, takeover_s, job, clock
         self._make_here = make_here or _make_here
         self._doubts = False
+        self._restarted = float("-inf")
         self._said: set[str] = set()
         self.takeovers = 0
         (stream / REQUEST).delete()  # of a coordinator that was killed
@@ -142,11 +143,20 @@ class ClusterMake:
                 return True
             self._say_faults(plan, names)
             if self._clock() - heard >= patience:
-                self._doubts = True
                 lacking = f"{len(expected) - len(there):,} of {len(expected):,} shards of {plan.output.name}"
                 warn(f"no new shard from the cluster for {patience:g} s: this process makes {lacking}")
+                self._doubt()
                 return False
             time.sleep(pause)
+
+    def _doubt(self) -> None:
+        """Expects less of the cluster, and starts the job again if this process keeps it: it may hang."""
+        now = self._clock()
+        if self._job and now - self._restarted >= self._takeover_s:
+            self._restarted = now
+            warn("the job is cancelled and submitted again")
+            self._job.restart()
+        self._doubts = True
 
     def _finish(self, plan: Plan, came: bool) -> None:
         """Publishes the dataset, after this process has made the shards that are missing or not as they should be."""

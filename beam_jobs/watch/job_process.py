@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -21,6 +22,7 @@ _REFUSED = (1, 2)
 """Exit codes of a command that cannot use its options: it would refuse them again."""
 _SECONDS_TO_END = 45.0
 """Longest wait for a job that is cancelled: Flink takes up to 30."""
+_POLL_S = 0.5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 
 
@@ -37,6 +39,7 @@ class JobProcess:
         own = ["--stream", str(stream), "--parent", str(os.getpid())]
         self._words = [sys.executable, "-m", "beam_jobs", COMMAND, *own, *beam_options]
         self._ending = threading.Event()
+        self._restarting = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._refused: int | None = None
         self._thread = threading.Thread(target=self._keep, name=COMMAND, daemon=True)
@@ -65,6 +68,13 @@ class JobProcess:
         """Id of the process; None where it has ended."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
+    def restart(self) -> None:
+        """Ends the process, which cancels its job, and starts it again: for a job that runs and does nothing."""
+        if self._process and not self._restarting.is_set():
+            self._restarting.set()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
     def check(self) -> None:
         """Checks that the process could start.
 
@@ -81,16 +91,30 @@ class JobProcess:
     def _keep(self) -> None:
         pause = _FIRST_PAUSE_S
         while self._process is not None:
-            code = self._process.wait()
+            code = self._wait(self._process)
             if self._ending.is_set():
                 return
-            if code in _REFUSED:
+            if self._restarting.is_set():
+                self._restarting.clear()
+            elif code in _REFUSED:
                 self._refused = code
                 return
-            warn(f"the process of the job has ended (exit code {code}): started again in {pause:g} s")
-            if self._ending.wait(pause):
-                return
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            else:
+                warn(f"the process of the job has ended (exit code {code}): started again in {pause:g} s")
+                if self._ending.wait(pause):
+                    return
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
             self._process = self._start()
             if self._ending.is_set():  # meanwhile: the process was not there yet to be told
                 self._process.terminate()
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Returns the exit code of the process, which is killed if it does not restart in time."""
+        told: float | None = None
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(_POLL_S)
+            if self._restarting.is_set():
+                told = told or time.monotonic()
+                if time.monotonic() - told > _SECONDS_TO_END:
+                    process.kill()

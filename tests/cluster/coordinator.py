@@ -1,6 +1,6 @@
 """A coordinator that can be killed: admits what is in a folder, and makes and commits generations on a cluster.
 
-    python -m tests.cluster.coordinator STREAM INBOX TAKEOVER [BEAM'S OPTIONS]
+python -m tests.cluster.coordinator STREAM INBOX TAKEOVER [BEAM'S OPTIONS]
 """
 
 import sys

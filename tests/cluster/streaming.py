@@ -1,8 +1,7 @@
-"""Batches that arrive while a coordinator and its job run on an engine, and what must be true of the stream at the end."""
+"""Batches that arrive while a coordinator and its job run on an engine, and what the stream must be at the end."""
 
 import random
 import statistics
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,12 +9,10 @@ from pathlib import Path
 
 import tfrecords
 from beam_jobs.watch.ledger import LOG, Ledger
-from beam_jobs.watch.stream import Stream
 from tests import stream_batches as batches
 from tests.cluster import jobs
 from tests.cluster.processes import Process, command_line, descendants
-from tfrecords.dataset.snapshots import flatten, snapshot_numbers, Snapshot
-from tfrecords.files.place import Place
+from tfrecords.dataset.snapshots import Snapshot, flatten, snapshot_numbers
 
 PICTURES = 10
 """Pictures of a batch."""
@@ -134,8 +131,3 @@ def job_of(process: Process) -> int:
     """Returns the process that keeps a coordinator's job running."""
     (found,) = [pid for pid in descendants(process.pid) if " watch-job " in command_line(pid)]
     return found
-
-
-def print_line(line: str) -> None:
-    """Prints a line that pytest does not hold back."""
-    print(line, file=sys.__stderr__)
