@@ -17,6 +17,7 @@ from beam_jobs.watch.generation import plan_generation
 from beam_jobs.watch.ledger import Entry, Ledger
 from beam_jobs.watch.stream import Stream
 from tfrecords.dataset.snapshots import Part, Snapshot, directory_name, snapshot_place
+from tfrecords.files import remote
 from tfrecords.files.place import Place
 
 CONFIG = PrepareConfig(validation_fraction=0.25, examples_per_shard=30, max_dead_fraction=1.0)
@@ -49,7 +50,7 @@ def drop(inbox: Path, name: str, pictures: Sequence[tuple[Path, Annotation]]) ->
     return unfinished.rename(inbox / name)
 
 
-def batch_of(folder: Path) -> Batch:
+def batch_of(folder: Path | Place) -> Batch:
     """Returns a dropped batch as the ledger keeps it."""
     found = SOURCE.find_subsets(Input(Place(folder)), SourceOptions())
     subsets = [replace(subset, name=subset_name(folder.name, subset.name, len(found) == 1)) for subset in found]
@@ -57,17 +58,17 @@ def batch_of(folder: Path) -> Batch:
     return Batch(folder.name, digest, digest, subsets)
 
 
-def new_stream(place: Path, config: PrepareConfig = CONFIG) -> Stream:
+def new_stream(place: Path | Place, config: PrepareConfig = CONFIG) -> Stream:
     """Returns a new stream."""
     stream = Stream(Place(place), config)
     stream.save()
     return stream
 
 
-def accept(stream: Stream, *folders: Path) -> Entry:
+def accept(stream: Stream, *folders: Path | Place) -> Entry:
     """Appends an entry of batches to the ledger, and returns it."""
     ledger = Ledger(stream.place)
-    entry = Entry(ledger.next, [batch_of(folder) for folder in sorted(folders)])
+    entry = Entry(ledger.next, [batch_of(folder) for folder in folders])
     ledger.append(entry)
     return entry
 
@@ -98,6 +99,9 @@ def make_here(plan: Plan) -> None:
 
 def digests(stream: Place) -> dict[str, str]:
     """Returns the digest of every file of the generations of a stream, those of unfinished work included."""
-    root = stream.path / "generations"
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    root = stream / "generations"
+    if stream.is_remote:
+        names = sorted(remote.walk(root.text))
+    else:
+        names = sorted(str(path.relative_to(root.path)) for path in root.path.rglob("*") if path.is_file())
+    return {name: hashlib.sha256((root / name).read_bytes()).hexdigest() for name in names}

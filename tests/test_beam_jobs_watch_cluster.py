@@ -24,7 +24,9 @@ from beam_jobs.watch.generation import plan_generation
 from beam_jobs.watch.request import Request, Wanted, ask, withdraw
 from beam_jobs.watch.stream import Stream
 from tests import stream_batches as batches
+from tests.stores import Bucket
 from tfrecords.errors import UserError
+from tfrecords.files.place import Place
 
 ROOT = Path(__file__).parents[1]
 
@@ -239,7 +241,13 @@ def test_a_shard_that_is_not_what_its_worker_wrote_is_made_again(
     # The damage comes after the result, as that of a second worker does: wait until it is there.
     wait = ClusterMake._wait
     with workers(stream, 1, damaging), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClusterMake, "_wait", lambda self, plan: (wait(self, plan), time.sleep(0.3))[0])
+
+        def waiting(make: ClusterMake, plan: Plan) -> bool:
+            came = wait(make, plan)
+            time.sleep(0.3)
+            return came
+
+        patch.setattr(ClusterMake, "_wait", waiting)
         batches.commit_all(stream, make)
     assert batches.digests(stream.place) == expected
     assert make.takeovers == 2
@@ -329,6 +337,44 @@ def test_the_job_writes_what_is_wanted_on_a_local_runner(stream: Stream, expecte
     assert make.takeovers == 0
 
 
+def test_batches_and_streams_may_be_in_a_store(
+    bucket: Bucket, inbox: list[Path], expected: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in inbox:
+        bucket.put_folder(path, f"inbox/{path.name}")
+    arrived = [Place(bucket.address) / f"inbox/{path.name}" for path in inbox]
+    stream = batches.new_stream(Place(bucket.address) / "stream")
+    batches.accept(stream, *arrived[:2])
+    batches.accept(stream, arrived[2])
+    make = ClusterMake(stream.place, 60)
+    with workers(stream, 2):
+        batches.commit_all(stream, make)
+    assert make.takeovers == 0
+    assert batches.digests(stream.place) == expected
+    assert Wanted.load(stream.place) is None
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cluster_that_dies_over_a_store_is_taken_over(
+    bucket: Bucket, inbox: list[Path], expected: dict[str, str]
+) -> None:
+    left = [1]
+
+    def dying(task: cluster_job.Task, place: str) -> Iterator[str]:
+        if left:
+            left.pop()
+            yield from write_shard(task, place)
+
+    stream = batches.new_stream(Place(bucket.address) / "stream")
+    batches.accept(stream, *inbox[:2])
+    batches.accept(stream, inbox[2])
+    make = ClusterMake(stream.place, 1.0)
+    with workers(stream, 1, dying):
+        batches.commit_all(stream, make)
+    assert make.takeovers == 2
+    assert batches.digests(stream.place) == expected
+
+
 def test_a_request_of_four_thousand_batches_is_read_in_milliseconds(stream: Stream, tmp_path: Path) -> None:
     (entry, _) = batches.Ledger(stream.place).open
     plan = plan_generation(stream, entry)
@@ -387,10 +433,10 @@ def test_a_job_process_that_is_killed_is_started_again_and_ends_with_the_coordin
     body = (
         "import os, signal, time\n"
         "from pathlib import Path\n"
-        f"Path({str(tmp_path)!r}, f'started-{{os.getpid()}}').write_text('x')\n"
-        f"def end(*_):\n"
+        "def end(*_):\n"
         f"    Path({str(tmp_path)!r}, f'ended-{{os.getpid()}}').write_text('x'); os._exit(143)\n"
         "signal.signal(signal.SIGTERM, end)\n"
+        f"Path({str(tmp_path)!r}, f'started-{{os.getpid()}}').write_text('x')\n"
         "time.sleep(60)"
     )
     words = [sys.executable, "-c", PROGRAM, str(tmp_path), "--runner", "PrismRunner"]
@@ -415,6 +461,42 @@ def await_started(folder: Path, count: int) -> list[int]:
         assert time.monotonic() < end
         time.sleep(0.02)
     return [int(path.name.partition("-")[2]) for path in found]
+
+
+def test_a_job_that_hangs_is_started_again_at_a_takeover_but_not_at_each(stream: Stream) -> None:
+    class Job(job_process.JobProcess):
+        restarts = 0
+
+        def restart(self) -> None:
+            self.restarts += 1
+
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 5
+        return now[0]
+
+    job = Job(stream.place, [])
+    make = ClusterMake(stream.place, 20, job, clock=clock)
+    for entry in batches.Ledger(stream.place).open:
+        make(plan_generation(stream, entry))
+    assert (make.takeovers, job.restarts) == (2, 1)
+    now[0] += 20
+    batches.accept(stream, Path(entry.batches[0].subsets[0].path))
+    make(plan_generation(stream, batches.Ledger(stream.place).open[2]))
+    assert (make.takeovers, job.restarts) == (3, 2)
+
+
+def test_a_job_process_that_hangs_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = f"Path({str(tmp_path)!r}, f'started-{{os.getpid()}}').touch()"
+    body = f"import os, time\nfrom pathlib import Path\n{started}\ntime.sleep(60)"
+    for name, value in fake_job(tmp_path, body).items():
+        monkeypatch.setenv(name, value)
+    with job_process.JobProcess(Place(tmp_path), []) as job:
+        (first,) = await_started(tmp_path, 1)
+        job.restart()
+        assert first in await_started(tmp_path, 2)
+        assert job.pid != first
 
 
 def test_a_job_that_refuses_its_options_ends_the_coordinator(stream: Stream) -> None:
