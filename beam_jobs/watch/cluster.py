@@ -25,6 +25,8 @@ _POLL_S, _REMOTE_POLL_S = 0.1, 1.0
 """Time between two looks at the results, seconds: a look at a store is a request that costs money."""
 _DOUBT = 8
 """Part of the takeover time that a cluster gets for its first shard after it did not deliver the generation before."""
+_MOST_SAID = 1000
+"""Lines of workers that are remembered, so that each is printed once."""
 _RESUMES = "the same command resumes"
 
 
@@ -176,6 +178,8 @@ class ClusterMake:
         """Prints what keeps workers from their work, each line once."""
         for name in sorted(names):
             if name.startswith(FAULT_PREFIX) and name.endswith(FAULT_SUFFIX) and name not in self._said:
+                if len(self._said) >= _MOST_SAID:
+                    self._said.clear()
                 self._said.add(name)
                 with contextlib.suppress(OSError, UserError):
                     warn(f"the cluster: {(plan.results / name).read_bytes().decode(errors='replace')}")

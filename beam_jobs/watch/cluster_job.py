@@ -146,7 +146,7 @@ def write_shard(task: Task, stream: str) -> Iterator[str]:
     except (OSError, UserError) as error:
         # The coordinator has withdrawn the request if it did not wait, or was killed: nobody misses the shard then.
         if plan is not None and _is_wanted(stream, run):
-            _note_fault(plan, f"{directory}: {error}")
+            _note_fault(plan, str(error))
 
 
 def _write(plan: Plan, key: ShardKey, lists: Mapping[ShardKey, list[bytes]]) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -17,10 +16,11 @@ from tfrecords.dataset.snapshots import is_stream
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place, place
 from tfrecords.interrupts import ending_at_once, interruptible
-from tfrecords.progress import print_line
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
+
+    from beam_jobs.job.submit import Submission
 
 EPILOG = """\
 examples:
@@ -36,9 +36,10 @@ ends. It keeps no state: killed, doubled or late, it changes no byte of the
 stream. `watch --cluster` with options of Beam runs this command by itself.
 """
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_STANDARD_INPUT = 0
+"""Descriptor of the standard input."""
 _STEADY_S = 300.0
 """Time after which a job that ends was a good one, seconds: the next is submitted soon."""
-_PARENT_S = 1.0
 _STOPPED = "the job keeps no state: start it again at will"
 
 
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `watch-job`."""
     help = "stream of `watch`, at a path that is the same for all workers, or at an address, as s3://"
     parser.add_argument("--stream", type=place, required=True, metavar="DIR", help=help)
-    parser.add_argument("--parent", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace, beam_options: list[str]) -> int:
@@ -65,25 +66,26 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         raise UserError("The job needs a runner with workers of its own: give --runner.", "no --runner")
     refuse_local_on_dataflow(beam_options, {"--stream": str(stream)})
     if not stream.is_remote:
-        stream = Place(stream.path.resolve())
-    if args.parent:
-        threading.Thread(target=_end_with, args=(args.parent,), daemon=True).start()
+        stream = Place(stream.path.absolute())
+    current: list[Submission] = []
+    if args.until_eof:
+        threading.Thread(target=_end_at_eof, args=(current,), daemon=True).start()
     if not is_stream(stream):
         print(f"note: {stream} is no stream yet: the job waits until `watch` has made one of it")
     with ending_at_once():
         _options(beam_options)
     with interruptible():
-        _keep_running(stream, beam_options, args.verbose)
+        _keep_running(stream, beam_options, args.verbose, current)
     return 0
 
 
-def _keep_running(stream: Place, beam_options: list[str], verbose: bool) -> None:
-    """Submits the job, again and again."""
+def _keep_running(stream: Place, beam_options: list[str], verbose: bool, current: list[Submission]) -> None:
+    """Submits the job, again and again; `current` has the last submission."""
     pause = _FIRST_PAUSE_S
     while True:
         start = time.monotonic()
         try:
-            _run_once(stream, _options(beam_options), verbose)
+            _run_once(stream, _options(beam_options), verbose, current)
             reason = "it ended by itself"
         except UserError as error:
             reason = str(error)
@@ -112,7 +114,7 @@ def _options(words: list[str]) -> PipelineOptions:
     return options
 
 
-def _run_once(stream: Place, options: PipelineOptions, verbose: bool) -> None:
+def _run_once(stream: Place, options: PipelineOptions, verbose: bool, current: list[Submission]) -> None:
     """Runs the job until it ends.
 
     Raises:
@@ -129,12 +131,15 @@ def _run_once(stream: Place, options: PipelineOptions, verbose: bool) -> None:
     with packaged(options):
         pipeline = make_pipeline(options)
         build(pipeline, stream)
-        Submission(options, _STOPPED, verbose).run(pipeline)
+        current[:] = [Submission(options, _STOPPED, verbose)]
+        current[0].run(pipeline)
 
 
-def _end_with(parent: int) -> None:
-    """Waits until the process that started this one is gone, and stops this one, so that it cancels its job."""
-    while os.getppid() == parent:
-        time.sleep(_PARENT_S)
-    print_line("the coordinator has ended: the job is cancelled", sys.stderr)
-    os.kill(os.getpid(), signal.SIGTERM)
+def _end_at_eof(current: list[Submission]) -> None:
+    """Waits until the process that started this one has closed its standard input, and stops this one."""
+    # Not through sys.stdin, whose lock Python needs to leave.
+    while os.read(_STANDARD_INPUT, 1):
+        pass
+    # A second signal would end the process before the job is cancelled.
+    if not any(submission.is_cancelling for submission in current):
+        os.kill(os.getpid(), signal.SIGTERM)

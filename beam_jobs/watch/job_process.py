@@ -1,10 +1,11 @@
 """The job on a cluster, kept running by a process of its own, which imports Beam: the coordinator needs none of it.
 
-The process is `python -m beam_jobs watch-job`. It ends with the coordinator, however that ends, and cancels its job.
+The process is `python -m beam_jobs watch-job`. It ends with the coordinator, however that ends, and cancels its job: it
+reads its standard input, which the system closes. A signal would not do: one more, after those that a terminal or a
+service manager sends to all processes, would end it before its job is cancelled.
 """
 
 import contextlib
-import os
 import subprocess
 import sys
 import threading
@@ -20,6 +21,8 @@ COMMAND = "watch-job"
 """Name of the command that keeps a job running."""
 _REFUSED = (1, 2)
 """Exit codes of a command that cannot use its options: it would refuse them again."""
+_SECONDS_TO_REFUSE = 60.0
+"""Time in which the first process refuses its options, seconds; what ends it later is no refusal."""
 _SECONDS_TO_END = 45.0
 """Longest wait for a job that is cancelled: Flink takes up to 30."""
 _POLL_S = 0.5
@@ -36,7 +39,7 @@ class JobProcess:
           stream: Stream, at a path or an address that is the same for all workers.
           beam_options: Options of Beam for the job.
         """
-        own = ["--stream", str(stream), "--parent", str(os.getpid())]
+        own = ["--stream", str(stream), "--until-eof"]
         self._words = [sys.executable, "-m", "beam_jobs", COMMAND, *own, *beam_options]
         self._ending = threading.Event()
         self._restarting = threading.Event()
@@ -55,9 +58,7 @@ class JobProcess:
         """Ends the process, which cancels its job."""
         self._ending.set()
         if self._process:
-            # It may have ended: a Ctrl-C in the terminal reaches it too.
-            with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
+            _tell_to_end(self._process)
         self._thread.join(_SECONDS_TO_END)
         if self._process and self._process.poll() is None:
             warn(f"the process {self._process.pid} of the job does not end: killed, and the job may go on")
@@ -72,8 +73,7 @@ class JobProcess:
         """Ends the process, which cancels its job, and starts it again: for a job that runs and does nothing."""
         if self._process and not self._restarting.is_set():
             self._restarting.set()
-            with contextlib.suppress(ProcessLookupError):
-                self._process.terminate()
+            _tell_to_end(self._process)
 
     def check(self) -> None:
         """Checks that the process could start.
@@ -86,17 +86,18 @@ class JobProcess:
             raise UserError(rule, f"exit code {self._refused}")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._words, stdin=subprocess.DEVNULL)  # noqa: S603  # our own Python
+        # In a session of its own, out of reach of the terminal's Ctrl-C.
+        return subprocess.Popen(self._words, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603  # our own Python
 
     def _keep(self) -> None:
-        pause = _FIRST_PAUSE_S
+        pause, is_first, start = _FIRST_PAUSE_S, True, time.monotonic()
         while self._process is not None:
             code = self._wait(self._process)
             if self._ending.is_set():
                 return
             if self._restarting.is_set():
                 self._restarting.clear()
-            elif code in _REFUSED:
+            elif code in _REFUSED and is_first and time.monotonic() - start < _SECONDS_TO_REFUSE:
                 self._refused = code
                 return
             else:
@@ -104,9 +105,10 @@ class JobProcess:
                 if self._ending.wait(pause):
                     return
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
+            is_first = False
             self._process = self._start()
             if self._ending.is_set():  # meanwhile: the process was not there yet to be told
-                self._process.terminate()
+                _tell_to_end(self._process)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> int:
         """Returns the exit code of the process, which is killed if it does not restart in time."""
@@ -118,3 +120,10 @@ class JobProcess:
                 told = told or time.monotonic()
                 if time.monotonic() - told > _SECONDS_TO_END:
                     process.kill()
+
+
+def _tell_to_end(process: subprocess.Popen[bytes]) -> None:
+    """Closes the standard input of the process, which ends then."""
+    if process.stdin:
+        with contextlib.suppress(OSError):
+            process.stdin.close()

@@ -8,6 +8,7 @@ Both are replaced at will: what they say follows from the ledger, and is written
 
 import json
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Annotated
 
 from beam_jobs.job.mounts import mounts_of
@@ -111,7 +112,7 @@ def ask(stream: Place, plan: Plan, run: str) -> None:
       OSError: A local file cannot be written.
       UserError: The place as a whole cannot be written.
     """
-    request = Request(run, list(plan.subsets), plan.versions, plan.allow_other_versions)
+    request = Request(run, list(map(_absolute, plan.subsets)), plan.versions, plan.allow_other_versions)
     _place(plan.output).write([_to_json(request)])
     wanted = Wanted(f"{GENERATIONS}/{plan.output.name}", run, plan.shards)
     (stream / REQUEST).write([_to_json(wanted)])
@@ -131,6 +132,15 @@ def withdraw(stream: Place, output: Place) -> None:
 def result_name(plan: Plan, split: str, shard: int) -> str:
     """Returns the name of the file, in the folder of results, that says that a shard is complete."""
     return f"{plan.shard_name(split, shard)}{RESULT_SUFFIX}"
+
+
+def _absolute(subset: Subset) -> Subset:
+    """Returns a subset for workers, whose working folder is another one."""
+
+    def absolute(path: str) -> str:
+        return path if not path or Place(path).is_remote else str(Path(path).absolute())
+
+    return replace(subset, path=absolute(subset.path), pictures=absolute(subset.pictures))
 
 
 def _place(output: Place) -> Place:
