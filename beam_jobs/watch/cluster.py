@@ -25,6 +25,8 @@ _POLL_S, _REMOTE_POLL_S = 0.1, 1.0
 """Time between two looks at the results, seconds: a look at a store is a request that costs money."""
 _DOUBT = 8
 """Part of the takeover time that a cluster gets for its first shard after it did not deliver the generation before."""
+_STARTING_S = 60.0
+"""Time that a job gets to start, seconds."""
 _MOST_SAID = 1000
 """Lines of workers that are remembered, so that each is printed once."""
 _RESUMES = "the same command resumes"
@@ -89,7 +91,7 @@ class ClusterMake:
         self._stream, self._takeover_s, self._job, self._clock = stream, takeover_s, job, clock
         self._make_here = make_here or _make_here
         self._doubts = False
-        self._restarted = float("-inf")
+        self._restarted = clock()
         self._said: set[str] = set()
         self.takeovers = 0
         (stream / REQUEST).delete()  # of a coordinator that was killed
@@ -152,9 +154,12 @@ class ClusterMake:
             time.sleep(pause)
 
     def _doubt(self) -> None:
-        """Expects less of the cluster, and starts the job again if this process keeps it: it may hang."""
+        """Expects less of the cluster, and starts the job again if this process keeps it: it may hang.
+
+        Not soon after the last start: a job takes half a minute to start on Flink, and would never do so.
+        """
         now = self._clock()
-        if self._job and now - self._restarted >= self._takeover_s:
+        if self._job and now - self._restarted >= max(self._takeover_s, _STARTING_S):
             self._restarted = now
             warn("the job is cancelled and submitted again")
             self._job.restart()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.cluster import jobs
 from tests.cluster.conftest import ran
 from tests.cluster.page import commands
-from tests.cluster.processes import descendants
+from tests.cluster.processes import Process, descendants
 from tests.cluster.streaming import Growing, job_of, takeovers, workers_of
 
 pytestmark = pytest.mark.cluster
@@ -69,6 +70,10 @@ def test_a_job_that_somebody_else_keeps_running_serves_a_coordinator(
     growing.check()
 
 
+def _has_worker(process: Process) -> bool:
+    return bool(workers_of(process))
+
+
 def test_kills_of_workers_jobs_and_coordinators_lose_no_picture_and_change_no_byte(
     prism: Path, boot: Path, growing: Growing
 ) -> None:
@@ -78,7 +83,8 @@ def test_kills_of_workers_jobs_and_coordinators_lose_no_picture_and_change_no_by
         growing.drop()
         growing.wait_for_all(process)
         for seed in range(2):
-            # A worker: Prism starts no other one, so the coordinator takes over, and submits the job again.
+            # A worker: Prism starts no other one, so the coordinator takes over.
+            growing.wait(process, partial(_has_worker, process), "a worker")
             growing.drop_some(process, 2, seed)
             os.kill(workers_of(process)[0], signal.SIGKILL)
             growing.drop_some(process, 3, seed)
