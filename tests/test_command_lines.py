@@ -59,7 +59,7 @@ REFUSED = [
     ["prepare", *REQUIRED["prepare"], "--runner", "DataflowRunner"],
     ["explore", *REQUIRED["explore"], "--runner", "DataflowRunner"],
     ["watch-job", "--stream", "stream"],
-    ["watch-job", *REQUIRED["watch-job"]],
+    ["watch-job", "--stream", "stream", "--runner", "DataflowRunner"],
     ["export-records", *REQUIRED["export-records"], "--jobs", "0"],
     ["show", "records", "--output", "made.png", "--scale", "0"],
     ["train", *REQUIRED["train"], "--epochs", "abc"],
@@ -144,7 +144,11 @@ def test_help_comes_without_the_heavy_libraries_and_fits_80_columns(helps: list[
 
 
 def test_a_refused_option_is_one_line_without_the_heavy_libraries_and_makes_nothing(tmp_path: Path) -> None:
-    lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name not in ("explore", "prepare", "watch-job")]
+    lines = [
+        [name, *REQUIRED[name], "--no-such-thing", "1"]
+        for name in NAMES
+        if name not in ("explore", "prepare", "watch-job")
+    ]
     for argv, code, shown, errors, heavy in run_all(tmp_path, [*REFUSED, *lines]):
         assert code in (1, 2) and shown == "", argv
         lines_ = [line for line in errors.splitlines() if not line.startswith(("Using the weights", "SVHN"))]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,11 @@ def running(cluster: Flink) -> list[str]:
     return [job for job, state in cluster.jobs().items() if state == "RUNNING"]
 
 
+def _all_work(cluster: Flink, job: str) -> bool:
+    worked = cluster.worked(job)
+    return set(worked) == set(cluster.managers) and all(worked.values())
+
+
 def test_batches_that_arrive_are_in_snapshots_within_seconds_and_the_job_ends_with_the_coordinator(
     cluster: Flink, boot: Path, growing: Growing
 ) -> None:
@@ -45,8 +51,8 @@ def test_batches_that_arrive_are_in_snapshots_within_seconds_and_the_job_ends_wi
         growing.wait_for_all(process)
         assert takeovers(process) == 0, process.tail()
         (job,) = running(cluster)
-        worked = cluster.worked(job)
-        assert set(worked) == set(cluster.managers) and all(worked.values()), worked
+        # Flink's counts are some seconds old.
+        growing.wait(process, partial(_all_work, cluster, job), "work of both TaskManagers", 40)
         process.send(signal.SIGTERM)
         assert process.wait(60) == 130, process.tail()
         assert cluster.jobs()[job] == "CANCELED"
