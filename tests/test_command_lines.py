@@ -172,6 +172,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "sample": ["--output", "made", "--count", "2"],
         "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
+        "watch-job": ["--stream", "stream", "--runner", "PrismRunner"],
         "train": ["--data", str(records), "--run-dir", "made"],
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],

@@ -70,10 +70,10 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     current: list[Submission] = []
     if args.until_eof:
         threading.Thread(target=_end_at_eof, args=(current,), daemon=True).start()
-    if not is_stream(stream):
-        print(f"note: {stream} is no stream yet: the job waits until `watch` has made one of it")
     with ending_at_once():
         _options(beam_options)
+    if not is_stream(stream):
+        print(f"note: {stream} is no stream yet: the job waits until `watch` has made one of it")
     with interruptible():
         _keep_running(stream, beam_options, args.verbose, current)
     return 0

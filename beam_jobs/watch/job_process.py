@@ -82,7 +82,7 @@ class JobProcess:
           UserError: It refused its options.
         """
         if self._refused is not None:
-            rule = f"The job must start: python -m beam_jobs {COMMAND} says above why it does not."
+            rule = f"The job must start: {COMMAND} says above why it does not."
             raise UserError(rule, f"exit code {self._refused}")
 
     def _start(self) -> subprocess.Popen[bytes]:
