@@ -38,6 +38,13 @@ COMMANDS = (
         extra="beam",
     ),
     Command("snapshots", "list the snapshots of a stream, or pin one", "beam_jobs.watch.snapshots_command"),
+    Command(
+        "watch-job",
+        "keep the job running that makes the shards of watch --cluster",
+        "beam_jobs.watch.job_command",
+        passes_through=True,
+        extra="beam",
+    ),
 )
 
 if __name__ == "__main__":

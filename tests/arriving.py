@@ -84,7 +84,7 @@ class SimpleInbox:
                 ready.append(batch)
         return Arrivals(ready)
 
-    def difference(self, batch: Batch) -> str:
+    def difference(self, batch: Batch, *, thorough: bool = False) -> str:
         """Compares digests."""
         try:
             found = self.read(batch.name)

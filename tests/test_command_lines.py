@@ -38,6 +38,7 @@ REQUIRED = {
     "status": ["made"],
     "compact": ["stream"],
     "snapshots": ["stream"],
+    "watch-job": ["--stream", "stream"],
     "inspect": ["records"],
     "validate": ["records"],
     "index": ["records"],
@@ -74,6 +75,8 @@ REFUSED = [
     ["compact", "stream"],
     ["snapshots", "stream", "--pin", "name"],
     ["snapshots", "stream", "--pin", "name", "3", "--unpin", "name"],
+    ["watch-job", *REQUIRED["watch-job"]],
+    ["watch-job", *REQUIRED["watch-job"], "--runner", "DataflowRunner"],
     ["export-records", *REQUIRED["export-records"], "--jobs", "0"],
     ["show", "records", "--output", "made.png", "--scale", "0"],
     ["diff", "records"],
@@ -163,7 +166,7 @@ def test_help_comes_without_the_heavy_libraries_and_fits_80_columns(helps: list[
 
 
 def test_a_refused_option_is_one_line_without_the_heavy_libraries_and_makes_nothing(tmp_path: Path) -> None:
-    pass_through = ("explore", "prepare", "watch")
+    pass_through = ("explore", "prepare", "watch", "watch-job")
     lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name not in pass_through]
     for argv, code, shown, errors, heavy in run_all(tmp_path, [*REFUSED, *lines]):
         assert code in (1, 2) and shown == "", argv
@@ -191,6 +194,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
         "watch": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
+        "watch-job": ["--stream", "stream", "--runner", "PrismRunner"],
         "train": ["--data", str(records), "--run-dir", "made"],
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "predict": [photo],

@@ -15,6 +15,8 @@ from tfrecords.files.place import Place
 _MOUNT = "mount it there or use s3://, gs://"
 _seen: set["Mounts"] = set()
 """What this process has seen already."""
+_MOST_SEEN = 64
+"""Mounts that are remembered: a worker of a stream lasts for thousands of jobs' worth of them."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Mounts:
                 probe.unlink()
         except OSError as error:
             return f"{worker} cannot write to {self.output} ({error.strerror}); {_MOUNT}"
+        if len(_seen) >= _MOST_SEEN:
+            _seen.clear()
         _seen.add(self)
         return None
 

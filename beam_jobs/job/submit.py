@@ -30,6 +30,7 @@ class Submission:
 
     Attributes:
       is_running: Whether a job was given to a cluster and is not known to have ended.
+      is_cancelling: Whether the launcher was stopped, and the job is cancelled.
     """
 
     def __init__(self, options: PipelineOptions, advice: str, verbose: bool = False) -> None:
@@ -44,7 +45,7 @@ class Submission:
         # Before a runner takes its name out of the options.
         self._runner = runner_title(options)
         self._job: Submitted | None = None
-        self.is_running = False
+        self.is_running = self.is_cancelling = False
 
     def run(self, pipeline: beam.Pipeline) -> PipelineResult:
         """Runs a pipeline until it has finished, and returns its result.
@@ -87,6 +88,7 @@ class Submission:
             self.is_running = False
             raise
         except KeyboardInterrupt as interrupt:
+            self.is_cancelling = True
             self.is_running = not job.cancel()
             if not self.is_running:
                 interrupt.args = (f"the job was cancelled; {self._advice}",)

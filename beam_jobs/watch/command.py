@@ -14,8 +14,9 @@ from beam_jobs import filesystem
 from beam_jobs.job.given import absolute_path
 from beam_jobs.job.words import refuse_local_on_dataflow
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.prepare.execute import RESUMES, is_of_this_process, parse_beam_options
+from beam_jobs.prepare.execute import RESUMES, execute, is_of_this_process, parse_beam_options
 from beam_jobs.sources import load_source
+from beam_jobs.watch.cluster import ClusterJob, making_on_cluster
 from beam_jobs.watch.config import WITHOUT, WatchJob, check_given, new_config
 from beam_jobs.watch.ledger import LOG
 from beam_jobs.watch.logs import LINES, is_log
@@ -24,7 +25,7 @@ from tfrecords.dataset.snapshots import STREAM, is_stream
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags
-from tfrecords.interrupts import ending_at_once
+from tfrecords.interrupts import ending_at_once, interruptible
 
 if TYPE_CHECKING:
     from beam_jobs.watch.cycle import Watcher
@@ -46,6 +47,8 @@ examples:
   labels in a table, whose longest number must be known before:
     python -m beam_jobs watch --source table --max-length 8 \\
       --input INBOX --output STREAM
+  a cluster makes the records, and this process what it does not deliver:
+    ... --cluster --runner PortableRunner --job_endpoint HOST:8099
   messages of Kafka, or lines that are appended to files (docs/streaming.md):
     ... --source table --max-length 8 --input kafka://HOST:9092/TOPIC
     ... --source table --max-length 8 --input lines://FOLDER
@@ -69,7 +72,7 @@ _MODULES = {"pyyaml": "yaml"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options: those of the job and those of the stream's configuration."""
-    add_flags(parser, WatchJob, PrepareConfig, without=WITHOUT)
+    add_flags(parser, WatchJob, ClusterJob, PrepareConfig, without=WITHOUT)
 
 
 def run(args: argparse.Namespace, beam_options: list[str]) -> int:
@@ -86,6 +89,9 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     job: WatchJob = from_flags(WatchJob, values)
     # The ledger keeps the places of batches, and a later start may be in another folder.
     job = replace(job, input=_absolute_input(job.input), output=absolute_path(job.output))
+    cluster: ClusterJob = from_flags(ClusterJob, values)
+    if "takeover" in values and not cluster.cluster:
+        raise UserError("--takeover is about a job on a cluster: give --cluster too.", values["takeover"])
     _refuse_complete(beam_options)
     filesystem.refuse_store_options(beam_options)
     refuse_local_on_dataflow(beam_options, job.places)
@@ -93,20 +99,32 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     if not is_stream(stream):
         new_config(values)
     with ending_at_once():
-        options = parse_beam_options(beam_options, "watch", "workers" in values)
+        # Those of a job on a cluster go to the process that submits it.
+        options = parse_beam_options([] if cluster.cluster else beam_options, "watch", "workers" in values)
         # Now, so that a library that is missing is said before anything is made.
         from beam_jobs.prepare import local  # noqa: F401
         from beam_jobs.watch.lock import lock_stream
-        from beam_jobs.watch.perform import maker
+        from beam_jobs.watch.perform import QUIET_S, Make, maker
 
         for package in load_source(job.source).packages:
             importlib.import_module(_MODULES.get(package, package))
         _check_input(job)
 
-    with _interruptible(is_of_this_process(options)), lock_stream(stream):
+    at_once = is_of_this_process(options) and not cluster.cluster
+    with _interruptible(at_once), lock_stream(stream), contextlib.ExitStack() as stack:
         config = _configuration(stream, values)
         inbox = _inbox(job, stream, config.config if isinstance(config, Stream) else config)
-        _watch(job, stream, config, inbox, maker(job.worker_count, options, args.verbose))
+        make: Make = maker(job.worker_count, options, args.verbose)
+        if cluster.cluster:
+            make = stack.enter_context(
+                making_on_cluster(
+                    cluster,
+                    stream,
+                    beam_options,
+                    lambda plan: execute(plan, job.worker_count, None, args.verbose, QUIET_S),
+                )
+            )
+        _watch(job, stream, config, inbox, make)
     return 0
 
 
@@ -156,14 +174,15 @@ def _interruptible(at_once: bool) -> Iterator[None]:
     """Ends the block with one line at a signal.
 
     Args:
-      at_once: Whether the block may be killed at any moment; else its jobs on a cluster are cancelled.
+      at_once: Whether the block may be killed at any moment; else its job on a cluster is cancelled.
     """
     if at_once:
         with ending_at_once(RESUMES):
             yield
         return
     try:
-        yield
+        with interruptible():
+            yield
     except KeyboardInterrupt as interrupt:
         interrupt.args = interrupt.args or (RESUMES,)
         raise

@@ -151,8 +151,10 @@ class FolderInbox:
         refused.sort(key=lambda refusal: refusal.name)
         return Arrivals(ready, refused, len(found) - len(ready) - len(refused) - quiet, self._waiting_s(ready))
 
-    def difference(self, batch: Batch) -> str:
+    def difference(self, batch: Batch, *, thorough: bool = False) -> str:
         """Returns how an accepted batch differs from what was accepted; see `Inbox`.
+
+        A listing takes 16 ms for 4,000 pictures, and reading their annotations and ends 200 ms.
 
         Raises:
           UserError: The inbox as a whole cannot be read, or the batch not at this moment.
@@ -166,6 +168,8 @@ class FolderInbox:
             return f"{place} is not there"
         except OSError as error:
             raise UserError(f"{place}, which the ledger has accepted, must be readable.", one_line(error)) from error
+        if not thorough and stamp_of(files) == batch.stamp:
+            return ""
         try:
             found = look_into(batch.name, place, files, self._config, complete=False)
         except (UserError, OSError) as error:

@@ -38,11 +38,15 @@ class Inbox(Protocol):
           UserError: The inbox as a whole cannot be read.
         """
 
-    def difference(self, batch: Batch) -> str:
+    def difference(self, batch: Batch, *, thorough: bool = False) -> str:
         """Returns how an accepted batch differs from what was accepted, as a sentence; empty if it does not.
 
         Args:
           batch: Batch that the ledger accepted and no snapshot holds yet.
+          thorough: Whether to read it also where a listing shows no difference.
+
+        Raises:
+          UserError: The batch cannot be read, although it is what was accepted.
         """
 
     def finish(self, batch: Batch) -> None:

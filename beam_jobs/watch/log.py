@@ -171,7 +171,7 @@ class LogInbox(Inbox):
         longest = max((self._now() - start for start in self._waits.values()), default=0.0)
         return Arrivals(ready, refused, len(self._waits), longest)
 
-    def difference(self, batch: Batch) -> str:
+    def difference(self, batch: Batch, *, thorough: bool = False) -> str:
         """Returns how an accepted batch differs from what was accepted; see `Inbox`.
 
         A batch whose folder was lost or changed is read from the log again.

@@ -90,7 +90,7 @@ def perform(
         try:
             made = _make_directories(stream, effective, before, make)
         except Exception:
-            found = _without_changed(ledger, entry, inbox)
+            found = _without_changed(ledger, entry, inbox, thorough=True)
             if found == effective:
                 found = _without_unreadable(stream, ledger, entry)
             if found == effective:
@@ -184,12 +184,12 @@ def _correct(stream: Stream, entry: Entry, parts: list[Part]) -> _Made:
     return _Made(parts, sum(map(len, found.parts.values())), found.not_found)
 
 
-def _without_changed(ledger: Ledger, entry: Entry, inbox: Inbox | None) -> Entry:
+def _without_changed(ledger: Ledger, entry: Entry, inbox: Inbox | None, thorough: bool = False) -> Entry:
     """Returns an entry without batches that were refused later; those that have changed are refused now."""
     effective = ledger.effective(entry)
     if inbox is None:
         return effective
-    return _refuse(ledger, entry, [(batch, inbox.difference(batch)) for batch in effective.batches])
+    return _refuse(ledger, entry, [(batch, inbox.difference(batch, thorough=thorough)) for batch in effective.batches])
 
 
 def _without_unreadable(stream: Stream, ledger: Ledger, entry: Entry) -> Entry:
