@@ -178,7 +178,8 @@ class Watcher:
         self.recover()
         self._first_look, self._active = None, time.monotonic()
         while True:
-            report = self.cycle(closes=self._closes_now())
+            closes = self._closes_now()
+            report = self.cycle(closes=closes)
             self.pending = report.pending
             if report.entry:
                 self._active = time.monotonic()
@@ -189,7 +190,7 @@ class Watcher:
             if report.pending:
                 self._active = time.monotonic()
             tidied = self._tidy()
-            if self._is_end(report) and not tidied:
+            if self._is_end(report, closes) and not tidied:
                 break
             if not tidied:
                 time.sleep(self._job.poll)
@@ -205,9 +206,15 @@ class Watcher:
         first = self._first_look
         return first is not None and time.monotonic() - first > self._job.settle + self._job.poll
 
-    def _is_end(self, report: Report) -> bool:
+    def _is_end(self, report: Report, closed: bool) -> bool:
+        """Returns whether the job ends after a cycle that wrote nothing.
+
+        Args:
+          report: What the cycle did.
+          closed: Whether it would have made whatever was ready.
+        """
         if self._job.once:
-            return not report.pending or self._has_settled
+            return not report.pending or closed
         idle_s = self._job.until_idle
         return idle_s is not None and time.monotonic() - self._active >= idle_s
 
@@ -236,7 +243,7 @@ class Watcher:
         if self.early.has_released:
             return True
         complete = sum(batch.entries for batch in arrivals.ready) >= self._job.pictures
-        everything = self._job.once and not arrivals.waiting
+        everything = self._job.once and arrivals.waiting == self.early.count
         return complete or everything or self._seen.oldest_s(now) >= self._job.every
 
     def _admit(self, arrivals: Arrivals, now: float) -> Entry | None:
