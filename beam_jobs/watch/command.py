@@ -255,7 +255,7 @@ def _print_end(watcher: Watcher, stream: Place) -> None:
     """Prints what is there at the end."""
     snapshot = watcher.snapshot
     early = watcher.early.count
-    if incomplete := watcher.pending - early:
+    if (incomplete := watcher.pending - early) > 0:
         is_one = incomplete == 1
         waiting = f"{incomplete:,} {'batch is' if is_one else 'batches are'} not complete yet"
         print(f"{waiting}, and {'waits' if is_one else 'wait'} for the next call")

@@ -145,7 +145,6 @@ class Watcher:
         """
         arrivals = self._poll()
         now = time.monotonic()
-        arrivals = self.early.hold(arrivals, self.ledger, now)
         self._first_look = now if self._first_look is None else self._first_look
         self._seen.look(arrivals.ready, now)
         pending = len(arrivals.ready) + arrivals.waiting
@@ -234,7 +233,7 @@ class Watcher:
             self._said = line
             return Arrivals()
         self._said, self._has_looked = "", True
-        return arrivals
+        return self.early.hold(arrivals, self.ledger, time.monotonic())
 
     def _is_due(self, arrivals: Arrivals, now: float) -> bool:
         """Returns whether an entry is to be written now."""

@@ -71,12 +71,12 @@ class EarlyCorrections:
             lacks = corrected_batches(batch) - ledger.accepted.keys()
             if batch.positions:
                 lacks &= awaited
-            id = batch.name, batch.digest
-            if lacks or id in self._since:
-                since[id] = self._since.get(id, now)
-            if lacks and id not in self._since:
+            identity = batch.name, batch.digest
+            if lacks or identity in self._since:
+                since[identity] = self._since.get(identity, now)
+            if lacks and identity not in self._since:
                 self._say_waits(batch, lacks)
-            waits = bool(lacks) and now - since[id] < self._patience_s
+            waits = bool(lacks) and now - since[identity] < self._patience_s
             if waits or partitions & blocked:
                 blocked |= partitions
                 held.append(batch)
