@@ -375,8 +375,8 @@ def test_the_example_of_the_documentation_does_what_it_shows(tmp_path: Path) -> 
     page = (Path(__file__).parents[1] / "docs" / "streaming.md").read_text()
     section = page.partition("\n## Corrections\n")[2].partition("\n## ")[0]
     blocks = dict(re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
-    drop_table(tmp_path / "INBOX", "2026-11-03", [str(each) for each in range(10)])
-    assert watch(tmp_path / "INBOX", tmp_path / "STREAM", "--validation-fraction", "0.2") == 0
+    drop_table(tmp_path / "inbox", "2026-11-03", [str(each) for each in range(10)])
+    assert watch(tmp_path / "inbox", tmp_path / "stream", "--validation-fraction", "0.2") == 0
     for name, file in (("csv", "corrections.csv"), ("json", "corrections.jsonl")):
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_text(blocks[name])
@@ -386,4 +386,4 @@ def test_the_example_of_the_documentation_does_what_it_shows(tmp_path: Path) -> 
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
-    assert done.stdout.endswith(shown)
+    assert done.stdout.endswith(shown), done.stdout
