@@ -131,6 +131,30 @@ def test_once_waits_for_what_settles_and_no_longer(seconds: float, made: int, tm
     assert watcher.made == made and clock.now <= 1008
 
 
+def test_once_makes_what_is_ready_although_a_look_takes_longer_than_batches_need_to_settle(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = Setting(tmp_path, once=True, every=100.0)
+    drop(setting.folder, "a")
+    poll = setting.inbox.poll
+
+    def look(ledger: Ledger, most: int) -> Arrivals:
+        found = poll(ledger, most)
+        clock.now += 10
+        return Arrivals(found.ready, waiting=1)
+
+    show = setting.watcher._board.show
+
+    def slowly(*arguments: Any) -> None:
+        clock.now += 10
+        show(*arguments)
+
+    monkeypatch.setattr(setting.inbox, "poll", look)
+    monkeypatch.setattr(setting.watcher._board, "show", slowly)
+    setting.watcher.run()
+    assert setting.batches == [["a"]] and setting.watcher.pending == 1
+
+
 def test_refusals_are_printed_and_counted_once(
     tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

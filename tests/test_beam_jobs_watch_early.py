@@ -168,7 +168,7 @@ def test_a_batch_that_never_comes_is_awaited_until_patience_ends_and_then_said_a
     assert 'streetdigits_watch_corrections{result="applied"} 1\n' in text
     assert 'streetdigits_watch_corrections{result="not_found"} 2\n' in text
     assert main("beam_jobs", "", COMMANDS, ["status", str(setting.place)]) == 0
-    assert "corrected  1 numbers, and 2 not found\n" in capsys.readouterr().out
+    assert "corrected  1 number, and 2 not found\n" in capsys.readouterr().out
 
 
 def test_counts_go_on_after_a_restart_and_through_other_snapshots(setting: Setting) -> None:

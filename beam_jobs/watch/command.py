@@ -53,6 +53,10 @@ examples:
     ... --source table --max-length 8 --input kafka://HOST:9092/TOPIC
     ... --source table --max-length 8 --input lines://FOLDER
 
+To change the text of a number that is in the stream, or to delete it, drop a
+folder with corrections.csv, of the columns key, action (relabel or delete) and
+text. It may come before the number: then it waits for it.
+
 A batch is a folder that --source reads. Write it under a name that begins with
 a dot and rename it, or write --marker into it last; else it is read once it has
 not changed for --settle seconds and every named picture is complete.

@@ -49,7 +49,8 @@ def _rows(status: Status) -> list[tuple[str, str]]:
             rows.append((title, ", ".join(f"{count:,} {reason}" for reason, count in counts.items())))
     if status.corrections_applied or status.corrections_not_found:
         missing = f", and {status.corrections_not_found:,} not found" if status.corrections_not_found else ""
-        rows.append(("corrected", f"{status.corrections_applied:,} numbers{missing}"))
+        plural = "s" * (status.corrections_applied != 1)
+        rows.append(("corrected", f"{status.corrections_applied:,} number{plural}{missing}"))
     waiting = f", the oldest for {status.oldest_pending_s:,.0f} s" if status.pending else ""
     rows.append(("waiting", f"{status.pending:,} batches{waiting}"))
     if status.pictures_per_s:
