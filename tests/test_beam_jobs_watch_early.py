@@ -385,5 +385,5 @@ def test_the_example_of_the_documentation_does_what_it_shows(tmp_path: Path) -> 
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(Path(__file__).parents[1])}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 1, f"{done.stdout}{done.stderr}"
     assert done.stdout.endswith(shown), done.stdout
