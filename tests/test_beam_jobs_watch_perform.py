@@ -248,7 +248,7 @@ def test_corrected_directories_take_the_place_of_theirs_and_new_pictures_come_af
     fix = Batch("fix", "digest", "stamp", [], corrections=given)
     drop(setting.folder, "c")
     new = setting.inbox.read("c")
-    monkeypatch.setattr(setting.inbox, "difference", lambda batch: "")
+    monkeypatch.setattr(setting.inbox, "difference", lambda batch, thorough=False: "")
     setting.ledger.append(Entry(2, [fix, new]))
     snapshot = setting.perform(setting.ledger.open[0])
     names = ["generations/00000000", "generations/00000001.00000002", "generations/00000002"]

@@ -109,6 +109,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         for package in load_source(job.source).packages:
             importlib.import_module(_MODULES.get(package, package))
         _check_input(job)
+        _refuse_overlap(job)
 
     at_once = is_of_this_process(options) and not cluster.cluster
     with _interruptible(at_once), lock_stream(stream), contextlib.ExitStack() as stack:
@@ -167,6 +168,28 @@ def _check_input(job: WatchJob) -> None:
         bucket = bucket.parent
     if not (place.is_remote and bucket.is_dir()):
         raise UserError("--input must be a folder that exists, where batches arrive.", place)
+
+
+def _refuse_overlap(job: WatchJob) -> None:
+    """Checks that neither the stream nor what is moved to the archive is taken for a batch, or for a part of a stream.
+
+    Raises:
+      UserError: The input, the output or the archive is in another one of them where it must not be.
+    """
+    stream = _real(job.output)
+    if not is_log(job.input) or job.input.startswith(LINES):
+        inbox = _real(job.input.removeprefix(LINES))
+        if inbox.startswith(stream) or stream.startswith(inbox):
+            raise UserError("--input and --output must be apart: neither in the other one.", job.output)
+    kind, _, archive = job.after.partition(":")
+    if kind == "archive" and _real(archive).startswith(stream):
+        raise UserError("The archive of --after must be outside of --output.", archive)
+
+
+def _real(text: str) -> str:
+    """Returns the address or the path of a folder, without links, with a slash at its end."""
+    place = Place(text)
+    return f"{place if place.is_remote else place.path.resolve()}/"
 
 
 @contextlib.contextmanager

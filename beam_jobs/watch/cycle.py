@@ -1,6 +1,5 @@
 """The loop of the watcher: looks at the inbox, writes an entry of the ledger, makes it, commits it, and again."""
 
-import contextlib
 import gc
 import sys
 import time
@@ -20,7 +19,7 @@ from beam_jobs.watch.perform import EmptyStreamError, Make, fault, perform
 from beam_jobs.watch.status import ENDED, IDLE, RUNNING, Board
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.summary import snapshot_line
-from tfrecords.dataset.snapshots import SNAPSHOTS, Snapshot, directory_name
+from tfrecords.dataset.snapshots import SNAPSHOTS, STREAM, Snapshot, directory_name
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files.place import Place
 from tfrecords.files.publish import remove_partial
@@ -104,7 +103,7 @@ class Watcher:
         self._swept = self._active = float("-inf")
         self._merged: int | None = None
         self._has_looked = self._awaits_number = False
-        self._said = ""
+        self._said = self._kept = ""
 
     @property
     def _started(self) -> Stream:
@@ -123,6 +122,9 @@ class Watcher:
             for name in ("", LOG, SNAPSHOTS):
                 remove_partial(self._place.path / name, "*")
         if self.stream is None:
+            if self.ledger.open:
+                received = f"batches in entry {self.ledger.open[0].entry} of its ledger"
+                raise UserError(f"{self._place} must have the {STREAM} with which it was started.", received)
             return
         if self.snapshot:
             repair(self._place, self.snapshot, self._known)
@@ -305,22 +307,30 @@ class Watcher:
         now = time.monotonic()
         if now - self._swept >= _SWEEP_S:
             self._swept = now
-            with contextlib.suppress(ModuleNotFoundError):
-                from beam_jobs.watch.retention import Keep, sweep
-
-                swept = sweep(self._place, Keep(self._job.keep_snapshots, self._job.keep_days), now)
-                if line := str(swept):
-                    print(line, flush=True)
+            self._sweep(now)
         return merged
+
+    def _sweep(self, now: float) -> None:
+        """Deletes what nothing names any more; what cannot be deleted is said, and stops no batch."""
+        from beam_jobs.watch.retention import Keep, sweep
+
+        try:
+            swept = sweep(self._place, Keep(self._job.keep_snapshots, self._job.keep_days), now)
+        except (OSError, UserError) as error:
+            if (line := one_line(error)) != self._kept:
+                warn(f"old snapshots stay: {line}")
+            self._kept = line
+            return
+        self._kept = ""
+        if line := str(swept):
+            print(line, flush=True)
 
     def _compact(self, stream: Stream, snapshot: Snapshot) -> bool:
         """Merges directories that are due; returns whether there were some."""
         if self._merged == snapshot.snapshot:
             return False
-        try:
-            from beam_jobs.watch.compact import due
-        except ModuleNotFoundError:
-            return False
+        from beam_jobs.watch.compact import due
+
         merges = due(stream, snapshot)
         if not merges:
             self._merged = snapshot.snapshot
