@@ -22,7 +22,7 @@ from beam_jobs.watch.ledger import LOG
 from beam_jobs.watch.logs import LINES, is_log
 from beam_jobs.watch.stream import STATUS, Stream
 from tfrecords.dataset.snapshots import STREAM, is_stream
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags
 from tfrecords.interrupts import ending_at_once, interruptible
@@ -153,6 +153,8 @@ def _check_input(job: WatchJob) -> None:
     Raises:
       UserError: It is no folder, or there is none; or it is a log, and its batches are to be moved.
     """
+    if job.input != job.input.encode(errors="replace").decode():
+        raise UserError("The path of --input must be UTF-8, as the ledger keeps it.", printable(job.input))
     if is_log(job.input):
         if job.after != "keep":
             rule = "The messages of a log stay in it, and their copies go by themselves: leave --after out."
