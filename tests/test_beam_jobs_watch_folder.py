@@ -601,8 +601,8 @@ def test_a_name_that_is_no_text_is_refused_once(watched: Watched) -> None:
 
 
 def test_a_file_of_annotations_whose_name_is_no_text_is_refused(watched: Watched) -> None:
-    tables = {os.fsdecode(b"caf\xe9.csv"): b"file_name,text\n0.png,3\n", "b.csv": b"file_name,text\n1.png,4\n"}
-    put(watched.folder / "a", {**tables, "0.png": PNG, "1.png": PNG, "_SUCCESS": b""})
+    table = {os.fsdecode(b"caf\xe9.csv"): b"file_name,text\n0.png,3\n"}
+    put(watched.folder / "a", {**table, "0.png": PNG, "_SUCCESS": b""})
     (refusal,) = watched.poll().refused
     assert refusal.reason == "bad_name" and "must be UTF-8" in refusal.detail
     watched.append([], [refusal])

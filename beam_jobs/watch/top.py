@@ -121,7 +121,7 @@ def _is_picture(name: str) -> bool:
 
 
 def _as_text(name: str) -> str:
-    """Returns a name that the ledger can keep: bytes that are no text become `\\xe9`, and no name has a backslash."""
+    """Returns a name that the ledger can keep: bytes that are no text become escapes, which no good name has."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
