@@ -347,8 +347,23 @@ def test_two_watchers_where_nothing_can_be_locked_make_one_stream(tmp_path: Path
 
 
 def test_a_closed_output_ends_it_as_head_does_and_loses_nothing(inbox: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "beam_jobs", "watch", "--source", "svhn", "--input", inbox, "--output"]
-    command += [tmp_path / "stream", "--once", "--settle", "0", "--poll", "0.1", "--pictures", "3", "--jitters", "0"]
+    flags = ["--source", "svhn", "--input", str(inbox), "--output", str(tmp_path / "stream")]
+    command = [
+        sys.executable,
+        "-m",
+        "beam_jobs",
+        "watch",
+        *flags,
+        "--once",
+        "--settle",
+        "0",
+        "--poll",
+        "0.1",
+        "--pictures",
+        "3",
+        "--jitters",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
         process.stdout.close()

@@ -176,7 +176,9 @@ class Watcher:
         self.recover()
         self._first_look, self._active = None, time.monotonic()
         while True:
-            report = self.cycle(closes=self._closes_now())
+            # Before the look: what settles after it is seen by the next one.
+            is_last = self._job.once and self._has_settled
+            report = self.cycle(closes=is_last)
             self.pending = report.pending
             if report.entry:
                 self._active = time.monotonic()
@@ -187,25 +189,22 @@ class Watcher:
             if report.pending:
                 self._active = time.monotonic()
             tidied = self._tidy()
-            if self._is_end(report) and not tidied:
+            if self._is_end(report, is_last) and not tidied:
                 break
             if not tidied:
                 time.sleep(self._job.poll)
         self._board.show(ENDED, self.snapshot, self.ledger.reasons)
 
-    def _closes_now(self) -> bool:
-        """Returns whether what is ready is made at once: with --once, when all that is there has settled."""
-        return self._job.once and self._has_settled
-
     @property
     def _has_settled(self) -> bool:
+        """Whether all that the first look has found has settled since then."""
         # A batch that was first seen by the first look, at its end, is settled at the first one after this time.
         first = self._first_look
         return first is not None and time.monotonic() - first > self._job.settle + self._job.poll
 
-    def _is_end(self, report: Report) -> bool:
+    def _is_end(self, report: Report, is_last: bool) -> bool:
         if self._job.once:
-            return not report.pending or self._has_settled
+            return is_last or not report.pending
         idle_s = self._job.until_idle
         return idle_s is not None and time.monotonic() - self._active >= idle_s
 
