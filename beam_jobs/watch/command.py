@@ -289,6 +289,7 @@ def _print_end(watcher: Watcher, stream: Place) -> None:
     pictures = sum(total.pictures for total in snapshot.totals.values())
     examples = sum(total.examples for total in snapshot.totals.values())
     made = f"{watcher.made:,} {'snapshot was' if watcher.made == 1 else 'snapshots were'} made"
-    held = f"{snapshot.batches:,} {'batch' if snapshot.batches == 1 else 'batches'}, {pictures:,} pictures, {examples:,} examples"
+    batches = f"{snapshot.batches:,} {'batch' if snapshot.batches == 1 else 'batches'}"
+    held = f"{batches}, {pictures:,} pictures, {examples:,} examples"
     print(f"{made}: snapshot {snapshot.snapshot} of {stream} has {held}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(stream))}")
