@@ -561,7 +561,7 @@ def test_what_another_inbox_holds_is_not_taken_for_gone(watched: Watched, tmp_pa
     (batch,) = watched.poll().ready
     other = watched.make(Place(tmp_path / "other"))
     (tmp_path / "other").mkdir()
-    with pytest.raises(UserError, match=r"--input must be the one of before until .*inbox/a.* is in a snapshot"):
+    with pytest.raises(UserError, match=r"inbox/a.* so --input must be the folder that holds it"):
         other.difference(batch)
     (watched.folder / "a").rename(tmp_path / "other" / "a")
     assert other.difference(batch).endswith("is not there")

@@ -387,9 +387,7 @@ class FolderInbox:
         if not places or any(place == self.place or place.text.startswith(f"{self.place}/") for place in places):
             return None
         if places[0].exists():
-            rule = (
-                f"--input must be the one of before until {places[0]}, which is accepted from there, is in a snapshot."
-            )
+            rule = f"{places[0]} was accepted and is in no snapshot yet, so --input must be the folder that holds it."
             raise UserError(rule, self.place)
         return places[0]
 
