@@ -1,13 +1,18 @@
 """`watch` as it is called: one line for each snapshot and each error, locks, stores, Beam's runners."""
 
+import errno
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -258,3 +263,110 @@ def test_a_generation_of_a_moment_shows_no_progress(tmp_path: Path) -> None:
     assert code == 0 and "snapshot 0: 1 batch, 40 pictures, " in output
     assert errors == "" or time.monotonic() - start > 5
     assert max(keys(tmp_path / "stream").values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("input", "output", "after", "message"),
+    [
+        ("x", "x", "keep", "must be apart"),
+        ("x", "x/stream", "keep", "must be apart"),
+        ("x/stream/spool", "x/stream", "keep", "must be apart"),
+        ("link", "x/stream", "keep", "must be apart"),
+        ("lines://x/stream/spool", "x/stream", "keep", "must be apart"),
+        ("x", "stream", "archive:stream/done", "The archive of --after must be outside of --output."),
+        ("x", "stream", "archive:link/done", "The archive must be outside of"),
+    ],
+)
+def test_a_stream_its_inbox_and_the_archive_are_apart(
+    input: str,
+    output: str,
+    after: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "x/stream/spool").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("x")
+    monkeypatch.chdir(tmp_path)
+    flags = ["--source", "table", "--max-length", "3", "--input", input, "--output", output, "--after", after, "--once"]
+    assert main("beam_jobs", "", COMMANDS, ["watch", *flags]) == 1
+    errors = capsys.readouterr().err
+    assert message in errors and errors.count("\n") == 1
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def _fill_disk_at(inbox: Path, stream: Path, operation: int) -> int:
+    """Watches on a disk that is full from the n-th file on that is written below the stream."""
+    left = operation
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal left
+        if event == "open" and str(stream) in str(arguments[0]) and arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            left -= 1
+            if left <= 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+
+    sys.addaudithook(count)
+    return watch(inbox, stream)
+
+
+def test_a_full_disk_at_any_file_is_one_line_and_with_space_the_same_command_resumes(
+    inbox: Path, tmp_path: Path
+) -> None:
+    stream = tmp_path / "stream"
+    assert watch(inbox, tmp_path / "undisturbed") == 0
+    failed = 0
+    for operation in (1, 5, 13, 24):
+        code, _, errors = Forked(_fill_disk_at, inbox, stream, operation).wait()
+        failed += code
+        assert code == 0 or (code == 1 and errors.splitlines()[-1].startswith("error: ")), errors
+        assert "Traceback" not in errors
+    assert failed >= 3
+    assert watch(inbox, stream) == 0
+    assert digests(stream) == digests(tmp_path / "undisturbed")
+
+
+def _watch_without_lock(inbox: Path, stream: Path) -> int:
+    with mock.patch("beam_jobs.file_lock.FileLock.acquire", side_effect=NotImplementedError):
+        return watch(inbox, stream)
+
+
+def test_two_watchers_where_nothing_can_be_locked_make_one_stream(tmp_path: Path) -> None:
+    inbox, stream = tmp_path / "inbox", tmp_path / "stream"
+    for name in "abcdefghij":
+        drop(inbox, name)
+    both = [Forked(_watch_without_lock, inbox, stream) for _ in range(2)]
+    for code, _, errors in [each.wait() for each in both]:
+        # The one that finds the other one's files ends with a line; its next start finds all as it should be.
+        assert (code, errors.count("error: ")) in ((0, 0), (1, 1)) and "Traceback" not in errors, errors
+    assert watch(inbox, stream) == 0
+    assert keys(stream) == Counter(f"{name}/{index}.png" for name in "abcdefghij" for index in (1, 2, 3))
+    assert watch(inbox, tmp_path / "alone") == 0
+    assert digests(stream) == digests(tmp_path / "alone")
+
+
+def test_a_closed_output_ends_it_as_head_does_and_loses_nothing(inbox: Path, tmp_path: Path) -> None:
+    flags = ["--source", "svhn", "--input", str(inbox), "--output", str(tmp_path / "stream")]
+    command = [
+        sys.executable,
+        "-m",
+        "beam_jobs",
+        "watch",
+        *flags,
+        "--once",
+        "--settle",
+        "0",
+        "--poll",
+        "0.1",
+        "--pictures",
+        "3",
+        "--jitters",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert (process.wait(), process.stderr.read()) == (141, b"")
+    assert watch(inbox, tmp_path / "stream", "--jitters", "0") == 0
+    assert sum(keys(tmp_path / "stream").values()) == 9

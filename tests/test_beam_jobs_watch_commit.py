@@ -99,3 +99,24 @@ def test_the_snapshot_is_there_before_the_manifest_names_its_files(
     commit(stream, snapshot_of(stream, 0))
     assert order == ["00000000.json", "manifest.json"]
     assert json.loads((stream / "snapshots" / "00000000.json").read_bytes())["version"] == 1
+
+
+def test_the_manifest_of_a_process_that_was_paused_never_stays_behind_a_newer_snapshot(
+    stream: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = snapshot_of(stream, 0), snapshot_of(stream, 1)
+    create = Place.create
+
+    def pause(place: Place, data: bytes) -> bool:
+        found = create(place, data)
+        monkeypatch.undo()
+        commit(stream, second)  # of the process that has taken the stream over meanwhile
+        return found
+
+    monkeypatch.setattr(Place, "create", pause)
+    with pytest.raises(LostStreamError, match="another one has committed snapshot 1"):
+        commit(stream, first)
+    assert load_manifest(stream) == load_manifest(stream, 1)
+    with pytest.raises(LostStreamError):
+        repair(stream, first)
+    assert load_manifest(stream) == load_manifest(stream, 1)

@@ -1,5 +1,6 @@
 """The watcher's loop: when generations are made, what it prints, and that kills lose and double nothing."""
 
+import errno
 import hashlib
 import os
 import random
@@ -16,7 +17,7 @@ import pytest
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.watch import command, cycle
+from beam_jobs.watch import command, cycle, retention
 from beam_jobs.watch.batch import Batch, Refusal
 from beam_jobs.watch.config import WatchJob, new_config
 from beam_jobs.watch.cycle import Watcher
@@ -195,6 +196,43 @@ def test_an_inbox_that_cannot_be_read_for_a_while_is_said_and_read_again(
     assert capsys.readouterr().err == "warning: The inbox must answer. Received: 503: trying again\n"
     clock.now = 1003
     with pytest.raises(UserError, match="must answer"):
+        setting.start().run()
+
+
+def test_what_cannot_be_deleted_is_said_once_and_stops_no_batch(
+    tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = Setting(tmp_path, every=0.0, until_idle=200.0)
+    busy = OSError(errno.ENOTEMPTY, "Directory not empty", "generations/00000000")
+    monkeypatch.setattr(retention, "sweep", mock.Mock(side_effect=busy))
+
+    def arrive(now: float) -> None:
+        if now in (1001, 1100):
+            drop(setting.folder, f"b{now:.0f}")
+
+    clock.meanwhile = arrive
+    setting.watcher.run()
+    assert setting.batches == [["b1001"], ["b1100"]]
+    assert capsys.readouterr().err == "warning: old snapshots stay: generations/00000000: Directory not empty\n"
+
+
+@pytest.mark.parametrize("content", [b"", b'{"entry": 0, "batches": [', b"\xff\xfe", b"[]", b'{"entry": 7}'])
+def test_a_damaged_entry_is_one_line_that_names_it(content: bytes, tmp_path: Path) -> None:
+    setting = Setting(tmp_path, once=True)
+    drop(setting.folder, "a")
+    setting.watcher.run()
+    (setting.place / "log" / "00000000.json").write([content])
+    with pytest.raises(UserError, match=r"00000000\.json"):
+        setting.start()
+
+
+def test_a_stream_that_has_lost_its_configuration_does_not_start_again(tmp_path: Path) -> None:
+    setting = Setting(tmp_path, once=True)
+    drop(setting.folder, "a")
+    setting.watcher.run()
+    (setting.place / "stream.json").delete()
+    (setting.place / "snapshots" / "00000000.json").delete()
+    with pytest.raises(UserError, match=r"must have the stream\.json with which it was started"):
         setting.start().run()
 
 

@@ -15,9 +15,11 @@ import pytest
 
 from beam_jobs.prepare.config import config_from_flags
 from beam_jobs.sources import SOURCES, load_source
+from beam_jobs.watch import folder as folder_module
 from beam_jobs.watch.after import After
 from beam_jobs.watch.batch import BAD_NAME, CHANGED, INCOMPLETE, Batch, Refusal
 from beam_jobs.watch.folder import FolderInbox
+from beam_jobs.watch.identity import list_files
 from beam_jobs.watch.inbox import Arrivals
 from beam_jobs.watch.ledger import Entry, Ledger
 from tests.digit_structs import save_as_matlab
@@ -552,3 +554,73 @@ def test_a_batch_of_a_store_is_archived_or_deleted_when_a_snapshot_holds_it(buck
     keys = [each["Key"] for each in bucket.client.list_objects_v2(Bucket=bucket.name)["Contents"]]
     assert keys == sorted(f"done/a/{name}" for name in [*rows(2), "_SUCCESS"])
     assert "is not there" in watched.inbox.difference(batch)
+
+
+def test_what_another_inbox_holds_is_not_taken_for_gone(watched: Watched, tmp_path: Path) -> None:
+    put(watched.folder / "a", {**rows(2), "_SUCCESS": b""})
+    (batch,) = watched.poll().ready
+    other = watched.make(Place(tmp_path / "other"))
+    (tmp_path / "other").mkdir()
+    with pytest.raises(UserError, match=r"inbox/a.* so --input must be the folder that holds it"):
+        other.difference(batch)
+    (watched.folder / "a").rename(tmp_path / "other" / "a")
+    assert other.difference(batch).endswith("is not there")
+    (tmp_path / "link").symlink_to(watched.folder)
+    (tmp_path / "other" / "a").rename(watched.folder / "a")
+    linked = watched.make(Place(tmp_path / "link"))
+    (batch,) = linked.poll(watched.ledger, 100).ready
+    assert linked.difference(batch) == ""
+
+
+def test_a_link_to_a_batch_is_read_and_put_away_as_a_link(watched: Watched, tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere", {**rows(2), "_SUCCESS": b""})
+    (watched.folder / "a").symlink_to(tmp_path / "elsewhere")
+    (watched.folder / "loop").symlink_to("loop")
+    inbox = watched.make(after=After.parse("delete"))
+    (batch,) = inbox.poll(watched.ledger, 100).ready
+    inbox.finish(batch)
+    assert [path.name for path in watched.folder.iterdir()] == ["loop"]
+    assert (tmp_path / "elsewhere" / "0.png").exists()
+
+
+@pytest.mark.parametrize("name", ["Größe-7", "二〇二六", "партия_1", "دفعة"])
+def test_names_in_other_scripts_are_names(name: str, watched: Watched) -> None:
+    put(watched.folder / name, {**rows(2), "_SUCCESS": b""})
+    (batch,) = watched.poll().ready
+    watched.append([batch])
+    assert batch.name == name and Ledger(Place(watched.folder.parent / "stream")).accepted[name].digest == batch.digest
+
+
+def test_a_name_that_is_no_text_is_refused_once(watched: Watched) -> None:
+    put(watched.folder / os.fsdecode(b"caf\xe9"), {**rows(2), "_SUCCESS": b""})
+    (refusal,) = watched.poll().refused
+    assert refusal.reason == "bad_name"
+    watched.append([], [refusal])
+    assert watched.poll().refused == []
+    assert Ledger(Place(watched.folder.parent / "stream")).refused.keys() == {"caf\\xe9"}
+
+
+def test_a_file_of_annotations_whose_name_is_no_text_is_refused(watched: Watched) -> None:
+    table = {os.fsdecode(b"caf\xe9.csv"): b"file_name,text\n0.png,3\n"}
+    put(watched.folder / "a", {**table, "0.png": PNG, "_SUCCESS": b""})
+    (refusal,) = watched.poll().refused
+    assert refusal.reason == "bad_name" and "must be UTF-8" in refusal.detail
+    watched.append([], [refusal])
+    assert Ledger(Place(watched.folder.parent / "stream")).reasons == {"bad_name": 1}
+
+
+def test_a_large_known_batch_is_not_listed_at_each_look(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(watched.folder / "a", {**rows(2), "_SUCCESS": b""})
+    watched.append(watched.poll().ready)
+    looks = 0
+
+    def slowly(place: Place) -> Any:
+        nonlocal looks
+        looks += 1
+        watched.clock.now += 0.5
+        return list_files(place)
+
+    monkeypatch.setattr(folder_module, "list_files", slowly)
+    for _ in range(60):
+        watched.poll()
+    assert 4 <= looks <= 8

@@ -132,6 +132,15 @@ def subsets_of_next(setting: Setting) -> list[str]:
     return subsets(setting.generation(f"{entry.entry:08d}"))
 
 
+def test_a_batch_that_was_away_for_a_while_is_accepted_again(setting: Setting) -> None:
+    entry = setting.admit("a", "b")
+    (setting.folder / "a").rename(setting.folder / ".a")
+    setting.perform(entry)
+    assert subsets(setting.generation("00000000")) == ["b"]
+    (setting.folder / ".a").rename(setting.folder / "a")
+    assert subsets_of_next(setting) == ["a"]
+
+
 def test_a_batch_that_changes_while_it_is_read_is_in_no_snapshot(setting: Setting) -> None:
     entry = setting.admit("a", "b")
     calls: list[list[str]] = []
@@ -248,7 +257,7 @@ def test_corrected_directories_take_the_place_of_theirs_and_new_pictures_come_af
     fix = Batch("fix", "digest", "stamp", [], corrections=given)
     drop(setting.folder, "c")
     new = setting.inbox.read("c")
-    monkeypatch.setattr(setting.inbox, "difference", lambda batch, thorough: "")
+    monkeypatch.setattr(setting.inbox, "difference", lambda batch, thorough=False: "")
     setting.ledger.append(Entry(2, [fix, new]))
     snapshot = setting.perform(setting.ledger.open[0])
     names = ["generations/00000000", "generations/00000001.00000002", "generations/00000002"]

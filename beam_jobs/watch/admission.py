@@ -1,5 +1,7 @@
 """What of the arrivals becomes the next entry of the ledger: a decision that reads nothing and asks no clock."""
 
+from collections.abc import Mapping, Set
+
 from beam_jobs.watch.batch import BAD_NAME, CHANGED, DUPLICATE, Batch, Refusal
 from beam_jobs.watch.inbox import Arrivals
 from beam_jobs.watch.ledger import Entry, Ledger
@@ -19,18 +21,22 @@ def admit(arrivals: Arrivals, ledger: Ledger, pictures: int) -> Entry | None:
       pictures: Number of entries at which a generation is complete.
     """
     taken: list[Batch] = []
+    contents: dict[str, str] = {}
+    names: set[str] = set()
     refusals = list(arrivals.refused)
     entries, is_full = 0, False
     for batch in sorted(arrivals.ready, key=lambda batch: batch.name):
         if is_full and (batch.entries or batch.positions):
             continue
-        if refusal := _refusal(batch, ledger, taken):
+        if refusal := _refusal(batch, ledger, contents, names):
             refusals.append(refusal)
             continue
         if entries and entries + batch.entries > pictures:
             is_full = True
             continue
         taken.append(batch)
+        contents[batch.digest] = batch.name
+        names.add(batch.name)
         entries += batch.entries
     if not taken and not refusals:
         return None
@@ -48,15 +54,22 @@ def changed(batch: Batch, entry: int, difference: str) -> Refusal:
     return Refusal(batch.name, batch.digest, batch.stamp, CHANGED, difference, entry)
 
 
-def _refusal(batch: Batch, ledger: Ledger, taken: list[Batch]) -> Refusal | None:
-    """Returns why a batch cannot be accepted after others, or None."""
-    first = ledger.names.get(batch.digest) or next((each.name for each in taken if each.digest == batch.digest), None)
+def _refusal(batch: Batch, ledger: Ledger, contents: Mapping[str, str], names: Set[str]) -> Refusal | None:
+    """Returns why a batch cannot be accepted after others, or None.
+
+    Args:
+      batch: Batch.
+      ledger: What was accepted before.
+      contents: Names of those that are taken in the same entry, by their digests.
+      names: Names of those.
+    """
+    first = ledger.names.get(batch.digest) or contents.get(batch.digest)
     if first is not None:
         return _refuse(batch, DUPLICATE, f"The content of a batch must be new, and this is that of {first}.")
     if batch.name in ledger.accepted:
         entry = ledger.accepted[batch.name].entry
         return _refuse(batch, CHANGED, f"A batch must stay as it was accepted (entry {entry}): give it another name.")
-    if any(batch.name == each.name for each in taken):
+    if batch.name in names:
         return _refuse(batch, BAD_NAME, "The name of a batch must be its own, and two batches have this one.")
     return None
 

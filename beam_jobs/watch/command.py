@@ -22,7 +22,7 @@ from beam_jobs.watch.ledger import LOG
 from beam_jobs.watch.logs import LINES, is_log
 from beam_jobs.watch.stream import STATUS, Stream
 from tfrecords.dataset.snapshots import STREAM, is_stream
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags
 from tfrecords.interrupts import ending_at_once, interruptible
@@ -113,6 +113,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
         for package in load_source(job.source).packages:
             importlib.import_module(_MODULES.get(package, package))
         _check_input(job)
+        _refuse_overlap(job)
 
     at_once = is_of_this_process(options) and not cluster.cluster
     with _interruptible(at_once), lock_stream(stream), contextlib.ExitStack() as stack:
@@ -156,6 +157,8 @@ def _check_input(job: WatchJob) -> None:
     Raises:
       UserError: It is no folder, or there is none; or it is a log, and its batches are to be moved.
     """
+    if job.input != job.input.encode(errors="replace").decode():
+        raise UserError("The path of --input must be UTF-8, as the ledger keeps it.", printable(job.input))
     if is_log(job.input):
         if job.after != "keep":
             rule = "The messages of a log stay in it, and their copies go by themselves: leave --after out."
@@ -171,6 +174,28 @@ def _check_input(job: WatchJob) -> None:
         bucket = bucket.parent
     if not (place.is_remote and bucket.is_dir()):
         raise UserError("--input must be a folder that exists, where batches arrive.", place)
+
+
+def _refuse_overlap(job: WatchJob) -> None:
+    """Checks that neither the stream nor what is moved to the archive is taken for a batch, or for a part of a stream.
+
+    Raises:
+      UserError: The input, the output or the archive is in another one of them where it must not be.
+    """
+    stream = _real(job.output)
+    if not is_log(job.input) or job.input.startswith(LINES):
+        inbox = _real(job.input.removeprefix(LINES))
+        if inbox.startswith(stream) or stream.startswith(inbox):
+            raise UserError("--input and --output must be apart: neither in the other one.", job.output)
+    kind, _, archive = job.after.partition(":")
+    if kind == "archive" and _real(archive).startswith(stream):
+        raise UserError("The archive of --after must be outside of --output.", archive)
+
+
+def _real(text: str) -> str:
+    """Returns the address or the path of a folder, without links, with a slash at its end."""
+    place = Place(text)
+    return f"{place if place.is_remote else place.path.resolve()}/"
 
 
 @contextlib.contextmanager
@@ -273,6 +298,7 @@ def _print_end(watcher: Watcher, stream: Place) -> None:
     pictures = sum(total.pictures for total in snapshot.totals.values())
     examples = sum(total.examples for total in snapshot.totals.values())
     made = f"{watcher.made:,} {'snapshot was' if watcher.made == 1 else 'snapshots were'} made"
-    held = f"{snapshot.batches:,} batches, {pictures:,} pictures, {examples:,} examples"
+    batches = f"{snapshot.batches:,} {'batch' if snapshot.batches == 1 else 'batches'}"
+    held = f"{batches}, {pictures:,} pictures, {examples:,} examples"
     print(f"{made}: snapshot {snapshot.snapshot} of {stream} has {held}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(stream))}")

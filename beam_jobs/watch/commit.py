@@ -56,7 +56,7 @@ def commit(stream: Place, snapshot: Snapshot, known: Known | None = None) -> Non
       known: Manifests that were read before; changed as `flatten` does.
 
     Raises:
-      LostStreamError: There is another snapshot of this number, of another process.
+      LostStreamError: There is another snapshot of this number, or a newer one, of another process.
       UserError: A file cannot be read or written.
     """
     # Before the commit: a snapshot that cannot be read as a whole must not be there.
@@ -65,7 +65,7 @@ def commit(stream: Place, snapshot: Snapshot, known: Known | None = None) -> Non
     if not place.create(snapshot.to_json()) and place.read_bytes() != snapshot.to_json():
         rule = f"{place} must be this process' to write: another one has written it, and has the stream now."
         raise LostStreamError(rule, "another snapshot")
-    (stream / MANIFEST).write([manifest.to_json().encode()])
+    _publish(stream, snapshot.snapshot, manifest.to_json().encode())
 
 
 def repair(stream: Place, snapshot: Snapshot, known: Known | None = None) -> bool:
@@ -77,13 +77,33 @@ def repair(stream: Place, snapshot: Snapshot, known: Known | None = None) -> boo
       known: Manifests that were read before; changed as `flatten` does.
 
     Raises:
+      LostStreamError: Another process has committed a newer snapshot.
       UserError: A file cannot be read or written.
     """
     data = flatten(stream, snapshot, known).to_json().encode()
     if read_bytes(stream / MANIFEST) == data:
         return False
-    (stream / MANIFEST).write([data])
+    _publish(stream, snapshot.snapshot, data)
     return True
+
+
+def _publish(stream: Place, number: int, data: bytes) -> None:
+    """Writes the manifest of a snapshot as that of the stream, which must not stay behind the newest snapshot.
+
+    A process that was paused, and whose stream another one has taken over meanwhile, would set readers back.
+
+    Raises:
+      LostStreamError: There is a newer snapshot, whose manifest is written instead.
+      UserError: A file cannot be read or written.
+    """
+    written = number
+    (stream / MANIFEST).write([data])
+    while (last := newest(stream)) and last.snapshot > written:
+        written = last.snapshot
+        (stream / MANIFEST).write([flatten(stream, last).to_json().encode()])
+    if written > number:
+        rule = f"{stream} must be this process' to write: another one has committed snapshot {written}."
+        raise LostStreamError(rule, f"snapshot {number}")
 
 
 def part_of(stream: Place, directory: str) -> Part:

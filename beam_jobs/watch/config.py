@@ -19,6 +19,7 @@ WITHOUT = ("limit", "shards", "on_leak", "max_dead_fraction")
 """Settings of `prepare` that are about a complete dataset."""
 _AUTO, _OFF = "auto", "off"
 _MOST_WORKERS = 1024
+_LONGEST_POLL_S = 86_400.0
 _LARGEST_PORT = 65_535
 _PACE, _ENDING, _KEEPING = "generations", "end", "keeping"
 
@@ -83,7 +84,7 @@ class WatchJob:
         check(workers, f"--workers must be {_AUTO} or 1..{_MOST_WORKERS}.", self.workers)
         check(self.pictures >= 1, "--pictures must be at least 1.", self.pictures)
         check(self.keep_snapshots >= 1, "--keep-snapshots must be at least 1.", self.keep_snapshots)
-        check(self.poll > 0, "--poll must be above 0.", self.poll)
+        check(0 < self.poll <= _LONGEST_POLL_S, f"--poll must be above 0, and {_LONGEST_POLL_S:g} at most.", self.poll)
         for name in ("every", "settle", "patience", "keep_days", "until_idle"):
             value = getattr(self, name)
             check(value is None or value >= 0, f"--{name.replace('_', '-')} must be 0 or more.", value)

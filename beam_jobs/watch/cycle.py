@@ -1,6 +1,5 @@
 """The loop of the watcher: looks at the inbox, writes an entry of the ledger, makes it, commits it, and again."""
 
-import contextlib
 import gc
 import sys
 import time
@@ -21,7 +20,7 @@ from beam_jobs.watch.perform import EmptyStreamError, Make, fault, perform
 from beam_jobs.watch.status import ENDED, IDLE, RUNNING, Board
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.summary import snapshot_line
-from tfrecords.dataset.snapshots import SNAPSHOTS, Snapshot
+from tfrecords.dataset.snapshots import SNAPSHOTS, STREAM, Snapshot
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files.place import Place
 from tfrecords.files.publish import remove_partial
@@ -107,7 +106,7 @@ class Watcher:
         self._swept = self._active = float("-inf")
         self._merged: int | None = None
         self._has_looked = self._awaits_number = False
-        self._said = ""
+        self._said = self._kept = ""
 
     @property
     def _started(self) -> Stream:
@@ -126,6 +125,9 @@ class Watcher:
             for name in ("", LOG, SNAPSHOTS):
                 remove_partial(self._place.path / name, "*")
         if self.stream is None:
+            if self.ledger.open:
+                received = f"batches in entry {self.ledger.open[0].entry} of its ledger"
+                raise UserError(f"{self._place} must have the {STREAM} with which it was started.", received)
             return
         if self.snapshot:
             repair(self._place, self.snapshot, self._known)
@@ -177,8 +179,9 @@ class Watcher:
         self.recover()
         self._first_look, self._active = None, time.monotonic()
         while True:
-            closes = self._closes_now()
-            report = self.cycle(closes=closes)
+            # Before the look: what settles after it is seen by the next one.
+            is_last = self._job.once and self._has_settled
+            report = self.cycle(closes=is_last)
             self.pending = report.pending
             if report.entry:
                 self._active = time.monotonic()
@@ -189,31 +192,28 @@ class Watcher:
             if report.pending:
                 self._active = time.monotonic()
             tidied = self._tidy()
-            if self._is_end(report, closes) and not tidied:
+            if self._is_end(report, is_last) and not tidied:
                 break
             if not tidied:
                 time.sleep(self._job.poll)
         self._board.show(ENDED, self.snapshot, self.ledger.reasons)
 
-    def _closes_now(self) -> bool:
-        """Returns whether what is ready is made at once: with --once, when all that is there has settled."""
-        return self._job.once and self._has_settled
-
     @property
     def _has_settled(self) -> bool:
+        """Whether all that the first look has found has settled since then."""
         # A batch that was first seen by the first look, at its end, is settled at the first one after this time.
         first = self._first_look
         return first is not None and time.monotonic() - first > self._job.settle + self._job.poll
 
-    def _is_end(self, report: Report, closed: bool) -> bool:
+    def _is_end(self, report: Report, is_last: bool) -> bool:
         """Returns whether the job ends after a cycle that wrote nothing.
 
         Args:
           report: What the cycle did.
-          closed: Whether it would have made whatever was ready.
+          is_last: Whether it would have made whatever was ready.
         """
         if self._job.once:
-            return not report.pending or closed
+            return is_last or not report.pending
         idle_s = self._job.until_idle
         return idle_s is not None and time.monotonic() - self._active >= idle_s
 
@@ -317,22 +317,30 @@ class Watcher:
         now = time.monotonic()
         if now - self._swept >= _SWEEP_S:
             self._swept = now
-            with contextlib.suppress(ModuleNotFoundError):
-                from beam_jobs.watch.retention import Keep, sweep
-
-                swept = sweep(self._place, Keep(self._job.keep_snapshots, self._job.keep_days), now)
-                if line := str(swept):
-                    print(line, flush=True)
+            self._sweep(now)
         return merged
+
+    def _sweep(self, now: float) -> None:
+        """Deletes what nothing names any more; what cannot be deleted is said, and stops no batch."""
+        from beam_jobs.watch.retention import Keep, sweep
+
+        try:
+            swept = sweep(self._place, Keep(self._job.keep_snapshots, self._job.keep_days), now)
+        except (OSError, UserError) as error:
+            if (line := one_line(error)) != self._kept:
+                warn(f"old snapshots stay: {line}")
+            self._kept = line
+            return
+        self._kept = ""
+        if line := str(swept):
+            print(line, flush=True)
 
     def _compact(self, stream: Stream, snapshot: Snapshot) -> bool:
         """Merges directories that are due; returns whether there were some."""
         if self._merged == snapshot.snapshot:
             return False
-        try:
-            from beam_jobs.watch.compact import due
-        except ModuleNotFoundError:
-            return False
+        from beam_jobs.watch.compact import due
+
         merges = due(stream, snapshot)
         if not merges:
             self._merged = snapshot.snapshot

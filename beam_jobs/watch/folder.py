@@ -34,6 +34,8 @@ _POLLS_OF_STORE = 10
 """Polls of a store to each known batch that is listed again: a listing is a request."""
 _LISTED_AHEAD = 256
 """Batches of a store that a poll lists at once, before it knows whether it needs them all."""
+_LISTING_SHARE = 20
+"""Time between listings of known local batches, as a multiple of that of the last ones: 100,000 files take 0.5 s."""
 _THREADS = 16
 _OF_FILES = ("table", "coco", "cvat", "label-studio", "mnist", "optdigits")
 """Sources that read a file as a batch."""
@@ -106,6 +108,8 @@ class FolderInbox:
         """Other stamp of an accepted batch whose content is what was accepted, by its file."""
         self._compared: list[str] = []
         self._listed: list[str] = []
+        self._listing_s = 0.0
+        self._next_turn = float("-inf")
         self._ahead: dict[str, tuple[Files | None, str]] = {}
         self._polls = 0
         self._folded: tuple[int, dict[str, str]] = (-1, {})
@@ -157,8 +161,10 @@ class FolderInbox:
         A listing takes 16 ms for 4,000 pictures, and reading their annotations and ends 200 ms.
 
         Raises:
-          UserError: The inbox as a whole cannot be read, or the batch not at this moment.
+          UserError: The inbox as a whole cannot be read, or the batch not at this moment; or it is in another inbox.
         """
+        if elsewhere := self._elsewhere(batch):
+            return f"{elsewhere} is not there"
         place = self._place_of(batch)
         if place is None:
             return f"{self.place / batch.name} is not there"
@@ -228,6 +234,9 @@ class FolderInbox:
         """Returns the known batches to list again in this poll."""
         if self.place.is_remote and self._polls % _POLLS_OF_STORE:
             return set()
+        if (now := self._now()) < self._next_turn:
+            return set()
+        self._next_turn, self._listing_s = now + _LISTING_SHARE * self._listing_s, 0.0
         return set(self._next(self._listed, 1 if self.place.is_remote else _LISTED_AGAIN))
 
     def _next(self, turn: list[str], count: int) -> list[str]:
@@ -269,12 +278,15 @@ class FolderInbox:
         """Returns the listing of a batch, None if it is gone; and why it cannot be listed."""
         if each.file in self._ahead:
             return self._ahead.pop(each.file)
+        start = self._now()
         try:
             return list_files(self.place / each.file), ""
         except (FileNotFoundError, NotADirectoryError):
             return None, ""
         except OSError as error:
             return {}, reason_of(error)
+        finally:
+            self._listing_s += self._now() - start
 
     def _state(self, each: Found, stamp: str, files: Files) -> _Waiting:
         """Returns the state of a batch that waits; a changed one begins to wait again."""
@@ -373,6 +385,20 @@ class FolderInbox:
         if each.file not in (same if accepted is not None else same[:1]):
             return f"The name of a batch must differ from that of another one in more than case and ending: {same[0]}."
         return ""
+
+    def _elsewhere(self, batch: Batch) -> Place | None:
+        """Returns the place of a batch that was accepted from another inbox and is gone there; None for one of this.
+
+        Raises:
+          UserError: It is there.
+        """
+        places = [Place(subset.path) for subset in batch.subsets]
+        if not places or any(place == self.place or place.text.startswith(f"{self.place}/") for place in places):
+            return None
+        if places[0].exists():
+            rule = f"{places[0]} was accepted and is in no snapshot yet, so --input must be the folder that holds it."
+            raise UserError(rule, self.place)
+        return places[0]
 
     def _place_of(self, batch: Batch) -> Place | None:
         """Returns the place of a batch; None if it is gone.

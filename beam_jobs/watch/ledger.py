@@ -136,7 +136,11 @@ class Ledger:
         if entry.entry != self.next:
             raise AssertionError(f"entry {entry.entry} must be the next one, {self.next}")
         place = self._log / number_name(entry.entry)
-        if not place.create(entry.to_json()):
+        data = entry.to_json()
+        if b"\\ud" in data:
+            # What cannot be read again would stop the stream for ever.
+            from_json(Entry, parse_object(data, str(place)), str(place))
+        if not place.create(data):
             rule = f"{place} must be this process' to write: another one has written it, and has the stream now."
             raise LostStreamError(rule, "an entry of another process")
         self._take(entry)

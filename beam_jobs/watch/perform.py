@@ -189,7 +189,9 @@ def _without_changed(ledger: Ledger, entry: Entry, inbox: Inbox | None, thorough
     effective = ledger.effective(entry)
     if inbox is None:
         return effective
-    return _refuse(ledger, entry, [(batch, inbox.difference(batch, thorough=thorough)) for batch in effective.batches])
+    found = [(batch, inbox.difference(batch, thorough=thorough)) for batch in effective.batches]
+    # Without the stamp of what was accepted: it may come back, as when the inbox was not mounted for a while.
+    return _refuse(ledger, entry, [(replace(batch, stamp=""), difference) for batch, difference in found])
 
 
 def _without_unreadable(stream: Stream, ledger: Ledger, entry: Entry) -> Entry:

@@ -148,8 +148,23 @@ def look_into(name: str, place: Place, files: Files, config: PrepareConfig, *, c
         Subset(subset_name(name, own, is_only), subset.path, subset.entries, subset.annotations_sha256, subset.pictures)
         for own, subset in zip(owns, found, strict=True)
     ]
+    for subset in subsets:
+        _check_text(subset)
     batch = Batch(name, digest, stamp_of(files), subsets, corrections=corrections)
     return Look(batch, tuple(contents), str(lacks))
+
+
+def _check_text(subset: Subset) -> None:
+    """Checks that the ledger can keep a subset.
+
+    Raises:
+      BadNameError: The bytes of a name are no text.
+    """
+    for name in (subset.name, subset.path, subset.pictures):
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise BadNameError("Names of files with annotations must be UTF-8.", printable(name)) from error
 
 
 def _corrections(place: Place, files: Files) -> list[Correction]:

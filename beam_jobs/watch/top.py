@@ -79,7 +79,7 @@ def _top_of_store(
         if before and name not in again and before.is_accepted == (before.batch in accepted):
             continue
         if not name.startswith(_IGNORED) and (is_folder or not (reads_files and _is_picture(name))):
-            yield Found(name, name if is_folder else _stem(name), ())
+            yield Found(name, _as_text(name if is_folder else _stem(name)), ())
 
 
 def _top_of_folder(
@@ -98,10 +98,11 @@ def _top_of_folder(
                 continue
             if name.startswith(_IGNORED):
                 continue
+            if not (mark := mark_of(entry.path)):
+                continue  # gone, or a link that leads nowhere or to itself
             is_folder = entry.is_dir()
-            mark = mark_of(entry.path)
-            if mark and (is_folder or not (reads_files and _is_picture(name))):
-                yield Found(name, name if is_folder else _stem(name), mark)
+            if is_folder or not (reads_files and _is_picture(name)):
+                yield Found(name, _as_text(name if is_folder else _stem(name)), mark)
 
 
 def mark_of(path: str) -> Mark:
@@ -117,6 +118,11 @@ def mark_of(path: str) -> Mark:
 
 def _is_picture(name: str) -> bool:
     return f".{name.rpartition('.')[2].lower()}" in PICTURE_SUFFIXES
+
+
+def _as_text(name: str) -> str:
+    """Returns a name that the ledger can keep: bytes that are no text become escapes, which no good name has."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _stem(file: str) -> str:
