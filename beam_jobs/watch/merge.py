@@ -293,8 +293,8 @@ def _locate(plan: Plan, files: _Files, rows: _Rows) -> Iterator[tuple[int, int, 
                 key = _record_key(data, source)
                 bucket = rows.buckets.get(key.rpartition("#")[0])
                 if bucket is None or keys[bucket][0] != source.split:
-                    rule = f"{source.place}: record {record} must be of a picture that {ANNOTATIONS} has in {source.split}."
-                    raise UserError(rule, key)
+                    rule = f"record {record} must be of a picture that {ANNOTATIONS} has in {source.split}."
+                    raise UserError(f"{source.place}: {rule}", key)
                 yield bucket, number, record
 
 
