@@ -6,15 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from beam_jobs.watch import cycle
 from beam_jobs.watch.compact import Tidying, due, full, plan_merges, plan_tidying, tidying
-from beam_jobs.watch.ledger import Merge
+from beam_jobs.watch.config import WatchJob, new_config
+from beam_jobs.watch.cycle import Watcher
+from beam_jobs.watch.ledger import Ledger, Merge
+from beam_jobs.watch.perform import maker
 from beam_jobs.watch.stream import Stream
+from tests.arriving import SimpleInbox, drop
 from tests.drawn_streams import STREAMED, part
 from tfrecords.dataset.manifest import ImageInfo, Manifest, ShardInfo, SplitInfo
-from tfrecords.dataset.snapshots import Snapshot, directory_name
+from tfrecords.dataset.snapshots import Snapshot, directory_name, is_stream
 from tfrecords.files.place import Place
 
 PER_SHARD = 4096
@@ -153,6 +159,8 @@ class Resting:
                 self.parts[start:stop] = [self.sum(self.parts[start:stop])]
 
     def pause(self, seconds: float) -> None:
+        if not seconds:
+            return
         self.idle_s += seconds
         found = plan_tidying(self.parts, PER_SHARD)
         if found:
@@ -198,7 +206,7 @@ def test_a_stream_of_any_size_has_at_most_1_25_times_the_files_of_one_prepare_af
 ) -> None:
     """Pauses cost a tenth of their time at most, and far less unless batches are tiny; each copies little."""
     stream, sizes, pauses, draw = Resting(), arrivals(random.Random(0)), rest(random.Random(1)), random.Random(2)
-    generations = 10_000 if arrivals is uniform else 1_000
+    generations = 10_000 if (arrivals, rest) == (uniform, rests) else 1_000
     for _ in range(generations):
         stream.add(next(sizes), draw)
         stream.pause(next(pauses))
@@ -313,3 +321,100 @@ def test_due_reads_the_manifest_of_each_directory_once(tmp_path: Path) -> None:
     for each in snapshot.parts:
         (stream.place / each.directory / "manifest.json").delete()
     assert due(stream, snapshot) == []
+
+
+class Clock:
+    """A clock that moves when somebody sleeps; what sleeps may do is a function."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.meanwhile: Callable[[float], None] = lambda now: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.meanwhile(self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(cycle, "time", clock)
+    return clock
+
+
+def watch(folder: Path, **values: Any) -> Watcher:
+    """Returns a watcher of a folder, on a stream next to it."""
+    inbox, place = folder / "inbox", Place(folder / "stream")
+    inbox.mkdir(exist_ok=True)
+    config = new_config({"source": "svhn", "jitters": 0, "validation_fraction": 0.5})
+    job = WatchJob(source="svhn", input=str(inbox), output=str(place), **values)
+    stream = Stream.load(place) if is_stream(place) else config
+    return Watcher(place, stream, SimpleInbox(inbox, config), maker(1), job)
+
+
+def test_a_watcher_at_rest_merges_once_after_a_pause_and_what_arrives_meanwhile_puts_it_off(
+    tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a share of the pictures for validation, two directories are four files instead of two."""
+    arrivals = {1000: "a", 1005: "b", 1012: "c", 1022: ""}
+    watcher = watch(tmp_path, every=0.0, until_idle=30.0)
+    drop(tmp_path / "inbox", "a", 4)
+    parts = {}
+
+    def arrive(now: float) -> None:
+        parts[int(now)] = len(watcher.snapshot.parts) if watcher.snapshot else 0
+        if name := arrivals.pop(int(now), ""):
+            drop(tmp_path / "inbox", name, 4)
+
+    clock.meanwhile = arrive
+    watcher.run()
+    assert [parts[second] for second in (1004, 1010, 1016, 1022, 1025, 1040)] == [1, 2, 3, 3, 1, 1]
+    assert capsys.readouterr().out.count("3 directories became 1") == 1
+    assert watcher.ledger.next == 4
+
+
+def test_at_its_end_a_watcher_leaves_few_files_where_that_is_cheap(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        drop(tmp_path / "inbox", name, 4)
+        watcher = watch(tmp_path, once=True)
+        watcher.run()
+    assert watcher.snapshot and len(watcher.snapshot.parts) == 1
+    drop(tmp_path / "inbox", "c", 4)
+    monkeypatch.setattr(cycle, "_END_S", 0.0)
+    watcher = watch(tmp_path, until_idle=3.0)
+    watcher.run()
+    assert watcher.snapshot and len(watcher.snapshot.parts) == 2, "it costs more than it may"
+
+
+def test_a_damaged_directory_does_not_stop_the_watcher_and_is_chosen_once_in_each_process(
+    tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        drop(tmp_path / "inbox", name, 4)
+        watch(tmp_path, once=True, compact="off").run()
+    (shard,) = (tmp_path / "stream/generations/00000000").glob("*train.tfrecord*")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    drop(tmp_path / "inbox", "c", 4)
+    watcher = watch(tmp_path, until_idle=60.0)
+    watcher.run()
+    assert watcher.snapshot and [each.directory for each in watcher.snapshot.parts] == [
+        "generations/00000000",
+        "generations/00000001",
+        "generations/00000002",
+    ]
+    shown = capsys.readouterr()
+    assert shown.err.count(f"3 directories stay as they are, and are not merged: {shard} must have") == 1
+    assert "snapshot 3: nothing has changed" in shown.out
+    assert watcher.ledger.open == [] and watcher.ledger.reasons == {"damaged": 1}
+    for name in "defg":
+        drop(tmp_path / "inbox", name, 4)
+        watcher.run()
+    assert watcher.snapshot.parts[0].directory == "generations/00000000"
+    assert watcher.ledger.reasons == {"damaged": 1}
+    watch(tmp_path, until_idle=60.0).run()
+    assert Ledger(Place(tmp_path / "stream")).reasons == {"damaged": 2}
