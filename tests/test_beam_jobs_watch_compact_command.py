@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from beam_jobs.watch.lock import lock_stream
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
@@ -13,6 +12,7 @@ from beam_jobs.watch import merge, perform
 from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.ledger import Entry, Ledger
+from beam_jobs.watch.lock import lock_stream
 from beam_jobs.watch.stream import Stream
 from tests.drawn_streams import STREAMED, all_subsets, batch, commit, draw_batch, files, make, make_generation
 from tests.stores import Bucket
