@@ -80,7 +80,7 @@ def due(stream: Stream, snapshot: Snapshot, damaged: Collection[str] = ()) -> li
     Raises:
       UserError: The manifest of a directory cannot be read.
     """
-    sizes = [sum(_examples(stream.place, part).values()) for part in snapshot.parts]
+    sizes = [sum(_size(stream.place, part).examples.values()) for part in snapshot.parts]
     ranges = plan_merges(sizes, stream.config.examples_per_shard, _walls(snapshot, damaged))
     return [_merge(snapshot.parts[start:stop]) for start, stop in ranges]
 
@@ -96,14 +96,16 @@ def tidying(stream: Stream, snapshot: Snapshot, damaged: Collection[str] = ()) -
     Raises:
       UserError: The manifest of a directory cannot be read.
     """
-    sizes = [_examples(stream.place, part) for part in snapshot.parts]
-    found = plan_tidying(sizes, stream.config.examples_per_shard, _walls(snapshot, damaged))
+    sizes = [_size(stream.place, part) for part in snapshot.parts]
+    examples = [size.examples for size in sizes]
+    found = plan_tidying(examples, stream.config.examples_per_shard, _walls(snapshot, damaged))
     if found is None:
         return None
-    parts = snapshot.parts[slice(*found)]
-    examples = sum(sum(sizes[index].values()) for index in range(*found))
-    size = sum(_bytes(stream.place, part) for part in parts)
-    return Tidying(_merge(parts), _EXAMPLE_S * examples + _BYTE_S * size)
+    merged = sizes[slice(*found)]
+    copied = sum(sum(size.examples.values()) for size in merged)
+    return Tidying(
+        _merge(snapshot.parts[slice(*found)]), _EXAMPLE_S * copied + _BYTE_S * sum(size.bytes for size in merged)
+    )
 
 
 def full(stream: Stream, snapshot: Snapshot) -> list[Merge]:
@@ -216,12 +218,17 @@ def _walls(snapshot: Snapshot, damaged: Collection[str]) -> set[int]:
     return {index for index, part in enumerate(snapshot.parts) if part.directory in damaged}
 
 
+@dataclass(frozen=True)
+class _Size:
+    """Size of a directory: its examples of each split, and the bytes of all its shards."""
+
+    examples: Mapping[str, int]
+    bytes: int
+
+
 @functools.lru_cache(_KNOWN_PARTS)
-def _examples(stream: Place, part: Part) -> Mapping[str, int]:
-    """Returns the number of examples of each split of a directory; a part names its content, so it is read once."""
-    return {name: info.examples for name, info in part_manifest(stream, part).splits.items()}
-
-
-def _bytes(stream: Place, part: Part) -> int:
-    """Returns the size of the shards of a directory."""
-    return sum(shard.bytes for info in part_manifest(stream, part).splits.values() for shard in info.shards)
+def _size(stream: Place, part: Part) -> _Size:
+    """Returns the size of a directory; a part names its content, so it is read once."""
+    splits = part_manifest(stream, part).splits
+    examples = {name: info.examples for name, info in splits.items()}
+    return _Size(examples, sum(shard.bytes for info in splits.values() for shard in info.shards))

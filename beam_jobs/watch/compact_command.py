@@ -27,7 +27,7 @@ A merge makes a new snapshot of the same examples in fewer files, which are read
 faster. No picture is read: records are copied. After --full the directory of
 the snapshot is, byte for byte, what prepare makes of all accepted batches.
 A stream in a store is copied to temporary files of this machine for it.
-A damaged directory stays as it is, is named in a line, and makes the exit code 1.
+A damaged directory is named and stays as it is, and the exit code is 1 then.
 
 Earlier snapshots stay as they are, with their files, until watch deletes them.
 After an interruption, run the same command again. Stop watch before: one
@@ -79,7 +79,6 @@ def compact(stream: Stream, ledger: Ledger, is_full: bool) -> None:
       UserError: The stream has no snapshot, or a generation that is not finished; or a file of it is damaged.
     """
     from beam_jobs.watch.commit import newest
-    from beam_jobs.watch.compact import due, full, tidying
     from beam_jobs.watch.ledger import Entry
 
     known: Known = {}
@@ -91,17 +90,8 @@ def compact(stream: Stream, ledger: Ledger, is_full: bool) -> None:
         raise UserError(f"{stream.place} must have a snapshot.", "none")
     for entry in list(ledger.open):
         before = _merge(stream, ledger, entry, before, known)
-
-    def remaining(snapshot: Snapshot) -> list[Merge]:
-        if is_full:
-            return [] if ledger.damaged else full(stream, snapshot)
-        if merges := due(stream, snapshot, ledger.damaged):
-            return merges
-        found = tidying(stream, snapshot, ledger.damaged)
-        return [found.merge] if found else []
-
     # Once more after a merge, since what it made may be due with others.
-    while merges := remaining(before):
+    while merges := _remaining(stream, ledger, before, is_full):
         entry = Entry(ledger.next, merges=merges)
         ledger.append(entry)
         before = _merge(stream, ledger, entry, before, known)
@@ -109,6 +99,18 @@ def compact(stream: Stream, ledger: Ledger, is_full: bool) -> None:
     left = f"{count:,} director{'y' if count == 1 else 'ies'} in {files:,} file{'' if files == 1 else 's'}"
     if not (is_full and ledger.damaged):
         print(f"{stream.place}: snapshot {before.snapshot} has {left}, and nothing is left to merge")
+
+
+def _remaining(stream: Stream, ledger: Ledger, snapshot: Snapshot, is_full: bool) -> list[Merge]:
+    """Returns the merges to make next; with `is_full`, none once a directory is damaged."""
+    from beam_jobs.watch.compact import due, full, tidying
+
+    if is_full:
+        return [] if ledger.damaged else full(stream, snapshot)
+    if merges := due(stream, snapshot, ledger.damaged):
+        return merges
+    found = tidying(stream, snapshot, ledger.damaged)
+    return [found.merge] if found else []
 
 
 def _merge(stream: Stream, ledger: Ledger, entry: Entry, before: Snapshot, known: Known) -> Snapshot:

@@ -35,9 +35,7 @@ def temporary_folder(stream: Place, size: int) -> Iterator[Path]:
     folder = Path(tempfile.gettempdir())
     free = shutil.disk_usage(folder).free
     if free < size:
-        rule = (
-            f"{folder} must have room for copies of the shards to merge: free some, or set TMPDIR to another folder."
-        )
+        rule = f"{folder} must have room for copies of the shards to merge: free some, or set TMPDIR to another folder."
         raise UserError(rule, f"{free / _GB:.1f} GB free of {size / _GB:.1f} GB")
     with tempfile.TemporaryDirectory(prefix=_prefix(stream)) as name:
         yield Path(name)
