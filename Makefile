@@ -19,11 +19,12 @@ MNIST ?= ../shared/data/mnist
 PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
 PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5 --contrast 0.5 --brightness 30 --zoom 0.3 --translate 0.15
 
-.PHONY: help demo examples pretrained pretrained-mnist test test-fast test-cluster test-cluster-short \
+.PHONY: help demo stream-demo examples pretrained pretrained-mnist test test-fast test-cluster test-cluster-short \
 	lint lint-images test-images unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
+	@echo "make stream-demo   pictures arrive, become snapshots, and a model follows them: about four minutes on two cores"
 	@echo "make examples   prepare, train and score each digit system on the data of DATA=folder, SEEDS=1 times, and print their table"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
 	@echo "make pretrained-mnist   prepare, train and score the weights for one handwritten digit: MNIST=folder has its files"
@@ -74,6 +75,37 @@ demo: $(VENV)/installed
 	@echo "  $(RUN) -m trainer predict --run-dir $(DEMO)/run YOUR.jpg --box LEFT,TOP,WIDTH,HEIGHT"
 	@echo "  $(RUN) -m trainer export --run-dir $(DEMO)/run --format savedmodel --output $(DEMO)/reader"
 	@echo "  $(RUN) -m beam_jobs download --output svhn    (the genuine pictures; see the README)"
+
+# Eight days of drawn pictures arrive while `watch` and `train --follow` run; the last one corrects the first.
+STREAM := $(DEMO)/stream
+DAYS ?= 1 2 3 4 5 6 7 8
+
+stream-demo: $(VENV)/installed
+	rm -rf $(DEMO)/inbox $(STREAM) $(DEMO)/live
+	mkdir -p $(DEMO)/inbox
+	@$(RUN) -m beam_jobs watch --source svhn --input $(DEMO)/inbox --output $(STREAM) --jitters 0 \
+		--every 1 --settle 1 --until-idle 20 & \
+	until test -f $(STREAM)/status.json; do sleep 0.2; done; \
+	(for day in $(DAYS); do \
+		$(RUN) -m beam_jobs sample --output $(DEMO)/inbox/.day-$$day --count 400 --seed $$day >$(DEMO)/sample.log 2>&1; \
+		mv $(DEMO)/inbox/.day-$$day $(DEMO)/inbox/day-$$day; echo "day $$day has arrived"; sleep 3; \
+	done; \
+	mkdir $(DEMO)/inbox/.fix; \
+	echo '{"key": "day-1@train/1.png", "action": "delete"}' >$(DEMO)/inbox/.fix/corrections.jsonl; \
+	mv $(DEMO)/inbox/.fix $(DEMO)/inbox/fix) & \
+	until test -f $(STREAM)/manifest.json; do sleep 0.2; done; \
+	$(RUN) -m trainer train --data $(STREAM) --run-dir $(DEMO)/live --follow --epochs 8 && wait
+	$(RUN) -m beam_jobs status $(STREAM)
+	$(RUN) -m beam_jobs compact $(STREAM) --full
+	$(RUN) -m beam_jobs snapshots $(STREAM)
+	$(RUN) -m tfrecords validate $(STREAM)
+	$(RUN) -m trainer evaluate --run-dir $(DEMO)/live --data $(STREAM) --split test
+	$(RUN) -m trainer report --run-dir $(DEMO)/live
+	@echo
+	@echo "The pictures are in $(DEMO)/inbox, the stream in $(STREAM), the model in $(DEMO)/live."
+	@echo "Open $(DEMO)/live/report.html in a browser. Then try:"
+	@echo "  $(RUN) -m tfrecords inspect $(STREAM) --snapshot 0"
+	@echo "  $(RUN) -m trainer train --data $(STREAM) --run-dir $(DEMO)/again --replay $(DEMO)/live    (the same bits)"
 
 examples: $(VENV)/installed
 	$(RUN) -m benchmarks.systems --data $(DATA) --seeds $(SEEDS) $(if $(ONLY),--only $(ONLY))

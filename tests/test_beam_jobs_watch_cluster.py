@@ -18,7 +18,6 @@ import pytest
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.watch import cluster, cluster_job, job_process
 from beam_jobs.watch.cluster import ClusterJob, ClusterMake
-from beam_jobs.watch.cluster import cluster_job as settings_of
 from beam_jobs.watch.cluster_job import Finder, write_shard
 from beam_jobs.watch.generation import plan_generation
 from beam_jobs.watch.request import Request, Wanted, ask, withdraw
@@ -27,6 +26,7 @@ from tests import stream_batches as batches
 from tests.stores import Bucket
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
+from tfrecords.flags import from_flags
 
 ROOT = Path(__file__).parents[1]
 
@@ -390,7 +390,7 @@ def test_a_request_of_four_thousand_batches_is_read_in_milliseconds(stream: Stre
 
 
 def test_takeover_must_be_a_time() -> None:
-    assert settings_of({}) == ClusterJob(cluster=False, takeover=120.0)
+    assert from_flags(ClusterJob, {}) == ClusterJob(cluster=False, takeover=120.0)
     for wrong in (-1.0, float("inf"), float("nan")):
         with pytest.raises(UserError, match=r"--takeover must be a number of seconds, 0 or more\. Received: "):
             ClusterJob(takeover=wrong)

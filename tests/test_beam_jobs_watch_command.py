@@ -123,7 +123,7 @@ def test_a_relative_input_is_found_again_from_another_folder(
     inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(command, "_inbox", lambda job, config: SimpleInbox(Path(job.input), config))
+    monkeypatch.setattr(command, "_inbox", lambda job, stream, config: SimpleInbox(Path(job.input), config))
     flags = ["watch", "--source", "svhn", "--input", "inbox", "--output", "stream", "--once", "--settle", "0"]
     assert main("beam_jobs", "", COMMANDS, flags) == 0
     assert str(inbox / "a") in (tmp_path / "stream" / "log" / "00000000.json").read_text()

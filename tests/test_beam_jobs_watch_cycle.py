@@ -210,7 +210,7 @@ def test_a_batch_of_the_last_snapshot_is_put_away_after_a_kill(tmp_path: Path, c
 def watch(inbox: Path, stream: Path, *options: str) -> int:
     flags = ["--source", "svhn", "--input", str(inbox), "--output", str(stream), "--compact", "off"]
     flags += ["--once", "--settle", "0", "--pictures", "6", "--jitters", "1", *options]
-    with mock.patch.object(command, "_inbox", lambda job, config: SimpleInbox(inbox, config)):
+    with mock.patch.object(command, "_inbox", lambda job, stream, config: SimpleInbox(inbox, config)):
         return main("beam_jobs", "", COMMANDS, ["watch", *flags])
 
 
