@@ -1,6 +1,5 @@
 """`compact`: what it prints and makes, after a kill, next to another process, and in a bucket."""
 
-import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.watch import merge
+from beam_jobs.watch import merge, perform
 from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.ledger import Entry, Ledger
@@ -19,7 +18,7 @@ from tests.drawn_streams import STREAMED, all_subsets, batch, commit, draw_batch
 from tests.stores import Bucket
 from tfrecords.__main__ import COMMANDS as TFRECORDS
 from tfrecords.cli import main
-from tfrecords.dataset.snapshots import Part, snapshot_numbers
+from tfrecords.dataset.snapshots import Part, Snapshot, snapshot_numbers
 from tfrecords.files.place import Place
 from tfrecords.images.crop import CropSpec
 
@@ -119,15 +118,71 @@ def test_it_refuses_what_it_cannot_merge(stream: Path, tmp_path: Path, capsys: p
     assert "must have a snapshot" in refusal(capsys, "compact", tmp_path / "empty")
 
 
-def test_a_damaged_directory_leaves_the_newest_snapshot_as_it_was(
+def damage(stream: Path, generation: int) -> Path:
+    """Cuts a shard of a generation; returns it."""
+    shard = next((stream / f"generations/{generation:08d}").glob("*train.tfrecord*"))
+    shard.write_bytes(shard.read_bytes()[:-1])
+    return shard
+
+
+def test_a_damaged_directory_stays_as_it_is_and_its_neighbours_are_merged(
     stream: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    shard, before = damage(stream, 4), Snapshot.load(Place(stream), 4)
+    capsys.readouterr()
+    assert call("compact", stream) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f"warning: 5 directories stay as they are, and are not merged: {shard} must have")
+    assert shown.err.count("\n") == 1
+    assert shown.out.startswith("snapshot 7: 4 directories became 1: ")
+    assert "nothing is left to merge" in shown.out
+    assert Snapshot.load(Place(stream), 5) == replace(before, snapshot=5)
+    assert snapshot_numbers(Place(stream)) == [0, 1, 2, 3, 4, 5, 7]
+    ledger = Ledger(Place(stream))
+    assert (ledger.open, ledger.effective(ledger.entry(5)).merges) == ([], [])
+    (refusal,) = ledger.entry(6).refusals
+    assert (refusal.name, refusal.reason, refusal.entry) == ("generations/00000000-00000004", "damaged", 5)
+    assert main("tfrecords", "", TFRECORDS, ["validate", str(stream)]) == 1
+    assert shard.name in capsys.readouterr().err
+
+
+def test_full_says_in_one_line_which_directory_is_damaged_and_leaves_the_rest(
+    stream: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Snapshot.load(Place(stream), 4)
+    shard = damage(stream, 2)
+    assert f"{shard} must have" in refusal(capsys, "compact", stream, "--full")
+    assert Snapshot.load(Place(stream), 5) == replace(before, snapshot=5)
+    assert not (stream / "generations/00000000-00000004/manifest.json").exists()
+
+
+def test_after_a_repair_the_next_call_merges(stream: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shard = next((stream / "generations/00000002").glob("*train.tfrecord*"))
-    shard.write_bytes(shard.read_bytes()[:-1])
-    assert f"{shard} must have" in refusal(capsys, "compact", stream)
-    assert snapshot_numbers(Place(stream))[-1] == 4
-    with contextlib.suppress(FileNotFoundError):
-        assert not (stream / "generations/00000000-00000004/manifest.json").exists()
+    good = shard.read_bytes()
+    damage(stream, 2)
+    refusal(capsys, "compact", stream, "--full")
+    shard.write_bytes(good)
+    assert call("compact", stream, "--full") == 0
+    assert capsys.readouterr().out.startswith("snapshot 7: 5 directories became 1:")
+
+
+def test_killed_before_the_snapshot_the_next_call_closes_the_merge_as_the_ledger_says(
+    stream: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shard = next((stream / "generations/00000002").glob("*train.tfrecord*"))
+    good = shard.read_bytes()
+    damage(stream, 2)
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(perform, "commit", kill)
+        assert call("compact", stream, "--full") == 130
+    shard.write_bytes(good)
+    assert call("compact", stream, "--full") == 0
+    assert Snapshot.load(Place(stream), 5).parts == Snapshot.load(Place(stream), 4).parts
+    assert len(Snapshot.load(Place(stream), 7).parts) == 1
 
 
 def test_a_stream_in_a_bucket(stream: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str]) -> None:

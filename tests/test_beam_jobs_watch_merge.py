@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,16 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.watch import merge
 from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.generation import plan_subsets
+from beam_jobs.watch.ledger import DamagedError
 from beam_jobs.watch.merge import merge_directories
 from beam_jobs.watch.stream import Stream
 from tests.drawn_streams import STREAMED, all_subsets, batch, draw_batch, files, make, make_generation, part
 from tests.forked import Forked
 from tests.stores import Bucket
+from tfrecords.__main__ import COMMANDS
+from tfrecords.cli import main
 from tfrecords.dataset.manifest import Manifest, WorkerVersions
 from tfrecords.dataset.snapshots import Part, part_manifest
-from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.images.crop import CropSpec
 
@@ -173,14 +176,14 @@ def test_a_damaged_directory_is_named_and_nothing_is_published(
     parts = [make_generation(stream, 0, batches[:1]), make_generation(stream, 1, batches[1:3])]
     (path,) = sorted((tmp_path / "stream" / parts[1].directory).glob(name))[:1]
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(UserError, match=line) as raised:
+    with pytest.raises(DamagedError, match=line) as raised:
         merge_directories(stream, parts, "generations/00000000-00000001")
-    assert parts[1].directory in str(raised.value)
+    assert raised.value.directory == parts[1].directory and parts[1].directory in str(raised.value)
     assert not (tmp_path / "stream/generations/00000000-00000001/manifest.json").exists()
 
 
 def test_versions_that_made_records_are_those_of_the_newest_part_and_others_are_named(
-    batches: list[Batch], tmp_path: Path
+    batches: list[Batch], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stream = Stream(Place(tmp_path / "stream"), STREAMED)
     parts = generations(stream, batches)
@@ -199,14 +202,30 @@ def test_versions_that_made_records_are_those_of_the_newest_part_and_others_are_
     )
     new = Manifest.load(stream.place / "generations/00000000-00000004")
     assert (new.versions, new.worker_versions) == (ours, [WorkerVersions(theirs, 0)])
+    capsys.readouterr()
+    assert main("tfrecords", "", COMMANDS, ["inspect", str(tmp_path / "stream/generations/00000000-00000004")]) == 0
+    assert capsys.readouterr().out.endswith("\n  some records by workers with numpy 1.0\n")
 
 
-def test_a_merge_in_a_bucket_makes_the_same_bytes(batches: list[Batch], tmp_path: Path, bucket: Bucket) -> None:
+def test_a_merge_in_a_bucket_makes_the_same_bytes_and_leaves_no_copies(
+    batches: list[Batch], tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     local = Stream(Place(tmp_path / "stream"), STREAMED)
     parts = generations(local, batches)
     into = "generations/00000000-00000004"
     bucket.put_folder(tmp_path / "stream", "a stream")
-    merge_directories(Stream(Place(bucket.address) / "a stream", STREAMED), parts, into)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    in_store = Stream(Place(bucket.address) / "a stream", STREAMED)
+    shard = next(name for name in in_store.place.walk() if name.startswith(parts[0].directory) and ".tfrecord-" in name)
+    good = (in_store.place / shard).read_bytes()
+    (in_store.place / shard).delete()
+    with pytest.raises(DamagedError, match="must be there") as raised:
+        merge_directories(in_store, parts, into)
+    assert raised.value.directory == parts[0].directory
+    (in_store.place / shard).write([good])
+    merge_directories(in_store, parts, into)
+    assert list((tmp_path / "temporary").iterdir()) == []
     merge_directories(local, parts, into)
     place = Place(bucket.address) / "a stream" / into
     assert {name: (place / name).read_bytes() for name in place.names()} == files(tmp_path / "stream" / into)

@@ -165,16 +165,67 @@ def test_entries_of_deleted_snapshots_are_done(stream: Streamed) -> None:
     assert [entry.entry for entry in Ledger(stream.place).open] == [5]
 
 
-def test_a_damaged_snapshot_or_pin_is_named_and_no_directory_is_deleted(stream: Streamed) -> None:
+def test_while_a_snapshot_cannot_be_read_no_directory_is_deleted_and_it_is_said_once(
+    stream: Streamed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream.add(6)
+    before, good = stream.directories, snapshot_place(stream.place, 4).read_bytes()
+    snapshot_place(stream.place, 4).write([b"{}"])
+    stream.age(4, 4.0)
+    keep = Keep(snapshots=2, days=0, grace_s=0)
+    assert sweep(stream.place, keep, 0.0).snapshots == [0, 1, 2, 3]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: nothing that this file may name is deleted: ") and "00000004.json" in line
+    assert sweep(stream.place, keep, 60.0) == Swept()
+    assert capsys.readouterr().err == "" and stream.directories == before
+    snapshot_place(stream.place, 4).write([good])
+    assert sweep(stream.place, keep, 120.0).directories
+    assert stream.broken() == []
+
+
+def test_a_damaged_snapshot_that_is_old_is_deleted_with_what_only_it_could_name(stream: Streamed) -> None:
+    stream.add(6)
+    snapshot_place(stream.place, 2).write([b"{}"])
+    stream.age(2, 2.0)
+    assert sweep(stream.place, ALL, 0.0) == Swept(
+        [0, 1, 2, 3, 4], [f"generations/{number:08d}" for number in (0, 1, 3, 4)], 0
+    )
+
+
+def test_while_a_pin_cannot_be_read_nothing_is_deleted_and_each_is_said_once(
+    stream: Streamed, capsys: pytest.CaptureFixture[str]
+) -> None:
     stream.add(6)
     before = stream.directories
-    snapshot_place(stream.place, 4).write([b"{}"])
-    with pytest.raises(UserError, match=r"snapshots/00000004.json"):
-        sweep(stream.place, Keep(snapshots=2, days=0, grace_s=0), 0.0)
-    (stream.place / "pins" / "run.json").write([b"?"])
-    with pytest.raises(UserError, match=r"pins/run.json"):
-        sweep(stream.place, ALL, 0.0)
-    assert stream.directories == before
+    pin(stream.place, "good", 1)
+    for name in ("run", "other"):
+        (stream.place / "pins" / f"{name}.json").write([b"?"])
+    for now in (0.0, 60.0):
+        assert sweep(stream.place, ALL, now) == Swept()
+    lines = capsys.readouterr().err.splitlines()
+    assert [name in line for line, name in zip(sorted(lines), ("other.json", "run.json"), strict=True)] == [True] * 2
+    assert stream.directories == before and len(snapshot_numbers(stream.place)) == 6
+    with pytest.raises(UserError, match=r"pins/"):
+        pinned(stream.place)
+    pin(stream.place, "run", 0)
+    assert unpin(stream.place, "other")
+    assert sweep(stream.place, ALL, 120.0).snapshots == [2, 3, 4]
+
+
+def test_a_snapshot_comes_back_if_a_pin_is_damaged_while_it_is_deleted(
+    stream: Streamed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream.add(3)
+    real = Place.delete
+
+    def delete(place: Place) -> None:
+        real(place)
+        (stream.place / "pins" / "run.json").write([b"?"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "delete", delete)
+        assert sweep(stream.place, ALL, 0.0).snapshots == []
+    assert snapshot_numbers(stream.place) == [0, 1, 2] and stream.broken() == []
 
 
 def test_keeping_less_than_nothing_is_refused() -> None:

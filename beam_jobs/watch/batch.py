@@ -16,7 +16,9 @@ BAD_NAME = "bad_name"
 """Reason of a batch whose name cannot be the first part of keys, or is that of another one."""
 INCOMPLETE = "incomplete"
 """Reason of a batch whose annotations could not be read, or whose pictures did not come, until patience ended."""
-REASONS = (DUPLICATE, CHANGED, BAD_NAME, INCOMPLETE)
+DAMAGED = "damaged"
+"""Reason of a merge whose directories cannot be read; they stay as they are. Its name is that of the new directory."""
+REASONS = (DUPLICATE, CHANGED, BAD_NAME, INCOMPLETE, DAMAGED)
 RELABEL, DELETE = "relabel", "delete"
 ACTIONS = (RELABEL, DELETE)
 _NAME = re.compile(r"[\w-]{1,120}")
@@ -82,15 +84,16 @@ class Batch:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A batch that was refused.
+    """A batch that was refused, or a merge of directories.
 
     Attributes:
-      name: Name.
+      name: Name; of a merge, the path of the directory that it was to make.
       digest: SHA-256 that identifies the content; that of the listing, where the content cannot be read.
       stamp: Digest of what a listing shows of it.
       reason: One of `REASONS`.
       detail: Rule and what was received, as a sentence.
-      entry: Number of the ledger entry that had accepted it before, for `changed_after_admission`; None otherwise.
+      entry: Number of the ledger entry that had accepted it before, for `changed_after_admission`, or that has the
+        merge, for `damaged`; None otherwise.
     """
 
     name: str

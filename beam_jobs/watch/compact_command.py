@@ -12,7 +12,7 @@ from tfrecords.interrupts import ending_at_once
 if TYPE_CHECKING:
     from beam_jobs.prepare.plan import Plan
     from beam_jobs.watch.commit import Known
-    from beam_jobs.watch.ledger import Entry, Ledger
+    from beam_jobs.watch.ledger import Entry, Ledger, Merge
     from beam_jobs.watch.stream import Stream
     from tfrecords.dataset.snapshots import Snapshot
 
@@ -27,6 +27,7 @@ A merge makes a new snapshot of the same examples in fewer files, which are read
 faster. No picture is read: records are copied. After --full the directory of
 the snapshot is, byte for byte, what prepare makes of all accepted batches.
 A stream in a store is copied to temporary files of this machine for it.
+A damaged directory is named and stays as it is, and the exit code is 1 then.
 
 Earlier snapshots stay as they are, with their files, until watch deletes them.
 After an interruption, run the same command again. Stop watch before: one
@@ -58,12 +59,16 @@ def run(args: argparse.Namespace) -> int:
         from beam_jobs.watch.lock import lock_stream
 
         with lock_stream(stream_place):
-            compact(stream, Ledger(stream_place), args.full)
-    return 0
+            ledger = Ledger(stream_place)
+            compact(stream, ledger, args.full)
+    # Each was said in a line.
+    return 1 if ledger.damaged else 0
 
 
 def compact(stream: Stream, ledger: Ledger, is_full: bool) -> None:
     """Merges the directories of a stream that are due, or all, and prints a line for each snapshot that this makes.
+
+    A damaged directory stays as it is, which is said in a line; `ledger.damaged` has it then.
 
     Args:
       stream: Stream, locked by this process.
@@ -74,7 +79,6 @@ def compact(stream: Stream, ledger: Ledger, is_full: bool) -> None:
       UserError: The stream has no snapshot, or a generation that is not finished; or a file of it is damaged.
     """
     from beam_jobs.watch.commit import newest
-    from beam_jobs.watch.compact import due, full
     from beam_jobs.watch.ledger import Entry
 
     known: Known = {}
@@ -87,13 +91,26 @@ def compact(stream: Stream, ledger: Ledger, is_full: bool) -> None:
     for entry in list(ledger.open):
         before = _merge(stream, ledger, entry, before, known)
     # Once more after a merge, since what it made may be due with others.
-    while merges := (full if is_full else due)(stream, before):
+    while merges := _remaining(stream, ledger, before, is_full):
         entry = Entry(ledger.next, merges=merges)
         ledger.append(entry)
         before = _merge(stream, ledger, entry, before, known)
     count, files = len(before.parts), _files(stream, before, known)
     left = f"{count:,} director{'y' if count == 1 else 'ies'} in {files:,} file{'' if files == 1 else 's'}"
-    print(f"{stream.place}: snapshot {before.snapshot} has {left}, and nothing is left to merge")
+    if not (is_full and ledger.damaged):
+        print(f"{stream.place}: snapshot {before.snapshot} has {left}, and nothing is left to merge")
+
+
+def _remaining(stream: Stream, ledger: Ledger, snapshot: Snapshot, is_full: bool) -> list[Merge]:
+    """Returns the merges to make next; with `is_full`, none once a directory is damaged."""
+    from beam_jobs.watch.compact import due, full, tidying
+
+    if is_full:
+        return [] if ledger.damaged else full(stream, snapshot)
+    if merges := due(stream, snapshot, ledger.damaged):
+        return merges
+    found = tidying(stream, snapshot, ledger.damaged)
+    return [found.merge] if found else []
 
 
 def _merge(stream: Stream, ledger: Ledger, entry: Entry, before: Snapshot, known: Known) -> Snapshot:
@@ -103,10 +120,13 @@ def _merge(stream: Stream, ledger: Ledger, entry: Entry, before: Snapshot, known
     files_before = _files(stream, before, known)
     after = perform(stream, ledger, entry, _make_nothing, known=known)
     files = _files(stream, after, known)
-    merged = sum(len(merge.directories) for merge in entry.merges)
-    into = stream.place / entry.merges[0].into if len(entry.merges) == 1 else stream.place
+    merges = ledger.effective(entry).merges
+    if not merges:
+        return after
+    merged = sum(len(merge.directories) for merge in merges)
+    into = stream.place / merges[0].into if len(merges) == 1 else stream.place
     print(
-        f"snapshot {after.snapshot}: {merged:,} directories became {len(entry.merges):,}: "
+        f"snapshot {after.snapshot}: {merged:,} directories became {len(merges):,}: "
         f"{files:,} file{'' if files == 1 else 's'} instead of {files_before:,}, in {into}",
         flush=True,
     )

@@ -12,10 +12,11 @@ from beam_jobs.prepare.plan import note_of_whole
 from beam_jobs.watch.admission import admit
 from beam_jobs.watch.batch import INCOMPLETE, Batch, Refusal
 from beam_jobs.watch.commit import Known, newest, repair
+from beam_jobs.watch.compact import Tidying, due, tidying
 from beam_jobs.watch.config import WatchJob, begin
 from beam_jobs.watch.early import EarlyCorrections
 from beam_jobs.watch.inbox import Arrivals, Inbox
-from beam_jobs.watch.ledger import LOG, Entry, Ledger
+from beam_jobs.watch.ledger import LOG, Entry, Ledger, Merge
 from beam_jobs.watch.perform import EmptyStreamError, Make, fault, perform
 from beam_jobs.watch.status import ENDED, IDLE, RUNNING, Board
 from beam_jobs.watch.stream import Stream
@@ -29,6 +30,8 @@ _BUSY = 16
 """Generations in a row after which the stream is tidied although more is waiting."""
 _SWEEP_S = 60.0
 """Time between two looks for what may be deleted, seconds."""
+_END_S = 2.5
+"""Time that a merge may take which is only worth it at the job's end, seconds: its start takes as long."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Watcher:
         self._since_tidy = 0
         self._swept = self._active = float("-inf")
         self._merged: int | None = None
+        self._tidying: Tidying | None = None
         self._has_looked = self._awaits_number = False
         self._said = self._kept = ""
 
@@ -191,8 +195,9 @@ class Watcher:
                 continue
             if report.pending:
                 self._active = time.monotonic()
-            tidied = self._tidy()
-            if self._is_end(report, is_last) and not tidied:
+            is_end = self._is_end(report, is_last)
+            tidied = self._tidy(is_end)
+            if is_end and not tidied:
                 break
             if not tidied:
                 time.sleep(self._job.poll)
@@ -308,12 +313,16 @@ class Watcher:
             except (OSError, UserError) as error:
                 warn(f"batch {batch.name} stays in the input: {one_line(error)}")
 
-    def _tidy(self) -> bool:
-        """Merges small directories, and deletes what nothing names any more; returns whether something was merged."""
+    def _tidy(self, is_end: bool = False) -> bool:
+        """Merges small directories, and deletes what nothing names any more; returns whether something was merged.
+
+        Args:
+          is_end: Whether the job would end now.
+        """
         self._since_tidy = 0
         if self.stream is None or self.snapshot is None:
             return False
-        merged = self._job.compacts and self._compact(self.stream, self.snapshot)
+        merged = self._job.compacts and self._compact(self.stream, self.snapshot, is_end)
         now = time.monotonic()
         if now - self._swept >= _SWEEP_S:
             self._swept = now
@@ -335,20 +344,26 @@ class Watcher:
         if line := str(swept):
             print(line, flush=True)
 
-    def _compact(self, stream: Stream, snapshot: Snapshot) -> bool:
-        """Merges directories that are due; returns whether there were some."""
-        if self._merged == snapshot.snapshot:
-            return False
-        from beam_jobs.watch.compact import due
-
-        merges = due(stream, snapshot)
+    def _compact(self, stream: Stream, snapshot: Snapshot, is_end: bool) -> bool:
+        """Merges directories that are due, or worth it now; returns whether there were some."""
+        merges = self._merges(stream, snapshot, is_end)
         if not merges:
-            self._merged = snapshot.snapshot
             return False
         entry = Entry(self.ledger.next, merges=merges)
         self.ledger.append(entry)
         self._perform(entry, time.monotonic(), None)
         return True
+
+    def _merges(self, stream: Stream, snapshot: Snapshot, is_end: bool) -> list[Merge]:
+        """Returns the merges to make now. What does not change between two snapshots is computed once."""
+        if self._merged != snapshot.snapshot:
+            if merges := due(stream, snapshot, self.ledger.damaged):
+                return merges
+            self._merged, self._tidying = snapshot.snapshot, tidying(stream, snapshot, self.ledger.damaged)
+        found, idle_s = self._tidying, time.monotonic() - self._active
+        if found and (idle_s >= found.pause_s or (is_end and found.cost_s <= _END_S)):
+            return [found.merge]
+        return []
 
 
 def _unreadable(entry: Entry, config: PrepareConfig) -> Entry | None:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
-from beam_jobs.watch.batch import CHANGED, Batch, Refusal
+from beam_jobs.watch.batch import CHANGED, DAMAGED, Batch, Refusal
 from tfrecords.dataset.snapshots import DIRECTORY, number_name, numbers_in, snapshot_numbers
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -82,6 +82,19 @@ class Accepted:
     entry: int
 
 
+class DamagedError(UserError):
+    """A dataset directory of a stream has a file that is not what it was: its examples cannot be copied.
+
+    Attributes:
+      directory: Path of the directory in the stream.
+    """
+
+    def __init__(self, directory: str, error: UserError) -> None:
+        """Takes the directory and what is wrong with its file."""
+        super().__init__(str(error))
+        self.directory = directory
+
+
 class LostStreamError(UserError):
     """Another process has written the entry that this one was about to write: the stream is no longer this one's."""
 
@@ -97,6 +110,7 @@ class Ledger:
       names: Name of the accepted batch with a content, by its digest.
       refused: Stamps of what was refused, by name; the same content under the same name is refused without a word.
       reasons: Number of refusals, by reason.
+      damaged: Paths of directories in the stream that this process could not merge. A later one tries them again.
     """
 
     def __init__(self, stream: Place) -> None:
@@ -112,6 +126,7 @@ class Ledger:
         self.names: dict[str, str] = {}
         self.refused: dict[str, set[str]] = {}
         self.reasons: Counter[str] = Counter()
+        self.damaged: set[str] = set()
         self._dropped: dict[int, set[str]] = {}
         self._positions: dict[str, int] = {}
         # Not each by its own snapshot, since old ones are deleted: entries are done in order.
@@ -152,10 +167,11 @@ class Ledger:
         self.open.remove(entry)
 
     def effective(self, entry: Entry) -> Entry:
-        """Returns an entry without the batches that later entries refuse since they changed after it was written."""
+        """Returns an entry without what later entries refuse of it: batches that have changed, and merges of damage."""
         dropped = self._dropped.get(entry.entry, set())
         kept = [batch for batch in entry.batches if batch.name not in dropped]
-        return Entry(entry.entry, kept, entry.refusals, entry.merges)
+        merges = [merge for merge in entry.merges if merge.into not in dropped]
+        return Entry(entry.entry, kept, entry.refusals, merges)
 
     def entry(self, number: int) -> Entry:
         """Returns an entry as it was written.
@@ -188,7 +204,7 @@ class Ledger:
         self.reasons.update(refusal.reason for refusal in entry.refusals)
         for refusal in entry.refusals:
             self.refused.setdefault(refusal.name, set()).add(refusal.stamp)
-            if refusal.reason == CHANGED and refusal.entry is not None:
+            if refusal.reason in (CHANGED, DAMAGED) and refusal.entry is not None:
                 self._dropped.setdefault(refusal.entry, set()).add(refusal.name)
                 before = self.accepted.pop(refusal.name, None)
                 if before:

@@ -3,17 +3,15 @@
 The new directory is, byte for byte, what `prepare` would write from all batches of the merged ones: an example's shard
 and its place follow from digests of its key, so its record is only copied to where it belongs. Each record is read
 twice: once for its key, and once for its shard. In memory are one shard, the annotations of all pictures, and twelve
-bytes for each example.
+bytes for each example. Of a stream in a store, the shards are first copied to temporary files, if there is room.
 """
 
 import hashlib
 import io
-import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -25,19 +23,20 @@ from numpy.typing import NDArray
 
 from beam_jobs.prepare.annotations_table import SCHEMA
 from beam_jobs.prepare.assign import order_of, shard_of, split_of
-from beam_jobs.prepare.output_lock import lock_output
+from beam_jobs.prepare.output_lock import is_made, lock_output
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.publish_shard import find_complete_shard, publish_records
 from beam_jobs.prepare.shard_work import ShardKey
 from beam_jobs.sources.base import Subset
+from beam_jobs.watch.copies import copy_shard, remove_old, temporary_folder
 from beam_jobs.watch.generation import plan_subsets
+from beam_jobs.watch.ledger import DamagedError
 from beam_jobs.watch.stream import Stream
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, WorkerVersions
 from tfrecords.dataset.snapshots import Part, merge_manifests, part_manifest
 from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
-from tfrecords.files.index import index_path
 from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
 from tfrecords.files.storage import read_bytes
@@ -47,7 +46,6 @@ from tfrecords.typed_json import shorten
 
 _OPEN_FILES = 200
 """Limit of open files; many systems allow 1,024 per process, and the watcher has others."""
-_CHUNK_BYTES = 1 << 20
 _COPIES = 8
 """Files that are copied from a store at once."""
 _INDEX = np.dtype([("bucket", np.int32), ("file", np.int32), ("record", np.int32)])
@@ -65,17 +63,23 @@ def merge_directories(stream: Stream, parts: Sequence[Part], into: str) -> None:
       into: Path of the new directory in the stream.
 
     Raises:
-      UserError: A directory is damaged, or a file cannot be read or written.
+      DamagedError: A directory is damaged.
+      UserError: A file cannot be read or written, or this machine has no room for copies.
     """
-    manifests = [part_manifest(stream.place, part) for part in parts]
+    if stream.place.is_remote:
+        remove_old(stream.place)
+    manifests = [_read_manifest(stream.place, part) for part in parts]
     plan, others = _plan(stream, parts, manifests, stream.place / into)
-    with lock_output(plan, overwrite=False) as complete:
+    # As of a generation: no snapshot names the directory yet, so what is not this plan's is replaced.
+    with lock_output(plan, overwrite=not is_made(plan)) as complete:
         if complete:
             return
-        places = [stream.place / part.directory for part in parts]
+        directories = [part.directory for part in parts]
         with ExitStack() as stack:
-            sources = _sources(places, manifests, stack)
-            _write_shards(plan, sources, _Rows(plan, _read_tables(places, manifests)))
+            sources = _sources(stream.place, directories, manifests)
+            if stream.place.is_remote:
+                sources = _copied(stream.place, sources, stack)
+            _write_shards(plan, sources, _Rows(plan, _read_tables(stream.place, directories, manifests)))
         publish_dataset(plan, _read_no_picture, others)
 
 
@@ -102,27 +106,50 @@ def _read_no_picture(key: str) -> NoReturn:
     raise AssertionError(f"a merge reads no picture, and was asked for {key}")
 
 
-def _read_tables(places: Sequence[Place], manifests: Sequence[Manifest]) -> pa.Table:
+@contextmanager
+def _reading(directory: str) -> Iterator[None]:
+    """Says of what is wrong with a file which directory it is in."""
+    try:
+        yield
+    except UserError as error:
+        raise DamagedError(directory, error) from error
+
+
+def _read_manifest(stream: Place, part: Part) -> Manifest:
+    with _reading(part.directory):
+        return part_manifest(stream, part)
+
+
+def _read_tables(stream: Place, directories: Sequence[str], manifests: Sequence[Manifest]) -> pa.Table:
     """Returns the rows of all pictures of several directories.
 
     Raises:
-      UserError: A file of rows is missing, or not the one that its manifest names.
+      DamagedError: A file of rows is missing, or not the one that its manifest names.
     """
     tables = []
-    for place, manifest in zip(places, manifests, strict=True):
-        path = place / ANNOTATIONS
-        data = read_bytes(path)
-        found = "no file" if data is None else hashlib.sha256(data).hexdigest()
-        if data is None or found != manifest.files.get(ANNOTATIONS):
-            raise UserError(f"{path} must be the file that the manifest next to it names.", found)
-        try:
-            table = pq.ParquetFile(io.BytesIO(data)).read()
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path} must be a Parquet file.", shorten(str(error))) from error
-        if table.schema.remove_metadata() != SCHEMA:
-            raise UserError(f"{path} must have the columns that this version writes.", shorten(str(table.schema)))
-        tables.append(table.replace_schema_metadata())
+    for directory, manifest in zip(directories, manifests, strict=True):
+        with _reading(directory):
+            tables.append(_read_table(stream / directory / ANNOTATIONS, manifest))
     return pa.concat_tables(tables).combine_chunks()
+
+
+def _read_table(path: Place, manifest: Manifest) -> pa.Table:
+    """Returns the rows of a directory.
+
+    Raises:
+      UserError: The file is missing, or not the one that the manifest names.
+    """
+    data = read_bytes(path)
+    found = "no file" if data is None else hashlib.sha256(data).hexdigest()
+    if data is None or found != manifest.files.get(ANNOTATIONS):
+        raise UserError(f"{path} must be the file that the manifest next to it names.", found)
+    try:
+        table = pq.ParquetFile(io.BytesIO(data)).read()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} must be a Parquet file.", shorten(str(error))) from error
+    if table.schema.remove_metadata() != SCHEMA:
+        raise UserError(f"{path} must have the columns that this version writes.", shorten(str(table.schema)))
+    return table.replace_schema_metadata()
 
 
 class _Rows:
@@ -171,6 +198,7 @@ class _Source:
 
     Attributes:
       place: Place of the shard.
+      directory: Path of its directory in the stream.
       split: Split of the shard.
       info: Shard, as its manifest names it.
       manifest: That manifest.
@@ -178,46 +206,38 @@ class _Source:
     """
 
     place: Place
+    directory: str
     split: str
     info: ShardInfo
     manifest: Manifest
     copy: Path | None = None
 
 
-def _sources(places: Sequence[Place], manifests: Sequence[Manifest], stack: ExitStack) -> list[_Source]:
-    """Returns all shards of the directories; those in a store are copied to this machine until the stack ends.
-
-    Records are read in the order of the new shards: from a store, each would be a request.
-    """
-    found = [
-        _Source(place / info.file, split, info, manifest)
-        for place, manifest in zip(places, manifests, strict=True)
+def _sources(stream: Place, directories: Sequence[str], manifests: Sequence[Manifest]) -> list[_Source]:
+    """Returns all shards of the directories."""
+    return [
+        _Source(stream / directory / info.file, directory, split, info, manifest)
+        for directory, manifest in zip(directories, manifests, strict=True)
         for split, split_info in manifest.splits.items()
         for info in split_info.shards
     ]
-    if not any(place.is_remote for place in places):
-        return found
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streetdigits-merge-")))
-    with ThreadPoolExecutor(_COPIES) as threads:
-        return list(threads.map(_copied, found, (folder / str(number) for number in range(len(found)))))
 
 
-def _copied(source: _Source, folder: Path) -> _Source:
-    """Copies a shard and its index to a new folder of this machine.
+def _copied(stream: Place, sources: Sequence[_Source], stack: ExitStack) -> list[_Source]:
+    """Copies all shards to this machine, until the stack ends.
 
     Raises:
-      UserError: One is missing, or cannot be read.
+      DamagedError: One is missing.
+      UserError: This machine has no room for them.
     """
-    copied = replace(source, copy=folder / source.info.file)
-    folder.mkdir()
-    for name in (source.info.file, index_path(source.info.file)):
-        place = source.place.parent / name
-        try:
-            with place.open() as stream, (folder / name).open("wb") as copy:
-                shutil.copyfileobj(stream, copy, _CHUNK_BYTES)
-        except FileNotFoundError as error:
-            raise UserError(f"{place} must be there: the manifest next to it says so.", "no file") from error
-    return copied
+    folder = stack.enter_context(temporary_folder(stream, sum(source.info.bytes for source in sources)))
+
+    def copied(source: _Source, number: int) -> _Source:
+        with _reading(source.directory):
+            return replace(source, copy=copy_shard(source.place, folder / str(number)))
+
+    with ThreadPoolExecutor(_COPIES) as threads:
+        return list(threads.map(copied, sources, range(len(sources))))
 
 
 class _Files:
@@ -264,25 +284,28 @@ def _locate(plan: Plan, files: _Files, rows: _Rows) -> Iterator[tuple[int, int, 
     """Yields the new shard, the file and the index of every record.
 
     Raises:
-      UserError: A record belongs to no accepted picture of its split.
+      DamagedError: A shard is missing or damaged, or a record belongs to no accepted picture of its split.
     """
     keys: list[ShardKey] = plan.shard_keys
     for number, source in enumerate(files.sources):
-        for record, data in enumerate(files[number]):
-            key = _record_key(data, source)
-            bucket = rows.buckets.get(key.rpartition("#")[0])
-            if bucket is None or keys[bucket][0] != source.split:
-                rule = f"{source.place}: record {record} must be of a picture that {ANNOTATIONS} has in {source.split}."
-                raise UserError(rule, key)
-            yield bucket, number, record
+        with _reading(source.directory):
+            for record, data in enumerate(files[number]):
+                key = _record_key(data, source)
+                bucket = rows.buckets.get(key.rpartition("#")[0])
+                if bucket is None or keys[bucket][0] != source.split:
+                    rule = f"record {record} must be of a picture that {ANNOTATIONS} has in {source.split}."
+                    raise UserError(f"{source.place}: {rule}", key)
+                yield bucket, number, record
 
 
 def _records(plan: Plan, files: _Files, index: NDArray[np.void]) -> list[bytes]:
     """Returns the framed records of one new shard, in their order."""
     placed = []
     for _, number, record in index.tolist():
-        source, data = files.sources[number], files[number].read(record)
-        placed.append((order_of(_record_key(data, source), plan.config.seed), frame(data)))
+        source = files.sources[number]
+        with _reading(source.directory):
+            data = files[number].read(record)
+            placed.append((order_of(_record_key(data, source), plan.config.seed), frame(data)))
     placed.sort()
     return [framed for _, framed in placed]
 

@@ -16,11 +16,11 @@ from beam_jobs.prepare.output_lock import is_made, lock_output
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.sources import load_source
 from beam_jobs.watch.admission import changed
-from beam_jobs.watch.batch import Batch, Correction
+from beam_jobs.watch.batch import DAMAGED, Batch, Correction, Refusal
 from beam_jobs.watch.commit import Known, commit, describe, newest, part_of
 from beam_jobs.watch.generation import plan_generation
 from beam_jobs.watch.inbox import Inbox
-from beam_jobs.watch.ledger import Entry, Ledger
+from beam_jobs.watch.ledger import DamagedError, Entry, Ledger
 from beam_jobs.watch.stream import Stream
 from tfrecords.dataset.snapshots import Part, Snapshot, directory_name
 from tfrecords.errors import UserError
@@ -66,7 +66,8 @@ def perform(
 ) -> Snapshot:
     """Makes the directories of an entry and commits its snapshot, or finishes what a killed process has begun of it.
 
-    Batches that are no longer what was accepted are refused in further entries of the ledger, and left out.
+    Batches that are no longer what was accepted are refused in further entries of the ledger, and left out; so are
+    merges of directories that are damaged, which stay as they are.
 
     Args:
       stream: Stream.
@@ -89,8 +90,10 @@ def perform(
     while True:
         try:
             made = _make_directories(stream, effective, before, make)
-        except Exception:
+        except Exception as error:
             found = _without_changed(ledger, entry, inbox, thorough=True)
+            if found == effective:
+                found = _without_damaged(ledger, entry, error)
             if found == effective:
                 found = _without_unreadable(stream, ledger, entry)
             if found == effective:
@@ -201,6 +204,19 @@ def _without_unreadable(stream: Stream, ledger: Ledger, entry: Entry) -> Entry:
     would stop the stream for ever.
     """
     return _refuse(ledger, entry, [(batch, fault(stream.config, batch)) for batch in ledger.effective(entry).batches])
+
+
+def _without_damaged(ledger: Ledger, entry: Entry, error: Exception) -> Entry:
+    """Returns an entry without a merge of a damaged directory, which is refused now if the error is of one.
+
+    It would stop the stream for ever. In the ledger, since later merges follow from what became of this one.
+    """
+    if isinstance(error, DamagedError):
+        ledger.damaged.add(error.directory)
+        found = next(each for each in ledger.effective(entry).merges if error.directory in each.directories)
+        ledger.append(Entry(ledger.next, refusals=[Refusal(found.into, "", "", DAMAGED, str(error), entry.entry)]))
+        warn(f"{len(found.directories):,} directories stay as they are, and are not merged: {error}")
+    return ledger.effective(entry)
 
 
 def fault(config: PrepareConfig, batch: Batch) -> str:

@@ -11,18 +11,21 @@ the pins are read, a pin that is written meanwhile is either read, or finds no s
 A directory that no snapshot names waits, since a reader may still have the snapshot that did. The file `trash/NAME`
 says since when: the directory is deleted when this process has seen it so for an hour, or when a snapshot was written
 an hour after that file, as by a watcher that runs for a minute each hour.
+
+A pin that cannot be read may name any snapshot: nothing is deleted then. A snapshot that cannot be read may name any
+directory: no directory is deleted until it is gone. Either is said in a line, once.
 """
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 
 from beam_jobs import filesystem
+from beam_jobs.job.given import warn
 from beam_jobs.watch.ledger import LOG, read_entry
 from tfrecords.dataset.manifest import MANIFEST
-from tfrecords.dataset.pins import pinned
+from tfrecords.dataset.pins import read_pins
 from tfrecords.dataset.snapshots import (
     GENERATIONS,
     SNAPSHOTS,
@@ -109,11 +112,21 @@ class _Seen:
       spans: Least and greatest number of the snapshots that name each directory. Those between name it too, since a
         directory that was replaced never returns.
       read: Greatest number of a snapshot that was read; -1 for none.
+      damaged: Numbers up to that of snapshots that could not be read.
+      said: Lines about what could not be read.
     """
 
     unnamed: dict[str, float] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)
     read: int = -1
+    damaged: set[int] = field(default_factory=set)
+    said: set[str] = field(default_factory=set)
+
+    def say(self, fault: object) -> None:
+        """Prints a line about a file that cannot be read, once."""
+        if (line := str(fault)) not in self.said:
+            self.said.add(line)
+            warn(f"nothing that this file may name is deleted: {line}")
 
 
 _SEEN: dict[str, _Seen] = {}
@@ -129,37 +142,44 @@ def sweep(stream: Place, keep: Keep, now: float) -> Swept:
       now: Seconds on a clock that never goes back, as `time.monotonic`; each process has its own.
 
     Raises:
-      UserError: A pin or a snapshot is damaged, so that what it needs is unknown; or the place cannot be written.
+      UserError: An entry of the ledger is damaged, or the place cannot be read or written.
     """
     seen = _SEEN.setdefault(stream.text, _Seen())
-    _finish_hidden(stream)
-    snapshots = [number for number in _old(stream, keep)[:_MOST] if _delete_snapshot(stream, number)]
+    needed = _pinned(stream, seen)
+    if needed is None:
+        return Swept()
+    _finish_hidden(stream, needed)
+    snapshots = [number for number in _old(stream, keep, needed)[:_MOST] if _delete_snapshot(stream, number)]
     deleted, waiting = _sweep_directories(stream, seen, keep, now)
     return Swept(snapshots, deleted, waiting)
 
 
-def _finish_hidden(stream: Place) -> None:
-    """Finishes what a killed process has begun to do with snapshots."""
+def _pinned(stream: Place, seen: _Seen) -> set[int] | None:
+    """Returns the numbers of the snapshots that pins name; None if a pin cannot be read."""
+    pins, damaged = read_pins(stream)
+    for error in damaged:
+        seen.say(error)
+    return None if damaged else set(pins.values())
+
+
+def _finish_hidden(stream: Place, needed: set[int]) -> None:
+    """Finishes what a killed process has begun to do with snapshots, of which some are needed."""
     trash = stream / TRASH
-    hidden = numbers_in(_names(trash))
-    if not hidden:
-        return
-    needed = set(pinned(stream).values())
-    for number in hidden:
+    for number in numbers_in(_names(trash)):
         copy = trash / number_name(number)
         if number in needed and (data := read_bytes(copy)) is not None:
             snapshot_place(stream, number).create(data)
         copy.delete()
 
 
-def _old(stream: Place, keep: Keep) -> list[int]:
+def _old(stream: Place, keep: Keep, needed: set[int]) -> list[int]:
     """Returns the numbers of the snapshots that nothing but a pin that is written now may need, in order."""
     times = {_number(name): time for name, time in _times(stream / SNAPSHOTS).items() if numbers_in([name])}
     numbers = sorted(times)
     candidates = numbers[: -keep.snapshots]
     if not candidates:
         return []
-    needed, newest = set(pinned(stream).values()), times[numbers[-1]]
+    newest = times[numbers[-1]]
     return [
         number for number in candidates if number not in needed and _is_older(times[number], newest, keep.days * _DAY_S)
     ]
@@ -178,7 +198,8 @@ def _delete_snapshot(stream: Place, number: int) -> bool:
     data = place.read_bytes()
     copy.write([data])
     place.delete()
-    if needed := number in pinned(stream).values():
+    pins, damaged = read_pins(stream)
+    if needed := bool(damaged) or number in pins.values():
         place.create(data)
     copy.delete()
     return not needed
@@ -192,7 +213,10 @@ def _sweep_directories(stream: Place, seen: _Seen, keep: Keep, now: float) -> tu
     numbers = snapshot_numbers(stream)
     if not numbers:
         return [], 0
-    needed = _named(stream, seen, numbers) | _under_way(stream, directories, logged, numbers[-1])
+    needed = _named(stream, seen, numbers)
+    if needed is None:
+        return [], len(seen.unnamed)
+    needed |= _under_way(stream, directories, logged, numbers[-1])
     unnamed = [each for each in directories if each not in needed]
     times, newest = _times(stream / TRASH), _times(stream / SNAPSHOTS).get(number_name(numbers[-1]))
     times |= _record(stream, [each for each in unnamed if _record_name(each) not in times][:_MOST])
@@ -238,22 +262,27 @@ def _directories(stream: Place) -> list[str]:
     return [path for path in paths if entry_of(path) is not None]
 
 
-def _named(stream: Place, seen: _Seen, numbers: list[int]) -> set[str]:
-    """Returns the directories that snapshots name.
+def _named(stream: Place, seen: _Seen, numbers: list[int]) -> set[str] | None:
+    """Returns the directories that snapshots name; None if a snapshot cannot be read.
 
     Args:
       stream: Stream.
       seen: What is known; snapshots that were not read before are added.
       numbers: Numbers of all snapshots, sorted.
-
-    Raises:
-      UserError: A snapshot cannot be read.
     """
-    for snapshot in _load(stream, numbers[bisect_left(numbers, seen.read + 1) :]):
+    again = sorted(seen.damaged.intersection(numbers))
+    seen.damaged.clear()
+    for number, snapshot in _load(stream, again + numbers[bisect_left(numbers, seen.read + 1) :]):
+        seen.read = max(seen.read, number)
+        if isinstance(snapshot, UserError):
+            seen.damaged.add(number)
+            seen.say(snapshot)
+            continue
         for part in snapshot.parts:
-            first, last = seen.spans.get(part.directory, (snapshot.snapshot, snapshot.snapshot))
-            seen.spans[part.directory] = min(first, snapshot.snapshot), max(last, snapshot.snapshot)
-        seen.read = max(seen.read, snapshot.snapshot)
+            first, last = seen.spans.get(part.directory, (number, number))
+            seen.spans[part.directory] = min(first, number), max(last, number)
+    if seen.damaged:
+        return None
     for directory, (first, last) in list(seen.spans.items()):
         place = bisect_left(numbers, first)
         if place == len(numbers) or numbers[place] > last:
@@ -261,8 +290,15 @@ def _named(stream: Place, seen: _Seen, numbers: list[int]) -> set[str]:
     return set(seen.spans)
 
 
-def _load(stream: Place, numbers: list[int]) -> Iterator[Snapshot]:
-    load = partial(Snapshot.load, stream)
+def _load(stream: Place, numbers: list[int]) -> Iterator[tuple[int, Snapshot | UserError]]:
+    """Yields snapshots with their numbers; for one that cannot be read, the error."""
+
+    def load(number: int) -> tuple[int, Snapshot | UserError]:
+        try:
+            return number, Snapshot.load(stream, number)
+        except UserError as error:
+            return number, error
+
     if not stream.is_remote:
         yield from map(load, numbers)
         return

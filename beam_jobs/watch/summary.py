@@ -23,6 +23,8 @@ def snapshot_line(
     if entry.merges:
         old = sum(len(merge.directories) for merge in entry.merges)
         return f"{start} {_count(old, 'directories')} became {len(entry.merges):,}, {seconds:.1f} s"
+    if not entry.batches:
+        return f"{start} nothing has changed, {seconds:.1f} s"
     parts = [_count(len(entry.batches), "batches")]
     if corrections := sum(len(batch.corrections) for batch in entry.batches):
         parts.append(_count(corrections, "corrections"))

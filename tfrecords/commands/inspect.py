@@ -80,7 +80,10 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
     lines.append("  " + ", ".join(f"{name} {version}" for name, version in manifest.versions.items()))
     for worker in manifest.worker_versions:
         others = [f"{name} {it}" for name, it in worker.versions.items() if manifest.versions.get(name) != it]
-        lines.append(f"  {worker.shards:,} shards by workers with {', '.join(others) or 'fewer packages'}")
+        packages = ", ".join(others) or "fewer packages"
+        # Directories that were merged: any shard may have records of each.
+        what = f"{worker.shards:,} shards by workers" if worker.shards else "some records by workers"
+        lines.append(f"  {what} with {packages}")
     return "\n".join(map(printable, lines))
 
 

@@ -68,19 +68,35 @@ def pinned(stream: Place) -> dict[str, int]:
     Raises:
       UserError: A pin is damaged, or the place cannot be read.
     """
-    found: dict[str, int] = {}
+    found, damaged = read_pins(stream)
+    for error in damaged:
+        raise error
+    return found
+
+
+def read_pins(stream: Place) -> tuple[dict[str, int], list[UserError]]:
+    """Returns the number of the snapshot of each readable pin, by the pin's name, and what is wrong with the others.
+
+    Raises:
+      UserError: The place cannot be read.
+    """
+    found, damaged = dict[str, int](), list[UserError]()
     try:
         names = (stream / PINS).names()
     except FileNotFoundError:
-        return found
+        return found, damaged
     for name in names:
         # What a killed process has left of a pin begins with a dot.
         if name.endswith(_SUFFIX) and _NAME.fullmatch(name.removesuffix(_SUFFIX)):
             place = stream / PINS / name
             data = read_bytes(place)
-            if data is not None:  # else deleted meanwhile
+            if data is None:  # deleted meanwhile
+                continue
+            try:
                 found[name.removesuffix(_SUFFIX)] = from_json(_Pin, parse_object(data, str(place)), str(place)).snapshot
-    return found
+            except UserError as error:
+                damaged.append(error)
+    return found, damaged
 
 
 def _place(stream: Place, name: str) -> Place:
