@@ -9,7 +9,7 @@ _EPOCH_S = 0.15
 
 
 def run(run_dir: Path, counter: Path, epochs: int) -> None:
-    """Writes to a new RUN_DIR a config.json, and a line for each epoch with the number that a file had when the epoch began."""
+    """Writes to a new RUN_DIR a config.json, and a line per epoch with the number that a file had when it began."""
     run_dir.mkdir()
     lines: list[str] = []
     for _ in range(epochs):

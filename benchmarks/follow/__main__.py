@@ -75,8 +75,9 @@ def report(setup: Setup, dealt: Dealt, seeds: int) -> Iterable[str]:
     yield ""
     yield markdown(_HEAD, rows)
     mean, low, high = difference(at_once, followed)
-    yield f"Following minus all at once, on the same {len(followed.right[0]):,} photos: {_points(mean)} points, 95 % "
-    yield f"interval {_points(low)} to {_points(high)}."
+    interval = f"95 % interval {_points(low)} to {_points(high)}"
+    photos = f"{followed.right.shape[1]:,}"
+    yield f"Following minus all at once, on the same {photos} photos: {_points(mean)} points, {interval}."
     yield verdict(mean >= -GOAL, f"following: {_points(mean)} points, at least -{100 * GOAL:.0f}")
 
 
