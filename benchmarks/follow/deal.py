@@ -7,10 +7,13 @@ from pathlib import Path
 
 from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
+from tfrecords.images.crop import BoundingBox
 
 _MATLAB = "digitStruct.mat"
 _COMPLETE = "complete"
 """File that is written last: what was dealt before is used again."""
+_Digit = tuple[int, int, int, int, int]
+"""Label, left, top, width and height, as digitStruct.mat has them."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def deal(source: Path, folder: Path, batches: int, held_out: float) -> Dealt:
     return found
 
 
-def _read(source: Path) -> dict[str, list[tuple[int, int, int, int, int]]]:
+def _read(source: Path) -> dict[str, list[_Digit]]:
     """Returns the digits of each photo: label, left, top, width and height.
 
     Raises:
@@ -69,21 +72,21 @@ def _read(source: Path) -> dict[str, list[tuple[int, int, int, int, int]]]:
     from beam_jobs.sources.svhn.digit_struct import count_entries, read_annotations
 
     path = source / _MATLAB
-    entries = {}
+    entries: dict[str, list[_Digit]] = {}
     for each in read_annotations(path, "photos", 0, count_entries(path)):
         if each.dead:
             raise UserError(f"{path} must have no bad entry.", f"{each.name}: {each.dead.reason}")
         rows = zip(each.text, each.boxes, strict=True)
-        entries[each.name] = [
-            (int(digit) or 10, *map(int, (box.xmin, box.ymin, box.xmax - box.xmin, box.ymax - box.ymin)))
-            for digit, box in rows
-        ]
+        entries[each.name] = [(int(digit) or 10, *_edges(box)) for digit, box in rows]
     return entries
 
 
-def _write(
-    source: Path, folder: Path, names: Sequence[str], entries: dict[str, list[tuple[int, int, int, int, int]]]
-) -> None:
+def _edges(box: BoundingBox) -> tuple[int, int, int, int]:
+    """Returns left, top, width and height."""
+    return int(box.xmin), int(box.ymin), int(box.xmax - box.xmin), int(box.ymax - box.ymin)
+
+
+def _write(source: Path, folder: Path, names: Sequence[str], entries: dict[str, list[_Digit]]) -> None:
     from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 
     folder.mkdir(parents=True)
