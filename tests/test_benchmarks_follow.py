@@ -42,6 +42,10 @@ def test_each_photo_is_held_out_or_in_one_batch_with_its_numbers(drawn: Path, tm
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "dealt").rglob("*")}
     assert deal(source, tmp_path / "dealt", 4, 0.25) == dealt
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "dealt").rglob("*")} == before
+    with pytest.raises(
+        UserError, match=r"other settings: use another folder\. Received: 25% of .*, 5 batches; was 25%"
+    ):
+        deal(source, tmp_path / "dealt", 5, 0.25)
 
 
 def test_too_few_photos_are_one_line(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ photos has as many epochs as are nearest to that. Options of training, weights a
 are the same. Validation is left out, so that both train on the same photos, and the last weights are kept.
 
 Arrivals go by epochs, not by time: a run is paused while the watcher makes a snapshot. So the result can be repeated.
-The first seed follows; the others replay its snapshots, which gives the weights of a run that follows. What is in
+The first seed follows; the others replay its snapshots, which ends with the weights of a run that follows. What is in
 --output is not done again, and what was stopped is resumed. The goal: following costs at most one point of accuracy.
 """
 
@@ -84,16 +84,8 @@ def report(setup: Setup, dealt: Dealt, seeds: int) -> Iterable[str]:
 def _row(name: str, each: Score) -> tuple[str, ...]:
     mean, low, high = each.mean
     of_seeds = ", ".join(f"{100 * value:.1f}" for value in each.of_seeds)
-    interval = f"{100 * low:.1f} to {100 * high:.1f} %"
-    return (
-        name,
-        str(each.epochs),
-        f"{each.examples:,}",
-        str(len(each.of_seeds)),
-        of_seeds,
-        f"{100 * mean:.1f} %",
-        interval,
-    )
+    found = (f"{100 * mean:.1f} %", f"{100 * low:.1f} to {100 * high:.1f} %")
+    return name, str(each.epochs), f"{each.examples:,}", str(len(each.of_seeds)), of_seeds, *found
 
 
 def _points(share: float) -> str:

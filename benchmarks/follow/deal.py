@@ -11,7 +11,7 @@ from tfrecords.images.crop import BoundingBox
 
 _MATLAB = "digitStruct.mat"
 _COMPLETE = "complete"
-"""File that is written last: what was dealt before is used again."""
+"""File that is written last, with the settings: what was dealt before is used again."""
 _Digit = tuple[int, int, int, int, int]
 """Label, left, top, width and height, as digitStruct.mat has them."""
 
@@ -41,11 +41,14 @@ def deal(source: Path, folder: Path, batches: int, held_out: float) -> Dealt:
       held_out: Share of the photos to hold out, 0..1.
 
     Raises:
-      UserError: There is no such folder, or too few photos.
+      UserError: There is no such folder, too few photos, or photos were dealt with other settings.
     """
     names = [folder / f"batch-{index:02d}" for index in range(batches)]
     found = Dealt(folder / "held", folder / "photos", names)
+    settings = f"{held_out:.0%} of {source} held out, {batches} batches"
     if (folder / _COMPLETE).is_file():
+        if (before := (folder / _COMPLETE).read_text()) != settings:
+            raise UserError(f"{folder} was dealt with other settings: use another folder.", f"{settings}; was {before}")
         return found
     entries = _read(source)
     held = round(held_out * len(entries))
@@ -59,7 +62,7 @@ def deal(source: Path, folder: Path, batches: int, held_out: float) -> Dealt:
     _write(source, found.photos, order[held:], entries)
     for index, batch in enumerate(names):
         _write(source, batch, order[held + index :: batches], entries)
-    (folder / _COMPLETE).touch()
+    (folder / _COMPLETE).write_text(settings)
     return found
 
 
