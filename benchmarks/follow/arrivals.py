@@ -148,7 +148,8 @@ def await_that(is_so: Callable[[], bool], process: subprocess.Popen[bytes] | Non
     stop = time.monotonic() + _PATIENCE_S
     while not is_so():
         if process is None or process.poll() is not None:
-            raise UserError(f"{name} must not end before all batches have arrived.", f"exit code {process and process.returncode}")
+            code = f"exit code {process and process.returncode}"
+            raise UserError(f"{name} must not end before all batches have arrived.", code)
         if time.monotonic() > stop:
             raise UserError(f"{name} must not take longer than {_PATIENCE_S:.0f} s for an epoch or a batch.")
         time.sleep(_POLL_S)

@@ -20,7 +20,7 @@ from trainer.scoring.prediction_file import read_predictions
 
 _ROOT = Path(__file__).parents[2]
 _SPLIT = "test"
-_PREPARE = ("--jitters", "0", "--validation-fraction", "0")
+_SOURCE = ("--source", "svhn", "--jitters", "0", "--validation-fraction", "0")
 _TRAIN = shlex.split(
     # As docs/accuracy.md fine-tunes on these photos.
     "--warmup-epochs 1 --global-batch-size 32 --learning-rate 0.0015 --zoom 0.2 --stretch 0.2 --rotate 10 --shear 0.2 "
@@ -65,24 +65,27 @@ def train_and_score(setup: Setup, dealt: Dealt, seeds: int) -> tuple[list[Scored
       UserError: A command fails, or the snapshots of the epochs are not those that were to be.
     """
     held = setup.output / "held"
-    _run("beam_jobs", "prepare", "--source", "svhn", "--input", str(dealt.held), "--output", str(held), *_PREPARE,
-         "--split", _SPLIT)  # fmt: skip
-    followed = [_scored(setup, path, held, stream) for path, stream in _follow(setup, dealt, seeds)]
+    _prepare(dealt.held, held, "--split", _SPLIT)
+    followed = [_scored(path, held, stream) for path, stream in _follow(setup, dealt, seeds)]
     photos = setup.output / "records"
-    _run("beam_jobs", "prepare", "--source", "svhn", "--input", str(dealt.photos), "--output", str(photos), *_PREPARE)
+    _prepare(dealt.photos, photos)
     pictures = load_manifest(photos).split("train").examples
     epochs = max(1, round(followed[0].examples / pictures))
     at_once = []
     for seed in range(seeds):
         run_dir = setup.output / "runs" / f"at-once-{seed}"
         _run(*setup.train(run_dir, epochs, seed, "--data", str(photos)))
-        at_once.append(_scored(setup, run_dir, held, photos))
+        at_once.append(_scored(run_dir, held, photos))
     return at_once, followed
+
+
+def _prepare(photos: Path, output: Path, *words: str) -> None:
+    _run("beam_jobs", "prepare", *_SOURCE, "--input", str(photos), "--output", str(output), *words)
 
 
 def _follow(setup: Setup, dealt: Dealt, seeds: int) -> Iterator[tuple[Path, Path]]:
     """Yields the run directory of each seed, trained, and the stream."""
-    stream = Stream(setup.output, ("--source", "svhn", *_PREPARE))
+    stream = Stream(setup.output, _SOURCE)
     runs = [setup.output / "runs" / f"followed-{seed}" for seed in range(seeds)]
     growing = math.ceil(len(dealt.batches) / setup.per_epoch)
     epochs = growing + setup.full_epochs
@@ -104,7 +107,7 @@ def _check(run_dir: Path, growing: int, full_epochs: int) -> None:
         raise UserError(rule, ", ".join(map(str, seen)))
 
 
-def _scored(setup: Setup, run_dir: Path, held: Path, data: Path) -> Scored:
+def _scored(run_dir: Path, held: Path, data: Path) -> Scored:
     """Returns what a run reads of the held-out photos."""
     _run("trainer", "evaluate", "--run-dir", str(run_dir), "--data", str(held), "--split", _SPLIT)
     rows = read_predictions(EvaluationFiles.of_split(run_dir, _SPLIT).predictions)
