@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
 BENCHMARKS = (
     "cluster",
     "digit_struct",
+    "follow.__main__",
     "gpu.__main__",
     "input.__main__",
     "prepare.__main__",

@@ -40,6 +40,19 @@ def test_few_validation_pictures_are_counted(manifest: Manifest, validation: int
     assert line == f"{words} `prepare --validation-fraction` draws more."
 
 
+def test_few_validation_pictures_of_a_first_snapshot_are_named_where_they_choose_among_all_epochs(
+    manifest: Manifest,
+) -> None:
+    (line,) = advice(TrainConfig(follow=True), _with(manifest, 2000, 499), 100)
+    assert line.startswith("the 499 validation pictures of the first snapshot choose the weights to keep, whatever ")
+    for config, count in (
+        (TrainConfig(follow=True), 500),
+        (TrainConfig(follow=True, keep="last"), 20),
+        (TrainConfig(at=3), 20),
+    ):
+        assert list(advice(config, _with(manifest, 2000, count), 100)) == []
+
+
 @pytest.mark.parametrize("validation", [None, 0, 1, 19])
 def test_validation_pictures_are_not_missed_where_the_last_epoch_is_kept(
     manifest: Manifest, validation: int | None

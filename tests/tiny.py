@@ -49,12 +49,20 @@ def _patch_faults(kill: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     training.read_totals, training.save_weights = read, save
+    for moment, owner, name in (("choice", training.Pins, "add"), ("history", training.History, "add")):
+        if kill == moment:
+            setattr(owner, name, _killing)
+
+
+def _killing(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def run(command: list[str], kill: str = "") -> int:
     """Runs a command of the trainer's in a process of its own; `kill` says where that kills itself, like `kill -9`.
 
-    steps:3 is when it looks at its third step, weights when it has saved weights.
+    steps:3 is when it looks at its third step, weights when it has saved weights, choice when it has chosen the next
+    snapshot of a stream, and history when it has saved the checkpoint of an epoch.
     """
     MODELS["tiny"] = build
     # It takes longer than such small graphs run.
