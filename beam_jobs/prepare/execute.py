@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from apache_beam.runners.runner import PipelineResult
 
     from beam_jobs.job.submit import Submission
+    from beam_jobs.prepare.local import Meanwhile
 
 Metrics = tuple[Mapping[str, int], Mapping[str, Any]]
 """Counters and distributions by name."""
@@ -68,7 +70,12 @@ def is_of_cluster(options: PipelineOptions | None) -> bool:
 
 
 def execute(
-    plan: Plan, workers: int | None, options: PipelineOptions | None, verbose: bool, quiet_s: float = 0.0
+    plan: Plan,
+    workers: int | None,
+    options: PipelineOptions | None,
+    verbose: bool,
+    quiet_s: float = 0.0,
+    meanwhile: Meanwhile = contextlib.nullcontext,
 ) -> Metrics:
     """Makes the dataset of a plan, whose output is locked, and returns the metrics.
 
@@ -78,6 +85,7 @@ def execute(
       options: Beam's options; None to make it without Beam, on this machine.
       verbose: Whether messages of Beam and of the engine are shown.
       quiet_s: Time after which progress is shown, seconds.
+      meanwhile: What this process does while other processes of this machine work.
 
     Raises:
       UserError: A worker raised one, or the job failed.
@@ -86,7 +94,7 @@ def execute(
         return _run_on_beam(plan, options, verbose, quiet_s)
     from beam_jobs.prepare.local import choose_workers, run_on_this_machine
 
-    tally = run_on_this_machine(plan, choose_workers(plan, workers), RESUMES, quiet_s)
+    tally = run_on_this_machine(plan, choose_workers(plan, workers), RESUMES, quiet_s, meanwhile)
     return tally.counters, tally.distributions
 
 

@@ -8,7 +8,8 @@ import contextlib
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -27,6 +28,8 @@ from beam_jobs.prepare.tally import Tally
 
 _FEWEST_PICTURES = 2000
 """Pictures from which on more than one process is started unasked."""
+Meanwhile = Callable[[], AbstractContextManager[None]]
+"""Function that returns what goes on while a block runs, in threads."""
 _Lists = dict[ShardKey, list[bytes]]
 """Packed lists of annotations of each shard."""
 
@@ -57,7 +60,9 @@ def choose_workers(plan: Plan, workers: int | None) -> int:
     return max(1, min(workers, len(plan.shard_keys)))
 
 
-def run_on_this_machine(plan: Plan, workers: int, advice: str, quiet_s: float = 0.0) -> Tally:
+def run_on_this_machine(
+    plan: Plan, workers: int, advice: str, quiet_s: float = 0.0, meanwhile: Meanwhile = contextlib.nullcontext
+) -> Tally:
     """Makes the dataset of a plan, and returns the metrics of its shards.
 
     Args:
@@ -65,6 +70,7 @@ def run_on_this_machine(plan: Plan, workers: int, advice: str, quiet_s: float = 
       workers: Number of processes; 1 for this one alone.
       advice: What to do if one is killed, as `the same command resumes`.
       quiet_s: Time after which progress is shown, seconds.
+      meanwhile: What this process does while other processes work; not with one process.
 
     Raises:
       UserError: A file cannot be written, the machine lacks a resource that every picture needs, or a process was
@@ -74,7 +80,7 @@ def run_on_this_machine(plan: Plan, workers: int, advice: str, quiet_s: float = 
     plan = replace(plan, hashes_in_background=workers == 1 and processors() > 1)
     with worker_pool(workers, advice) as pool, _counts(plan) as folder:
         plan = replace(plan, counts=folder)
-        with watch_progress(plan, quiet_s=quiet_s):
+        with watch_progress(plan, quiet_s=quiet_s), meanwhile() if workers > 1 else contextlib.nullcontext():
             _run(plan, pool, workers, tally)
     return tally
 

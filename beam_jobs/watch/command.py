@@ -16,6 +16,7 @@ from beam_jobs.job.words import refuse_local_on_dataflow
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import RESUMES, execute, is_of_this_process, parse_beam_options
 from beam_jobs.sources import load_source
+from beam_jobs.watch.ahead import LookAhead
 from beam_jobs.watch.cluster import ClusterJob, making_on_cluster
 from beam_jobs.watch.config import WITHOUT, WatchJob, check_given, new_config
 from beam_jobs.watch.ledger import LOG
@@ -119,7 +120,8 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     with _interruptible(at_once), lock_stream(stream), contextlib.ExitStack() as stack:
         config = _configuration(stream, values)
         inbox = _inbox(job, stream, config.config if isinstance(config, Stream) else config)
-        make: Make = maker(job.worker_count, options, args.verbose)
+        ahead = LookAhead()
+        make: Make = maker(job.worker_count, options, args.verbose, ahead.running)
         if cluster.cluster:
             make = stack.enter_context(
                 making_on_cluster(
@@ -129,7 +131,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
                     lambda plan: execute(plan, job.worker_count, None, args.verbose, QUIET_S),
                 )
             )
-        _watch(job, stream, config, inbox, make)
+        _watch(job, stream, config, inbox, make, ahead)
     return 0
 
 
@@ -260,7 +262,9 @@ def _inbox(job: WatchJob, stream: Place, config: PrepareConfig) -> Inbox:
     return inbox
 
 
-def _watch(job: WatchJob, stream: Place, config: Stream | PrepareConfig, inbox: Inbox, make: Any) -> None:
+def _watch(
+    job: WatchJob, stream: Place, config: Stream | PrepareConfig, inbox: Inbox, make: Any, ahead: LookAhead
+) -> None:
     """Watches until the job's end, and prints what was made.
 
     Raises:
@@ -271,7 +275,7 @@ def _watch(job: WatchJob, stream: Place, config: Stream | PrepareConfig, inbox: 
 
     server = serve(stream, job.metrics_port) if job.metrics_port else None
     try:
-        watcher = Watcher(stream, config, inbox, make, job)
+        watcher = Watcher(stream, config, inbox, make, job, ahead)
         watcher.run()
     finally:
         if server:

@@ -48,7 +48,7 @@ class WatchJob:
         group=DATA,
     )
     every: float = setting(10.0, "seconds after the first ready batch at which a generation is made", group=_PACE)
-    pictures: int = setting(4000, "largest number of pictures of a generation; a larger batch is one", group=_PACE)
+    pictures: int = setting(8000, "largest number of pictures of a generation; a larger batch is one", group=_PACE)
     poll: float = setting(1.0, "seconds between two looks at the input", group=_PACE)
     settle: float = setting(5.0, "seconds without a change after which a batch without a marker is read", group=_PACE)
     marker: str = setting("_SUCCESS", "name of the file that marks a batch as complete", group=_PACE)

@@ -10,6 +10,7 @@ from beam_jobs.job.given import warn
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import note_of_whole
 from beam_jobs.watch.admission import admit
+from beam_jobs.watch.ahead import LookAhead
 from beam_jobs.watch.batch import INCOMPLETE, Batch, Refusal
 from beam_jobs.watch.commit import Known, newest, repair
 from beam_jobs.watch.compact import Tidying, due, tidying
@@ -81,7 +82,15 @@ class Watcher:
       early: Those of them that wait for batches that they correct.
     """
 
-    def __init__(self, place: Place, config: PrepareConfig | Stream, inbox: Inbox, make: Make, job: WatchJob) -> None:
+    def __init__(
+        self,
+        place: Place,
+        config: PrepareConfig | Stream,
+        inbox: Inbox,
+        make: Make,
+        job: WatchJob,
+        ahead: LookAhead | None = None,
+    ) -> None:
         """Reads the ledger.
 
         Args:
@@ -90,6 +99,7 @@ class Watcher:
           inbox: Where batches arrive.
           make: Function that makes a generation.
           job: When generations are made, and what is kept.
+          ahead: Look at the inbox that `make` lets run while it waits for workers.
 
         Raises:
           UserError: The ledger or the newest snapshot is damaged.
@@ -103,6 +113,8 @@ class Watcher:
         self.early = EarlyCorrections(job.patience)
         self._known: Known = {}
         self._board = Board(place)
+        self._ahead = ahead or LookAhead()
+        self._ahead.look = self._poll
         self._seen = _Seen()
         self._first_look: float | None = None
         self._since_tidy = 0
@@ -149,7 +161,8 @@ class Watcher:
           LostStreamError: Another process has the stream now.
           UserError: The inbox cannot be read at the first look, or the entry cannot be made.
         """
-        arrivals = self._poll()
+        # A last look must be a new one.
+        arrivals = (None if closes else self._ahead.take()) or self._poll()
         now = time.monotonic()
         self._first_look = now if self._first_look is None else self._first_look
         self._seen.look(arrivals.ready, now)

@@ -256,11 +256,17 @@ class FolderInbox:
         """Returns whether a batch can be examined: without room for its state, only one that has the marker."""
         if each.file in self._waiting or len(self._waiting) < self._most_waiting:
             return True
+        return self._has_marker(each)
+
+    def _has_marker(self, each: Found) -> bool:
+        """Returns whether a local batch has the marker; False in a store, where to ask is a request."""
         return not self.place.is_remote and (self.place.path / each.file / self._marker).exists()
 
     def _track(self, each: Found, ledger: Ledger) -> None:
         """Begins to wait for a batch to settle, while other batches make a generation."""
         if each.file in self._waiting or each.batch in ledger.accepted or len(self._waiting) >= self._most_waiting:
+            return
+        if self._has_marker(each):
             return
         files, _ = self._list(each)
         if files is not None:

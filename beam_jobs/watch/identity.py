@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tfrecords.files import remote
 from tfrecords.files.place import Place
 
-_SAMPLE_BYTES = 16 << 10
+_SAMPLE_BYTES = 1 << 10
 """Size of each part of a picture that its digest is of."""
 _SAMPLED = 32
 """Largest number of pictures of a batch in a store of which a part is read."""
@@ -115,10 +115,13 @@ def _sample(place: Place, size: int) -> str:
             # One request: what follows the beginning of a compressed picture depends on it.
             digest.update(remote.read_bytes(place.text, 0, min(size, _SAMPLE_BYTES)))
         else:
-            with open(place.text, "rb", buffering=0) as stream:  # noqa: PTH123
+            # Bare calls: a stream takes three times as long.
+            descriptor = os.open(place.text, os.O_RDONLY)
+            try:
                 for start in starts:
-                    stream.seek(start)
-                    digest.update(stream.read(_SAMPLE_BYTES))
+                    digest.update(os.pread(descriptor, _SAMPLE_BYTES, start))
+            finally:
+                os.close(descriptor)
     except (OSError, ValueError):
         return ""
     return digest.hexdigest()

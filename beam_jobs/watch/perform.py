@@ -5,6 +5,7 @@ All of it follows from the ledger and the inbox, so that it may be killed at any
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +29,8 @@ from tfrecords.errors import UserError
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from beam_jobs.prepare.local import Meanwhile
+
 Make = Callable[[Plan], None]
 """Function that makes the dataset directory of a plan, or keeps it where it is complete."""
 QUIET_S = 5.0
@@ -38,20 +41,27 @@ class EmptyStreamError(UserError):
     """An entry leaves a stream without a directory: of the first one, all batches were refused later."""
 
 
-def maker(workers: int | None, options: PipelineOptions | None = None, verbose: bool = False) -> Make:
+def maker(
+    workers: int | None,
+    options: PipelineOptions | None = None,
+    verbose: bool = False,
+    meanwhile: Meanwhile = contextlib.nullcontext,
+) -> Make:
     """Returns the function that makes directories as `prepare` does.
 
     Args:
       workers: Number of processes on this machine; None to choose.
       options: Beam's options; None to do without Beam.
       verbose: Whether messages of Beam are shown.
+      meanwhile: What this process does while other processes of this machine work.
     """
 
     def make(plan: Plan) -> None:
         # No snapshot names the directory yet, so what others than this plan have left of it is replaced.
         with lock_output(plan, overwrite=not is_made(plan)) as complete:
             if not complete:
-                execute(plan.on_cluster() if is_of_cluster(options) else plan, workers, options, verbose, QUIET_S)
+                plan = plan.on_cluster() if is_of_cluster(options) else plan
+                execute(plan, workers, options, verbose, QUIET_S, meanwhile)
 
     return make
 
