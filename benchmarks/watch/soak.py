@@ -17,7 +17,7 @@ _OPTIONS = (
 )
 _PATIENCE_S = 15.0
 """Longer than any stall of a producer, so that what will be complete is never refused."""
-_LIFE_S = (0.2, 4.0)
+_LIFE_S = (0.2, 3.0)
 """Shortest and longest life of a watcher, seconds: its start takes some of it."""
 _TICK_S = 0.02
 
