@@ -34,14 +34,14 @@ COMMANDS = (
     Command(
         "compact",
         "merge the many small directories of a stream to few large ones",
-        "beam_jobs.watch.compact_command",
+        "beam_jobs.watch.upkeep.compact_command",
         extra="beam",
     ),
-    Command("snapshots", "list the snapshots of a stream, or pin one", "beam_jobs.watch.snapshots_command"),
+    Command("snapshots", "list the snapshots of a stream, or pin one", "beam_jobs.watch.upkeep.snapshots_command"),
     Command(
         "watch-job",
         "keep the job running that makes the shards of watch --cluster",
-        "beam_jobs.watch.job_command",
+        "beam_jobs.watch.cluster.job_command",
         passes_through=True,
         extra="beam",
     ),

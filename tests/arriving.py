@@ -13,7 +13,7 @@ from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Input
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
 from beam_jobs.watch.batch import Batch, subset_name
-from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.inboxes.inbox import Arrivals
 from beam_jobs.watch.ledger import Ledger
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place

@@ -10,7 +10,7 @@ import numpy as np
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import SourceOptions
 from beam_jobs.watch.batch import Batch
-from beam_jobs.watch.inbox import Arrivals, Inbox
+from beam_jobs.watch.inboxes.inbox import Arrivals, Inbox
 from beam_jobs.watch.ledger import Entry, Ledger
 from tests.pictures import RGB_KIND, png
 from tfrecords.dataset.snapshots import number_name

@@ -34,7 +34,7 @@ from tfrecords.images.formats import DECODERS
 
 WORKER_ROOMS = ("beam_jobs", *(f"tfrecords/{room}" for room in ("record", "images", "files", "dataset", "pages")))
 """Folders with the code that workers import."""
-LAUNCHER_ONLY = ("beam_jobs/sample", "beam_jobs/download", "beam_jobs/watch/kafka.py")
+LAUNCHER_ONLY = ("beam_jobs/sample", "beam_jobs/download", "beam_jobs/watch/inboxes/kafka.py")
 IMAGE = "docker_container_image"
 PORTABLE = ["--runner", "PortableRunner", "--job_endpoint", "localhost:1"]
 

@@ -8,7 +8,7 @@ import pytest
 from beam_jobs.sources.base import Subset
 from beam_jobs.watch.admission import admit, changed
 from beam_jobs.watch.batch import INCOMPLETE, Batch, Correction, Positions, Refusal
-from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.inboxes.inbox import Arrivals
 from beam_jobs.watch.ledger import Entry, Ledger
 from tfrecords.files.place import Place
 

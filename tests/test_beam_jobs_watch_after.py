@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from beam_jobs.watch import after
-from beam_jobs.watch.after import After
+from beam_jobs.watch.inboxes import after
+from beam_jobs.watch.inboxes.after import After
 from tests.stores import Bucket
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -180,7 +180,7 @@ def test_a_real_kill_while_a_batch_is_copied_loses_nothing(tmp_path: Path) -> No
     folder = put(tmp_path / "in" / "b", TREE)
     code = f"""
 import errno, os, pathlib, signal
-from beam_jobs.watch.after import After
+from beam_jobs.watch.inboxes.after import After
 from tfrecords.files.place import Place
 def refuse(self, target): raise OSError(errno.EXDEV, "another disk", str(self))
 write, count = Place.write, []
@@ -188,7 +188,7 @@ def killed(self, chunks):
     count.append(1)
     if len(count) == 3: os.kill(os.getpid(), signal.SIGKILL)
     write(self, chunks)
-import beam_jobs.watch.after as after
+import beam_jobs.watch.inboxes.after as after
 after._is_renamed = lambda *_: False
 Place.write = killed
 After.parse("archive {tmp_path / "done"}").finish(Place("{folder}"))

@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.watch import cluster, cluster_job, job_process
-from beam_jobs.watch.cluster import ClusterJob, ClusterMake
-from beam_jobs.watch.cluster_job import Finder, write_shard
+from beam_jobs.watch.cluster import job as cluster_job
+from beam_jobs.watch.cluster import make as cluster
+from beam_jobs.watch.cluster import process as job_process
+from beam_jobs.watch.cluster.job import Finder, write_shard
+from beam_jobs.watch.cluster.make import ClusterJob, ClusterMake
+from beam_jobs.watch.cluster.request import Request, Wanted, ask, withdraw
 from beam_jobs.watch.generation import plan_generation
-from beam_jobs.watch.request import Request, Wanted, ask, withdraw
 from beam_jobs.watch.stream import Stream
 from tests import stream_batches as batches
 from tests.stores import Bucket
@@ -396,7 +398,7 @@ def test_takeover_must_be_a_time() -> None:
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from beam_jobs.watch import job_process
+from beam_jobs.watch.cluster import process as job_process
 from tfrecords.files.place import Place
 
 job_process.JobProcess.__init__.__globals__["_FIRST_PAUSE_S"] = 0.1
@@ -409,7 +411,7 @@ with job_process.JobProcess(Place(sys.argv[1]), sys.argv[2:]) as job:
 
 
 def fake_job(folder: Path, body: str) -> dict[str, str]:
-    """Writes a `beam_jobs.watch.job_command` of a few lines' stand-in, and returns the environment that finds it."""
+    """Writes a stand-in of a few lines for `watch-job`, and returns the environment that finds it."""
     (folder / "sitecustomize.py").write_text(
         "import sys\nif 'watch-job' in sys.argv or 'watch-job' in sys.orig_argv:\n"
         + "".join(f"    {line}\n" for line in body.splitlines())

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from beam_jobs.watch import cycle
-from beam_jobs.watch.compact import Tidying, due, full, plan_merges, plan_tidying, tidying
 from beam_jobs.watch.config import WatchJob, new_config
 from beam_jobs.watch.cycle import Watcher
 from beam_jobs.watch.ledger import Ledger, Merge
 from beam_jobs.watch.perform import maker
 from beam_jobs.watch.stream import Stream
+from beam_jobs.watch.upkeep.compact import Tidying, due, full, plan_merges, plan_tidying, tidying
 from tests.arriving import SimpleInbox, drop
 from tests.drawn_streams import STREAMED, part
 from tfrecords.dataset.manifest import ImageInfo, Manifest, ShardInfo, SplitInfo

@@ -8,12 +8,13 @@ import pytest
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.watch import merge, perform
+from beam_jobs.watch import perform
 from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.ledger import Entry, Ledger
 from beam_jobs.watch.lock import lock_stream
 from beam_jobs.watch.stream import Stream
+from beam_jobs.watch.upkeep import merge
 from tests.drawn_streams import STREAMED, all_subsets, batch, commit, draw_batch, files, make, make_generation
 from tests.stores import Bucket
 from tfrecords.__main__ import COMMANDS as TFRECORDS

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from beam_jobs.watch.copies import copy_shard, remove_old, temporary_folder
+from beam_jobs.watch.upkeep.copies import copy_shard, remove_old, temporary_folder
 from tests.forked import Forked
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place

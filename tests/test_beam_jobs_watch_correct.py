@@ -21,9 +21,9 @@ from beam_jobs.prepare.plan import Plan
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Input
 from beam_jobs.sources.svhn.write import DigitBox, write_digit_struct
-from beam_jobs.watch import correct
 from beam_jobs.watch.batch import DELETE, RELABEL, Correction
-from beam_jobs.watch.correct import affected, correct_directory, read_corrections
+from beam_jobs.watch.correcting import correct
+from beam_jobs.watch.correcting.correct import affected, correct_directory, read_corrections
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.stream import Stream
 from tests.forked import Forked

@@ -16,13 +16,14 @@ import pytest
 
 import tfrecords
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.watch import command, cycle, retention
+from beam_jobs.watch import command, cycle
 from beam_jobs.watch.batch import Batch, Refusal
 from beam_jobs.watch.config import WatchJob, new_config
 from beam_jobs.watch.cycle import Watcher
-from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.inboxes.inbox import Arrivals
 from beam_jobs.watch.ledger import Ledger
 from beam_jobs.watch.perform import maker
+from beam_jobs.watch.upkeep import retention
 from tests.arriving import SimpleInbox, drop
 from tests.forked import Forked
 from tfrecords.cli import main

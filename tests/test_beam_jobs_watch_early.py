@@ -21,13 +21,13 @@ from beam_jobs.watch import metrics
 from beam_jobs.watch.batch import Batch, Correction, Positions
 from beam_jobs.watch.commit import newest
 from beam_jobs.watch.config import WatchJob, new_config
-from beam_jobs.watch.correct import read_corrections
+from beam_jobs.watch.correcting.correct import read_corrections
 from beam_jobs.watch.cycle import Report, Watcher
 from beam_jobs.watch.early import EarlyCorrections
-from beam_jobs.watch.folder import FolderInbox
-from beam_jobs.watch.inbox import Arrivals, Inbox
+from beam_jobs.watch.inboxes.folder import FolderInbox
+from beam_jobs.watch.inboxes.inbox import Arrivals, Inbox
+from beam_jobs.watch.inboxes.lines import LinesInbox
 from beam_jobs.watch.ledger import Entry, Ledger
-from beam_jobs.watch.lines import LinesInbox
 from beam_jobs.watch.perform import maker
 from beam_jobs.watch.status import Status
 from tests.arriving import drop_table
@@ -212,7 +212,7 @@ def test_of_corrections_of_one_number_that_are_ready_together_the_last_by_name_c
 
 
 def test_corrections_that_wait_keep_no_batch_from_being_read(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beam_jobs.watch.folder._MOST_WAITING", 2)
+    monkeypatch.setattr("beam_jobs.watch.inboxes.folder._MOST_WAITING", 2)
     setting.watcher._job = replace(setting.job, pictures=2)
     for index in range(6):
         fix(setting.folder, f"a-{index}", f"z/0.png,relabel,{index}")

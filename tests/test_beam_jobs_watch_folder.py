@@ -15,12 +15,12 @@ import pytest
 
 from beam_jobs.prepare.config import config_from_flags
 from beam_jobs.sources import SOURCES, load_source
-from beam_jobs.watch import folder as folder_module
-from beam_jobs.watch.after import After
 from beam_jobs.watch.batch import BAD_NAME, CHANGED, INCOMPLETE, Batch, Refusal
-from beam_jobs.watch.folder import FolderInbox
-from beam_jobs.watch.identity import list_files
-from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.inboxes import folder as folder_module
+from beam_jobs.watch.inboxes.after import After
+from beam_jobs.watch.inboxes.folder import FolderInbox
+from beam_jobs.watch.inboxes.identity import list_files
+from beam_jobs.watch.inboxes.inbox import Arrivals
 from beam_jobs.watch.ledger import Entry, Ledger
 from tests.digit_structs import save_as_matlab
 from tests.failing_proxy import Proxy, Status
@@ -321,7 +321,7 @@ def test_new_times_alone_are_no_change_and_are_read_once(watched: Watched, monke
     os.utime(watched.folder / "b" / "0.png", (1, 1))
     assert watched.poll() == Arrivals()
     reads = []
-    monkeypatch.setattr("beam_jobs.watch.folder.look_into", lambda *_, **__: reads.append(1))
+    monkeypatch.setattr("beam_jobs.watch.inboxes.folder.look_into", lambda *_, **__: reads.append(1))
     assert [watched.poll() for _ in range(5)] == [Arrivals()] * 5
     assert not reads
 
@@ -330,7 +330,7 @@ def test_a_new_process_reads_no_known_batch_again(watched: Watched, monkeypatch:
     for name in "abc":
         put(watched.folder / name, {**rows(2, str(ord(name) % 10)), "_SUCCESS": b""})
     watched.append(watched.poll().ready)
-    monkeypatch.setattr("beam_jobs.watch.folder.look_into", None)
+    monkeypatch.setattr("beam_jobs.watch.inboxes.folder.look_into", None)
     watched.inbox = watched.make()
     assert [watched.poll() for _ in range(3)] == [Arrivals()] * 3
 
@@ -346,7 +346,7 @@ def test_a_poll_ends_with_enough_entries_and_the_rest_settles_meanwhile(watched:
 
 
 def test_the_state_of_a_backlog_is_bounded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("beam_jobs.watch.folder._MOST_WAITING", 3)
+    monkeypatch.setattr("beam_jobs.watch.inboxes.folder._MOST_WAITING", 3)
     for index in range(8):
         put(watched.folder / f"b{index}", rows(1, str(index)))
     put(watched.folder / "last", {**rows(1, "99"), "_SUCCESS": b""})
@@ -362,7 +362,7 @@ def test_the_state_of_a_backlog_is_bounded(watched: Watched, monkeypatch: pytest
 
 
 def test_a_batch_that_changes_while_it_is_read_waits_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    from beam_jobs.watch import folder, readiness
+    from beam_jobs.watch.inboxes import folder, readiness
 
     put(watched.folder / "b", {**rows(2), "_SUCCESS": b""})
     real = readiness.look_into
@@ -445,7 +445,7 @@ def test_an_inbox_that_is_gone_is_no_difference_of_its_batches(watched: Watched)
 
 
 def test_corrections_alone_and_next_to_pictures_are_a_batch(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("beam_jobs.watch.correct")
+    pytest.importorskip("beam_jobs.watch.correcting.correct")
     lines = json.dumps({"key": "b/0.png", "action": "relabel", "text": "77"}).encode() + b"\n"
     put(watched.folder / "b", {**rows(2), "corrections.jsonl": lines, "_SUCCESS": b""})
     put(watched.folder / "c", {"corrections.csv": b"key,action,text\nb/1.png,delete,\n", "_SUCCESS": b""})
@@ -490,7 +490,7 @@ def test_a_poll_of_many_known_folders_lists_only_the_top(watched: Watched, monke
     for index in range(3000):
         (watched.folder / f"b{index}").mkdir()
         watched.ledger.accepted[f"b{index}"] = Accepted("", "", 0)
-    monkeypatch.setattr("beam_jobs.watch.folder._LISTED_AGAIN", 0)
+    monkeypatch.setattr("beam_jobs.watch.inboxes.folder._LISTED_AGAIN", 0)
     watched.poll()
     listed: list[str] = []
     scan = os.scandir

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs.watch.identity import Content, digest_of, list_files, sample_pictures, stamp_of
+from beam_jobs.watch.inboxes.identity import Content, digest_of, list_files, sample_pictures, stamp_of
 from tests.stores import Bucket
 from tfrecords.files.place import Place
 

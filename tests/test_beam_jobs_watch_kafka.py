@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs.watch import kafka
 from beam_jobs.watch.batch import CHANGED, INCOMPLETE
-from beam_jobs.watch.kafka import KafkaInbox, parse_address, settings_from_environment
+from beam_jobs.watch.inboxes import kafka
+from beam_jobs.watch.inboxes.kafka import KafkaInbox, parse_address, settings_from_environment
 from beam_jobs.watch.ledger import Entry, Ledger
 from tests.kafka_client import Broker
 from tests.messages import accepted, cycle, message, texts

@@ -10,12 +10,12 @@ import pytest
 
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.sources.base import SourceOptions
-from beam_jobs.watch import lines
 from beam_jobs.watch.batch import CHANGED, INCOMPLETE, Positions, Refusal
+from beam_jobs.watch.inboxes import lines
+from beam_jobs.watch.inboxes.lines import LinesInbox
+from beam_jobs.watch.inboxes.logs import is_log, open_log
+from beam_jobs.watch.inboxes.spool import batch_name
 from beam_jobs.watch.ledger import Entry, Ledger
-from beam_jobs.watch.lines import LinesInbox
-from beam_jobs.watch.logs import is_log, open_log
-from beam_jobs.watch.spool import batch_name
 from tests.messages import accepted, cycle, line, settle, texts
 from tests.stores import Bucket
 from tfrecords.errors import UserError
@@ -145,7 +145,7 @@ def test_a_line_that_is_too_long_is_one_dead_letter(
 ) -> None:
     monkeypatch.setattr(lines, "_CHUNK", 4000)
     monkeypatch.setattr(lines, "LONGEST_MESSAGE", 4000)
-    monkeypatch.setattr("beam_jobs.watch.messages.LONGEST_MESSAGE", 4000)
+    monkeypatch.setattr("beam_jobs.watch.inboxes.messages.LONGEST_MESSAGE", 4000)
     file, said = folder / "a.jsonl", list[str]()
     inbox = LinesInbox(Place(folder), stream, say=said.append)
     append(file, line(1), b"x" * 9000)

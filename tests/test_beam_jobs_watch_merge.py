@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from beam_jobs.prepare.config import PrepareConfig
-from beam_jobs.watch import merge
 from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.ledger import DamagedError
-from beam_jobs.watch.merge import merge_directories
 from beam_jobs.watch.stream import Stream
+from beam_jobs.watch.upkeep import merge
+from beam_jobs.watch.upkeep.merge import merge_directories
 from tests.drawn_streams import STREAMED, all_subsets, batch, draw_batch, files, make, make_generation, part
 from tests.forked import Forked
 from tests.stores import Bucket

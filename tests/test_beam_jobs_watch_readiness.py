@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from beam_jobs.prepare.config import config_from_flags
-from beam_jobs.watch.identity import list_files
-from beam_jobs.watch.readiness import Look, has_end, look_into
+from beam_jobs.watch.inboxes.identity import list_files
+from beam_jobs.watch.inboxes.readiness import Look, has_end, look_into
 from tests.pictures import NOISE, saved
 from tests.test_beam_jobs_sources_places import PICTURES, TREES
 from tfrecords.errors import UserError

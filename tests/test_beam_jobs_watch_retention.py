@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from beam_jobs.watch import retention
 from beam_jobs.watch.ledger import Entry, Ledger, Merge
-from beam_jobs.watch.retention import Keep, Swept, sweep
+from beam_jobs.watch.upkeep import retention
+from beam_jobs.watch.upkeep.retention import Keep, Swept, sweep
 from tests.stores import Bucket
 from tfrecords.dataset.pins import pin, pinned, unpin
 from tfrecords.dataset.snapshots import Part, Snapshot, directory_name, snapshot_numbers, snapshot_place

@@ -16,12 +16,12 @@ from beam_jobs.prepare.local import run_on_this_machine
 from beam_jobs.prepare.output_lock import lock_output
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import SourceOptions
-from beam_jobs.watch import spool as spools
 from beam_jobs.watch.batch import Correction, check_name
 from beam_jobs.watch.generation import plan_generation
+from beam_jobs.watch.inboxes import spool as spools
+from beam_jobs.watch.inboxes.messages import LONGEST_MESSAGE, Labelled, Message, parse_message
+from beam_jobs.watch.inboxes.spool import Spool, UnreachableError, batch_name, parse_name
 from beam_jobs.watch.ledger import Entry
-from beam_jobs.watch.messages import LONGEST_MESSAGE, Labelled, Message, parse_message
-from beam_jobs.watch.spool import Spool, UnreachableError, batch_name, parse_name
 from beam_jobs.watch.stream import Stream
 from tests.forgetful import ForgetfulDisk
 from tests.messages import message, picture, texts

@@ -7,7 +7,7 @@ import pytest
 
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Input, SourceOptions
-from beam_jobs.watch.correct import read_corrections
+from beam_jobs.watch.correcting.correct import read_corrections
 from benchmarks.watch import figures
 from benchmarks.watch.__main__ import main
 from benchmarks.watch.batches import KINDS, Producer, draw_batch

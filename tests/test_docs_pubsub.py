@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from beam_jobs.watch.inboxes.lines import LinesInbox
 from beam_jobs.watch.ledger import Ledger
-from beam_jobs.watch.lines import LinesInbox
 from tests.messages import cycle, message, texts
 from tfrecords.files.place import Place
 

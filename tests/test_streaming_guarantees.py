@@ -27,12 +27,12 @@ import tfrecords
 from beam_jobs.__main__ import COMMANDS
 from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.config import new_config
-from beam_jobs.watch.folder import FolderInbox
 from beam_jobs.watch.generation import plan_subsets
+from beam_jobs.watch.inboxes.folder import FolderInbox
 from beam_jobs.watch.ledger import Entry, Ledger
 from beam_jobs.watch.perform import maker
-from beam_jobs.watch.retention import Keep, sweep
 from beam_jobs.watch.stream import Stream
+from beam_jobs.watch.upkeep.retention import Keep, sweep
 from tests.arriving import drop
 from tests.forked import Forked
 from tests.messages import line

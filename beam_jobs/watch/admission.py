@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Set
 
 from beam_jobs.watch.batch import BAD_NAME, CHANGED, DUPLICATE, Batch, Refusal
-from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.inboxes.inbox import Arrivals
 from beam_jobs.watch.ledger import Entry, Ledger
 
 

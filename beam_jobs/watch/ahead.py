@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.inboxes.inbox import Arrivals
 
 
 class LookAhead:

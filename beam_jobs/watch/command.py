@@ -17,10 +17,10 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import RESUMES, execute, is_of_this_process, parse_beam_options
 from beam_jobs.sources import load_source
 from beam_jobs.watch.ahead import LookAhead
-from beam_jobs.watch.cluster import ClusterJob, making_on_cluster
+from beam_jobs.watch.cluster.make import ClusterJob, making_on_cluster
 from beam_jobs.watch.config import WITHOUT, WatchJob, check_given, new_config
+from beam_jobs.watch.inboxes.logs import LINES, is_log
 from beam_jobs.watch.ledger import LOG
-from beam_jobs.watch.logs import LINES, is_log
 from beam_jobs.watch.stream import STATUS, Stream
 from tfrecords.dataset.snapshots import STREAM, is_stream
 from tfrecords.errors import UserError, printable
@@ -30,7 +30,7 @@ from tfrecords.interrupts import ending_at_once, interruptible
 
 if TYPE_CHECKING:
     from beam_jobs.watch.cycle import Watcher
-    from beam_jobs.watch.inbox import Inbox
+    from beam_jobs.watch.inboxes.inbox import Inbox
 
 EPILOG = """\
 examples:
@@ -244,11 +244,11 @@ def _inbox(job: WatchJob, stream: Place, config: PrepareConfig) -> Inbox:
       UserError: The input is a log, and the configuration does not fit one.
     """
     if is_log(job.input):
-        from beam_jobs.watch.logs import open_log
+        from beam_jobs.watch.inboxes.logs import open_log
 
         return open_log(job.input, stream, config, patience_s=job.patience)
-    from beam_jobs.watch.after import After
-    from beam_jobs.watch.folder import FolderInbox
+    from beam_jobs.watch.inboxes.after import After
+    from beam_jobs.watch.inboxes.folder import FolderInbox
 
     after = After.parse(job.after.replace("archive:", "archive ", 1))
     inbox: Inbox = FolderInbox(

@@ -13,15 +13,15 @@ from beam_jobs.watch.admission import admit
 from beam_jobs.watch.ahead import LookAhead
 from beam_jobs.watch.batch import INCOMPLETE, Batch, Refusal
 from beam_jobs.watch.commit import Known, newest, repair
-from beam_jobs.watch.compact import Tidying, due, tidying
 from beam_jobs.watch.config import WatchJob, begin
 from beam_jobs.watch.early import EarlyCorrections
-from beam_jobs.watch.inbox import Arrivals, Inbox
+from beam_jobs.watch.inboxes.inbox import Arrivals, Inbox
 from beam_jobs.watch.ledger import LOG, Entry, Ledger, Merge
 from beam_jobs.watch.perform import EmptyStreamError, Make, fault, perform
 from beam_jobs.watch.status import ENDED, IDLE, RUNNING, Board
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.summary import snapshot_line
+from beam_jobs.watch.upkeep.compact import Tidying, due, tidying
 from tfrecords.dataset.snapshots import SNAPSHOTS, STREAM, Snapshot
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files.place import Place
@@ -344,7 +344,7 @@ class Watcher:
 
     def _sweep(self, now: float) -> None:
         """Deletes what nothing names any more; what cannot be deleted is said, and stops no batch."""
-        from beam_jobs.watch.retention import Keep, sweep
+        from beam_jobs.watch.upkeep.retention import Keep, sweep
 
         try:
             swept = sweep(self._place, Keep(self._job.keep_snapshots, self._job.keep_days), now)

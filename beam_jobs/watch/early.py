@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from beam_jobs.watch.batch import Batch
-from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.inboxes.inbox import Arrivals
 from beam_jobs.watch.ledger import Ledger
 from tfrecords.errors import printable
 

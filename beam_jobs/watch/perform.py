@@ -20,7 +20,7 @@ from beam_jobs.watch.admission import changed
 from beam_jobs.watch.batch import DAMAGED, Batch, Correction, Refusal
 from beam_jobs.watch.commit import Known, commit, describe, newest, part_of
 from beam_jobs.watch.generation import plan_generation
-from beam_jobs.watch.inbox import Inbox
+from beam_jobs.watch.inboxes.inbox import Inbox
 from beam_jobs.watch.ledger import DamagedError, Entry, Ledger
 from beam_jobs.watch.stream import Stream
 from tfrecords.dataset.snapshots import Part, Snapshot, directory_name
@@ -168,7 +168,7 @@ def _make_directories(stream: Stream, entry: Entry, before: Snapshot | None, mak
 
 def _merge(stream: Stream, entry: Entry, parts: list[Part]) -> list[Part]:
     """Merges directories, and returns those of the new snapshot."""
-    from beam_jobs.watch.merge import merge_directories
+    from beam_jobs.watch.upkeep.merge import merge_directories
 
     for merge in entry.merges:
         names = [part.directory for part in parts]
@@ -186,7 +186,7 @@ def _correct(stream: Stream, entry: Entry, parts: list[Part]) -> _Made:
     corrections: Sequence[Correction] = [each for batch in entry.batches for each in batch.corrections]
     if not corrections:
         return _Made(parts)
-    from beam_jobs.watch.correct import affected, correct_directory
+    from beam_jobs.watch.correcting.correct import affected, correct_directory
 
     found = affected(stream.place, parts, corrections)
     for place, part in enumerate(parts):

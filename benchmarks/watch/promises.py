@@ -16,7 +16,7 @@ from beam_jobs.prepare.local import run_on_this_machine
 from beam_jobs.prepare.output_lock import lock_output
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.watch.batch import DUPLICATE, INCOMPLETE, Batch, Correction
-from beam_jobs.watch.correct import affected, correct_directory
+from beam_jobs.watch.correcting.correct import affected, correct_directory
 from beam_jobs.watch.generation import plan_generation, plan_subsets
 from beam_jobs.watch.ledger import Entry, Ledger
 from beam_jobs.watch.stream import Stream

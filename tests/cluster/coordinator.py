@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from beam_jobs.watch.cluster import ClusterJob, making_on_cluster
+from beam_jobs.watch.cluster.make import ClusterJob, making_on_cluster
 from beam_jobs.watch.ledger import Ledger
 from beam_jobs.watch.stream import Stream
 from tests import stream_batches as batches

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from beam_jobs.watch.batch import INCOMPLETE
-from beam_jobs.watch.kafka import KafkaInbox
+from beam_jobs.watch.inboxes.kafka import KafkaInbox
 from beam_jobs.watch.ledger import Ledger
 from tests.cluster import downloads
 from tests.cluster.conftest import ran, skip
@@ -29,7 +29,7 @@ admin = pytest.importorskip("confluent_kafka.admin", reason="confluent-kafka is 
 client = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
 _READER = """
 import random, sys
-from beam_jobs.watch.kafka import KafkaInbox
+from beam_jobs.watch.inboxes.kafka import KafkaInbox
 from tests.messages import cycle
 from tfrecords.files.place import Place
 brokers, topic, stream, seed = sys.argv[1:]

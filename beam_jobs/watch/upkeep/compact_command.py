@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> int:
     with ending_at_once(_RESUMES):
         stream = Stream.load(stream_place)
         # What needs the extra is imported before the ledger says that a merge is under way.
-        from beam_jobs.watch import merge, perform  # noqa: F401
+        from beam_jobs.watch import perform  # noqa: F401
         from beam_jobs.watch.ledger import Ledger
         from beam_jobs.watch.lock import lock_stream
+        from beam_jobs.watch.upkeep import merge  # noqa: F401
 
         with lock_stream(stream_place):
             ledger = Ledger(stream_place)
@@ -103,7 +104,7 @@ def compact(stream: Stream, ledger: Ledger, is_full: bool) -> None:
 
 def _remaining(stream: Stream, ledger: Ledger, snapshot: Snapshot, is_full: bool) -> list[Merge]:
     """Returns the merges to make next; with `is_full`, none once a directory is damaged."""
-    from beam_jobs.watch.compact import due, full, tidying
+    from beam_jobs.watch.upkeep.compact import due, full, tidying
 
     if is_full:
         return [] if ledger.damaged else full(stream, snapshot)

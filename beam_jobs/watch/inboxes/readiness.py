@@ -14,7 +14,7 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import CORRECTIONS, Input, Source, Subset, published_split, subset_of
 from beam_jobs.watch.batch import Batch, Correction, subset_name
-from beam_jobs.watch.identity import Content, Files, digest_of, sample_pictures, stamp_of
+from beam_jobs.watch.inboxes.identity import Content, Files, digest_of, sample_pictures, stamp_of
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files import remote, remote_write
 from tfrecords.files.place import Place
@@ -171,7 +171,7 @@ def _corrections(place: Place, files: Files) -> list[Correction]:
     """Returns the corrections that are in the folder of a batch."""
     if not any(each in files for each in CORRECTIONS):
         return []
-    from beam_jobs.watch.correct import read_corrections
+    from beam_jobs.watch.correcting.correct import read_corrections
 
     found: list[Correction] = read_corrections(place)
     return found

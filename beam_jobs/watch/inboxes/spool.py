@@ -18,7 +18,7 @@ from typing import Any
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import REJECTED_ROWS, Input, SourceOptions, Subset
 from beam_jobs.watch.batch import Batch, Correction, Positions
-from beam_jobs.watch.messages import (
+from beam_jobs.watch.inboxes.messages import (
     Box,
     Fault,
     Labelled,

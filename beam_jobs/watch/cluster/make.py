@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from beam_jobs import filesystem
 from beam_jobs.job.given import warn
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.watch.job_process import JobProcess
-from beam_jobs.watch.request import FAULT_PREFIX, FAULT_SUFFIX, REQUEST, ask, result_name, withdraw
+from beam_jobs.watch.cluster.process import JobProcess
+from beam_jobs.watch.cluster.request import FAULT_PREFIX, FAULT_SUFFIX, REQUEST, ask, result_name, withdraw
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.flags import setting

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from beam_jobs.watch.batch import CHANGED, Positions
-from beam_jobs.watch.log import PATIENCE_S, AwayError, LogInbox, Look, Lost, Mark, Run, note
-from beam_jobs.watch.messages import LONGEST_MESSAGE, Message
+from beam_jobs.watch.inboxes.log import PATIENCE_S, AwayError, LogInbox, Look, Lost, Mark, Run, note
+from beam_jobs.watch.inboxes.messages import LONGEST_MESSAGE, Message
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from beam_jobs.watch.batch import CHANGED, Positions
-from beam_jobs.watch.log import PATIENCE_S, LogInbox, Look, Lost, Mark, Run, note
-from beam_jobs.watch.messages import LONGEST_MESSAGE, Message
+from beam_jobs.watch.inboxes.log import PATIENCE_S, LogInbox, Look, Lost, Mark, Run, note
+from beam_jobs.watch.inboxes.messages import LONGEST_MESSAGE, Message
 from tfrecords.errors import UserError
 from tfrecords.files import remote
 from tfrecords.files.place import Place

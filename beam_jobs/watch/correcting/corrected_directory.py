@@ -1,4 +1,4 @@
-"""A dataset directory of a stream, written again with corrections: see `beam_jobs.watch.correct`."""
+"""A dataset directory of a stream, written again with corrections: see `beam_jobs.watch.correcting.correct`."""
 
 import hashlib
 import io
@@ -55,7 +55,7 @@ _Changes = Mapping[str, Annotation]
 
 
 def write_corrected(stream: Stream, part: Part, corrections: Sequence[Correction], into: str) -> None:
-    """Does what `beam_jobs.watch.correct.correct_directory` says."""
+    """Does what `beam_jobs.watch.correcting.correct.correct_directory` says."""
     source, target = stream.place / part.directory, stream.place / into
     said = _describe(part, corrections)
     if (target / MANIFEST).is_file() and read_bytes(target / CORRECTIONS) == said:

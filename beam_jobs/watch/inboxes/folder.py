@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.sources.base import CORRECTIONS
-from beam_jobs.watch.after import After
 from beam_jobs.watch.batch import BAD_NAME, CHANGED, INCOMPLETE, Batch, Refusal, check_name
-from beam_jobs.watch.identity import Files, list_files, stamp_of
-from beam_jobs.watch.inbox import Arrivals
+from beam_jobs.watch.inboxes.after import After
+from beam_jobs.watch.inboxes.identity import Files, list_files, stamp_of
+from beam_jobs.watch.inboxes.inbox import Arrivals
+from beam_jobs.watch.inboxes.readiness import BadNameError, Look, difference_of, look_into, reason_of
+from beam_jobs.watch.inboxes.top import Found, Known, Names, list_top, mark_of
 from beam_jobs.watch.ledger import Accepted, Ledger
-from beam_jobs.watch.readiness import BadNameError, Look, difference_of, look_into, reason_of
-from beam_jobs.watch.top import Found, Known, Names, list_top, mark_of
 from tfrecords.errors import UserError, one_line
 from tfrecords.files.place import Place
 

@@ -28,7 +28,7 @@ from beam_jobs.prepare import claim
 from beam_jobs.prepare.monitoring import report
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.shard_work import ShardKey, ShardWriter, parse_and_assign
-from beam_jobs.watch.request import FAULT_PREFIX, FAULT_SUFFIX, Request, Wanted, result_name
+from beam_jobs.watch.cluster.request import FAULT_PREFIX, FAULT_SUFFIX, Request, Wanted, result_name
 from beam_jobs.watch.stream import Stream
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place

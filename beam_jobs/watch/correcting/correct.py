@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from beam_jobs.watch.batch import DELETE, Correction
-from beam_jobs.watch.correction_files import read_corrections
+from beam_jobs.watch.inboxes.correction_files import read_corrections
 from beam_jobs.watch.stream import Stream
 from tfrecords.dataset.manifest import ANNOTATIONS
 from tfrecords.dataset.snapshots import Part, part_manifest
@@ -83,7 +83,7 @@ def correct_directory(stream: Stream, part: Part, corrections: Sequence[Correcti
       OSError: A file cannot be read or written.
     """
     # Arrow, which commands must not import at start.
-    from beam_jobs.watch.corrected_directory import write_corrected
+    from beam_jobs.watch.correcting.corrected_directory import write_corrected
 
     write_corrected(stream, part, corrections, into)
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from beam_jobs.watch.batch import INCOMPLETE, Batch, Positions, Refusal
-from beam_jobs.watch.inbox import Arrivals, Inbox
+from beam_jobs.watch.inboxes.inbox import Arrivals, Inbox
+from beam_jobs.watch.inboxes.messages import Message
+from beam_jobs.watch.inboxes.spool import Spool, UnreachableError, batch_name, parse_name, partition_prefix
 from beam_jobs.watch.ledger import Ledger
-from beam_jobs.watch.messages import Message
-from beam_jobs.watch.spool import Spool, UnreachableError, batch_name, parse_name, partition_prefix
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
 

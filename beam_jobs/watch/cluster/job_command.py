@@ -125,7 +125,7 @@ def _run_once(stream: Place, options: PipelineOptions, verbose: bool, current: l
     from beam_jobs.job.package import packaged
     from beam_jobs.job.runner import make_pipeline
     from beam_jobs.job.submit import Submission
-    from beam_jobs.watch.cluster_job import build
+    from beam_jobs.watch.cluster.job import build
 
     limit_malloc_arenas()
     with packaged(options):

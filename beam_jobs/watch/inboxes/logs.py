@@ -2,11 +2,11 @@
 
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.sources import load_source
-from beam_jobs.watch.kafka import SCHEME as KAFKA
-from beam_jobs.watch.kafka import KafkaInbox, parse_address, settings_from_environment
-from beam_jobs.watch.lines import LinesInbox
-from beam_jobs.watch.log import LogInbox
-from beam_jobs.watch.spool import SOURCE
+from beam_jobs.watch.inboxes.kafka import SCHEME as KAFKA
+from beam_jobs.watch.inboxes.kafka import KafkaInbox, parse_address, settings_from_environment
+from beam_jobs.watch.inboxes.lines import LinesInbox
+from beam_jobs.watch.inboxes.log import LogInbox
+from beam_jobs.watch.inboxes.spool import SOURCE
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 

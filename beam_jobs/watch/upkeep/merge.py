@@ -29,10 +29,10 @@ from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.publish_shard import find_complete_shard, publish_records
 from beam_jobs.prepare.shard_work import ShardKey
 from beam_jobs.sources.base import Subset
-from beam_jobs.watch.copies import copy_shard, remove_old, temporary_folder
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.ledger import DamagedError
 from beam_jobs.watch.stream import Stream
+from beam_jobs.watch.upkeep.copies import copy_shard, remove_old, temporary_folder
 from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, WorkerVersions
 from tfrecords.dataset.snapshots import Part, merge_manifests, part_manifest
 from tfrecords.errors import UserError

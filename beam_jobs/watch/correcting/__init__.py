@@ -1,0 +1,1 @@
+"""Corrections of numbers that are in a stream."""

@@ -1,0 +1,1 @@
+"""Where labelled pictures arrive: folders of batches, growing files, Kafka."""

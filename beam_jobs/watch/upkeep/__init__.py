@@ -1,0 +1,1 @@
+"""What keeps a stream small: merges, and the deletion of what nothing names."""
