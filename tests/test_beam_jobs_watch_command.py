@@ -153,7 +153,6 @@ def test_a_stream_in_a_bucket_is_that_of_a_folder(
 def test_batches_of_a_folder_are_made_archived_and_refused(
     inbox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("beam_jobs.watch.inboxes.folder")
     stream, done = tmp_path / "stream", tmp_path / "done"
     drop(inbox, "cut", missing=1)
     drop(inbox, "marked", missing=1)

@@ -445,7 +445,6 @@ def test_an_inbox_that_is_gone_is_no_difference_of_its_batches(watched: Watched)
 
 
 def test_corrections_alone_and_next_to_pictures_are_a_batch(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("beam_jobs.watch.correcting.correct")
     lines = json.dumps({"key": "b/0.png", "action": "relabel", "text": "77"}).encode() + b"\n"
     put(watched.folder / "b", {**rows(2), "corrections.jsonl": lines, "_SUCCESS": b""})
     put(watched.folder / "c", {"corrections.csv": b"key,action,text\nb/1.png,delete,\n", "_SUCCESS": b""})

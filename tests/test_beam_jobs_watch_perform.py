@@ -4,7 +4,6 @@ import hashlib
 import shutil
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -213,10 +212,9 @@ def test_a_batch_whose_pictures_are_all_rejected_is_committed(setting: Setting) 
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, name: str, **functions: Any) -> None:
-    """Puts a module of other functions in the place of one of the room."""
-    module = ModuleType(f"beam_jobs.watch.{name}")
-    vars(module).update(functions)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+    """Puts other functions in the place of those of a module of the room."""
+    for each, function in functions.items():
+        monkeypatch.setattr(f"beam_jobs.watch.{name}.{each}", function)
 
 
 def _copy(stream: Stream, part: Any, into: str) -> None:
@@ -227,7 +225,7 @@ def _copy(stream: Stream, part: Any, into: str) -> None:
 def test_merged_directories_take_the_place_of_theirs(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abc":
         setting.perform(setting.admit(name))
-    fake(monkeypatch, "merge", merge_directories=_copy)
+    fake(monkeypatch, "upkeep.merge", merge_directories=_copy)
     old = ["generations/00000001", "generations/00000002"]
     setting.ledger.append(Entry(3, merges=[Merge("generations/00000001-00000002", old)]))
     snapshot = setting.perform(setting.ledger.open[0])
@@ -253,7 +251,7 @@ def test_corrected_directories_take_the_place_of_theirs_and_new_pictures_come_af
         assert corrections == given[:1]
         _copy(stream, part, into)
 
-    fake(monkeypatch, "correct", affected=affected, correct_directory=correct)
+    fake(monkeypatch, "correcting.correct", affected=affected, correct_directory=correct)
     fix = Batch("fix", "digest", "stamp", [], corrections=given)
     drop(setting.folder, "c")
     new = setting.inbox.read("c")
