@@ -19,6 +19,8 @@ from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.upkeep.compact import Tidying, due, full, plan_merges, plan_tidying, tidying
 from tests.arriving import SimpleInbox, drop
 from tests.drawn_streams import STREAMED, part
+from tests.test_beam_jobs_watch_cycle import Clock
+from tests.test_beam_jobs_watch_cycle import clock as clock
 from tfrecords.dataset.manifest import ImageInfo, Manifest, ShardInfo, SplitInfo
 from tfrecords.dataset.snapshots import Snapshot, directory_name, is_stream
 from tfrecords.files.place import Place
@@ -321,28 +323,6 @@ def test_due_reads_the_manifest_of_each_directory_once(tmp_path: Path) -> None:
     for each in snapshot.parts:
         (stream.place / each.directory / "manifest.json").delete()
     assert due(stream, snapshot) == []
-
-
-class Clock:
-    """A clock that moves when somebody sleeps; what sleeps may do is a function."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.meanwhile: Callable[[float], None] = lambda now: None
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.meanwhile(self.now)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(cycle, "time", clock)
-    return clock
 
 
 def watch(folder: Path, **values: Any) -> Watcher:
