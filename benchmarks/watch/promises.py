@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from beam_jobs.prepare.local import run_on_this_machine
 from beam_jobs.prepare.output_lock import lock_output
 from beam_jobs.prepare.plan import Plan
-from beam_jobs.watch.batch import DUPLICATE, INCOMPLETE, Batch, Correction
+from beam_jobs.watch.batch import DELETE, DUPLICATE, INCOMPLETE, Batch, Correction
 from beam_jobs.watch.correcting.correct import affected, correct_directory
 from beam_jobs.watch.generation import plan_generation, plan_subsets
 from beam_jobs.watch.ledger import Entry, Ledger
@@ -192,11 +192,14 @@ def _compacted_is_prepared(ended: Ended, soak: Soak) -> Promise:
     into = directory_name(0)
     _make(plan_subsets(expected, subsets, expected.place / into))
     corrections = list(_effective(ended))
-    if corrections:
-        plain = Part(into, hashlib.sha256((expected.place / into / MANIFEST).read_bytes()).hexdigest())
-        found = affected(expected.place, [plain], corrections)
-        into = directory_name(0, None, 1)
-        correct_directory(expected, plain, found.parts[plain], into)
+    # The row of a deleted number keeps the text that it had then, so what was relabelled before is relabelled here too.
+    deletions = [each for each in corrections if each.action == DELETE]
+    for number, some in enumerate(([each for each in corrections if each.action != DELETE], deletions), 1):
+        if some:
+            before = Part(into, hashlib.sha256((expected.place / into / MANIFEST).read_bytes()).hexdigest())
+            found = affected(expected.place, [before], some)
+            into = directory_name(0, None, number)
+            correct_directory(expected, before, found.parts[before], into)
     faults += _differences(place.path / part.directory, expected.place.path / into, _OF_ONE)
     merges = sum(len(entry.merges) for entry in ended.entries)
     checked = f"{len(subsets):,} batches, {len(corrections):,} corrections, {merges} merges before, one directory now"
@@ -204,11 +207,13 @@ def _compacted_is_prepared(ended: Ended, soak: Soak) -> Promise:
 
 
 def _effective(ended: Ended) -> Iterator[Correction]:
-    """Yields the corrections that came with or after the batch that they correct."""
+    """Yields the corrections that came with or after the batch that they correct, none after a deletion."""
+    deleted: set[str] = set()
     for entry in ended.entries:
         for each in (each for batch in entry.batches for each in batch.corrections):
             accepted = ended.ledger.accepted.get(each.key.partition("/")[0])
-            if accepted and accepted.entry <= entry.entry:
+            if accepted and accepted.entry <= entry.entry and each.key not in deleted:
+                deleted |= {each.key} if each.action == DELETE else set()
                 yield each
 
 
