@@ -173,6 +173,7 @@ def test_no_topic_and_no_broker_are_an_error_of_one_line(broker: Broker, tmp_pat
         KafkaInbox(broker.address, "none", Place(tmp_path), settings={"group.id": "1"})
 
 
+@pytest.mark.slow
 def test_readers_killed_at_random_take_each_message_once_while_the_broker_is_killed_and_a_partition_is_added(
     broker: Broker, tmp_path: Path
 ) -> None:

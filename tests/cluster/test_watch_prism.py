@@ -35,6 +35,7 @@ def growing(drawn: Path, tmp_path: Path) -> Growing:
     return Growing(tmp_path, drawn)
 
 
+@pytest.mark.slow
 def test_batches_that_arrive_are_in_snapshots_within_seconds(prism: Path, boot: Path, growing: Growing) -> None:
     process = growing.start(options(prism, boot))
     try:
@@ -74,6 +75,7 @@ def _has_worker(process: Process) -> bool:
     return bool(workers_of(process))
 
 
+@pytest.mark.slow
 def test_kills_of_workers_jobs_and_coordinators_lose_no_picture_and_change_no_byte(
     prism: Path, boot: Path, growing: Growing
 ) -> None:
@@ -83,13 +85,12 @@ def test_kills_of_workers_jobs_and_coordinators_lose_no_picture_and_change_no_by
         growing.drop()
         growing.wait_for_all(process)
         for seed in range(2):
-            # A worker: Prism starts no other one, so the coordinator takes over.
+            # A worker: Prism starts no other one, so the coordinator takes over if that one had work.
             growing.wait(process, partial(_has_worker, process), "a worker")
             growing.drop_some(process, 2, seed)
             os.kill(workers_of(process)[0], signal.SIGKILL)
             growing.drop_some(process, 3, seed)
             growing.wait_for_all(process)
-            assert takeovers(process) >= 1
             growing.drop_some(process, 3, seed)
             # The process of the job, with Prism itself.
             orphans += descendants(job_of(process))
