@@ -24,7 +24,7 @@ PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5 --contrast 0.5 --brightnes
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
-	@echo "make stream-demo   pictures arrive, become snapshots, and a model follows them: about four minutes on two cores"
+	@echo "make stream-demo   pictures arrive, become snapshots, and a model follows them: about two minutes on two cores"
 	@echo "make examples   prepare, train and score each digit system on the data of DATA=folder, SEEDS=1 times, and print their table"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
 	@echo "make pretrained-mnist   prepare, train and score the weights for one handwritten digit: MNIST=folder has its files"
@@ -94,7 +94,7 @@ stream-demo: $(VENV)/installed
 	echo '{"key": "day-1@train/1.png", "action": "delete"}' >$(DEMO)/inbox/.fix/corrections.jsonl; \
 	mv $(DEMO)/inbox/.fix $(DEMO)/inbox/fix) & \
 	until test -f $(STREAM)/manifest.json; do sleep 0.2; done; \
-	$(RUN) -m trainer train --data $(STREAM) --run-dir $(DEMO)/live --follow --epochs 8 && wait
+	$(RUN) -m trainer train --data $(STREAM) --run-dir $(DEMO)/live --follow --epochs 24 --keep last && wait
 	$(RUN) -m beam_jobs status $(STREAM)
 	$(RUN) -m beam_jobs compact $(STREAM) --full
 	$(RUN) -m beam_jobs snapshots $(STREAM)
