@@ -128,7 +128,7 @@ pretrained-mnist: $(VENV)/installed
 
 # A process per core; one that runs out of tests takes some of another's.
 # Half as many again as cores: tests of kills, arrivals and disks wait for a third of their time.
-WORKERS := $(shell $(PYTHON) -c 'import os; print((3 * (os.cpu_count() or 2) + 1) // 2)')
+WORKERS = $(shell $(PYTHON) -c 'import os; print((3 * (os.cpu_count() or 2) + 1) // 2)')
 PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS) --dist worksteal --durations 15
 
 # Type checking and the API reference take one core each: next to the tests they cost least time.

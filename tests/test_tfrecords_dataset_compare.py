@@ -13,7 +13,8 @@ import pytest
 
 import tfrecords
 from tests.stores import Bucket
-from tests.streams import Grown, make_stream
+from tests.streams import Grown
+from tests.test_tfrecords_commands_streams import grown as grown
 from tfrecords import DigitExample, Manifest, encode
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
@@ -25,14 +26,6 @@ from tfrecords.files.index import format_index, index_path
 from tfrecords.files.shards import file_sha256
 
 Change = Callable[[DigitExample], DigitExample | None]
-
-
-@pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory) -> Grown:
-    """A stream of three batches in the snapshots 0, 1 and 3, whose directories are merged in snapshot 4."""
-    grown = make_stream(tmp_path_factory.mktemp("grown"))
-    grown.merge(4, 3)
-    return grown
 
 
 @pytest.fixture

@@ -131,7 +131,20 @@ def _is_complete(plan: Plan, names: list[str]) -> bool:
     return True
 
 
-def is_made(plan: Plan) -> bool:
+def lock_unnamed(plan: Plan) -> contextlib.AbstractContextManager[bool]:
+    """Locks an output that no snapshot names yet, as `lock_output` does; what is not of this plan is replaced.
+
+    Args:
+      plan: Plan of the job.
+
+    Raises:
+      UserError: Another run is writing there, the output holds files of another purpose, or its place cannot be
+        written.
+    """
+    return lock_output(plan, overwrite=not _is_made(plan))
+
+
+def _is_made(plan: Plan) -> bool:
     """Returns whether the output holds the planned dataset, complete and made with the plan's versions."""
     data = read_bytes(plan.path(MANIFEST))
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from beam_jobs.job.given import warn
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import execute, is_of_cluster
-from beam_jobs.prepare.output_lock import is_made, lock_output
+from beam_jobs.prepare.output_lock import lock_unnamed
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.sources import load_source
 from beam_jobs.watch.admission import changed
@@ -57,8 +57,7 @@ def maker(
     """
 
     def make(plan: Plan) -> None:
-        # No snapshot names the directory yet, so what others than this plan have left of it is replaced.
-        with lock_output(plan, overwrite=not is_made(plan)) as complete:
+        with lock_unnamed(plan) as complete:
             if not complete:
                 plan = plan.on_cluster() if is_of_cluster(options) else plan
                 execute(plan, workers, options, verbose, QUIET_S, meanwhile)

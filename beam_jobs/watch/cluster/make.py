@@ -28,7 +28,6 @@ _STARTING_S = 60.0
 """Time that a job gets to start, seconds."""
 _MOST_SAID = 1000
 """Lines of workers that are remembered, so that each is printed once."""
-_RESUMES = "the same command resumes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +96,9 @@ class ClusterMake:
           UserError: The output cannot be used, or this process cannot make what the cluster did not.
         """
         # What reads and publishes results takes a while to import.
-        from beam_jobs.prepare.output_lock import is_made, lock_output
+        from beam_jobs.prepare.output_lock import lock_unnamed
 
-        # No snapshot names the directory yet, so what others than this plan have left of it is replaced.
-        with lock_output(plan, overwrite=not is_made(plan)) as complete:
+        with lock_unnamed(plan) as complete:
             if complete:
                 withdraw(self._stream, plan.output)
                 return
@@ -205,9 +203,9 @@ def making_on_cluster(
 
 
 def _make_here(plan: Plan) -> None:
-    from beam_jobs.prepare.local import choose_workers, run_on_this_machine
+    from beam_jobs.prepare.execute import execute
 
-    run_on_this_machine(plan, choose_workers(plan, None), _RESUMES)
+    execute(plan, None, None, verbose=False)
 
 
 def _names(folder: Place) -> set[str]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from beam_jobs.prepare.annotations_table import SCHEMA
 from beam_jobs.prepare.assign import order_of, shard_of, split_of
-from beam_jobs.prepare.output_lock import is_made, lock_output
+from beam_jobs.prepare.output_lock import lock_unnamed
 from beam_jobs.prepare.plan import Plan
 from beam_jobs.prepare.publish_dataset import publish_dataset
 from beam_jobs.prepare.publish_shard import find_complete_shard, publish_records
@@ -70,8 +70,7 @@ def merge_directories(stream: Stream, parts: Sequence[Part], into: str) -> None:
         remove_old(stream.place)
     manifests = [_read_manifest(stream.place, part) for part in parts]
     plan, others = _plan(stream, parts, manifests, stream.place / into)
-    # As of a generation: no snapshot names the directory yet, so what is not this plan's is replaced.
-    with lock_output(plan, overwrite=not is_made(plan)) as complete:
+    with lock_unnamed(plan) as complete:
         if complete:
             return
         directories = [part.directory for part in parts]
