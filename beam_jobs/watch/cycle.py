@@ -31,6 +31,8 @@ _BUSY = 16
 """Generations in a row after which the stream is tidied although more is waiting."""
 _SWEEP_S = 60.0
 """Time between two looks for what may be deleted, seconds."""
+_FIRST = 2000
+"""Pictures with which the first generation of a stream is due: no generation is made beside the look at these."""
 _END_S = 2.5
 """Time that a merge may take which is only worth it at the job's end, seconds: its start takes as long."""
 
@@ -114,7 +116,7 @@ class Watcher:
         self._known: Known = {}
         self._board = Board(place)
         self._ahead = ahead or LookAhead()
-        self._ahead.look = self._poll
+        self._ahead.look = lambda: self._poll(job.pictures)
         self._seen = _Seen()
         self._first_look: float | None = None
         self._since_tidy = 0
@@ -123,6 +125,11 @@ class Watcher:
         self._tidying: Tidying | None = None
         self._has_looked = self._awaits_number = False
         self._said = self._kept = ""
+
+    @property
+    def _most(self) -> int:
+        """Number of pictures with which a generation is due at once."""
+        return self._job.pictures if self.snapshot else min(_FIRST, self._job.pictures)
 
     @property
     def _started(self) -> Stream:
@@ -162,7 +169,7 @@ class Watcher:
           UserError: The inbox cannot be read at the first look, or the entry cannot be made.
         """
         # A last look must be a new one.
-        arrivals = (None if closes else self._ahead.take()) or self._poll()
+        arrivals = (None if closes else self._ahead.take()) or self._poll(self._most)
         now = time.monotonic()
         self._first_look = now if self._first_look is None else self._first_look
         self._seen.look(arrivals.ready, now)
@@ -235,14 +242,17 @@ class Watcher:
         idle_s = self._job.until_idle
         return idle_s is not None and time.monotonic() - self._active >= idle_s
 
-    def _poll(self) -> Arrivals:
+    def _poll(self, most: int) -> Arrivals:
         """Looks at the inbox; where it cannot be read for a while, it says so and finds nothing.
+
+        Args:
+          most: Number of pictures to look for.
 
         Raises:
           UserError: It cannot be read at the first look, or the job has an end, which would be a false one.
         """
         try:
-            arrivals = self._inbox.poll(self.ledger, self._job.pictures + self.early.entries)
+            arrivals = self._inbox.poll(self.ledger, most + self.early.entries)
         except (OSError, UserError) as error:
             if not self._has_looked or self._job.once:
                 raise
@@ -259,13 +269,13 @@ class Watcher:
             return bool(arrivals.refused)
         if self.early.has_released:
             return True
-        complete = sum(batch.entries for batch in arrivals.ready) >= self._job.pictures
+        complete = sum(batch.entries for batch in arrivals.ready) >= self._most
         everything = self._job.once and arrivals.waiting == self.early.count
         return complete or everything or self._seen.oldest_s(now) >= self._job.every
 
     def _admit(self, arrivals: Arrivals, now: float) -> Entry | None:
         """Returns the next entry; the first one with batches starts the stream."""
-        entry = admit(arrivals, self.ledger, self._job.pictures)
+        entry = admit(arrivals, self.ledger, self._most)
         if entry is None or self.stream is not None or not entry.batches:
             return entry
         try:

@@ -25,6 +25,9 @@ from tfrecords.flags import refuse_mistyped_address
 
 _CHUNK = 1 << 20
 _ADDRESS = re.compile(r"[a-z][-a-z0-9+.]*://", re.IGNORECASE)
+_PLAIN_NAME = re.compile(r"[^./][^/]*")
+_PLAIN_FOLDER = re.compile(r"/?[^./][^/]*(/[^./][^/]*)*")
+"""Path that pathlib writes as it is."""
 _WEB = ("http://", "https://")
 _LONGEST_NAME = 60
 """Longest name of a temporary copy, characters: file systems take 255 bytes, and the end has the suffix."""
@@ -94,6 +97,11 @@ class Place:
     def __truediv__(self, name: str) -> Place:
         """Returns the place of a name, or of a relative path with `/`, in this folder."""
         if not self.is_remote:
+            # Nearly all names of pictures: a fifth of the time of pathlib, which writes the same.
+            if _PLAIN_NAME.fullmatch(name) and _PLAIN_FOLDER.fullmatch(self.text):
+                child = object.__new__(Place)
+                child.is_remote, child.text = False, f"{self.text}/{name}"
+                return child
             return Place(Path(self.text) / name)
         folder = self._address
         return Place(f"{folder}/{urllib.parse.quote(name) if folder.startswith(_WEB) else name}")
