@@ -54,6 +54,8 @@ def test_a_line_for_each_figure_says_whether_the_goal_is_met(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures, "_IDLE_S", 1.0)
+    monkeypatch.setattr(figures, "_REPEATS", 1)
+    monkeypatch.setattr(figures, "_BATCHES", (200,))
     options = ["--kills", "0", "--latency", "4", "--backlog", "400", "--memory", "12", "--history", "100"]
     code = main([*options, "--output", str(tmp_path / "kept")])
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()][2:]
