@@ -15,8 +15,8 @@ from tfrecords.files.framing import FRAMING_BYTES, MAX_RECORD_BYTES
 from tfrecords.files.place import Place
 from tfrecords.files.purpose import why_not
 from tfrecords.files.storage import read_bytes
-from tfrecords.record.codec import ENCODINGS
 from tfrecords.record.labels import Labels
+from tfrecords.record.scene import SCENE_ENCODINGS
 from tfrecords.record.schema import SCHEMA_VERSION
 from tfrecords.typed_json import Count, Rule, from_json, matching, one_of, parse_object, shorten
 
@@ -27,6 +27,8 @@ UNKNOWN_SPLIT = "predict"
 """The split of pictures whose numbers need not be known: examples without one have length 0."""
 SPLITS = ("train", "validation", "test", UNKNOWN_SPLIT)
 """Names of splits."""
+READ, FIND = TASKS = ("read", "find")
+"""What a dataset teaches: to read the number in an image cut out around it, or to find the numbers in a picture."""
 _READ_VERSIONS = (1, SCHEMA_VERSION)
 _Pixels = Annotated[int, Rule("an integer of 1 or more, or null", lambda size: size >= 1)]
 GENERATION = r"generations/[0-9]{8}(-[0-9]{8})?(\.[0-9]{8})?"
@@ -94,11 +96,11 @@ class ImageInfo:
 
     Attributes:
       shape: Height, width and channels; None for a size that differs between images.
-      encoding: Encoding of the pixels: raw or png.
+      encoding: Encoding of the pixels: raw or png; of scenes jpeg too.
     """
 
     shape: tuple[_Pixels | None, _Pixels | None, Annotated[int, one_of(1, 3)]]
-    encoding: Annotated[str, one_of(*ENCODINGS)]
+    encoding: Annotated[str, one_of(*SCENE_ENCODINGS)]
 
     @property
     def dynamic(self) -> bool:
@@ -137,6 +139,7 @@ class Manifest:
       labels: What the dataset's numbers may be; of schema version 1, at most five digits.
       schema_version: Schema version of the records and of this file: 1 or 2.
       worker_versions: Other versions that took part, with --allow-other-versions.
+      task: One of `TASKS`. With "find" the records are scenes; see `tfrecords.record.scene`.
     """
 
     name: Annotated[str, matching("[a-z][a-z0-9_]*", "lower-case letters, digits and underscores, a letter first")]
@@ -151,12 +154,15 @@ class Manifest:
     labels: Labels = field(default_factory=Labels)
     schema_version: int = SCHEMA_VERSION
     worker_versions: list[WorkerVersions] = field(default_factory=list)
+    task: Annotated[str, one_of(*TASKS)] = READ
 
     def to_json(self) -> str:
         """Returns the text of the file; equal manifests give equal texts."""
         content = asdict(self)
         if not self.worker_versions:
             del content["worker_versions"]
+        if self.task == READ:
+            del content["task"]
         return json.dumps(content, indent=2) + "\n"
 
     def split(self, name: str) -> SplitInfo:
@@ -192,12 +198,12 @@ class Manifest:
         """
         content = parse_content(data, name)
         if content["schema_version"] == 1:
-            for newer in ("labels", "worker_versions"):
+            for newer in ("labels", "worker_versions", "task"):
                 if newer in content:
                     rule = f"{name}: {newer} must be missing in a manifest of schema version 1."
                     raise UserError(rule, shorten(repr(content[newer])))
             content = {**content, "labels": asdict(Labels())}
-        manifest = from_json(cls, {"worker_versions": [], **content}, name)
+        manifest = from_json(cls, {"worker_versions": [], "task": READ, **content}, name)
         if prod(size for size in manifest.image.shape if size is not None) > MAX_RECORD_BYTES:
             raise UserError(f"{name}: an image must fit a record, {MAX_RECORD_BYTES} bytes.", manifest.image.shape)
         for shard in (shard for split in manifest.splits.values() for shard in split.shards):
