@@ -38,7 +38,7 @@ from tfrecords.dataset.manifest import (
 )
 from tfrecords.dataset.tfds_metadata import dataset_info_json
 from tfrecords.files.framing import masked_crc32c
-from tfrecords.record.codec import ENCODINGS
+from tfrecords.record.scene import SCENE_ENCODINGS
 from tfrecords.record.schema import DYNAMIC_IMAGE
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,7 @@ def test_schema_and_code_name_the_same_constants() -> None:
     properties, shard = SCHEMA["properties"], SCHEMA["$defs"]["shard"]["properties"]
     assert properties["schema_version"]["const"] == SCHEMA_VERSION
     assert properties["splits"]["propertyNames"]["enum"] == list(SPLITS)
-    assert properties["image"]["properties"]["encoding"]["enum"] == list(ENCODINGS)
+    assert properties["image"]["properties"]["encoding"]["enum"] == list(SCENE_ENCODINGS)
     assert all(re.search(shard["file"]["pattern"], f"svhn-{split}.tfrecord-00003-of-00064") for split in SPLITS)
     for folder in ("00000042/", "00000000-00000063/", "00000042.00000057/", "42/", "../00000042/", "00000042", "a/"):
         name = f"generations/{folder}svhn-train.tfrecord-00003-of-00064"
@@ -130,7 +130,10 @@ def _shard(content: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["image"].update(shape=[54, 54, 3, 1]), r"image\.shape: .*"),
         (lambda m: m["image"].update(shape=[54, 0, 3]), r"image\.shape\[1\]: 0 is less than the minimum of 1"),
         (lambda m: m["image"].update(shape=[54, 54, 4]), r"image\.shape\[2\]: 4 is not one of \[1, 3\]"),
-        (lambda m: m["image"].update(encoding="jpeg"), r"image\.encoding: 'jpeg' is not one of \['raw', 'png'\]"),
+        (
+            lambda m: m["image"].update(encoding="webp"),
+            r"image\.encoding: 'webp' is not one of \['jpeg', 'raw', 'png'\]",
+        ),
         (lambda m: m.update(sources=[]), r"sources: \[\] should be non-empty"),
         (lambda m: m["sources"][1].update(rejected=-1), r"sources\[1\]\.rejected: -1 is less than the minimum of 0"),
         (lambda m: m["sources"][0].pop("accepted"), r"sources\[0\]: 'accepted' is a required property"),
