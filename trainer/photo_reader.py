@@ -1,0 +1,147 @@
+"""A finder and a reader together: the numbers in a photo, and where they are."""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tfrecords.errors import UserError
+from tfrecords.images.crop import BoundingBox
+from trainer.finding.found import Found
+from trainer.reader import Reader, cut_image
+from trainer.scoring.decode import Predictions
+
+ROTATE = ("none", "auto")
+"""Whether a photo is turned by 90, 180 and 270 degrees too, where no number is read for sure as it is."""
+_SURE = 0.5
+"""Confidence in box and text together from which on a photo is not turned."""
+
+
+class Finding(Protocol):
+    """What finds the places of numbers: `trainer.finding.finder.Finder`."""
+
+    def find(self, picture: NDArray[np.uint8]) -> list[Found]:
+        """Returns the places of numbers in a picture, the most confident first."""
+
+
+@dataclass(frozen=True)
+class PhotoNumber:
+    """A number in a photo.
+
+    Attributes:
+      predictions: Predictions of the reader for a batch of images.
+      index: Index of the number's image in the batch.
+      box: Where it is, in pixels of the photo; None where nothing was found and the complete photo was read.
+      box_confidence: Confidence of the finder, 0..1; 1 without a box.
+      turned: Degrees by which the photo was turned counter-clockwise to read it: 0, 90, 180 or 270. The box is in the
+        photo as it is.
+    """
+
+    predictions: Predictions
+    index: int
+    box: BoundingBox | None
+    box_confidence: float = 1.0
+    turned: int = 0
+
+    @property
+    def text(self) -> str:
+        """Characters of the number; empty for no number."""
+        return self.predictions.texts[self.index]
+
+    @property
+    def confidence(self) -> float:
+        """Probability that all characters are right, if the box is; 0..1."""
+        return float(self.predictions.confidence[self.index])
+
+    @property
+    def score(self) -> float:
+        """Confidence in the box and in the text together, 0..1."""
+        return self.confidence * self.box_confidence
+
+
+class PhotoReader:
+    """Finds the numbers in a photo, and reads them.
+
+    Attributes:
+      finder: What finds their places.
+      reader: What reads them.
+    """
+
+    def __init__(self, finder: Finding, reader: Reader) -> None:
+        """Takes a finder and a reader."""
+        self.finder, self.reader = finder, reader
+
+    def read(self, picture: NDArray[np.uint8], rotate: str = "none") -> list[PhotoNumber]:
+        """Returns the numbers in a photo, the most confident first; none if there is no number.
+
+        Places that the reader takes for no number are left out. Where the finder finds nothing, the complete photo is
+        read: it may be the number and little else.
+
+        Args:
+          picture: Pixels, (height, width, 3) uint8 RGB.
+          rotate: One of `ROTATE`.
+
+        Raises:
+          UserError: `rotate` is another word.
+        """
+        if rotate not in ROTATE:
+            raise UserError(f"rotate must be one of {', '.join(ROTATE)}.", rotate)
+        found = self._read(picture)
+        if rotate == "none" or _best(found) >= _SURE:
+            return found
+        height, width = picture.shape[:2]
+        for quarters in (1, 2, 3):
+            turned = self._read(np.ascontiguousarray(np.rot90(picture, quarters)))
+            if _best(turned) > _best(found):
+                found = [_turned_back(each, quarters, height, width) for each in turned]
+        return found
+
+    def _read(self, picture: NDArray[np.uint8]) -> list[PhotoNumber]:
+        """Returns the numbers in a picture that is upright, the most confident first."""
+        places = [each for each in self.finder.find(picture) if _has_pixels(each.box, picture)]
+        numbers = self._read_at(picture, [each.box for each in places], [each.confidence for each in places])
+        return sorted(numbers or self._read_at(picture, [None], [1.0]), key=lambda number: -number.score)
+
+    def _read_at(
+        self, picture: NDArray[np.uint8], boxes: list[BoundingBox | None], confidences: list[float]
+    ) -> list[PhotoNumber]:
+        """Returns the numbers at some places, without those that are none; a box of None is the complete picture."""
+        if not boxes:
+            return []
+        run = self.reader.run
+        images = [cut_image(picture, [box] if box else [], run.crop, run.image_shape[2]) for box in boxes]
+        predictions = self.reader.predict(np.stack(images))
+        pairs = zip(boxes, confidences, strict=True)
+        numbers = [PhotoNumber(predictions, index, *pair) for index, pair in enumerate(pairs)]
+        return [number for number in numbers if number.text]
+
+
+def _has_pixels(box: BoundingBox, picture: NDArray[np.uint8]) -> bool:
+    """Returns whether a box has at least one whole pixel of a picture."""
+    inside = box.clip(*picture.shape[:2]).round()
+    return inside.height >= 1 and inside.width >= 1
+
+
+def _best(numbers: list[PhotoNumber]) -> float:
+    return max((number.score for number in numbers), default=0.0)
+
+
+def _turned_back(number: PhotoNumber, quarters: int, height: int, width: int) -> PhotoNumber:
+    """Returns a number of a photo that was turned, with its box in the photo as it is.
+
+    Args:
+      number: Number of the turned photo.
+      quarters: Quarters of a turn counter-clockwise, 1 to 3.
+      height: Height of the photo as it is, pixels.
+      width: Width of the photo as it is, pixels.
+    """
+    box = number.box
+    if box is not None:
+        ymin, xmin, ymax, xmax = box
+        box = {
+            1: BoundingBox(xmin, width - ymax, xmax, width - ymin),
+            2: BoundingBox(height - ymax, width - xmax, height - ymin, width - xmin),
+            3: BoundingBox(height - xmax, ymin, height - xmin, ymax),
+        }[quarters]
+    return replace(number, box=box, turned=90 * quarters)
