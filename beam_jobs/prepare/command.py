@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from beam_jobs.prepare.scene_counts import SceneCounts
     from beam_jobs.prepare.split_warnings import SharedPictures
 
 EPILOG = """\
@@ -181,15 +182,12 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
     elif line := note_of_others(manifest.versions, plan):
         print(f"note: {line}")
     seconds = time.monotonic() - start
-    from beam_jobs.prepare.scene_counts import COLUMNS as SCENE_COLUMNS
-    from beam_jobs.prepare.scene_counts import count_scenes, total
-
     if plan.survey.largest_digest is not None:
         print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
     what, count = f"{plan.pictures:,} pictures", plan.pictures
-    if plan.config.task == FIND:
-        found = total(count_scenes(manifest, _read_rows(plan, SCENE_COLUMNS)))
-        what, count = str(found), found.pictures
+    if scenes := list(_scenes(plan, manifest).values()):
+        found = sum(scenes[1:], scenes[0])
+        what, count = f"{found},", found.pictures
     done = "were already prepared" if not metrics else f"in {seconds:.1f} s ({count / seconds:,.0f}/s)"
     print(f"{what} {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
@@ -248,17 +246,22 @@ def _print_dataset(plan: Plan) -> Manifest:
 
 def _print_splits(plan: Plan, manifest: Manifest) -> None:
     """Prints a line for each split of a dataset that was just made."""
-    from beam_jobs.prepare.scene_counts import COLUMNS, count_scenes
-
-    is_find = plan.config.task == FIND
-    scenes = count_scenes(manifest, _read_rows(plan, COLUMNS)) if is_find else {}
+    scenes = _scenes(plan, manifest)
     for split, info in manifest.splits.items():
         size = sum(shard.bytes for shard in info.shards) / 1e6
         content = f"{info.pictures:>9,} pictures {info.examples:>10,} examples"
-        if is_find:
-            found = scenes[split]
+        if found := scenes.get(split):
             content = f"{found.pictures:>9,} pictures {found.numbers:>10,} numbers {found.negatives:>9,} without one"
         print(f"{split:<11}{content} {len(info.shards):>5} shards {size:>10,.1f} MB")
+
+
+def _scenes(plan: Plan, manifest: Manifest) -> dict[str, SceneCounts]:
+    """Returns what each split of a dataset for finding holds that was just made; nothing of one for reading."""
+    if plan.config.task != FIND:
+        return {}
+    from beam_jobs.prepare.scene_counts import COLUMNS, count_scenes
+
+    return count_scenes(manifest, _read_rows(plan, COLUMNS))
 
 
 def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:

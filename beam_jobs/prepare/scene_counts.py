@@ -1,6 +1,6 @@
 """Pictures, numbers, and pictures without a number of a dataset for finding, as lines to print."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,8 +26,12 @@ class SceneCounts:
     numbers: int
     negatives: int
 
+    def __add__(self, other: "SceneCounts") -> "SceneCounts":
+        mine, others = astuple(self), astuple(other)
+        return SceneCounts(*(one + another for one, another in zip(mine, others, strict=True)))
+
     def __str__(self) -> str:
-        return f"{self.pictures:,} pictures with {self.numbers:,} numbers, {self.negatives:,} of them without one,"
+        return f"{self.pictures:,} pictures with {self.numbers:,} numbers, {self.negatives:,} of them without one"
 
 
 def count_scenes(manifest: Manifest, table: pa.Table) -> dict[str, SceneCounts]:
@@ -44,10 +48,3 @@ def count_scenes(manifest: Manifest, table: pa.Table) -> dict[str, SceneCounts]:
         numbers = pc.count(rows_with(table, "split", name)["text"]).as_py()
         found[name] = SceneCounts(info.examples, numbers, info.pictures - numbers)
     return found
-
-
-def total(counts: dict[str, SceneCounts]) -> SceneCounts:
-    """Returns the counts of all splits."""
-    each = counts.values()
-    pictures, numbers = sum(one.pictures for one in each), sum(one.numbers for one in each)
-    return SceneCounts(pictures, numbers, sum(one.negatives for one in each))
