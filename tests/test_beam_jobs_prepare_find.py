@@ -443,6 +443,13 @@ def test_an_input_without_boxes_is_refused_at_the_start(
         assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_says_what_would_be_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prepare("coco", coco(tmp_path / "in"), tmp_path / "out", "--dry-run", "--channels", "1") == 0
+    shown = capsys.readouterr().out
+    assert "task       find: complete pictures in jpeg images of 320 x 320 pixels" in shown
+    assert "train: 1 shard, 1 example of each picture" in shown and not (tmp_path / "out").exists()
+
+
 def test_a_stream_is_for_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--source", "svhn", "--input", str(tmp_path), "--output", str(tmp_path / "stream"), "--once"]
     assert main("beam_jobs", "", COMMANDS, ["watch", *arguments, "--task", "find"]) == 1
