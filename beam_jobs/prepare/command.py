@@ -48,7 +48,7 @@ examples:
     python -m beam_jobs prepare --source svhn --input photos --output records \\
       --split test
   complete pictures, for a model that finds the numbers in a photo:
-    python -m beam_jobs prepare --source coco --input photos --output scenes \
+    python -m beam_jobs prepare --source coco --input photos --output scenes \\
       --task find --canvas 320
   four worker processes instead of one per processor:
     ... --workers 4
