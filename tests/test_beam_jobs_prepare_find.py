@@ -23,6 +23,7 @@ from beam_jobs.prepare.assign import order_of
 from beam_jobs.prepare.check_box import check_box
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.make_scenes import by_picture, make_scenes, scene_of
+from tests.annotated import read
 from tests.forked import Forked
 from tests.pictures import saved
 from tests.test_beam_jobs_prepare_command import digests
@@ -454,3 +455,69 @@ def test_a_stream_is_for_reading(tmp_path: Path, capsys: pytest.CaptureFixture[s
     arguments = ["--source", "svhn", "--input", str(tmp_path), "--output", str(tmp_path / "stream"), "--once"]
     assert main("beam_jobs", "", COMMANDS, ["watch", *arguments, "--task", "find"]) == 1
     assert "A stream holds crops to read" in capsys.readouterr().err
+
+
+def no_numbers(source: str, path: Path) -> dict[str, bool]:
+    """Returns for each rejected annotation of an input whether it says that there is no number."""
+    return {each.key.removeprefix("train/"): each.dead.no_number for each in read(source, path) if each.dead}
+
+
+def test_a_task_of_label_studio_is_empty_only_if_somebody_has_said_so(tmp_path: Path) -> None:
+    results: dict[str, list[dict[str, Any]]] = {
+        "empty.png": [{"result": []}],
+        "skipped.png": [{"result": [], "was_cancelled": True}],
+        "new.png": [],
+    }
+    tasks = [{"id": at, "data": {"image": name}, "annotations": results[name]} for at, name in enumerate(results)]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    expected = {"empty.png": True, "skipped.png": False, "new.png": False}
+    assert no_numbers("label-studio", tmp_path / "export.json") == expected
+
+
+def test_an_image_of_cvat_without_a_shape_has_no_number(tmp_path: Path) -> None:
+    box = '<box label="{}" xtl="{}" ytl="5" xbr="{}" ybr="25"/>'
+    images = {
+        "empty.png": "",
+        "person.png": box.format("7", 5, 15) + box.format("person", 80, 90),
+        "plate.png": box.format("7", 5, 15) + box.format("plate", 80, 90),
+        "alone.png": box.format("person", 80, 90),
+    }
+    content = "".join(f'<image id="0" name="{name}">{inside}</image>' for name, inside in images.items())
+    (tmp_path / "annotations.xml").write_text(f"<annotations>{content}</annotations>")
+    expected = {"empty.png": True, "person.png@2": True, "plate.png@2": False, "alone.png": False}
+    assert no_numbers("cvat", tmp_path / "annotations.xml") == expected
+
+
+def test_a_category_of_coco_without_any_text_is_another_class_unless_its_name_is_of_numbers(tmp_path: Path) -> None:
+    classes = {1: "meter", 2: "person", 3: "illegible"}
+    rows: list[dict[str, Any]] = [
+        {"category_id": 1, "attributes": {"text": "12"}},
+        {"category_id": 1},
+        {"category_id": 2},
+        {"category_id": 3},
+        {"category_id": 9},
+        {},
+    ]
+    stored = {
+        "images": [{"id": at, "file_name": f"{at}.png"} for at in range(len(rows))],
+        "categories": [{"id": key, "name": name} for key, name in classes.items()],
+        "annotations": [{"id": at, "image_id": at, "bbox": [5, 5, 9, 9], **row} for at, row in enumerate(rows)],
+    }
+    draw(tmp_path, "0.png")
+    (tmp_path / "train.json").write_text(json.dumps(stored))
+    expected = {"1.png": False, "2.png": True, "3.png": False, "4.png": False, "5.png": False}
+    assert no_numbers("coco", tmp_path / "train.json") == expected
+
+
+@pytest.mark.parametrize("source", ["mnist", "optdigits"])
+def test_sources_of_digits_alone_have_nothing_to_find(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if source == "optdigits":
+        (tmp_path / "optdigits.tra").write_text(",".join(["0"] * 64 + ["7"]) + "\n")
+    else:
+        (tmp_path / "train.csv").write_text("label," + ",".join(f"pixel{at}" for at in range(784)) + "\n")
+        with (tmp_path / "train.csv").open("a") as file:
+            file.write("7," + ",".join(["0"] * 784) + "\n")
+    assert prepare(source, tmp_path, tmp_path / "out") == 1
+    assert f"no number of the input has one. Received: --source {source}" in capsys.readouterr().err
