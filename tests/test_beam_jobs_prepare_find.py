@@ -391,6 +391,22 @@ def test_the_boxes_of_a_drawn_number_are_where_its_digits_are(drawn: Path, tmp_p
         assert 128 in example.content_size and (example.boxes[:, 2:] <= example.content_size).all()
 
 
+def test_few_pictures_for_validation_are_counted_as_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = json.loads((coco(tmp_path) / "instances_train.json").read_text())
+    for at, subset in ((1, "train"), (2, "val")):
+        images = [each for each in stored["images"] if each["id"] == at]
+        boxes = [each for each in stored["annotations"] if each["image_id"] == at]
+        content = {**stored, "images": images, "annotations": boxes}
+        (tmp_path / f"instances_{subset}.json").write_text(json.dumps(content))
+    assert prepare("coco", tmp_path, tmp_path / "out") == 0
+    shown = capsys.readouterr()
+    assert "2 pictures with 3 numbers, 0 of them without one" in shown.out
+    assert "the split validation has only 1 picture, too few" in shown.err
+    assert Manifest.load(tmp_path / "out").splits["validation"].pictures == 2
+
+
 def test_a_rerun_keeps_complete_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
@@ -268,7 +268,10 @@ def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
     """Prints what is unusual about the splits of a dataset that was just made."""
     from beam_jobs.prepare.split_warnings import few_validation_pictures
 
-    for line in (*few_validation_pictures(manifest.splits), *map(str, _shared_pictures(plan))):
+    splits = manifest.splits
+    if plan.config.task == FIND:  # whose pictures count once for each of their numbers, and are an example each
+        splits = {name: replace(info, pictures=info.examples) for name, info in splits.items()}
+    for line in (*few_validation_pictures(splits), *map(str, _shared_pictures(plan))):
         warn(line)
 
 
