@@ -2,7 +2,7 @@
 
 import pickle
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from operator import attrgetter
@@ -37,20 +37,23 @@ class DeadLetter:
       stage: Stage of the job that rejected it: annotation, picture or crop.
       reason: One word to count by, as `too_long`.
       detail: Rule that the picture breaks and the value received, as a sentence.
+      no_number: Whether the source says that there is no number: in the complete picture, or in a box of another class.
+        Without it, a number may be there that nobody can read. It is never written.
     """
 
     stage: str
     reason: str
     detail: str
+    no_number: bool = field(default=False, compare=False)
 
 
 class RejectedError(UserError):
     """A picture cannot become an example. Bugs raise other errors, which end the job."""
 
-    def __init__(self, stage: str, reason: str, rule: str, received: object = None) -> None:
-        """Takes the stage and reason of the dead letter, and the rule and value of the message."""
+    def __init__(self, stage: str, reason: str, rule: str, received: object = None, *, no_number: bool = False) -> None:
+        """Takes the stage, reason and `no_number` of the dead letter, and the rule and value of the message."""
         super().__init__(rule, received)
-        self.letter = DeadLetter(stage, reason, str(self))
+        self.letter = DeadLetter(stage, reason, str(self), no_number)
 
 
 @dataclass(unsafe_hash=True)

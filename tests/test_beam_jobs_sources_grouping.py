@@ -112,7 +112,8 @@ def test_reading_order() -> None:
 
 
 FAULT, OTHER = Fault("bad_box", "A rule.", 1), Fault("unknown_class", "A rule.", 2)
-AROUND = Fault("other_class", "A box around characters, whose own class is no character, is no number.", 2)
+AROUND = Fault("other_class", "A box around characters, whose own class is no character, is no number.", 2, True)
+PERSON = Fault("unknown_class", "A rule.", 3, True)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +134,9 @@ AROUND = Fault("other_class", "A box around characters, whose own class is no ch
         ([Mark("1", "", box(0)), Mark("", "", box(0, 0, 60), None, OTHER)], [([0], None), ([1], AROUND)]),
         ([Mark("", "", box(0, 0, 60), None, OTHER)], [([0], OTHER)]),
         ([Mark("", "", box(0), None, OTHER), Mark("", "", None, None, FAULT)], [([0, 1], FAULT)]),
+        # A class that is no number says so for itself, and not for a character that it is next to.
+        ([Mark("1", "", box(0)), Mark("", "", box(90), None, PERSON)], [([0], None), ([1], PERSON)]),
+        ([Mark("1", "", box(0)), Mark("", "", box(11), None, PERSON)], [([0, 1], PERSON._replace(no_number=False))]),
     ],
 )
 def test_a_fault_takes_its_number_with_it(marks: list[Mark], numbers: list[tuple[list[int], Fault | None]]) -> None:

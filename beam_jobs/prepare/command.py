@@ -7,11 +7,11 @@ import contextlib
 import shlex
 import time
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from beam_jobs import filesystem
-from beam_jobs.annotation import NO_FAULTS
+from beam_jobs.annotation import NO_FAULTS, OTHER_CLASS
 from beam_jobs.job.given import DATA, GivenData, absolute, find_subsets, warn
 from beam_jobs.job.words import (
     add_dry_run,
@@ -24,7 +24,7 @@ from beam_jobs.prepare.execute import RESUMES, execute, is_of_cluster, is_of_thi
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan, note_of_whole
 from beam_jobs.prepare.versions import note_of_others
-from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
+from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, FIND, MANIFEST, READ, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.flags import add_flags, from_flags, setting
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from beam_jobs.prepare.scene_counts import SceneCounts
     from beam_jobs.prepare.split_warnings import SharedPictures
 
 EPILOG = """\
@@ -46,6 +47,9 @@ examples:
   your own labelled photos, all of them to score a model on:
     python -m beam_jobs prepare --source svhn --input photos --output records \\
       --split test
+  complete pictures, for a model that finds the numbers in a photo:
+    python -m beam_jobs prepare --source coco --input photos --output scenes \\
+      --task find --canvas 320
   four worker processes instead of one per processor:
     ... --workers 4
   pictures and records in a bucket (gs:// and others likewise):
@@ -140,7 +144,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
             print(note_of_whole(plan.config))
         if config.backgrounds and not plan.survey.has_boxes:
             warn("no number has a box, so no crop without a digit can be cut (--backgrounds)")
-        if "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
+        if plan.config.task == READ and "aspect" not in vars(args) and (line := narrow_characters(plan.config)):
             print(f"note: {line}")
         if args.dry_run:
             print_dry_run([*describe(plan, job.overwrite), f"{'runner':<11}{_runner(plan, job, options)}"])
@@ -180,8 +184,12 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
     seconds = time.monotonic() - start
     if plan.survey.largest_digest is not None:
         print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
-    done = "were already prepared" if not metrics else f"in {seconds:.1f} s ({plan.pictures / seconds:,.0f}/s)"
-    print(f"{plan.pictures:,} pictures {done}: the dataset {plan.config.name} is in {plan.output}")
+    what, count = f"{plan.pictures:,} pictures", plan.pictures
+    if scenes := list(_scenes(plan, manifest).values()):
+        found = sum(scenes[1:], scenes[0])
+        what, count = f"{found},", found.pictures
+    done = "were already prepared" if not metrics else f"in {seconds:.1f} s ({count / seconds:,.0f}/s)"
+    print(f"{what} {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
 
 
@@ -224,27 +232,46 @@ def _print_dataset(plan: Plan) -> Manifest:
             f"{100 * plan.config.max_dead_fraction:g} % may be (--max-dead-fraction). "
             f"Nothing was published; see {letters}. {rows and what_to_do(rows, manifest.labels)}".rstrip()
         )
-    for split, info in manifest.splits.items():
-        size = sum(shard.bytes for shard in info.shards) / 1e6
-        print(
-            f"{split:<11}{info.pictures:>9,} pictures {info.examples:>10,} examples "
-            f"{len(info.shards):>5} shards {size:>10,.1f} MB"
-        )
+    _print_splits(plan, manifest)
     if dead:
         print(f"{'rejected':<11}{dead:>9,} pictures ({reasons}): see {letters}")
         if rows and (line := unknown_characters(rows, manifest.labels)):
             print(f"note: {line}")
     for reason, (title, what) in NO_FAULTS.items():
         if count := manifest.dead_letters.get(reason, 0):
+            what = "boxes of another class" if (reason, plan.config.task) == (OTHER_CLASS, FIND) else what
             print(f"{title:<11}{count:>9,} {what}: see {letters}")
     return manifest
+
+
+def _print_splits(plan: Plan, manifest: Manifest) -> None:
+    """Prints a line for each split of a dataset that was just made."""
+    scenes = _scenes(plan, manifest)
+    for split, info in manifest.splits.items():
+        size = sum(shard.bytes for shard in info.shards) / 1e6
+        content = f"{info.pictures:>9,} pictures {info.examples:>10,} examples"
+        if found := scenes.get(split):
+            content = f"{found.pictures:>9,} pictures {found.numbers:>10,} numbers {found.negatives:>9,} without one"
+        print(f"{split:<11}{content} {len(info.shards):>5} shards {size:>10,.1f} MB")
+
+
+def _scenes(plan: Plan, manifest: Manifest) -> dict[str, SceneCounts]:
+    """Returns what each split of a dataset for finding holds that was just made; nothing of one for reading."""
+    if plan.config.task != FIND:
+        return {}
+    from beam_jobs.prepare.scene_counts import COLUMNS, count_scenes
+
+    return count_scenes(manifest, _read_rows(plan, COLUMNS))
 
 
 def _warn_of_splits(plan: Plan, manifest: Manifest) -> None:
     """Prints what is unusual about the splits of a dataset that was just made."""
     from beam_jobs.prepare.split_warnings import few_validation_pictures
 
-    for line in (*few_validation_pictures(manifest.splits), *map(str, _shared_pictures(plan))):
+    splits = manifest.splits
+    if plan.config.task == FIND:  # whose pictures count once for each of their numbers, and are an example each
+        splits = {name: replace(info, pictures=info.examples) for name, info in splits.items()}
+    for line in (*few_validation_pictures(splits), *map(str, _shared_pictures(plan))):
         warn(line)
 
 

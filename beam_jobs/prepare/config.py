@@ -1,7 +1,7 @@
 """How a dataset is made: one frozen value, saved in the manifest."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,12 +10,13 @@ from beam_jobs.job.given import DATA, ORIENTATIONS, PICTURES, check_options, dig
 from beam_jobs.prepare.assign import Fractions
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import DIGIT_ORDERS, SourceOptions
-from tfrecords.dataset.manifest import SPLITS, UNKNOWN_SPLIT, ImageInfo
+from tfrecords.dataset.manifest import FIND, READ, SPLITS, TASKS, UNKNOWN_SPLIT, ImageInfo
 from tfrecords.errors import UserError
-from tfrecords.flags import from_flags, setting
+from tfrecords.flags import from_flags, setting, settings_of
 from tfrecords.images.crop import CropSpec, Shape
 from tfrecords.record.codec import ENCODINGS
 from tfrecords.record.labels import DIGITS, MOST_LENGTH, Labels
+from tfrecords.record.scene import SCENE_ENCODINGS
 
 ON_LEAK = ("warn", "fail", "drop")
 CHOSEN_SPLITS = tuple(split for split in SPLITS if split != UNKNOWN_SPLIT)
@@ -28,8 +29,15 @@ _UNSET: dict[str, Any] = {
     "limit": None,
     "orientation": "upright",
     "on_leak": "warn",
+    "task": READ,
 }
 """Values that add nothing, of settings that the first version did not have."""
+_CANVAS = 320
+_LEAST_CANVAS, _MOST_CANVAS = 32, 2048
+_OF_FIND: dict[str, Any] = {"encoding": "jpeg", "examples_per_shard": 512, "max_length": None}
+"""Defaults of datasets for finding that differ. An image of 320 pixels has 307 kB raw, one of 54 pixels 9."""
+_OF_READ = (*settings_of(CropSpec), "whole_crops", "backgrounds")
+"""Settings of crops, which datasets for finding do not have."""
 _ANY_LENGTH = "of other sources than svhn 1 for mnist and optdigits, else that of the longest number found"
 
 
@@ -72,9 +80,14 @@ class PrepareConfig:
         group=_SPLITS,
     )
     seed: int = setting(0, "random seed for splits, shards, order and jitter", group=_SPLITS)
-    encoding: str = setting("raw", "encoding of the stored pixels", choices=ENCODINGS, group=PICTURES)
+    encoding: str = setting(
+        "raw",
+        "encoding of the stored pixels; jpeg is for --task find, which has it as its default",
+        choices=(*ENCODINGS, *(each for each in SCENE_ENCODINGS if each not in ENCODINGS)),
+        group=PICTURES,
+    )
     digit_order: str = digit_order_setting()
-    examples_per_shard: int = setting(4096, "target number of examples per shard", group=_SPLITS)
+    examples_per_shard: int = setting(4096, "target number of examples per shard; 512 with --task find", group=_SPLITS)
     shards: int | None = setting(
         None, "number of shards of the largest split, instead of --examples-per-shard", group=_SPLITS
     )
@@ -96,6 +109,19 @@ class PrepareConfig:
         group=DATA,
     )
     options: SourceOptions = field(default_factory=SourceOptions)
+    task: str = setting(
+        READ,
+        "what to teach: read stores a crop of each number; find stores each picture whole, once, with the boxes of its "
+        "numbers and of their characters, and pictures without a number too",
+        choices=TASKS,
+        group=PICTURES,
+    )
+    canvas: int = setting(
+        _CANVAS,
+        f"with --task find: height and width of the images, pixels, {_LEAST_CANVAS}..{_MOST_CANVAS}; the longest side "
+        "of a picture is resized to it, and the rest is black",
+        group=PICTURES,
+    )
 
     def __post_init__(self) -> None:
         """Checks every setting.
@@ -123,11 +149,26 @@ class PrepareConfig:
         check(self.orientation in ORIENTATIONS, f"orientation must be one of {ORIENTATIONS}.", self.orientation)
         check(self.on_leak in ON_LEAK, f"on_leak must be one of {ON_LEAK}.", self.on_leak)
         check(self.limit is None or self.limit >= 1, "limit must be at least 1.", self.limit)
-        check(self.encoding in ENCODINGS, f"encoding must be one of {ENCODINGS}.", self.encoding)
+        self._check_task(check)
         check(self.digit_order in DIGIT_ORDERS, f"digit_order must be one of {DIGIT_ORDERS}.", self.digit_order)
         check(self.examples_per_shard >= 1, "examples_per_shard must be at least 1.", self.examples_per_shard)
         check(not (self.whole_crops and self.crop.jitters), "whole_crops needs jitters 0.", self.crop.jitters)
         check(self.shards is None or 1 <= self.shards < 100_000, "shards must be 1..99999.", self.shards)
+
+    def _check_task(self, check: Callable[[bool, str, object], None]) -> None:
+        """Checks the settings that are of one task alone."""
+        check(self.task in TASKS, f"task must be one of {TASKS}.", self.task)
+        rule = f"canvas must be {_LEAST_CANVAS}..{_MOST_CANVAS}."
+        check(_LEAST_CANVAS <= self.canvas <= _MOST_CANVAS, rule, self.canvas)
+        if self.task == FIND:
+            check(self.encoding in SCENE_ENCODINGS, f"encoding must be one of {SCENE_ENCODINGS}.", self.encoding)
+            crops = f"--task find stores whole pictures: {', '.join(_OF_READ)} must be as they are by default."
+            is_whole = self.crop == CropSpec() and not self.whole_crops and not self.backgrounds
+            check(is_whole, crops, f"{self.crop}, whole_crops {self.whole_crops}, backgrounds {self.backgrounds}")
+        else:
+            rule = f"encoding must be one of {ENCODINGS}, except with --task find."
+            check(self.encoding in ENCODINGS, rule, self.encoding)
+            check(self.canvas == _CANVAS, "canvas is for --task find: crops have --record-size.", self.canvas)
 
     @property
     def fractions(self) -> Fractions:
@@ -146,7 +187,7 @@ class PrepareConfig:
 
     def jitters(self, split: str) -> int:
         """Returns the number of random windows per picture of a split; 0 if it gets one fixed window."""
-        return self.crop.jitters if split == "train" else 0
+        return self.crop.jitters if split == "train" and self.task == READ else 0
 
     def image_shape(self, split: str) -> Shape:
         """Returns the height and width of a split's images, pixels."""
@@ -155,6 +196,8 @@ class PrepareConfig:
 
     def image_info(self, splits: list[str]) -> ImageInfo:
         """Returns the shape and encoding of the images of a dataset with these splits."""
+        if self.task == FIND:
+            return ImageInfo((self.canvas, self.canvas, self.channels), self.encoding)
         shapes = {self.image_shape(split) for split in splits}
         height, width = shapes.pop() if len(shapes) == 1 else (None, None)
         return ImageInfo((height, width, self.channels), self.encoding)
@@ -164,7 +207,8 @@ class PrepareConfig:
         # Without settings that are not set: manifests of before they existed are those of the same dataset.
         values = asdict(self)
         values["options"] = {name: value for name, value in values["options"].items() if value not in (None, False)}
-        return {name: value for name, value in values.items() if name not in _UNSET or value != _UNSET[name]}
+        unset = _UNSET if self.task == FIND else {**_UNSET, "canvas": _CANVAS}
+        return {name: value for name, value in values.items() if name not in unset or value != unset[name]}
 
 
 def config_from_flags(values: Mapping[str, Any]) -> PrepareConfig:
@@ -179,6 +223,20 @@ def config_from_flags(values: Mapping[str, Any]) -> PrepareConfig:
     source = load_source(name)
     drawn = {"validation_fraction": 0.0} if values.get("test_fraction") == 1 else {}
     of_source = {"name": name.replace("-", "_"), "max_length": None, **source.defaults}
+    if values.get("task") == FIND:
+        _refuse_crops(values)
+        of_source = {**{each: of_source[each] for each in of_source if each not in _OF_READ}, **_OF_FIND}
     config: PrepareConfig = from_flags(PrepareConfig, {**of_source, **drawn, **values})
     check_options(name, values)
     return config
+
+
+def _refuse_crops(values: Mapping[str, Any]) -> None:
+    """Checks that no flag of crops was given for a dataset that has none.
+
+    Raises:
+      UserError: One was.
+    """
+    if given := [f"--{name.replace('_', '-')}" for name in _OF_READ if name in values]:
+        rule = "--task find stores whole pictures, of which --canvas is the size: leave out the flags of crops."
+        raise UserError(rule, ", ".join(given))

@@ -2,6 +2,7 @@
 
 from beam_jobs.prepare.output_lock import preview_output
 from beam_jobs.prepare.plan import Plan
+from tfrecords.dataset.manifest import FIND
 
 
 def describe(plan: Plan, overwrite: bool) -> list[str]:
@@ -18,6 +19,9 @@ def describe(plan: Plan, overwrite: bool) -> list[str]:
         ("subset", f"{subset.name}: {_count(subset.entries, 'entries')} in {subset.path}") for subset in plan.subsets
     ]
     rows.append(("pictures", f"{plan.pictures:,}"))
+    if plan.config.task == FIND:
+        size, encoding = plan.config.canvas, plan.config.encoding
+        rows.append(("task", f"find: complete pictures in {encoding} images of {size} x {size} pixels"))
     for split, shards in plan.shards.items():
         examples = _count(max(1, plan.config.jitters(split)), "examples")
         rows.append(("split", f"{split}: {_count(shards, 'shards')}, {examples} of each picture"))

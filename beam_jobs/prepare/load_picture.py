@@ -49,6 +49,7 @@ class PictureRow:
       crop_box: Box of the crop in the picture's pixels; None if there is no crop.
       dead: Reason for the rejection of the picture, or None.
       decode_us: Decoding time, microseconds; for the job's metrics, never written.
+      is_again: Whether the picture was read for another row already; for the job's metrics, never written.
     """
 
     annotation: Annotation
@@ -58,6 +59,7 @@ class PictureRow:
     crop_box: BoundingBox | None = None
     dead: DeadLetter | None = None
     decode_us: int | None = None
+    is_again: bool = False
 
 
 Loaded = tuple[PictureRow, NDArray[np.uint8] | None]

@@ -55,12 +55,12 @@ def make_shard(
             row.dead = error.letter
         rows.append(row)
     rows.sort(key=lambda row: (row.annotation.subset, row.annotation.index))
-    _reject_duplicates(rows)
+    reject_duplicates(rows)
     placed.sort(key=lambda item: item[0])
     return [record for _, record, row in placed if not row.dead], rows
 
 
-def _reject_duplicates(rows: list[PictureRow]) -> None:
+def reject_duplicates(rows: list[PictureRow]) -> None:
     """Rejects all but the first of several rows of one picture.
 
     This happens after sorting, since the first must not depend on the order in which a runner delivers annotations.

@@ -10,7 +10,7 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.prepare.versions import versions
 from beam_jobs.sources.base import Subset, published_split
-from tfrecords.dataset.manifest import SPLITS, ImageInfo
+from tfrecords.dataset.manifest import FIND, SPLITS, ImageInfo
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.shards import ShardName
@@ -121,7 +121,7 @@ def make_plan(
     Where a subset is published for validation, none is drawn: the plan's configuration has a validation fraction of 0.
     Where no number has a box, each picture is stored whole: the plan's crops are as large as its records, without
     jitter, unless the configuration stores complete crops anyway. The longest number is that of the annotations, if the
-    configuration leaves it open.
+    configuration leaves it open. Datasets for finding need boxes.
 
     Args:
       config: How the dataset is made.
@@ -130,12 +130,15 @@ def make_plan(
       allow_other_versions: Whether workers may have other versions than this process.
 
     Raises:
-      UserError: The annotations name no picture.
+      UserError: The annotations name no picture, or no number has a box, with a configuration for finding.
     """
     if any(subset.entries and published_split(subset.name) == "validation" for subset in subsets):
         config = replace(config, validation_fraction=0.0)
     found = survey(config, subsets)
     config = for_boxes(replace(config, max_length=found.longest), found.has_boxes)
+    if config.task == FIND and not found.has_boxes:
+        rule = "--task find needs the boxes of numbers or of their characters, and no number of the input has one."
+        raise UserError(rule, f"--source {config.source}, {', '.join(subset.path for subset in subsets)}")
     if not any(found.kept.values()):
         raise UserError("The annotations must name at least one picture.", ", ".join(s.path for s in subsets))
     return Plan(
@@ -152,7 +155,7 @@ def make_plan(
 
 def for_boxes(config: PrepareConfig, has_boxes: bool) -> PrepareConfig:
     """Returns the configuration that fits pictures with boxes, or those that are a number each: stored whole."""
-    if has_boxes or config.whole_crops:
+    if has_boxes or config.whole_crops or config.task == FIND:
         return config
     # A window of a picture that is the number would cut the number.
     return replace(config, crop=replace(config.crop, crop_size=config.crop.record_size, jitters=0))

@@ -105,6 +105,7 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         splits=splits,
         dead_letters=count_values(table.select(["reason"]).filter(pc.is_valid(table["reason"])), "reason"),
         labels=plan.config.labels,
+        task=plan.config.task,
     )
 
 

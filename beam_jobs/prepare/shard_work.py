@@ -10,9 +10,11 @@ from beam_jobs.job.given import Range
 from beam_jobs.job.memory import without_collection
 from beam_jobs.job.pictures import Read, picture_reader
 from beam_jobs.prepare.assign import shard_of, split_of
+from beam_jobs.prepare.check_box import check_box
 from beam_jobs.prepare.check_label import check_label
 from beam_jobs.prepare.leaks import Leaks, leaves_out, without_leaks
 from beam_jobs.prepare.load_picture import PictureRow
+from beam_jobs.prepare.make_scenes import by_picture, make_scenes
 from beam_jobs.prepare.make_shard import make_shard
 from beam_jobs.prepare.monitoring import ShardProgress
 from beam_jobs.prepare.plan import Plan
@@ -21,6 +23,7 @@ from beam_jobs.prepare.survey import limit_digest
 from beam_jobs.prepare.tally import Tally, tally_kept, tally_shard
 from beam_jobs.prepare.versions import check_worker
 from beam_jobs.sources import load_source
+from tfrecords.dataset.manifest import FIND
 
 ShardKey = tuple[str, int]
 """Split and index of a shard."""
@@ -48,7 +51,8 @@ def parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, byt
         picture = annotation.picture
         split = split_of(annotation.subset, picture, config.seed, config.fractions)
         shard = shard_of(picture, config.seed, plan.shards[split])
-        shards[split, shard].append(check_label(annotation, labels, split))
+        checked = check_label(annotation, labels, split)
+        shards[split, shard].append(check_box(checked, split) if config.task == FIND else checked)
     for key, annotations in shards.items():
         yield key, pack(annotations)
 
@@ -99,9 +103,13 @@ class ShardWriter:
                 yield key, tally_kept()
                 return
             annotations = without_leaks(chain.from_iterable(map(unpack, lists)), key[0], leaks or {})
-            dynamic = plan.image.dynamic
-            counted, read = progress.count(annotations), plan_reader(plan)
-            records, rows = make_shard(counted, *key, dynamic, plan.config, read, plan.reads_remote)
+            if plan.config.task == FIND:
+                counted, read = progress.count(by_picture(annotations)), plan_reader(plan)
+                records, rows = make_scenes(counted, *key, plan.config, read, plan.reads_remote)
+            else:
+                dynamic = plan.image.dynamic
+                counted, read = progress.count(annotations), plan_reader(plan)
+                records, rows = make_shard(counted, *key, dynamic, plan.config, read, plan.reads_remote)
         # Digests and copies release Python's lock, which costs no time where a processor is idle. Where all processors
         # have workers of their own, the thread's waits for the lock would only slow these down.
         sha256 = None if plan.hashes_in_background else digest_of(records)

@@ -10,6 +10,7 @@ from beam_jobs.prepare.assign import digest
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Subset
+from tfrecords.dataset.manifest import FIND
 from tfrecords.progress import progress
 from tfrecords.record.labels import MOST_LENGTH
 
@@ -52,7 +53,8 @@ def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
     everything = {subset.name: subset.entries for subset in subsets}
     source = load_source(config.source)
     # Where crops are stored as they are cut, boxes decide nothing about them.
-    is_open = config.max_length is None or (config.crop.crop_size != config.crop.record_size and not source.has_boxes)
+    needs_boxes = config.task == FIND or config.crop.crop_size != config.crop.record_size
+    is_open = config.max_length is None or (needs_boxes and not source.has_boxes)
     if config.limit is None and not is_open:
         return Survey(config.max_length or MOST_LENGTH, everything)
     measured = []

@@ -68,7 +68,8 @@ def tally_shard(result: ShardResult, rows: Iterable[PictureRow]) -> Tally:
       rows: Rows of its pictures.
     """
     tally = Tally()
-    sizes = [size for size in result.table.column("source_bytes").to_pylist() if size is not None]
+    rows = [row for row in rows if not row.is_again]
+    sizes = [row.file.bytes for row in rows if row.file]
     tally.counters.update(
         pictures_read=len(sizes),
         bytes_read=sum(sizes),

@@ -5,7 +5,7 @@ the group that the tool gave them, and by geometry (`sources.grouping`) where th
 """
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +20,12 @@ TEXT_NAMES = ("text", "transcription", "ocr", "number", "value", "plate", "plate
 """Names, in lower case, of the attributes that hold a number unless another is given."""
 UNKNOWN_CLASS = "unknown_class"
 """Reason of a box whose class is no character."""
+_MAY_BE_NUMBERS = (
+    *TEXT_NAMES,
+    *("digit", "char", "letter", "word", "label", "sign", "meter", "display", "jersey", "bib", "figure", "amount"),
+    *("illegible", "legible", "unread", "readable", "unknown", "ignore", "care", "blur", "difficult"),
+)
+"""Parts, in lower case, of names of classes that may be numbers which nobody has read: these are no background."""
 _MOST_RECEIVED = 200
 """Longest value that a message quotes, characters."""
 
@@ -31,16 +37,19 @@ class Fault(NamedTuple):
       reason: One word to count by.
       rule: Sentence that says what is allowed, without the picture's name.
       received: Offending value.
+      no_number: Whether the source says that there is no number; see `DeadLetter`.
     """
 
     reason: str
     rule: str
     received: object = None
+    no_number: bool = False
 
     def error(self, where: str) -> RejectedError:
         """Returns the error of the picture, `subset/name`, that has the box."""
         received = None if self.received is None else printable(str(self.received)[:_MOST_RECEIVED])
-        return RejectedError("annotation", self.reason, f"{where}: {self.rule}", received)
+        rule = f"{where}: {self.rule}"
+        return RejectedError("annotation", self.reason, rule, received, no_number=self.no_number)
 
 
 class Mark(NamedTuple):
@@ -126,9 +135,24 @@ def rejected(subset: str, name: str, index: int, fault: Fault, part: int = 0) ->
     return Annotation(subset, name, index, "", dead=fault.error(f"{subset}/{printable(name)}").letter, part=part)
 
 
-def unannotated(subset: str, name: str, index: int, rule: str = "The picture has no annotation.") -> Annotation:
-    """Returns the annotation of a picture that has none; it is no fault."""
-    return rejected(subset, name, index, Fault(NO_ANNOTATION, rule))
+def unannotated(
+    subset: str, name: str, index: int, rule: str = "The picture has no annotation.", is_empty: bool = False
+) -> Annotation:
+    """Returns the annotation of a picture that has none; it is no fault.
+
+    Args:
+      subset: Subset of the picture.
+      name: Name of the picture.
+      index: Index of the entry.
+      rule: Sentence that says what is missing.
+      is_empty: Whether somebody has looked at the picture, and there is no number.
+    """
+    return rejected(subset, name, index, Fault(NO_ANNOTATION, rule, no_number=is_empty))
+
+
+def is_other_class(name: str) -> bool:
+    """Returns whether boxes of a class are no numbers, by its name: neither those nor what may be one."""
+    return bool(name) and not any(word in name.lower() for word in _MAY_BE_NUMBERS)
 
 
 def annotations_of(subset: str, name: str, index: int, marks: list[Mark], digit_order: str) -> list[Annotation]:
@@ -145,7 +169,7 @@ def annotations_of(subset: str, name: str, index: int, marks: list[Mark], digit_
       digit_order: One of `beam_jobs.sources.base.DIGIT_ORDERS`.
     """
     if not marks:
-        return [unannotated(subset, name, index)]
+        return [unannotated(subset, name, index, is_empty=True)]
     if len(marks) == 1 and marks[0].text and not marks[0].fault:  # most pictures of numbers with texts
         return [Annotation(subset, name, index, marks[0].text, (), None, marks[0].box)]
     if plain := _only_number(marks, digit_order):
@@ -194,16 +218,13 @@ def join(marks: Sequence[Mark]) -> list[tuple[list[int], Fault | None]]:
     else:
         numbers = [[alone[index] for index in number] for number in group_numbers(boxes)]
     found = sorted([*grouped.values(), *numbers, *([index] for index in grounds)])
-    return [
-        (number, _around(marks[number[0]]) if number[0] in grounds else next(_faults(marks, number), None))
-        for number in found
-    ]
+    return [(number, _around(marks[number[0]]) if number[0] in grounds else _fault(marks, number)) for number in found]
 
 
 def _around(mark: Mark) -> Fault:
     """Returns why a box of another class around characters is no number."""
     rule = "A box around characters, whose own class is no character, is no number."
-    return Fault(OTHER_CLASS, rule, mark.fault.received if mark.fault else _described(mark))
+    return Fault(OTHER_CLASS, rule, mark.fault.received if mark.fault else _described(mark), no_number=True)
 
 
 def _is_ground(mark: Mark, marks: Sequence[Mark]) -> bool:
@@ -219,12 +240,15 @@ def _covers(around: BoundingBox, boxes: Iterable[BoundingBox]) -> bool:
     return any(ymin <= (box.ymin + box.ymax) / 2 <= ymax and xmin <= (box.xmin + box.xmax) / 2 <= xmax for box in boxes)
 
 
-def _faults(marks: Sequence[Mark], number: list[int]) -> Iterator[Fault]:
-    """Yields the faults of a number's characters, first those without a box, which are the reason for the others."""
-    faulty = [index for index in number if marks[index].fault]
-    for index in sorted(faulty, key=lambda index: marks[index].box is not None):
-        if fault := marks[index].fault:
-            yield fault
+def _fault(marks: Sequence[Mark], number: list[int]) -> Fault | None:
+    """Returns the fault of a number's characters, first that of one without a box, which is the reason for the others.
+
+    It says that there is no number only if all of them say so.
+    """
+    faults = [marks[index].fault for index in sorted(number, key=lambda index: marks[index].box is not None)]
+    first = next((fault for fault in faults if fault), None)
+    no_number = all(fault is not None and fault.no_number for fault in faults)
+    return first._replace(no_number=no_number) if first else None
 
 
 @lru_cache(maxsize=4096)
@@ -283,7 +307,9 @@ def _unknown(mark: Mark, marks: list[Mark]) -> Fault:
     if mark.box and _covers(mark.box, [each.box for each in characters if each.box]):
         return _around(mark)
     rule = "A box must have a text, or a class of one character."
-    return Fault(UNKNOWN_CLASS if characters else "no_text", rule, _described(mark))
+    if characters:
+        return Fault(UNKNOWN_CLASS, rule, _described(mark), no_number=is_other_class(mark.label))
+    return Fault("no_text", rule, _described(mark))
 
 
 def _described(mark: Mark) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from beam_jobs.prepare.config import PrepareConfig
+from tfrecords.dataset.manifest import READ
 from tfrecords.dataset.snapshots import STREAM
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -38,6 +39,9 @@ class Stream:
           UserError: The longest number is open, or a setting is about a complete dataset.
         """
         config = self.config
+        if config.task != READ:
+            rule = "A stream holds crops to read: prepare makes datasets for finding."
+            raise UserError(rule, f"--task {config.task}")
         if config.max_length is None:
             rule = "The longest number of a stream must be fixed before it starts: give --max-length."
             raise UserError(rule, "no --max-length")

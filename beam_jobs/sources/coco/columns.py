@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from beam_jobs.sources.coco.document import Document, attribute
-from beam_jobs.sources.marks import UNKNOWN_CLASS, Fault
+from beam_jobs.sources.marks import UNKNOWN_CLASS, Fault, is_other_class
 from tfrecords.images.crop import BoundingBox
 
 BOX_LIMIT = 1e9
@@ -67,7 +67,9 @@ def _texts(document: Document, faults: dict[int, Fault]) -> list[str]:
     """Returns the rows' characters or numbers."""
     rows = document.annotations
     if document.text_name is not None:
-        return [_text(attribute(row, document.text_name), index, faults) for index, row in enumerate(rows)]
+        texts = [_text(attribute(row, document.text_name), index, faults) for index, row in enumerate(rows)]
+        _mark_other_classes(document, texts, faults)
+        return texts
     characters, ids = document.characters, document.column("category_id")
     try:
         found = list(map(characters.get, ids))
@@ -84,7 +86,21 @@ def _texts(document: Document, faults: dict[int, Fault]) -> list[str]:
 def _unknown_class(document: Document, category: Any) -> Fault:
     name = document.classes.get(category) if isinstance(category, int | str) else None
     rule = "The category of an annotation must be a character that `categories` lists."
-    return Fault(UNKNOWN_CLASS, rule, f"category_id {category}" if name is None else f"category {name}")
+    if name is None:
+        return Fault(UNKNOWN_CLASS, rule, f"category_id {category}")
+    return Fault(UNKNOWN_CLASS, rule, f"category {name}", is_other_class(name))
+
+
+def _mark_other_classes(document: Document, texts: list[str], faults: dict[int, Fault]) -> None:
+    """Marks rows without a text as no numbers if no row of their category has one, as of a category `person`."""
+    if not any(fault.reason == "no_text" for fault in faults.values()):
+        return
+    ids = [each if isinstance(each, int | str) else None for each in document.column("category_id")]
+    with_text = {key for key, text in zip(ids, texts, strict=True) if text}
+    for index, fault in list(faults.items()):
+        key = ids[index]
+        if fault.reason == "no_text" and key is not None and key not in with_text:
+            faults[index] = fault._replace(no_number=is_other_class(document.classes.get(key, "")))
 
 
 def _text(value: Any, index: int, faults: dict[int, Fault]) -> str:

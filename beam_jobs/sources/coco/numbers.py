@@ -197,7 +197,7 @@ def _picture(document: Document, columns: Columns, rows: list[int], fault: Fault
         return [Number(rows[0] if rows else -1, "", (), fault)]
     if not rows:
         rule = "A picture must have an annotation to become an example."
-        return [Number(-1, "", (), Fault(NO_ANNOTATION, rule, "no annotation of the image"))]
+        return [Number(-1, "", (), Fault(NO_ANNOTATION, rule, "no annotation of the image", no_number=True))]
     found, faults = [], {row: columns.faults[row] for row in rows if row in columns.faults}
     seen: set[tuple[object, ...]] = set()
     ids: set[str] = set()

@@ -13,7 +13,7 @@ from typing import Any
 
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, own_name, subset_of
-from beam_jobs.sources.label_studio.tasks import Json, is_full, picture_of, places_of, readings_of
+from beam_jobs.sources.label_studio.tasks import EMPTY, Json, is_full, picture_of, places_of, readings_of
 from beam_jobs.sources.layout import SUBSETS, choose, digest, no_garbage, read_first
 from beam_jobs.sources.marks import Fault, annotations_of, check_attribute, rejected, unannotated
 from tfrecords.errors import UserError
@@ -187,7 +187,8 @@ def _annotations(
     if len(drawn) == 1 and answers:
         return answers[0]
     if not answers:
-        return [unannotated(subset, name, index, readings[0][1])]
+        is_empty = all(found and note == EMPTY for found, note in readings)
+        return [unannotated(subset, name, index, readings[0][1], is_empty)]
     empty = not all(drawn)
     texts = {tuple(sorted(each.dead.reason if each.dead else each.text for each in answer)) for answer in answers}
     if len(texts) > 1 or empty:

@@ -17,6 +17,8 @@ from beam_jobs.sources.marks import TEXT_NAMES, Fault, Mark, character, make_box
 from tfrecords.images.crop import BoundingBox
 
 Json = dict[str, Any]
+EMPTY = "The annotation of the task is empty."
+"""What is said of a picture in which an annotator has found nothing."""
 STORES = ("s3", "gs", "gcs", "hdfs", "http", "https", "az", "abfs", "azure-blob")
 """Schemes of the addresses that are read where they are."""
 _UPLOADS, _LOCAL_FILES = "/data/upload/", "/data/local-files/"
@@ -105,7 +107,7 @@ def readings_of(task: Json, attribute: str | None) -> tuple[list[list[Mark]], st
     if not valid:
         note = "The task was skipped" if annotations else "The task has no annotation"
         return [], f"{note}; its predictions are not read." if task.get("predictions") else f"{note}."
-    return [_marks_of_result(each.get("result"), attribute) for each in valid], "The annotation of the task is empty."
+    return [_marks_of_result(each.get("result"), attribute) for each in valid], EMPTY
 
 
 def is_full(task: Json) -> bool:

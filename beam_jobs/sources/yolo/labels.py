@@ -6,7 +6,7 @@ The rows are `class x_centre y_centre width height`, relative to the picture's s
 
 from contextlib import suppress
 
-from beam_jobs.sources.marks import UNKNOWN_CLASS, Fault, Mark
+from beam_jobs.sources.marks import UNKNOWN_CLASS, Fault, Mark, is_other_class
 from tfrecords.errors import printable
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox
@@ -69,7 +69,8 @@ def _mark(number: int, values: list[str], characters: dict[str, str], classes: d
     if name not in characters:
         known = f" ({printable(classes[name])})" if name in classes else ""
         rule = "The class of a box must be one of the data set's characters."
-        return Mark("", "", box, None, Fault(UNKNOWN_CLASS, rule, f"line {number}: class {printable(name)}{known}"))
+        received = f"line {number}: class {printable(name)}{known}"
+        return Mark("", "", box, None, Fault(UNKNOWN_CLASS, rule, received, is_other_class(classes.get(name, ""))))
     return Mark(characters[name], "", box)
 
 

@@ -179,7 +179,9 @@ def _annotations(
     marks = parse_labels(data, layout.characters, layout.classes)
     if not marks:
         rule = "A picture must have an annotation to become an example."
-        fault = Fault(NO_ANNOTATION, rule, "an empty label file" if entry.label else "no label file")
+        # Background, by YOLO's own convention.
+        received = "an empty label file" if entry.label else "no label file"
+        fault = Fault(NO_ANNOTATION, rule, received, no_number=True)
         return [rejected(subset, entry.name, index, fault)]
     numbers = _numbers(marks)
     parts = range(1, len(numbers) + 1) if len(numbers) > 1 else (0,)
