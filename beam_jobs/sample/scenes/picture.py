@@ -1,0 +1,207 @@
+"""One street picture, drawn from a random generator: its JPEG file, and its numbers with a box per digit."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from beam_jobs.sample.difficulty import STYLES
+from beam_jobs.sample.photo import draw_photo
+from beam_jobs.sample.scenes import lettering as letters
+from beam_jobs.sample.scenes import placing, signs
+from beam_jobs.sample.scenes.camera import encode, photograph
+from beam_jobs.sample.scenes.content import STREET, SceneStyle
+from beam_jobs.sample.scenes.draw import log_uniform, moved, project
+from beam_jobs.sample.scenes.front import add_front, add_shade
+from beam_jobs.sample.scenes.surfaces import wall
+from beam_jobs.sample.scenes.things import add_things
+
+Box = tuple[int, int, int, int]
+_DIGIT_ASPECT = 0.7  # Width of a digit and its gap by its height, for the shape of close pictures.
+_LARGEST_WALL = 2  # Wall to draw by the size of the picture that shows it at an angle.
+
+
+@dataclass(frozen=True)
+class SceneNumber:
+    """A number of a scene.
+
+    Attributes:
+      digits: Digits 0 to 9 in reading order.
+      boxes: Left, top, width and height of each digit, pixels: tight around its ink, also where it is hidden.
+    """
+
+    digits: tuple[int, ...]
+    boxes: tuple[Box, ...]
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """Annotation of a picture.
+
+    Attributes:
+      width: Width, pixels.
+      height: Height, pixels.
+      numbers: Numbers that can be read.
+      hidden: Count of numbers without a box, since too much of them is hidden.
+    """
+
+    width: int
+    height: int
+    numbers: tuple[SceneNumber, ...]
+    hidden: int = 0
+
+
+@dataclass(frozen=True)
+class ScenePicture:
+    """A picture with its annotation.
+
+    Attributes:
+      jpeg: JPEG file.
+      annotated: Its size, numbers and boxes.
+    """
+
+    jpeg: bytes
+    annotated: Annotated
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    digits: tuple[int, ...]
+    inks: list[signs.Ink]
+
+
+def draw_scene(
+    rng: np.random.Generator, faces: tuple[str, ...], numbers: tuple[tuple[int, ...], ...], style: SceneStyle = STREET
+) -> ScenePicture:
+    """Returns a picture of a street, in which some of the numbers may find no place.
+
+    Args:
+      rng: Random generator, which determines every byte under one version of OpenCV.
+      faces: Faces for `glyph_mask`.
+      numbers: Digits of each number, 0 to 9 in reading order; none for a picture without a number.
+      style: Shares and ranges.
+    """
+    kind = rng.random() * style.counts[1]
+    if len(numbers) == 1 and kind < style.photos:
+        return _photo(rng, faces, numbers[0], style)
+    is_close = len(numbers) == 1 and kind < style.photos + style.close
+    width, height = _size(rng, style, numbers[0] if is_close else ())
+    stage = placing.stage(rng, width, height)
+    canvas = _background(rng, stage, style, is_close)
+    widths = style.close_width if is_close else style.number_width
+    drawn = [found for digits in numbers if (found := _add_number(rng, canvas, stage, faces, digits, widths, style))]
+    words = int(rng.choice(len(style.words), p=style.words)) * (not is_close) + (not numbers)
+    for _ in range(words):
+        _add_word(rng, canvas, stage, faces, style)
+    cover = add_front(rng, canvas, style)
+    canvas = add_shade(rng, canvas, style.shade)
+    heights = [ink.box[3] - ink.box[1] for number in drawn for ink in number.inks]
+    digit_px = min(heights, default=log_uniform(rng, 8, 40))
+    jpeg = encode(rng, photograph(rng, canvas, digit_px, style), style)
+    shown = tuple(_number(number) for number in drawn if _is_shown(number, cover, style))
+    return ScenePicture(jpeg, Annotated(width, height, shown, len(drawn) - len(shown)))
+
+
+def _size(rng: np.random.Generator, style: SceneStyle, close: tuple[int, ...]) -> tuple[int, int]:
+    """Returns the width and height of a picture; around the digits of a close one."""
+    longest = log_uniform(rng, *style.longest_px)
+    aspect = float(rng.choice(style.aspects))
+    if close:
+        # The number is to be that much of the picture's width, and that much of its height.
+        across, down = rng.uniform(*style.close_width), rng.uniform(0.35, 0.85)
+        aspect = float(np.clip(_DIGIT_ASPECT * len(close) / across * down, 0.5, 3.5))
+    width, height = longest * min(1, aspect), longest * min(1, 1 / aspect)
+    return max(48, round(width)), max(48, round(height))
+
+
+def _background(rng: np.random.Generator, stage: placing.Stage, style: SceneStyle, is_close: bool) -> np.ndarray:
+    """Returns the wall and what is on it, seen from the picture's place."""
+    names, weights = zip(*style.walls, strict=True)
+    kind = names[rng.choice(len(names), p=weights)]
+    size = np.array((stage.width, stage.height))
+    corners = project(np.linalg.inv(stage.wall), np.array([(0, 0), (1, 0), (0, 1), (1, 1)]) * size)
+    low, high = np.floor(corners.min(axis=0)) - 1, np.ceil(corners.max(axis=0)) + 1
+    # A wall at a flat angle is large; far from the picture's middle it is drawn smaller.
+    factor = min(1.0, float((_LARGEST_WALL * size / (high - low)).min()))
+    wide, tall = np.ceil((high - low) * factor).astype(int).tolist()
+    plane = wall(rng, kind, tall, wide)
+    add_things(rng, plane, style.things * (0.3 if is_close else 1))
+    matrix = stage.wall @ moved(*low) @ np.diag((1 / factor, 1 / factor, 1))
+    return cv2.warpPerspective(
+        plane, matrix, (stage.width, stage.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _least_digit(stage: placing.Stage, style: SceneStyle) -> float:
+    return style.digit_px * max(1.0, max(stage.width, stage.height) / 320)
+
+
+def _add_number(
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    stage: placing.Stage,
+    faces: tuple[str, ...],
+    digits: tuple[int, ...],
+    widths: tuple[float, float],
+    style: SceneStyle,
+) -> _Drawn | None:
+    """Draws a number, in place; None if it finds no place in which its digits are in order from the left."""
+    number = letters.number(rng, faces, digits, style)
+    width = stage.width * log_uniform(rng, *widths)
+    matrix = placing.place(rng, stage, number, width, _least_digit(stage, style), style.turn)
+    if matrix is None:
+        return None
+    inks = signs.inks_of(number, matrix, (stage.width, stage.height))
+    # The sources read digits by their left edges.
+    if inks is None or not (np.diff([ink.box[0] for ink in inks]) > 0).all():
+        return None
+    color = signs.add_plate(rng, canvas, number, matrix) if rng.random() < style.plates else None
+    signs.add_ink(rng, canvas, inks, style.contrast, color)
+    return _Drawn(digits, inks)
+
+
+def _add_word(
+    rng: np.random.Generator, canvas: np.ndarray, stage: placing.Stage, faces: tuple[str, ...], style: SceneStyle
+) -> None:
+    """Draws a sign of letters, in place, if there is room."""
+    word = letters.word(rng, faces)
+    width = stage.width * log_uniform(rng, 0.05, 0.8)
+    matrix = placing.place(rng, stage, word, width, 0.6 * _least_digit(stage, style), style.turn)
+    inks = None if matrix is None else signs.inks_of(word, matrix, (stage.width, stage.height))
+    if inks and matrix is not None:
+        color = signs.add_plate(rng, canvas, word, matrix) if rng.random() < style.plates else None
+        signs.add_ink(rng, canvas, inks, style.contrast, color)
+
+
+def _photo(
+    rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[int, ...], style: SceneStyle
+) -> ScenePicture:
+    """Returns a photo as SVHN's are cut; some have surroundings that are smeared from its edges."""
+    photo = draw_photo(rng, faces, digits, STYLES[style.photo_styles[rng.integers(len(style.photo_styles))]])
+    pixels, (left, top) = photo.pixels, (0, 0)
+    if rng.random() < style.smeared:
+        pixels, (left, top) = _smeared(rng, pixels)
+    boxes = tuple((box.left + left, box.top + top, box.width, box.height) for box in photo.boxes)
+    height, width = pixels.shape[:2]
+    return ScenePicture(encode(rng, pixels, style), Annotated(width, height, (SceneNumber(digits, boxes),)))
+
+
+def _smeared(rng: np.random.Generator, pixels: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Returns pixels with their edges smeared outwards, and the left and top of what they were."""
+    height, width = pixels.shape[:2]
+    top, bottom = (rng.uniform(0.02, 0.8, 2) * height).astype(int).tolist()
+    left, right = (rng.uniform(0.02, 0.5, 2) * width).astype(int).tolist()
+    wide = cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_REPLICATE)
+    soft = cv2.blur(wide, (max(1, width // 20), max(1, height // 12)), borderType=cv2.BORDER_REPLICATE)
+    soft[top : top + height, left : left + width] = pixels
+    return soft, (left, top)
+
+
+def _is_shown(number: _Drawn, cover: np.ndarray, style: SceneStyle) -> bool:
+    shares = signs.hidden_shares(number.inks, cover)
+    return bool(shares.mean() <= style.hidden and shares.max() <= style.hidden_digit)
+
+
+def _number(drawn: _Drawn) -> SceneNumber:
+    boxes = [(left, top, right - left, bottom - top) for left, top, right, bottom in (ink.box for ink in drawn.inks)]
+    return SceneNumber(drawn.digits, tuple(boxes))
