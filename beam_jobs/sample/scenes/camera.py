@@ -25,9 +25,9 @@ def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_px: float, st
         small = (max(8, round(width * factor)), max(8, round(height * factor)))
         kind = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
         image = cv2.resize(cv2.resize(image, small, interpolation=cv2.INTER_AREA), (width, height), interpolation=kind)
-    sigma = digit_px * (0.01 + 0.09 * rng.uniform() ** 1.8)
+    sigma = digit_px * (0.005 + 0.085 * rng.uniform() ** 2.2)
     if sigma > 0.3:
-        image = cv2.GaussianBlur(image, (0, 0), min(sigma, 6.0))
+        image = cv2.GaussianBlur(image, (0, 0), min(sigma, 5.0))
     if rng.random() < style.smear:
         length = max(2, round(rng.uniform(0.05, 0.2) * digit_px))
         image = cv2.blur(image, (length, 1) if rng.random() < 0.7 else (1, length))

@@ -34,6 +34,7 @@ class SceneStyle:
       bars: Share of pictures with railings or grilles in front of them.
       hidden: Share of a number's ink from which it is left without a box, as nobody could read it.
       hidden_digit: The same for one of its digits.
+      faint: Difference between a digit and what is around it in the picture below which its number has no box either.
       shade: Share of pictures with shadows.
       smear: Share of pictures with motion blur.
       zoomed: Share of pictures that were enlarged after they were taken.
@@ -66,6 +67,7 @@ class SceneStyle:
     bars: float = 0.12
     hidden: float = 0.5
     hidden_digit: float = 0.75
+    faint: float = 10
     shade: float = 0.35
     smear: float = 0.1
     zoomed: float = 0.2

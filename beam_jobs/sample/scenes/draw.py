@@ -7,9 +7,9 @@ Color = tuple[int, int, int]
 
 
 def color_near(rng: np.random.Generator, lightness: float, spread: float | None = None) -> Color:
-    """Returns an RGB near a grey of `lightness`, 0 to 255: most things in a street have little colour, and a warm one."""
+    """Returns an RGB near a grey of `lightness`, 0 to 255: most things have little colour, a warm one."""
     wide = rng.choice((3.0, 10.0, 26.0)) if spread is None else spread
-    warm, green = rng.normal(0.4, 1) * wide, rng.normal(0, 0.3) * wide
+    warm, green = (abs(rng.normal(0, 1.2)) - rng.uniform(0, 0.8)) * wide, rng.normal(0, 0.3) * wide
     tones = np.array((lightness + warm - green, lightness + 0.15 * warm + green, lightness - warm - green))
     red, green, blue = np.clip(tones + rng.normal(0, 2, 3), 4, 251).astype(int).tolist()
     return red, green, blue

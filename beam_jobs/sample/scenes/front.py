@@ -90,10 +90,10 @@ def _bars(rng: np.random.Generator, canvas: np.ndarray, cover: np.ndarray) -> No
     bottom = height * rng.choice((1.1, rng.uniform(0.8, 1.1)))
     low, high = sorted(rng.uniform(-0.3, 1.3, 2) * width)
     color = color_near(rng, rng.choice((rng.uniform(10, 70), rng.uniform(150, 245))), 8)
-    lines = [((x, top), (x + lean, bottom), thick) for x in np.arange(low, max(high, low + 2 * period), period)]
-    tilt = rng.normal(0, 0.04) * width
-    for y in rng.uniform(top, bottom, rng.integers(0, 3)):
-        lines.append(((low, y), (high, y + tilt), thick * rng.uniform(0.8, 1.8)))
+    high, tilt = max(high, low + 2 * period), rng.normal(0, 0.04) * width
+    lines = [((x, top), (x + lean, bottom), thick) for x in np.arange(low, high, period)]
+    levels = rng.uniform(top, bottom, rng.integers(0, 3))
+    lines += [((low, y), (high, y + tilt), thick * rng.uniform(0.8, 1.8)) for y in levels]
     for start, end, breadth in lines:
         along = np.subtract(end, start)
         aside = np.array((-along[1], along[0])) / max(float(np.hypot(*along)), 1) * breadth / 2

@@ -18,6 +18,9 @@ from beam_jobs.sample.scenes.things import add_things
 
 Box = tuple[int, int, int, int]
 _DIGIT_ASPECT = 0.7  # Width of a digit and its gap by its height, for the shape of close pictures.
+_WORD_WIDTH = (0.05, 0.8)  # Share of the picture's width.
+_WORD_HEIGHT = 0.6  # Least height of a capital letter by that of a digit: nobody has to read it.
+_PLATES_WHERE_BUSY = 0.8  # Share of letters that get a plate where their ground varies too much.
 _LARGEST_WALL = 2  # Wall to draw by the size of the picture that shows it at an angle.
 
 
@@ -42,7 +45,7 @@ class Annotated:
       width: Width, pixels.
       height: Height, pixels.
       numbers: Numbers that can be read.
-      hidden: Count of numbers without a box, since too much of them is hidden.
+      hidden: Count of numbers without a box, since they are hidden or too faint to read.
     """
 
     width: int
@@ -65,8 +68,10 @@ class ScenePicture:
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _Placed:
     digits: tuple[int, ...]
+    lettering: letters.Lettering
+    matrix: np.ndarray
     inks: list[signs.Ink]
 
 
@@ -89,16 +94,17 @@ def draw_scene(
     stage = placing.stage(rng, width, height)
     canvas = _background(rng, stage, style, is_close)
     widths = style.close_width if is_close else style.number_width
-    drawn = [found for digits in numbers if (found := _add_number(rng, canvas, stage, faces, digits, widths, style))]
+    drawn = [found for each in numbers if (found := _place_number(rng, stage, faces, each, widths, style))]
     words = int(rng.choice(len(style.words), p=style.words)) * (not is_close) + (not numbers)
-    for _ in range(words):
-        _add_word(rng, canvas, stage, faces, style)
+    signboards = [found for _ in range(words) if (found := _place_word(rng, stage, faces, style))]
+    _add_lettering(rng, canvas, drawn + signboards, style)
     cover = add_front(rng, canvas, style)
     canvas = add_shade(rng, canvas, style.shade)
     heights = [ink.box[3] - ink.box[1] for number in drawn for ink in number.inks]
     digit_px = min(heights, default=log_uniform(rng, 8, 40))
-    jpeg = encode(rng, photograph(rng, canvas, digit_px, style), style)
-    shown = tuple(_number(number) for number in drawn if _is_shown(number, cover, style))
+    image = photograph(rng, canvas, digit_px, style)
+    shown = tuple(_number(number) for number in drawn if _is_shown(number, cover, image, style))
+    jpeg = encode(rng, image, style)
     return ScenePicture(jpeg, Annotated(width, height, shown, len(drawn) - len(shown)))
 
 
@@ -136,41 +142,45 @@ def _least_digit(stage: placing.Stage, style: SceneStyle) -> float:
     return style.digit_px * max(1.0, max(stage.width, stage.height) / 320)
 
 
-def _add_number(
+def _place_number(
     rng: np.random.Generator,
-    canvas: np.ndarray,
     stage: placing.Stage,
     faces: tuple[str, ...],
     digits: tuple[int, ...],
     widths: tuple[float, float],
     style: SceneStyle,
-) -> _Drawn | None:
-    """Draws a number, in place; None if it finds no place in which its digits are in order from the left."""
+) -> _Placed | None:
+    """Returns a number with its place; None if there is none in which its digits are in order from the left."""
     number = letters.number(rng, faces, digits, style)
     width = stage.width * log_uniform(rng, *widths)
     matrix = placing.place(rng, stage, number, width, _least_digit(stage, style), style.turn)
-    if matrix is None:
-        return None
-    inks = signs.inks_of(number, matrix, (stage.width, stage.height))
+    inks = None if matrix is None else signs.inks_of(number, matrix, (stage.width, stage.height))
     # The sources read digits by their left edges.
-    if inks is None or not (np.diff([ink.box[0] for ink in inks]) > 0).all():
+    if matrix is None or inks is None or not (np.diff([ink.box[0] for ink in inks]) > 0).all():
         return None
-    color = signs.add_plate(rng, canvas, number, matrix) if rng.random() < style.plates else None
-    signs.add_ink(rng, canvas, inks, style.contrast, color)
-    return _Drawn(digits, inks)
+    return _Placed(digits, number, matrix, inks)
 
 
-def _add_word(
-    rng: np.random.Generator, canvas: np.ndarray, stage: placing.Stage, faces: tuple[str, ...], style: SceneStyle
-) -> None:
-    """Draws a sign of letters, in place, if there is room."""
+def _place_word(
+    rng: np.random.Generator, stage: placing.Stage, faces: tuple[str, ...], style: SceneStyle
+) -> _Placed | None:
+    """Returns a sign of letters with its place, if there is room."""
     word = letters.word(rng, faces)
-    width = stage.width * log_uniform(rng, 0.05, 0.8)
-    matrix = placing.place(rng, stage, word, width, 0.6 * _least_digit(stage, style), style.turn)
+    width = stage.width * log_uniform(rng, *_WORD_WIDTH)
+    matrix = placing.place(rng, stage, word, width, _WORD_HEIGHT * _least_digit(stage, style), style.turn)
     inks = None if matrix is None else signs.inks_of(word, matrix, (stage.width, stage.height))
-    if inks and matrix is not None:
-        color = signs.add_plate(rng, canvas, word, matrix) if rng.random() < style.plates else None
-        signs.add_ink(rng, canvas, inks, style.contrast, color)
+    return None if matrix is None or inks is None else _Placed((), word, matrix, inks)
+
+
+def _add_lettering(rng: np.random.Generator, canvas: np.ndarray, placed: list[_Placed], style: SceneStyle) -> None:
+    """Draws numbers and words, in place: plates first, so that none hides what is next to it."""
+    colors = []
+    for each in placed:
+        is_busy = signs.is_busy(canvas, each.inks) and rng.random() < _PLATES_WHERE_BUSY
+        has_plate = is_busy or rng.random() < style.plates
+        colors.append(signs.add_plate(rng, canvas, each.lettering, each.matrix) if has_plate else None)
+    for each, color in zip(placed, colors, strict=True):
+        signs.add_ink(rng, canvas, each.inks, style.contrast, color)
 
 
 def _photo(
@@ -197,11 +207,13 @@ def _smeared(rng: np.random.Generator, pixels: np.ndarray) -> tuple[np.ndarray, 
     return soft, (left, top)
 
 
-def _is_shown(number: _Drawn, cover: np.ndarray, style: SceneStyle) -> bool:
+def _is_shown(number: _Placed, cover: np.ndarray, image: np.ndarray, style: SceneStyle) -> bool:
+    """Returns whether a number can be read: neither hidden by (height, width) `cover` nor too faint in the picture."""
     shares = signs.hidden_shares(number.inks, cover)
-    return bool(shares.mean() <= style.hidden and shares.max() <= style.hidden_digit)
+    is_hidden = shares.mean() > style.hidden or shares.max() > style.hidden_digit
+    return not is_hidden and bool(signs.contrasts(number.inks, image).min() >= style.faint)
 
 
-def _number(drawn: _Drawn) -> SceneNumber:
+def _number(drawn: _Placed) -> SceneNumber:
     boxes = [(left, top, right - left, bottom - top) for left, top, right, bottom in (ink.box for ink in drawn.inks)]
     return SceneNumber(drawn.digits, tuple(boxes))

@@ -18,6 +18,8 @@ _PLATES: tuple[tuple[Color, Color], ...] = (
     *(((170, 35, 35), (245, 240, 235)), ((240, 205, 60), (25, 25, 25)), ((245, 245, 245), (150, 30, 30))),
 )
 
+_BUSY = 38  # Grey values by which what is behind a number may vary before it gets a plate, as people choose a place.
+
 
 @dataclass(frozen=True)
 class Ink:
@@ -145,6 +147,33 @@ def hidden_shares(inks: list[Ink], cover: np.ndarray) -> np.ndarray:
         over = cover[top : top + rows, left : left + columns].astype(np.float32)
         shares.append(float((over * ink.mask).sum() / 255 / ink.mask.sum(dtype=np.float64)))
     return np.array(shares)
+
+
+def contrasts(inks: list[Ink], image: np.ndarray) -> np.ndarray:
+    """Returns (characters,) difference of each character from what is around it, in grey values of a channel.
+
+    Args:
+      inks: Characters.
+      image: (height, width, 3) uint8, with the characters in it.
+    """
+    found = []
+    for ink in inks:
+        (left, top), (rows, columns) = ink.at, ink.mask.shape
+        part = image[top : top + rows, left : left + columns]
+        size = 2 * max(1, round(0.1 * (ink.box[3] - ink.box[1]))) + 1
+        around = cv2.dilate(ink.mask, np.ones((size, size), np.uint8))
+        ring = (around >= INK_THRESHOLD) & (ink.mask < INK_THRESHOLD)
+        inside = np.array(cv2.mean(part, ink.mask & np.uint8(128))[:3])
+        outside = np.array(cv2.mean(part, ring.astype(np.uint8))[:3])
+        found.append(float(np.abs(inside - outside).max()))
+    return np.array(found)
+
+
+def is_busy(canvas: np.ndarray, inks: list[Ink]) -> bool:
+    """Returns whether no one colour differs from all that is behind the characters."""
+    parts = [canvas[ink.box[1] : ink.box[3], ink.box[0] : ink.box[2]] for ink in inks]
+    greys = np.array([(part.mean(), part.mean(axis=2).std()) for part in parts])
+    return bool(np.ptp(greys[:, 0]) > _BUSY or greys[:, 1].max() > _BUSY)
 
 
 def _ground(canvas: np.ndarray, inks: list[Ink]) -> float:

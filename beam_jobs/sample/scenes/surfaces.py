@@ -80,8 +80,7 @@ def _courses(
     if joint > 1:
         starts = np.diff(index, axis=1, prepend=index[:, :1]) > 0
         strips[cv2.dilate(starts.astype(np.uint8), np.ones((1, joint), np.uint8)) > 0] = mortar
-    tops = (np.arange(height) / course).astype(int)
-    canvas = strips[tops]
+    canvas: np.ndarray = strips[(np.arange(height) / course).astype(int)]
     canvas[(np.arange(height) % course) < joint] = mortar
     return canvas
 

@@ -34,13 +34,11 @@ def _door(rng: np.random.Generator, canvas: np.ndarray) -> None:
         for column in range(columns):
             x = left + gap + column * (wide - gap) / columns
             y = top + gap + row * (bottom - top - gap) / rows
-            edges = [
-                int(each) for each in (x, y, x + (wide - gap) / columns - gap, y + (bottom - top - gap) / rows - gap)
-            ]
+            right, low = x + (wide - gap) / columns - gap, y + (bottom - top - gap) / rows - gap
             if glazed and row == 0:
-                _glass(rng, canvas, *edges)
+                _glass(rng, canvas, int(x), int(y), int(right), int(low))
             else:
-                _bevel(canvas, *edges, color, rng.random() < 0.5)
+                _bevel(canvas, int(x), int(y), int(right), int(low), color, rng.random() < 0.5)
     knob = (int(left + wide * rng.choice((0.08, 0.92))), int(top + (bottom - top) * 0.55))
     metal = color_near(rng, rng.uniform(90, 230), 15)
     cv2.circle(canvas, knob, max(2, int(wide * 0.035)), metal, -1, cv2.LINE_AA)
@@ -151,9 +149,46 @@ def _lamp(rng: np.random.Generator, canvas: np.ndarray) -> None:
     _box(canvas, x - radius, y - radius - radius // 3, x + radius, y - radius, metal)
 
 
+def _intercom(rng: np.random.Generator, canvas: np.ndarray) -> None:
+    """Draws a panel of bells: buttons and name plates in rows, too small to read."""
+    height, width = canvas.shape[:2]
+    wide = int(width * log_uniform(rng, 0.08, 0.3))
+    rows, columns = int(rng.integers(1, 8)), int(rng.integers(1, 3))
+    step = max(4, wide // (2 * columns))
+    left, top = int(rng.uniform(0, 1) * (width - wide)), int(rng.uniform(0, 0.8) * height)
+    color = color_near(rng, rng.uniform(50, 210), 6)
+    _box(canvas, left - step // 2, top - step // 2, left + wide + step // 2, top + rows * step + step // 4, color)
+    for row in range(rows):
+        for column in range(columns):
+            x, y = left + column * wide // columns, top + row * step
+            _box(canvas, x, y, x + wide // columns - step, y + step * 2 // 3, color_near(rng, rng.uniform(150, 245), 5))
+            _box(canvas, x + step // 4, y + step // 4, x + step, y + step // 4 + max(1, step // 8), (50, 50, 55))
+            knob = (x + wide // columns - step // 2, y + step // 3)
+            cv2.circle(canvas, knob, max(1, step // 4), shaded(color, 0.5), -1, cv2.LINE_AA)
+
+
+def _scrolls(rng: np.random.Generator, canvas: np.ndarray) -> None:
+    """Draws wrought-iron rings, spirals or waves, linked to a row: their curves are those of digits."""
+    height, width = canvas.shape[:2]
+    size = min(height, width) * log_uniform(rng, 0.03, 0.15)
+    angle = np.linspace(0, rng.choice((2 * np.pi, 3.5 * np.pi)), 40)
+    reach = np.linspace(1, rng.choice((1.0, 0.25)), 40)
+    curve = np.column_stack([np.cos(angle), np.sin(angle)]) * reach[:, np.newaxis]
+    if rng.random() < 0.4:
+        curve = np.vstack([curve[::-1] + np.array((1, 0)), np.array((1, -1)) * (curve - (1, 0))])
+    color = color_near(rng, rng.choice((rng.uniform(8, 70), rng.uniform(150, 235))), 6)
+    thick, count = max(1, round(size * rng.uniform(0.1, 0.35))), int(rng.integers(2, 10))
+    start, step = rng.uniform(-0.1, 0.8, 2) * (width, height), np.ptp(curve[:, 0]) * 0.95
+    for index in range(count):
+        points = (curve * (1, 1 if index % 2 else -1) + (index * step, 0)) * size * (
+            rng.uniform(0.95, 1.05),
+            1.3,
+        ) + start
+        cv2.polylines(canvas, [np.round(points).astype(np.int32)], False, color, thick, cv2.LINE_AA)
+
+
 def _strip(rng: np.random.Generator, canvas: np.ndarray) -> None:
     """Draws a pipe, a post or an edge of the house, upright or level."""
-    height, width = canvas.shape[:2]
     upright = rng.random() < 0.7
     view = canvas if upright else canvas.swapaxes(0, 1)
     length = view.shape[1]
@@ -209,5 +244,5 @@ def _bevel(canvas: np.ndarray, left: int, top: int, right: int, bottom: int, col
     _box(canvas, left + thick, top + thick, right - thick, bottom - thick, shaded(color, 1.04))
 
 
-_THINGS = (_door, _window, _letter_box, _lamp, _strip, _region)
-_WEIGHTS = (0.2, 0.22, 0.12, 0.08, 0.22, 0.16)
+_THINGS = (_door, _window, _letter_box, _lamp, _intercom, _scrolls, _strip, _region)
+_WEIGHTS = (0.19, 0.21, 0.11, 0.06, 0.07, 0.08, 0.16, 0.12)
