@@ -49,8 +49,8 @@ digitStruct.mat, and DIR/sample.json with the options and versions.
 With --scene, the pictures are complete streets of 120 to 640 pixels, as JPEG
 files with instances.json, which --source coco reads; the options are in
 DIR/scenes.config. 65 % have one number, 20 % two to four and 15 % none, but
-walls, doors, leaves, railings and signs of letters. A number of which more
-than half is hidden, or that is too faint to read, has no box.
+walls, doors, leaves, railings and signs of letters. A picture in which
+more than half of a number is hidden, or one is too faint, is drawn again.
 """
 # Pictures with 1 to 5 digits in SVHN's training set of 33,402; the last is raised from 9 to 1 % so that a few appear.
 LENGTH_COUNTS = (5137, 18130, 8691, 1434, 334)
@@ -234,7 +234,8 @@ def _draw_scenes(folders: Mapping[str, Path], config: SampleConfig, faces: tuple
 def _described(counts: Counter[str]) -> str:
     """Returns a line about the numbers of scenes."""
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("with one number", "with several", "without"))
-    return f"pictures: {kinds}; numbers: {counts['numbers']}, and {counts['hidden']} without a box, hidden or faint"
+    again = f"{counts['again']} were drawn again, since a number was hidden or too faint"
+    return f"{counts['numbers']} numbers; pictures: {kinds}; {again}"
 
 
 def _tasks(folder: Path, subset: str, config: SampleConfig, faces: tuple[str, ...]) -> list[_Task]:

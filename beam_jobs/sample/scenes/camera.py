@@ -45,12 +45,15 @@ def encode(rng: np.random.Generator, image: np.ndarray, style: SceneStyle) -> by
 def _expose(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     """Returns a canvas with another exposure, contrast and white balance."""
     level = np.linspace(0, 1, 256)
-    gain = float(np.clip(rng.lognormal(0.08, 0.25), 0.35, 1.7))
+    gain = float(np.clip(rng.lognormal(0.05, 0.25), 0.35, 1.4))
     balance = np.clip(rng.normal(1, 0.05, 3), 0.85, 1.15)
     power = log_uniform(rng, 0.75, 1.35)
     # Dark pictures are lifted by the air between: fewer greys.
     floor = rng.choice((0.0, 0.0, rng.uniform(0, 0.2)))
-    table = floor + (1 - floor) * np.clip(level[:, np.newaxis] ** power * gain * balance, 0, 1)
+    bright = level[:, np.newaxis] ** power * gain * balance
+    # Film and sensors do not end at white at once: three quarters of it are as they are.
+    bright = np.where(bright < 0.75, bright, 0.75 + 0.25 * np.tanh((bright - 0.75) / 0.25))
+    table = floor + (1 - floor) * bright
     return cv2.LUT(canvas, (table * 255).astype(np.uint8)[np.newaxis])
 
 

@@ -32,9 +32,9 @@ class SceneStyle:
       things: Mean count of doors, windows and other things of a street.
       foliage: Share of pictures with leaves in front of them.
       bars: Share of pictures with railings or grilles in front of them.
-      hidden: Share of a number's ink from which it is left without a box, as nobody could read it.
+      hidden: Share of a number's ink that may be hidden; a picture with more hidden is drawn again.
       hidden_digit: The same for one of its digits.
-      faint: Difference between a digit and what is around it in the picture below which its number has no box either.
+      faint: Least difference between a digit and what is around it; a picture with a fainter one is drawn again.
       shade: Share of pictures with shadows.
       smear: Share of pictures with motion blur.
       zoomed: Share of pictures that were enlarged after they were taken.

@@ -13,7 +13,7 @@ from beam_jobs.sample.scenes.content import SceneStyle
 from beam_jobs.sample.scenes.draw import moved
 
 _WORD_PX = 48
-# Signs, names and streets. None is made of letters alone that are digits too: O and l.
+# Signs, names and streets. Each has a letter that is like no digit.
 _WORDS = (
     *(
         "HOTEL",
@@ -48,10 +48,10 @@ _WORDS = (
     *("Schmidt", "Miller", "Silva", "Rossi", "Dubois", "Bauer", "Olsen", "Li Bo", "Wong", "Garcia", "Ivanov", "Gill"),
     *("Oak Street", "Hill Road", "Lindenallee", "Rue de Lille", "Via Roma", "Bolle", "SIZE", "BLISS", "GOLD", "SOLO"),
     *(
-        "BOSS",
+        "BASS",
         "OSLO",
         "LOGOS",
-        "ZOOS",
+        "ZONE",
         "ISLE",
         "BIO",
         "EGGS",
@@ -65,6 +65,8 @@ _WORDS = (
     ),
 )
 _LETTERS = string.ascii_uppercase + "ABCDEFGHKLMNRSTZBSGZ"  # Letters that are like digits come twice.
+
+_LIKE_DIGITS = "OIQSZBGD"
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,8 @@ def word(rng: np.random.Generator, faces: tuple[str, ...]) -> Lettering:
         text = _WORDS[rng.integers(len(_WORDS))]
     else:
         text = "".join(_LETTERS[each] for each in rng.integers(0, len(_LETTERS), rng.integers(1, 5)))
-        # Alone, these letters are digits.
-        text = text if set(text) - set("OI") else "K" + text
+        # Without another letter, these are a number to anyone.
+        text = text if set(text) - set(_LIKE_DIGITS) or text in "SZBGQ" else "K" + text
     mask = _word(faces[rng.integers(len(faces))], text, int(rng.choice((0, 1, 3))))
     scale, stretch = 1.3 / _WORD_PX, rng.uniform(0.7, 1.3)
     place = np.diag((scale * stretch, scale, 1)) @ moved(-mask.shape[1] / 2, -mask.shape[0] / 2)

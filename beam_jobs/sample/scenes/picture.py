@@ -1,6 +1,6 @@
 """One street picture, drawn from a random generator: its JPEG file, and its numbers with a box per digit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,6 +21,7 @@ _DIGIT_ASPECT = 0.7  # Width of a digit and its gap by its height, for the shape
 _WORD_WIDTH = (0.05, 0.8)  # Share of the picture's width.
 _WORD_HEIGHT = 0.6  # Least height of a capital letter by that of a digit: nobody has to read it.
 _PLATES_WHERE_BUSY = 0.8  # Share of letters that get a plate where their ground varies too much.
+_DRAWS = 5  # Pictures to draw, the last without a number, before one can be read.
 _LARGEST_WALL = 2  # Wall to draw by the size of the picture that shows it at an angle.
 
 
@@ -44,14 +45,14 @@ class Annotated:
     Attributes:
       width: Width, pixels.
       height: Height, pixels.
-      numbers: Numbers that can be read.
-      hidden: Count of numbers without a box, since they are hidden or too faint to read.
+      numbers: Its numbers.
+      again: How often it was drawn again, since a number could not be read.
     """
 
     width: int
     height: int
     numbers: tuple[SceneNumber, ...]
-    hidden: int = 0
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,10 @@ class _Placed:
 def draw_scene(
     rng: np.random.Generator, faces: tuple[str, ...], numbers: tuple[tuple[int, ...], ...], style: SceneStyle = STREET
 ) -> ScenePicture:
-    """Returns a picture of a street, in which some of the numbers may find no place.
+    """Returns a picture of a street.
+
+    Some numbers may find no place. If one is hidden or too faint to read, the picture is drawn again: a box would teach
+    to find what is not there, and no box to miss what may be.
 
     Args:
       rng: Random generator, which determines every byte under one version of OpenCV.
@@ -90,6 +94,20 @@ def draw_scene(
     if len(numbers) == 1 and kind < style.photos:
         return _photo(rng, faces, numbers[0], style)
     is_close = len(numbers) == 1 and kind < style.photos + style.close
+    for again in range(_DRAWS):
+        if scene := _draw(rng, faces, numbers if again < _DRAWS - 1 else (), style, is_close and again < _DRAWS - 1):
+            return replace(scene, annotated=replace(scene.annotated, again=again))
+    raise AssertionError("a picture without a number can always be read")
+
+
+def _draw(
+    rng: np.random.Generator,
+    faces: tuple[str, ...],
+    numbers: tuple[tuple[int, ...], ...],
+    style: SceneStyle,
+    is_close: bool,
+) -> ScenePicture | None:
+    """Returns a picture of a wall and what is in front of it; None if one of its numbers cannot be read."""
     width, height = _size(rng, style, numbers[0] if is_close else ())
     stage = placing.stage(rng, width, height)
     canvas = _background(rng, stage, style, is_close)
@@ -103,9 +121,9 @@ def draw_scene(
     heights = [ink.box[3] - ink.box[1] for number in drawn for ink in number.inks]
     digit_px = min(heights, default=log_uniform(rng, 8, 40))
     image = photograph(rng, canvas, digit_px, style)
-    shown = tuple(_number(number) for number in drawn if _is_shown(number, cover, image, style))
-    jpeg = encode(rng, image, style)
-    return ScenePicture(jpeg, Annotated(width, height, shown, len(drawn) - len(shown)))
+    if not all(_can_be_read(number, cover, image, style) for number in drawn):
+        return None
+    return ScenePicture(encode(rng, image, style), Annotated(width, height, tuple(map(_number, drawn))))
 
 
 def _size(rng: np.random.Generator, style: SceneStyle, close: tuple[int, ...]) -> tuple[int, int]:
@@ -207,7 +225,7 @@ def _smeared(rng: np.random.Generator, pixels: np.ndarray) -> tuple[np.ndarray, 
     return soft, (left, top)
 
 
-def _is_shown(number: _Placed, cover: np.ndarray, image: np.ndarray, style: SceneStyle) -> bool:
+def _can_be_read(number: _Placed, cover: np.ndarray, image: np.ndarray, style: SceneStyle) -> bool:
     """Returns whether a number can be read: neither hidden by (height, width) `cover` nor too faint in the picture."""
     shares = signs.hidden_shares(number.inks, cover)
     is_hidden = shares.mean() > style.hidden or shares.max() > style.hidden_digit

@@ -150,23 +150,27 @@ def hidden_shares(inks: list[Ink], cover: np.ndarray) -> np.ndarray:
 
 
 def contrasts(inks: list[Ink], image: np.ndarray) -> np.ndarray:
-    """Returns (characters,) difference of each character from what is around it, in grey values of a channel.
+    """Returns (characters,) difference of each character or its outline from what is around it, in grey values.
 
     Args:
       inks: Characters.
-      image: (height, width, 3) uint8, with the characters in it.
+      image: (height, width, 3) uint8, with the characters in it. The channel that differs most counts.
     """
     found = []
     for ink in inks:
         (left, top), (rows, columns) = ink.at, ink.mask.shape
         part = image[top : top + rows, left : left + columns]
-        size = 2 * max(1, round(0.1 * (ink.box[3] - ink.box[1]))) + 1
-        around = cv2.dilate(ink.mask, np.ones((size, size), np.uint8))
-        ring = (around >= INK_THRESHOLD) & (ink.mask < INK_THRESHOLD)
-        inside = np.array(cv2.mean(part, ink.mask & np.uint8(128))[:3])
-        outside = np.array(cv2.mean(part, ring.astype(np.uint8))[:3])
-        found.append(float(np.abs(inside - outside).max()))
+        core = (ink.mask >= 128).astype(np.uint8)
+        edge = _grown(core, 0.05 * (ink.box[3] - ink.box[1]))
+        ring = _grown(edge, 0.12 * (ink.box[3] - ink.box[1]))
+        zones = np.array([cv2.mean(part, zone)[:3] for zone in (core, edge - core, ring - edge) if zone.any()])
+        found.append(float(np.ptp(zones, axis=0).max()))
     return np.array(found)
+
+
+def _grown(mask: np.ndarray, reach: float) -> np.ndarray:
+    size = 2 * max(1, round(reach)) + 1
+    return cv2.dilate(mask, np.ones((size, size), np.uint8))
 
 
 def is_busy(canvas: np.ndarray, inks: list[Ink]) -> bool:

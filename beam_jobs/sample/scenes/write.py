@@ -48,9 +48,9 @@ def write_annotations(path: Path, names: Iterable[str], pictures: Iterable[Annot
 
 
 def count_kinds(pictures: Iterable[Annotated]) -> Counter[str]:
-    """Returns how many pictures are with one number, with several and without, and counts of numbers and hidden."""
+    """Returns how many pictures are with one number, several, none and drawn again, and the count of numbers."""
     counts: Counter[str] = Counter()
     for picture in pictures:
         kind = ("without", "with one number", "with several")[min(len(picture.numbers), 2)]
-        counts.update({kind: 1, "numbers": len(picture.numbers), "hidden": picture.hidden})
+        counts.update({kind: 1, "numbers": len(picture.numbers), "again": picture.again > 0})
     return counts
