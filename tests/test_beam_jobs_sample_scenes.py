@@ -85,6 +85,7 @@ def test_numbers_are_from_small_to_nearly_as_wide_as_the_picture(scenes: list[Sc
             heights += [box[3] * min(1, 320 / max(scene.width, scene.height)) for box in number.boxes]
     assert np.quantile(shares, 0.1) < 0.12
     assert np.quantile(shares, 0.9) > 0.5
+    assert 0.06 < np.mean(np.array(shares) > 0.6) < 0.2
     assert min(heights) >= 6  # A digit of 8 pixels, less what a face's digits differ by and slanted walls take.
     assert np.mean(np.array(heights) < 8) < 0.03
 

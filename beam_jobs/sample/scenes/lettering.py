@@ -14,56 +14,14 @@ from beam_jobs.sample.scenes.draw import moved
 
 _WORD_PX = 48
 # Signs, names and streets. Each has a letter that is like no digit.
-_WORDS = (
-    *(
-        "HOTEL",
-        "STOP",
-        "OPEN",
-        "EXIT",
-        "TAXI",
-        "BAR",
-        "CAFE",
-        "POST",
-        "PUSH",
-        "PULL",
-        "SALE",
-        "BANK",
-        "SHOP",
-        "PARKING",
-    ),
-    *(
-        "NO PARKING",
-        "PRIVATE",
-        "TO LET",
-        "FOR SALE",
-        "BELL",
-        "BRIEFE",
-        "ZEITUNG",
-        "PRESSE",
-        "LETTERS",
-        "MAIL",
-        "US MAIL",
-    ),
-    *("Bitte klingeln", "Keine Werbung", "Please ring", "Beware of the dog", "Welcome", "Home", "Garage", "Office"),
-    *("Schmidt", "Miller", "Silva", "Rossi", "Dubois", "Bauer", "Olsen", "Li Bo", "Wong", "Garcia", "Ivanov", "Gill"),
-    *("Oak Street", "Hill Road", "Lindenallee", "Rue de Lille", "Via Roma", "Bolle", "SIZE", "BLISS", "GOLD", "SOLO"),
-    *(
-        "BASS",
-        "OSLO",
-        "LOGOS",
-        "ZONE",
-        "ISLE",
-        "BIO",
-        "EGGS",
-        "TOOLS",
-        "SLOBS",
-        "ALL",
-        "BILL",
-        "LISZT",
-        "Gisela",
-        "Igls",
-    ),
+_SIGNS = (
+    "HOTEL|STOP|OPEN|EXIT|TAXI|BAR|CAFE|POST|PUSH|PULL|SALE|BANK|SHOP|PARKING|NO PARKING|PRIVATE|TO LET|FOR SALE|BELL|"
+    "BRIEFE|ZEITUNG|PRESSE|LETTERS|MAIL|US MAIL|Bitte klingeln|Keine Werbung|Please ring|Beware of the dog|Welcome|"
+    "Home|Garage|Office|Schmidt|Miller|Silva|Rossi|Dubois|Bauer|Olsen|Li Bo|Wong|Garcia|Ivanov|Gill|Oak Street|"
+    "Hill Road|Lindenallee|Rue de Lille|Via Roma|Bolle|SIZE|BLISS|GOLD|SOLO|BASS|OSLO|LOGOS|ZONE|ISLE|BIKE|EGGS|"
+    "TOOLS|SLOBS|ALL|BILL|LISZT|Gisela|Igls"
 )
+_WORDS = tuple(_SIGNS.split("|"))
 _LETTERS = string.ascii_uppercase + "ABCDEFGHKLMNRSTZBSGZ"  # Letters that are like digits come twice.
 
 _LIKE_DIGITS = "OIQSZBGD"

@@ -17,7 +17,6 @@ from beam_jobs.sample.scenes.surfaces import wall
 from beam_jobs.sample.scenes.things import add_things
 
 Box = tuple[int, int, int, int]
-_DIGIT_ASPECT = 0.7  # Width of a digit and its gap by its height, for the shape of close pictures.
 _WORD_WIDTH = (0.05, 0.8)  # Share of the picture's width.
 _WORD_HEIGHT = 0.6  # Least height of a capital letter by that of a digit: nobody has to read it.
 _PLATES_WHERE_BUSY = 0.8  # Share of letters that get a plate where their ground varies too much.
@@ -108,11 +107,13 @@ def _draw(
     is_close: bool,
 ) -> ScenePicture | None:
     """Returns a picture of a wall and what is in front of it; None if one of its numbers cannot be read."""
-    width, height = _size(rng, style, numbers[0] if is_close else ())
+    spelled = [letters.number(rng, faces, digits, style) for digits in numbers]
+    width, height = _size(rng, style, spelled[0].half_size if is_close else None)
     stage = placing.stage(rng, width, height)
     canvas = _background(rng, stage, style, is_close)
     widths = style.close_width if is_close else style.number_width
-    drawn = [found for each in numbers if (found := _place_number(rng, stage, faces, each, widths, style))]
+    pairs = zip(numbers, spelled, strict=True)
+    drawn = [found for digits, each in pairs if (found := _place_number(rng, stage, digits, each, widths, style))]
     words = int(rng.choice(len(style.words), p=style.words)) * (not is_close) + (not numbers)
     signboards = [found for _ in range(words) if (found := _place_word(rng, stage, faces, style))]
     _add_lettering(rng, canvas, drawn + signboards, style)
@@ -126,14 +127,14 @@ def _draw(
     return ScenePicture(encode(rng, image, style), Annotated(width, height, tuple(map(_number, drawn))))
 
 
-def _size(rng: np.random.Generator, style: SceneStyle, close: tuple[int, ...]) -> tuple[int, int]:
-    """Returns the width and height of a picture; around the digits of a close one."""
+def _size(rng: np.random.Generator, style: SceneStyle, close: np.ndarray | None) -> tuple[int, int]:
+    """Returns the width and height of a picture; `close` is half the size of the number that nearly fills it."""
     longest = log_uniform(rng, *style.longest_px)
     aspect = float(rng.choice(style.aspects))
-    if close:
+    if close is not None:
         # The number is to be that much of the picture's width, and that much of its height.
-        across, down = rng.uniform(*style.close_width), rng.uniform(0.35, 0.85)
-        aspect = float(np.clip(_DIGIT_ASPECT * len(close) / across * down, 0.5, 3.5))
+        across, down = rng.uniform(*style.close_width), rng.uniform(0.3, 0.85)
+        aspect = float(np.clip(close[0] / close[1] * down / across, 0.5, 3.5))
     width, height = longest * min(1, aspect), longest * min(1, 1 / aspect)
     return max(48, round(width)), max(48, round(height))
 
@@ -163,13 +164,12 @@ def _least_digit(stage: placing.Stage, style: SceneStyle) -> float:
 def _place_number(
     rng: np.random.Generator,
     stage: placing.Stage,
-    faces: tuple[str, ...],
     digits: tuple[int, ...],
+    number: letters.Lettering,
     widths: tuple[float, float],
     style: SceneStyle,
 ) -> _Placed | None:
     """Returns a number with its place; None if there is none in which its digits are in order from the left."""
-    number = letters.number(rng, faces, digits, style)
     width = stage.width * log_uniform(rng, *widths)
     matrix = placing.place(rng, stage, number, width, _least_digit(stage, style), style.turn)
     inks = None if matrix is None else signs.inks_of(number, matrix, (stage.width, stage.height))
