@@ -6,7 +6,12 @@ from tfrecords.cli import Command, main
 from tfrecords.interrupts import keep_exit_code
 
 COMMANDS = (
-    Command("sample", "draw house numbers, laid out as SVHN Format 1", "beam_jobs.sample.command", extra="sample"),
+    Command(
+        "sample",
+        "draw house numbers as SVHN Format 1, or complete street scenes as COCO",
+        "beam_jobs.sample.command",
+        extra="sample",
+    ),
     Command("download", "download SVHN's published archives, check and unpack them", "beam_jobs.download.command"),
     Command("sources", "list the formats that prepare reads, and what each expects", "beam_jobs.sources.command"),
     Command(

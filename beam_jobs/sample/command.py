@@ -1,4 +1,4 @@
-"""`python -m beam_jobs sample`: draws house numbers and writes them in the layout of SVHN Format 1."""
+"""`python -m beam_jobs sample`: draws house numbers as SVHN Format 1, or complete scenes as COCO."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import importlib
 import json
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -30,21 +31,31 @@ from tfrecords.progress import Progress, progress
 from tfrecords.spawn import spawn_map
 
 if TYPE_CHECKING:
+    from beam_jobs.sample.scenes.picture import Annotated
     from beam_jobs.sources.svhn.write import DigitBox
 
     Boxes = tuple[DigitBox, ...]
 
+Picture = TypeVar("Picture")
 EPILOG = """\
 examples:
   python -m beam_jobs sample --output digits --count 1000
   python -m beam_jobs sample --output digits --style street --seed 1 --overwrite
+  python -m beam_jobs sample --output scenes --scene --count 20000
 
 Creates DIR/train and DIR/test, each with PNGs and their boxes in
 digitStruct.mat, and DIR/sample.json with the options and versions.
+
+With --scene, the pictures are complete streets of 120 to 640 pixels, as JPEG
+files with instances.json, which --source coco reads; the options are in
+DIR/scenes.config. 65 % have one number, 20 % two to four and 15 % none, but
+walls, doors, leaves, railings and signs of letters. A picture in which
+more than half of a number is hidden, or one is too faint, is drawn again.
 """
 # Pictures with 1 to 5 digits in SVHN's training set of 33,402; the last is raised from 9 to 1 % so that a few appear.
 LENGTH_COUNTS = (5137, 18130, 8691, 1434, 334)
 _CONFIG_NAME = "sample.json"
+_SCENES_CONFIG_NAME = "scenes.config"  # Not .json: the coco source takes those in its input for annotations.
 _PACKAGES = ("numpy", "pillow", "h5py", "matplotlib", "opencv-python-headless")
 _PICTURES_PER_TASK = 50  # About 0.3 s of work: far more than the cost of a task, and the progress bar still moves.
 _PNG_LEVEL = 1  # Noise hardly compresses: level 6 takes 2.5 times as long for 6 % fewer bytes.
@@ -59,6 +70,7 @@ class SampleConfig:
       test_fraction: Share of the pictures in test, above 0 and below 1; each subset has at least one picture.
       seed: Random seed, at least 0.
       style: Difficulty of the pictures, one of `STYLES`.
+      scene: Whether to draw complete scenes in place of single numbers.
     """
 
     count: int = setting(4000, "pictures in train and test together")
@@ -70,6 +82,7 @@ class SampleConfig:
         choices=tuple(STYLES),
         old="look",
     )
+    scene: bool = setting(False, "complete street pictures with no, one or several numbers, written as COCO")
 
     def __post_init__(self) -> None:
         """Checks the options.
@@ -85,6 +98,8 @@ class SampleConfig:
             raise UserError("--seed must be 0 or more.", self.seed)
         if self.style not in STYLES:
             raise UserError(f"--style must be one of {', '.join(STYLES)}.", self.style)
+        if self.scene and self.style != "clear":
+            raise UserError("--scene draws numbers of its own styles: leave out --style.", self.style)
 
     @property
     def subset_counts(self) -> dict[str, int]:
@@ -131,13 +146,16 @@ def run(args: argparse.Namespace) -> int:
         from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
 
         # Before anything is written: one of its libraries may not be installed.
-        importlib.import_module("beam_jobs.sample.photo")
-    faces = find_faces() + (STROKE_FACES if STYLES[config.style].stroke_faces else ())
-    _draw_subsets(output, config, faces, args.jobs)
+        importlib.import_module("beam_jobs.sample.scenes.picture" if config.scene else "beam_jobs.sample.photo")
+    faces = find_faces() + (STROKE_FACES if config.scene or STYLES[config.style].stroke_faces else ())
+    counts = _draw_subsets(output, config, faces, args.jobs)
     drawn = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
-    command = ("python", "-m", "beam_jobs", "prepare", "--source", "svhn", "--input", str(output))
+    source = ("coco", "--task", "find") if config.scene else ("svhn",)
+    command = ("python", "-m", "beam_jobs", "prepare", "--source", *source, "--input", str(output))
     records = str(output.with_name(f"{output.name}-records")) if output.name else "records"
     print(f"drew {drawn} pictures in {output}")
+    if config.scene:
+        print(_described(counts))
     print(f"Next: {shlex.join((*command, '--output', records))}")
     return 0
 
@@ -158,24 +176,30 @@ def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
     for folder in (output / subset for subset in config.subset_counts):
         if folder.exists() and not overwrite:
             raise UserError("The output already contains pictures: use another --output, or --overwrite.", folder)
-        if folder.exists() and not (output / _CONFIG_NAME).is_file():
+        if folder.exists() and not any((output / name).is_file() for name in (_CONFIG_NAME, _SCENES_CONFIG_NAME)):
             # It may be SVHN itself, a long download, which unpacks to the same names.
-            raise UserError(f"--overwrite only replaces pictures that sample drew, next to {_CONFIG_NAME}.", folder)
+            rule = f"--overwrite only replaces pictures that sample drew, next to {_CONFIG_NAME}"
+            raise UserError(f"{rule} or {_SCENES_CONFIG_NAME}.", folder)
 
 
-def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
-    """Creates both subsets, which appear only when both are complete, and sample.json."""
+def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> Counter[str]:
+    """Creates both subsets, which appear only when both are complete, and their configuration; returns what it drew."""
+    saved, other = _CONFIG_NAME, _SCENES_CONFIG_NAME
+    if config.scene:
+        saved, other = other, saved
     with ExitStack() as published:
         folders = {
             subset: published.enter_context(atomic_path(output / subset, sole_writer=True))
             for subset in config.subset_counts
         }
-        _draw(folders, config, faces, jobs)
+        counts = (_draw_scenes if config.scene else _draw)(folders, config, faces, jobs)
         # Before the subsets: with it, --overwrite can repair what a kill between the two renames leaves.
-        _save_config(output / _CONFIG_NAME, config)
+        _save_config(output / saved, config)
+        (output / other).unlink(missing_ok=True)
+    return counts
 
 
-def _draw(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
+def _draw(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, ...], jobs: int) -> Counter[str]:
     """Writes 1.png, 2.png, ... and digitStruct.mat to the folder of each subset."""
     tasks = {subset: _tasks(folder, subset, config, faces) for subset, folder in folders.items()}
     from beam_jobs.sources.svhn.write import write_digit_struct
@@ -188,6 +212,30 @@ def _draw(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, .
             boxes = _counted(chain.from_iterable(islice(drawn, len(tasks[subset]))), bar)
             names = [f"{index}.png" for index in range(1, config.subset_counts[subset] + 1)]
             write_digit_struct(folder / "digitStruct.mat", names, boxes)
+    return Counter()
+
+
+def _draw_scenes(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, ...], jobs: int) -> Counter[str]:
+    """Writes 1.jpg, 2.jpg, ... and instances.json to the folder of each subset; returns counts by kind of picture."""
+    tasks = {subset: _tasks(folder, subset, config, faces) for subset, folder in folders.items()}
+    from beam_jobs.sample.scenes.write import ANNOTATIONS, count_kinds, write_annotations
+
+    counts: Counter[str] = Counter()
+    drawn = spawn_map(_draw_scene_range, list(chain(*tasks.values())), jobs)
+    with closing(drawn), progress("drawing", config.count, "pictures") as bar:
+        for subset, folder in folders.items():
+            bar.rename(f"drawing {subset}")
+            pictures = list(_counted(chain.from_iterable(islice(drawn, len(tasks[subset]))), bar))
+            counts.update(count_kinds(pictures))
+            write_annotations(folder / ANNOTATIONS, [f"{index}.jpg" for index in range(1, len(pictures) + 1)], pictures)
+    return counts
+
+
+def _described(counts: Counter[str]) -> str:
+    """Returns a line about the numbers of scenes."""
+    kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("with one number", "with several", "without"))
+    again = f"{counts['again']} were drawn again, since a number was hidden or too faint"
+    return f"{counts['numbers']} numbers; pictures: {kinds}; {again}"
 
 
 def _tasks(folder: Path, subset: str, config: SampleConfig, faces: tuple[str, ...]) -> list[_Task]:
@@ -209,8 +257,25 @@ def _draw_range(task: _Task) -> list[Boxes]:
     return boxes
 
 
-def _counted(boxes: Iterator[Boxes], bar: Progress) -> Iterator[Boxes]:
-    for picture in boxes:
+def _draw_scene_range(task: _Task) -> list[Annotated]:
+    import cv2
+
+    from beam_jobs.sample.scenes.content import draw_numbers
+    from beam_jobs.sample.scenes.picture import draw_scene
+
+    # The processes are the parallelism; and the bytes must not depend on the number of threads.
+    cv2.setNumThreads(1)
+    pictures = []
+    for index in range(task.start, task.stop):
+        rng = picture_rng(task.config.seed, f"scene/{task.subset}", index)
+        scene = draw_scene(rng, task.faces, draw_numbers(rng, draw_number))
+        (task.folder / f"{index}.jpg").write_bytes(scene.jpeg)
+        pictures.append(scene.annotated)
+    return pictures
+
+
+def _counted(pictures: Iterator[Picture], bar: Progress) -> Iterator[Picture]:
+    for picture in pictures:
         bar.update()
         yield picture
 
