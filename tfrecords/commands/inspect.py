@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.dataset.snapshots import Snapshot, find_snapshot, load_manifest
 from tfrecords.errors import printable
 from tfrecords.files.place import Place, place
 from tfrecords.flags import add_snapshot
 from tfrecords.nested import flatten
+from tfrecords.record.scene import SCENE_FEATURES
 from tfrecords.record.schema import features_of
 
 EPILOG = """\
@@ -59,6 +60,7 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
         f"{manifest.name}: {directory}",
         *([] if snapshot is None else [_describe(snapshot)]),
         f"images of {shape}, {manifest.image.encoding}; schema version {manifest.schema_version}; seed {manifest.seed}",
+        *(["task find: complete pictures, each with the boxes of its numbers"] if manifest.task == FIND else []),
         f"numbers of up to {longest} character{'s' * (longest > 1)} of {manifest.labels.alphabet!r}",
         "",
         f"{'split':<12}{'pictures':>10}{'examples':>11}{'shards':>8}{'MB':>10}",
@@ -71,9 +73,11 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
         lines.append(f"{source.subset:<12}{source.pictures:>10,}{source.accepted:>11,}{source.rejected:>10,}")
     lines += [f"  rejected: {count:,} {reason}" for reason, count in manifest.dead_letters.items()]
     lines += ["", f"{'feature':<16}{'type':<7}{'shape':<8}meaning"]
-    features = features_of(manifest.labels, manifest.schema_version)
+    is_find = manifest.task == FIND
+    features = SCENE_FEATURES if is_find else features_of(manifest.labels, manifest.schema_version)
     for name, (kind, shape_, meaning) in features.items():
-        lines.append(f"{name:<16}{kind:<7}{' x '.join(map(str, shape_)) or '-':<8}{meaning}")
+        sizes = " x ".join("N" if size < 0 else str(size) for size in shape_)
+        lines.append(f"{name:<16}{kind:<7}{sizes or '-':<8}{meaning}")
     lines += ["", "made with"]
     # A configuration without values has no line.
     lines += [f"  {name} {value}" for name, value in flatten(manifest.config).items() if value != {}]
