@@ -35,8 +35,10 @@ def write_tar(examples: Iterable[DigitExample | SceneExample], stream: BinaryIO)
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for example in examples:
             name = sample_name(example.key)
-            is_scene = isinstance(example, SceneExample)
-            data, suffix = picture_file(example) if is_scene else (png_bytes(example.image), ".png")
+            if isinstance(example, SceneExample):
+                data, suffix = picture_file(example)
+            else:
+                data, suffix = png_bytes(example.image), ".png"
             _add(archive, name + suffix, data)
             _add(archive, f"{name}.json", labels_json(example))
             # TarFile keeps every member in memory.

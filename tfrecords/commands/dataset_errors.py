@@ -80,10 +80,11 @@ def find_errors(directory: Place | Path, manifest: Manifest, bar: Any = None) ->
         for split, info in manifest.splits.items():
             pictures: set[str] = set()
             for shard in info.shards:
-                found: list[str] = []
+                found: list[tuple[str, int]] = []
                 yield from _shard_errors(directory / shard.file, next(openings), shard, manifest, found)
-                keys.update(found)
-                pictures.update(_picture(key, manifest) for key in found)
+                keys.update(key for key, _ in found)
+                # A scene counts once for each of its numbers, or once without one.
+                pictures.update(f"{_picture(key, manifest)}@{part}" for key, parts in found for part in range(parts))
                 bar.update(shard.examples)
             if len(pictures) != info.pictures:
                 yield f"{split}: the manifest states {info.pictures} pictures, the records have {len(pictures)}"
@@ -130,8 +131,7 @@ def _count_errors(manifest: Manifest) -> Iterator[str]:
         if source.pictures != source.accepted + source.rejected:
             yield f"{source.subset}: {source.pictures} pictures are not {source.accepted} + {source.rejected}"
     accepted = sum(source.accepted for source in manifest.sources)
-    # Sources count numbers, of which a scene has several, or none.
-    written = accepted if manifest.task == FIND else sum(split.pictures for split in manifest.splits.values())
+    written = sum(split.pictures for split in manifest.splits.values())
     if accepted != written:
         yield f"{accepted} pictures were accepted, the splits hold {written}"
     rejected = sum(source.rejected for source in manifest.sources)
@@ -160,9 +160,9 @@ def _open_ahead(places: Sequence[Place]) -> Iterator[Callable[[], BinaryIO]]:
 
 
 def _shard_errors(
-    place: Place, open_shard: Callable[[], BinaryIO], shard: ShardInfo, manifest: Manifest, keys: list[str]
+    place: Place, open_shard: Callable[[], BinaryIO], shard: ShardInfo, manifest: Manifest, found: list[tuple[str, int]]
 ) -> Iterator[str]:
-    """Yields the errors of one shard, and appends the keys of its examples to `keys`."""
+    """Yields the errors of one shard, and appends to `found` the keys of its examples and how often each counts."""
     try:
         stream = open_shard()
     except _MISSING:
@@ -178,7 +178,7 @@ def _shard_errors(
         try:
             for record in read_frames(stream, place.text):
                 sizes.append(len(record.data) + FRAMING_BYTES)
-                yield from _record_errors(record.data, record.location, manifest, keys)
+                yield from _record_errors(record.data, record.location, manifest, found)
         except UserError as error:
             # The records after a broken frame cannot be found.
             yield str(error)
@@ -191,9 +191,11 @@ def _shard_errors(
         yield f"{index}: not the index of {place.name}; `{rewrite}` rewrites it"
 
 
-def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:
+def _record_errors(
+    data: bytes, location: RecordLocation, manifest: Manifest, found: list[tuple[str, int]]
+) -> Iterator[str]:
     try:
-        key, shape = (_check_scene if manifest.task == FIND else _check_example)(data, location, manifest, keys)
+        key, shape = (_check_scene if manifest.task == FIND else _check_example)(data, location, manifest, found)
     except UserError as error:
         yield str(error)
         return
@@ -203,7 +205,7 @@ def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, ke
 
 
 def _check_example(
-    data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]
+    data: bytes, location: RecordLocation, manifest: Manifest, found: list[tuple[str, int]]
 ) -> tuple[str, tuple[int, ...]]:
     """Returns key and shape of an example.
 
@@ -211,13 +213,13 @@ def _check_example(
       UserError: It breaks a rule.
     """
     example = decode(data, location, manifest.labels, manifest.schema_version)
-    keys.append(example.key)
+    found.append((example.key, 1))
     check_example(example, manifest.labels)
     return example.key, example.image.shape
 
 
 def _check_scene(
-    data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]
+    data: bytes, location: RecordLocation, manifest: Manifest, found: list[tuple[str, int]]
 ) -> tuple[str, tuple[int, ...]]:
     """Returns key and shape of a scene.
 
@@ -225,7 +227,7 @@ def _check_scene(
       UserError: It breaks a rule.
     """
     scene = decode_scene(data, location, manifest.labels.alphabet)
-    keys.append(scene.key)
+    found.append((scene.key, max(1, len(scene.texts))))
     check_padding(scene, location)
     return scene.key, scene.image.shape
 

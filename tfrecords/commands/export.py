@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     _check_output(output, args.overwrite)
     with atomic_path(output, sole_writer=True) as folder:
         folder.mkdir()
-        tasks = list(_tasks(args, splits, manifest, folder))
+        tasks: list[Any] = list(_tasks(args, splits, manifest, folder))
 
         def each(write: Callable[[Any], Any], tasks: list[Any]) -> Iterator[tuple[Any, Any]]:
             examples = sum(len(task.examples) for task in tasks)
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
             written, size, skipped = _write_files(tasks, each)
     count = sum(written.values()) if args.to in export_pictures.FORMATS else len(tasks)
     what = "pictures" if args.to in export_pictures.FORMATS else "files"
-    _report(args, written, f"{count:,} {what}, {size / 1e6:,.1f} MB", skipped)
+    _report(args, written, f"{count:,} {what}, {size / 1e6:,.1f} MB", skipped, manifest.task == FIND)
     return 0
 
 
@@ -167,7 +167,7 @@ def _write_files(
     return written, size, skipped
 
 
-def _report(args: argparse.Namespace, written: dict[str, int], files: str, skipped: int) -> None:
+def _report(args: argparse.Namespace, written: dict[str, int], files: str, skipped: int, of_scenes: bool) -> None:
     output = args.output
     exported = ", ".join(f"{count:,} examples of {split}" for split, count in written.items())
     damaged = f"; skipped {skipped:,} damaged examples" if skipped else ""
@@ -175,7 +175,8 @@ def _report(args: argparse.Namespace, written: dict[str, int], files: str, skipp
     split = next(iter(written))
     of_split = sorted(map(str, output.rglob(f"{split}-*"))) or [""]
     shards = f"{output}/{split}-{{000000..{len(of_split) - 1:06d}}}.tar"
-    print(f"Next: {_NEXT[args.to].format(output=str(output), file=of_split[0], shards=shards, split=split)}")
+    following = _NEXT[args.to] if not of_scenes else _NEXT[args.to].replace("'png'", "'jpg;png'")
+    print(f"Next: {following.format(output=str(output), file=of_split[0], shards=shards, split=split)}")
 
 
 def _tasks(

@@ -71,7 +71,7 @@ def write_pictures(task: PictureTask) -> Written:
         place.mkdir(parents=True, exist_ok=True)
     names = class_names(task.classes, scenes.manifest.labels.alphabet)
     found, size = [], 0
-    for index, scene in enumerate(scenes, start=task.first):
+    for index, scene in enumerate(iter(scenes), start=task.first):
         data, suffix = picture_file(scene)
         picture = describe(scene, index, suffix, task.classes)
         (places[0] / picture.name).write_bytes(data)

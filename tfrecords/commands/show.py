@@ -145,8 +145,8 @@ def _draw_numbers(tile: Image.Image, scene: SceneExample, scale: int, boxes: boo
         pen.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=2)
         label = _drawable(text, font)
         width = math.ceil(font.getlength(label)) + 4
-        # Above its box, or in it where there is no room, and always in the tile.
-        top = ymin - _TEXT_HEIGHT if ymin >= _TEXT_HEIGHT else min(ymin, tile.height - _TEXT_HEIGHT)
+        # Above its box, or below it where there is no room, and always in the tile.
+        top = ymin - _TEXT_HEIGHT if ymin >= _TEXT_HEIGHT else min(ymax + 1, tile.height - _TEXT_HEIGHT)
         left = max(0.0, min(xmin, tile.width - width))
         pen.rectangle((left, top, left + width, top + _TEXT_HEIGHT), fill=colour)
         pen.text((left + 2, top), label, fill=_BACKGROUND, font=font)

@@ -244,11 +244,11 @@ class Scenes(Examples):
 
     names = BATCH_NAMES_OF_SCENES
 
-    @overload
+    @overload  # type: ignore[override]
     def __getitem__(self, index: int) -> SceneExample: ...
     @overload
     def __getitem__(self, index: slice) -> Self: ...
-    def __getitem__(self, index: int | slice) -> "SceneExample | Self":  # type: ignore[override]
+    def __getitem__(self, index: int | slice) -> "SceneExample | Self":
         """Returns one scene with its own arrays, or a part of the sequence for a slice; see `Examples`."""
         return super().__getitem__(index)  # type: ignore[return-value]
 

@@ -15,6 +15,7 @@ from tfrecords.files.index import format_index, index_path
 from tfrecords.record.scene import SceneExample, encode_scene
 
 CANVAS = 96
+_DIGESTS = ("annotations_sha256", "pictures_sha256")
 
 
 def draw_scene(key: str, texts: Sequence[str] = ("19", "7"), height: int = 70) -> SceneExample:
@@ -53,6 +54,11 @@ def draw_scenes() -> dict[str, list[SceneExample]]:
     return {"train": train, "validation": [draw_scene("train/a.png", ("52",))], "test": [draw_scene("test/a.png")]}
 
 
+def _counted(scene: SceneExample) -> int:
+    """Returns how often a scene counts in a manifest: once for each of its numbers, or once without one."""
+    return max(1, len(scene.texts))
+
+
 def write_scenes(
     folder: Path, scenes: dict[str, list[SceneExample]] | None = None, encoding: str = "jpeg", shards: int = 2
 ) -> Path:
@@ -83,19 +89,12 @@ def write_scenes(
                     "sha256": hashlib.sha256(data).hexdigest(),
                 }
             )
-        splits[split] = {"pictures": len(of_split), "examples": len(of_split), "shards": found}
-    count = sum(map(len, scenes.values()))
-    sources = [
-        {
-            "subset": subset,
-            "pictures": counted,
-            "accepted": counted,
-            "rejected": 0,
-            "annotations_sha256": "0" * 64,
-            "pictures_sha256": "0" * 64,
-        }
-        for subset, counted in (("train", count - len(scenes.get("test", []))), ("test", len(scenes.get("test", []))))
-    ]
+        splits[split] = {"pictures": sum(map(_counted, of_split)), "examples": len(of_split), "shards": found}
+    sources = []
+    for subset in ("train", "test"):
+        count = sum(_counted(scene) for each in scenes.values() for scene in each if scene.key.startswith(f"{subset}/"))
+        numbers = {"pictures": count, "accepted": count, "rejected": 0}
+        sources.append({"subset": subset, **numbers, **dict.fromkeys(_DIGESTS, "0" * 64)})
     content = {
         "name": "photos",
         "image": {"shape": (CANVAS, CANVAS, 3), "encoding": encoding},
