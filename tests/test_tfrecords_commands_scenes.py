@@ -45,7 +45,8 @@ def changed(folder: Path, change: Change, encoding: str = "jpeg") -> Path:
 def test_inspect_lists_the_features_of_scenes(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("inspect", photos) == 0
     printed = capsys.readouterr().out
-    assert "task find: complete pictures, each with the boxes of its numbers" in printed
+    assert "task find: complete pictures with the boxes of their numbers" in printed
+    assert "split          entries     scenes" in printed and "train                7          5" in printed
     for name in SCENE_FEATURES:
         assert f"\n{name} " in printed, name
     assert "N x 4" in printed and "images of 96 x 96 x 3 (height x width x channels), jpeg" in printed
@@ -161,8 +162,8 @@ def test_diff_finds_a_picture_in_another_split_and_other_bytes(photos: Path, tmp
     scenes["validation"].append(scenes["train"].pop())
     found = compare(State.open(photos), State.open(write_scenes(tmp_path / "moved", scenes)))
     assert found.changes["moved"].keys == ["train/street 4.png"]
-    pairs = [write_scenes(tmp_path / name, encoding=name) for name in ("png", "raw")]
-    found = compare(*map(State.open, pairs))
+    first, second = (State.open(write_scenes(tmp_path / name, encoding=name)) for name in ("png", "raw"))
+    found = compare(first, second)
     assert found.changes["reencoded"].count == 7 and not found.changes["redrawn"].count
 
 

@@ -22,6 +22,9 @@ Reads manifest.json only, and of a stream the file of the snapshot; with
 --snapshot also the manifest of each of its directories. `python -m tfrecords
 validate` reads all files.
 """
+_ABOUT_SCENES = (
+    "task find: complete pictures with the boxes of their numbers; entries are numbers, and pictures without one"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +54,8 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
       directory: Dataset directory or stream.
       snapshot: Snapshot of the stream that the manifest is of.
     """
-    longest = manifest.labels.max_length
+    longest, is_find = manifest.labels.max_length, manifest.task == FIND
+    counted, stored = ("entries", "scenes") if is_find else ("pictures", "examples")
     shape = " x ".join(map(str, manifest.image.shape)) + " (height x width x channels)"
     if None in manifest.image.shape:
         # As with prepare --jitters 0: complete crops in train, windows of them in the other splits.
@@ -60,20 +64,19 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
         f"{manifest.name}: {directory}",
         *([] if snapshot is None else [_describe(snapshot)]),
         f"images of {shape}, {manifest.image.encoding}; schema version {manifest.schema_version}; seed {manifest.seed}",
-        *(["task find: complete pictures, each with the boxes of its numbers"] if manifest.task == FIND else []),
+        *([_ABOUT_SCENES] if is_find else []),
         f"numbers of up to {longest} character{'s' * (longest > 1)} of {manifest.labels.alphabet!r}",
         "",
-        f"{'split':<12}{'pictures':>10}{'examples':>11}{'shards':>8}{'MB':>10}",
+        f"{'split':<12}{counted:>10}{stored:>11}{'shards':>8}{'MB':>10}",
     ]
     for name, split in manifest.splits.items():
         size = sum(shard.bytes for shard in split.shards) / 1e6
         lines.append(f"{name:<12}{split.pictures:>10,}{split.examples:>11,}{len(split.shards):>8,}{size:>10,.1f}")
-    lines += ["", f"{'subset':<12}{'pictures':>10}{'accepted':>11}{'rejected':>10}"]
+    lines += ["", f"{'subset':<12}{counted:>10}{'accepted':>11}{'rejected':>10}"]
     for source in manifest.sources:
         lines.append(f"{source.subset:<12}{source.pictures:>10,}{source.accepted:>11,}{source.rejected:>10,}")
     lines += [f"  rejected: {count:,} {reason}" for reason, count in manifest.dead_letters.items()]
     lines += ["", f"{'feature':<16}{'type':<7}{'shape':<8}meaning"]
-    is_find = manifest.task == FIND
     features = SCENE_FEATURES if is_find else features_of(manifest.labels, manifest.schema_version)
     for name, (kind, shape_, meaning) in features.items():
         sizes = " x ".join("N" if size < 0 else str(size) for size in shape_)

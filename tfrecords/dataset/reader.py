@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import Any, ClassVar, Literal, overload
 
 from tfrecords.dataset.manifest import FIND, MANIFEST, Manifest
 from tfrecords.dataset.shard_file import open_shard, truncation_error
@@ -93,8 +93,8 @@ class Examples(Sequence[DigitExample]):
     @overload
     def __getitem__(self, index: int) -> DigitExample: ...
     @overload
-    def __getitem__(self, index: slice) -> Self: ...
-    def __getitem__(self, index: int | slice) -> "DigitExample | Self":
+    def __getitem__(self, index: slice) -> "Examples": ...
+    def __getitem__(self, index: int | slice) -> "DigitExample | Examples":
         """Returns one example with read-only arrays, or a part of the sequence for a slice.
 
         Raises:
@@ -102,7 +102,10 @@ class Examples(Sequence[DigitExample]):
           UserError: The file or the record is damaged, also with `on_error="skip"`.
         """
         if isinstance(index, slice):
-            part = type(self)(self.directory, self.manifest, self.split, self._verify, self._on_error, self.cache)
+            # Not of the same class, which may be made in another way.
+            part = _class_of(self.manifest)(
+                self.directory, self.manifest, self.split, self._verify, self._on_error, self.cache
+            )
             part._indices = self._indices[index]
             return part
         return self._read(self._indices[operator.index(index)])
@@ -247,8 +250,8 @@ class Scenes(Examples):
     @overload  # type: ignore[override]
     def __getitem__(self, index: int) -> SceneExample: ...
     @overload
-    def __getitem__(self, index: slice) -> Self: ...
-    def __getitem__(self, index: int | slice) -> "SceneExample | Self":
+    def __getitem__(self, index: slice) -> "Scenes": ...
+    def __getitem__(self, index: int | slice) -> "SceneExample | Scenes":
         """Returns one scene with its own arrays, or a part of the sequence for a slice; see `Examples`."""
         return super().__getitem__(index)  # type: ignore[return-value]
 
@@ -261,6 +264,10 @@ class Scenes(Examples):
     def _read(self, index: int) -> SceneExample:  # type: ignore[override]
         data, file, index_in_file = self.record(index)
         return decode_scene(data, file.location(index_in_file), self.manifest.labels.alphabet)
+
+
+def _class_of(manifest: Manifest) -> type[Examples]:
+    return Scenes if manifest.task == FIND else Examples
 
 
 def open(
@@ -312,8 +319,7 @@ def open(
     if cache and place.is_remote and size > cache.max_bytes:
         rule = "the split %s of %s has %d bytes, and the cache %s room for %d: shards without room are not copied"
         _log.warning(rule, split, place, size, cache.folder, cache.max_bytes)
-    kind = Scenes if manifest.task == FIND else Examples
-    return kind(place, manifest, split, verify, on_error, cache)
+    return _class_of(manifest)(place, manifest, split, verify, on_error, cache)
 
 
 def read_records(path: Place | Path | str, verify: bool = True) -> Iterator[Record]:
