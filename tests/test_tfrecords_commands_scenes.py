@@ -117,10 +117,14 @@ def test_show_draws_each_number_and_its_box() -> None:
     assert (np.asarray(draw_sheet([scene], 1, True))[8:104, 8:104][14, 17] == 255).all()
 
 
-def test_show_writes_a_sheet_in_the_size_of_the_images(photos: Path, tmp_path: Path) -> None:
+def test_show_writes_a_sheet_in_the_size_of_the_images(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("show", photos, "--count", "1", "--output", tmp_path / "sheet.png") == 0
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (96 + 16, 96 + 48)
+    assert run("show", photos, "--scale", "0", "--output", tmp_path / "sheet.png") == 1
+    assert "--scale must be at least 1. Received: 0" in capsys.readouterr().err
 
 
 def _relabelled(scenes: list[SceneExample]) -> None:

@@ -65,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option is out of range, DIR has no such split, or the split is empty.
     """
     for name in ("count", "scale"):
-        if (getattr(args, name) or 1) < 1:
-            raise UserError(f"--{name} must be at least 1.", getattr(args, name))
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1.", value)
     kind = _KINDS.get(args.output.suffix)
     if kind is None or args.output.is_dir():
         raise UserError(f"--output must be a file that ends in {', '.join(_KINDS)}.", args.output)
