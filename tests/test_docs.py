@@ -26,6 +26,7 @@ import beam_jobs.__main__
 import tfrecords
 import tfrecords.__main__
 import trainer.__main__
+from tests.scene_records import write_scenes
 from tests.snippets import run_snippets
 from tests.streams import make_stream
 from tfrecords.cli import Command, main
@@ -94,6 +95,7 @@ def results(records: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """Output and error of each snippet; those that do not import TensorFlow run where it cannot be imported."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(records, folder / "svhn-records")
+    write_scenes(folder / "photos-320")
     grown = make_stream(folder)
     parts = grown.parts
     grown.commit(41, parts[:2])

@@ -36,10 +36,11 @@ ROOMS = {
     # Doors to other ecosystems.
     "tfrecords.arrow": "record",
     "tfrecords.webdataset": "record",
+    "tfrecords.detection": "record",
     "tfrecords.grain": "dataset",
     "tfrecords.torch": "dataset",
     "tfrecords.tfds": "files dataset",
-    "tfrecords.commands": "record images files dataset arrow webdataset",
+    "tfrecords.commands": "record images files dataset arrow webdataset detection",
     "tfrecords": "record images files dataset tfds",
     #
     "beam_jobs.annotation": "tfrecords.images",

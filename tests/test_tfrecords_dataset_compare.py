@@ -88,13 +88,13 @@ def test_a_snapshot_and_its_compacted_form_are_equal_and_their_records_are_never
 
 def test_directories_that_both_have_are_not_looked_at(grown: Grown, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    records = module._Shard.records
+    records = module.Shard.records
 
-    def look(shard: module._Shard) -> object:
+    def look(shard: module.Shard) -> object:
         looked.append(str(shard.place))
         return records(shard)
 
-    monkeypatch.setattr(module._Shard, "records", look)
+    monkeypatch.setattr(module.Shard, "records", look)
     found = _compare(grown.folder, grown.folder, 0, 1)
     tuesday = [
         key for split in ("train", "validation") for key in _numbers(grown.folder / "generations/00000001", split)

@@ -38,7 +38,7 @@ from tfrecords.dataset.manifest import (
 )
 from tfrecords.dataset.tfds_metadata import dataset_info_json
 from tfrecords.files.framing import masked_crc32c
-from tfrecords.record.scene import SCENE_ENCODINGS
+from tfrecords.record.scene import SCENE_ENCODINGS, SCENE_FEATURES
 from tfrecords.record.schema import DYNAMIC_IMAGE
 
 ROOT = Path(__file__).parents[1]
@@ -294,6 +294,13 @@ def test_the_specification_tables_every_feature() -> None:
     found = {name: (kind, shape.replace("L", str(LABELS.max_length))) for name, (kind, shape) in found.items()}
     assert found == expected and list(found) == list(expected)
     assert f"`{DYNAMIC_IMAGE}`" in RECORD_MD
+
+
+def test_the_specification_tables_every_feature_of_scenes() -> None:
+    found = {name.strip("`"): (kind, shape) for name, kind, shape, *_ in _rows("Scenes")}
+    shapes = {name: " x ".join(map(str, shape)).replace("-1", "N") for name, (_, shape, _) in SCENE_FEATURES.items()}
+    expected = {name: (feature.kind, shapes[name]) for name, feature in SCENE_FEATURES.items()}
+    assert found == expected and list(found) == list(expected)
 
 
 def test_records_keep_to_the_ranges_that_the_specification_states(records: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tfrecords.errors import UserError
-from tfrecords.record.scene import SCENE_ENCODINGS, SceneExample, decode_scene, encode_scene
+from tfrecords.record.codec import decode
+from tfrecords.record.scene import SCENE_ENCODINGS, SceneExample, decode_scene, decode_scene_label, encode_scene
 
 
 def make_scene(texts: tuple[str, ...] = ("19", "7"), channels: int = 3) -> SceneExample:
@@ -65,6 +66,12 @@ def test_a_scene_that_breaks_a_rule_is_refused_with_its_key(change: dict[str, An
     with pytest.raises(UserError, match=rule) as refused:
         decode_scene(encode_scene(replace(make_scene(), **change)), "shard 0, record 3")
     assert str(refused.value).startswith("shard 0, record 3 (train/1.png)")
+
+
+def test_readers_of_single_numbers_say_what_reads_a_scene() -> None:
+    with pytest.raises(UserError, match=r"a record of a dataset of task find is read by decode_scene"):
+        decode(encode_scene(make_scene()))
+    assert decode_scene_label(encode_scene(make_scene())) == ("train/1.png", ("19", "7"))
 
 
 def test_bytes_that_are_no_record_are_refused() -> None:

@@ -13,13 +13,14 @@ from tfrecords.errors import UserError
 if TYPE_CHECKING:
     from tfrecords.dataset.batches import Batches
     from tfrecords.dataset.manifest import Manifest
-    from tfrecords.dataset.reader import Examples, open, read_records
+    from tfrecords.dataset.reader import Examples, Scenes, open, read_records
     from tfrecords.files.publish import atomic_write
     from tfrecords.files.record_file import RecordFile
     from tfrecords.files.shards import ShardName
     from tfrecords.images.crop import BoundingBox, CropSpec
     from tfrecords.record.codec import decode, encode
     from tfrecords.record.labels import Labels
+    from tfrecords.record.scene import SceneExample, decode_scene, encode_scene
     from tfrecords.record.schema import SCHEMA_VERSION, DigitExample
     from tfrecords.tfds import tfds_builder
 
@@ -33,12 +34,16 @@ __all__ = [
     "Labels",
     "Manifest",
     "RecordFile",
+    "SceneExample",
+    "Scenes",
     "ShardName",
     "UserError",
     "__version__",
     "atomic_write",
     "decode",
+    "decode_scene",
     "encode",
+    "encode_scene",
     "open",
     "read_records",
     "tfds_builder",
@@ -46,13 +51,14 @@ __all__ = [
 _MODULES = {
     "dataset.batches": ["Batches"],
     "dataset.manifest": ["Manifest"],
-    "dataset.reader": ["Examples", "open", "read_records"],
+    "dataset.reader": ["Examples", "Scenes", "open", "read_records"],
     "files.publish": ["atomic_write"],
     "files.record_file": ["RecordFile"],
     "files.shards": ["ShardName"],
     "images.crop": ["BoundingBox", "CropSpec"],
     "record.codec": ["decode", "encode"],
     "record.labels": ["Labels"],
+    "record.scene": ["SceneExample", "decode_scene", "encode_scene"],
     "record.schema": ["SCHEMA_VERSION", "DigitExample"],
     "tfds": ["tfds_builder"],
 }

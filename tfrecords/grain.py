@@ -25,6 +25,9 @@ class DigitSource:
 
     JAX has no strings: drop `key` and `text` before a batch goes to a device.
 
+    The items of a dataset of task "find" are those of `SceneExample`, whose lists differ in length: pad them in a `map`
+    before `batch`, or give `batch` a `batch_fn`.
+
     Attributes:
       examples: Examples from `tfrecords.open`, or a slice of them.
     """
@@ -38,7 +41,7 @@ class DigitSource:
         return len(self.examples)
 
     def __getitem__(self, index: int) -> dict[str, NDArray[Any]]:
-        """Returns one example: read-only arrays by attribute of `DigitExample`, and `text`.
+        """Returns one example: arrays by attribute of `DigitExample`, and `text`; or of `SceneExample`.
 
         `image` is (height, width, channels) uint8; `length`, `key` and `text` are arrays without a dimension.
 
@@ -46,7 +49,9 @@ class DigitSource:
           IndexError: The index is out of range.
           UserError: The file or the record is damaged.
         """
-        return {name: np.asarray(value) for name, value in self.examples[index].to_dict().items()}
+        found = self.examples[index].to_dict()
+        # Without a number there would be no string to take the type from.
+        return {name: np.asarray(value, str if name == "texts" else None) for name, value in found.items()}
 
     def __repr__(self) -> str:
         return f"DigitSource({self.examples.identity})"

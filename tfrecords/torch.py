@@ -1,6 +1,6 @@
-"""Examples for PyTorch: a map-style dataset of single examples, and a resumable stream of complete batches."""
+"""Examples for PyTorch: a map-style dataset of single examples, a stream of complete batches, and scenes to find in."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from tfrecords.dataset.batches import Batches
-from tfrecords.dataset.reader import Examples
+from tfrecords.dataset.reader import Examples, Scenes
 from tfrecords.errors import UserError
 
 Tensors = dict[str, Any]
@@ -34,7 +34,12 @@ class DigitDataset(Dataset[Any]):
     """
 
     def __init__(self, examples: Examples, transform: Transform | None = None) -> None:
-        """Makes a dataset of the examples."""
+        """Makes a dataset of the examples.
+
+        Raises:
+          UserError: They are scenes.
+        """
+        _refuse_scenes(examples)
         self.examples, self.transform = examples, transform
 
     def __len__(self) -> int:
@@ -104,8 +109,9 @@ class DigitBatches(IterableDataset[Any]):
           transform: Function from a batch to the value that the stream yields. It runs in the worker.
 
         Raises:
-          UserError: An argument is out of range.
+          UserError: An argument is out of range, or the examples are scenes.
         """
+        _refuse_scenes(examples)
         default = 0, 1
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             default = torch.distributed.get_rank(), torch.distributed.get_world_size()
@@ -225,6 +231,78 @@ class DigitBatches(IterableDataset[Any]):
         return Batches(
             self.examples, self.batch_size, self.seed, epoch, self.rank, self.world_size, self.drop_remainder
         )
+
+
+class SceneDataset(Dataset[Any]):
+    """A split of scenes as a map-style dataset, in the form that torchvision's detectors are trained with.
+
+        scenes = SceneDataset(tfrecords.open("photos-320", "train"))
+        loader = DataLoader(scenes, 8, shuffle=True, collate_fn=SceneDataset.collate)
+        for images, targets in loader:
+            losses = detector([image / 255 for image in images], targets)
+
+    An item is the image, (channels, height, width) uint8, and its target, a dictionary: `boxes`, (objects, 4) float32,
+    xmin, ymin, xmax, ymax in pixels of the image; `labels`, (objects,) int64, of which 0 would be the background;
+    `image_id`, the index; and the strings `key` and `texts`.
+
+    Attributes:
+      scenes: Scenes from `tfrecords.open`, or a slice of them.
+      classes: `number`: an object is a number, with label 1 and its text in `texts`. `digits`: an object is a character
+        whose box is known, with label 1 and more, 1 more than its index in the alphabet.
+      transform: Function from an item to the value that the dataset returns.
+    """
+
+    def __init__(
+        self, scenes: Examples, classes: str = "number", transform: Callable[[tuple[Any, Tensors]], Any] | None = None
+    ) -> None:
+        """Makes a dataset of the scenes.
+
+        Raises:
+          UserError: They are examples of single numbers, or there are no such classes.
+        """
+        if not isinstance(scenes, Scenes):
+            raise UserError("SceneDataset needs a dataset of task find; DigitDataset reads others.", scenes)
+        if classes not in ("number", "digits"):
+            raise UserError("classes must be number or digits.", classes)
+        self.scenes, self.classes, self.transform = scenes, classes, transform
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Any:
+        """Returns one item.
+
+        Raises:
+          IndexError: The index is out of range.
+          UserError: The file or the record is damaged.
+        """
+        scene = self.scenes[index]
+        if self.classes == "number":
+            boxes, labels, texts = scene.boxes, np.ones(len(scene.texts), np.int64), list(scene.texts)
+        else:
+            boxes, labels = scene.digit_boxes, scene.digit_labels + 1
+            texts = [scene.alphabet[label] for label in scene.digit_labels]
+        target: Tensors = {
+            "boxes": torch.from_numpy(boxes[:, [1, 0, 3, 2]]),
+            "labels": torch.from_numpy(labels),
+            "image_id": range(len(self))[index],
+            "key": scene.key,
+            "texts": texts,
+        }
+        item = torch.from_numpy(np.array(scene.image.transpose(2, 0, 1), order="C")), target
+        return self.transform(item) if self.transform else item
+
+    @staticmethod
+    def collate(items: Iterable[tuple[Any, Tensors]]) -> tuple[list[Any], list[Tensors]]:
+        """Returns the images and the targets of a batch as lists, for `DataLoader`'s `collate_fn`."""
+        images, targets = zip(*items, strict=True)
+        return list(images), list(targets)
+
+
+def _refuse_scenes(examples: Examples) -> None:
+    """Raises a UserError for scenes, whose lists of boxes differ in length."""
+    if isinstance(examples, Scenes):
+        raise UserError("A dataset of task find is read by tfrecords.torch.SceneDataset.", examples)
 
 
 def _share(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Examples as WebDataset shards: tar files with a PNG file and a JSON file per example."""
+"""Examples as WebDataset shards: tar files with a PNG file and a JSON file per example; of scenes also JPEG files."""
 
 import io
 import json
@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from tfrecords.record.codec import png_bytes
+from tfrecords.record.scene import SceneExample, picture_file
 from tfrecords.record.schema import DigitExample
 
 
@@ -22,18 +23,23 @@ def sample_name(key: str) -> str:
     return quote(key, safe="").replace(".", "%2E")
 
 
-def write_tar(examples: Iterable[DigitExample], stream: BinaryIO) -> int:
+def write_tar(examples: Iterable[DigitExample | SceneExample], stream: BinaryIO) -> int:
     """Writes examples as one WebDataset shard and returns their number.
 
     NAME.png holds the image of an example, without loss; NAME.json holds the other attributes of `DigitExample` and the
     text. Times and owners are 0. Headers are in the ustar format, or in POSIX's pax format for names that are too long
-    for ustar. So the same examples give the same bytes.
+    for ustar. So the same examples give the same bytes. Of a scene, NAME.jpg or NAME.png is its picture, and NAME.json
+    holds the attributes of `SceneExample`.
     """
     count = 0
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for example in examples:
             name = sample_name(example.key)
-            _add(archive, f"{name}.png", png_bytes(example.image))
+            if isinstance(example, SceneExample):
+                data, suffix = picture_file(example)
+            else:
+                data, suffix = png_bytes(example.image), ".png"
+            _add(archive, name + suffix, data)
             _add(archive, f"{name}.json", labels_json(example))
             # TarFile keeps every member in memory.
             archive.getmembers().clear()
@@ -41,7 +47,7 @@ def write_tar(examples: Iterable[DigitExample], stream: BinaryIO) -> int:
     return count
 
 
-def labels_json(example: DigitExample) -> bytes:
+def labels_json(example: DigitExample | SceneExample) -> bytes:
     """Returns all attributes except the image, and the text, as JSON with lists for arrays."""
     labels = {name: value for name, value in example.to_dict().items() if name != "image"}
     return json.dumps(labels, default=np.ndarray.tolist, sort_keys=True).encode()

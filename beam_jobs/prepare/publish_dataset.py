@@ -61,7 +61,7 @@ def publish_dataset(plan: Plan, read: Read, others: list[WorkerVersions] | None 
     release_memory()
     manifest = _manifest(shards, table, plan)
     manifest.worker_versions.extend(worker_versions(plan, versions) if others is None else others)
-    files["features.json"] = features_json(manifest.image, manifest.labels).encode()
+    files["features.json"] = features_json(manifest.image, manifest.labels, manifest.task).encode()
     files["dataset_info.json"] = dataset_info_json(manifest).encode()
     for name, data in files.items():
         filesystem.publish(plan.path(name), [data], plan.scratch)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, parse_content
+from tfrecords.dataset.manifest import ANNOTATIONS, FIND, Manifest, ShardInfo, parse_content
 from tfrecords.dataset.snapshots import shard_directories
 from tfrecords.errors import UserError
 from tfrecords.files.framing import FRAMING_BYTES, RecordLocation, read_frames
@@ -22,10 +23,13 @@ from tfrecords.files.shards import stream_sha256
 from tfrecords.files.storage import read_bytes
 from tfrecords.progress import progress
 from tfrecords.record.codec import decode
+from tfrecords.record.scene import check_padding, decode_scene
 from tfrecords.record.schema import SCHEMA_VERSION, check_example
 from tfrecords.typed_json import step_name
 
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_PART = re.compile("@[0-9]+$")
+"""End of the key of one of several numbers in a picture."""
 _MESSAGE_CHARACTERS = 200
 """Longest message about the manifest."""
 
@@ -76,16 +80,22 @@ def find_errors(directory: Place | Path, manifest: Manifest, bar: Any = None) ->
         for split, info in manifest.splits.items():
             pictures: set[str] = set()
             for shard in info.shards:
-                found: list[str] = []
+                found: list[tuple[str, int]] = []
                 yield from _shard_errors(directory / shard.file, next(openings), shard, manifest, found)
-                keys.update(found)
-                pictures.update(key.rpartition("#")[0] for key in found)
+                keys.update(key for key, _ in found)
+                # A scene counts once for each of its numbers, or once without one.
+                pictures.update(f"{_picture(key, manifest)}@{part}" for key, parts in found for part in range(parts))
                 bar.update(shard.examples)
             if len(pictures) != info.pictures:
                 yield f"{split}: the manifest states {info.pictures} pictures, the records have {len(pictures)}"
     yield from (f"{key}: {count} records have this key" for key, count in keys.items() if count > 1)
     yield from _subset_errors(manifest, Counter(key.partition("/")[0] for key in keys))
-    yield from _annotation_errors(directory, manifest, {key.rpartition("#")[0] for key in keys})
+    yield from _annotation_errors(directory, manifest, {_picture(key, manifest) for key in keys})
+
+
+def _picture(key: str, manifest: Manifest) -> str:
+    """Returns the number that an example is of; a scene is its picture."""
+    return key if manifest.task == FIND else key.rpartition("#")[0]
 
 
 def _subset_errors(manifest: Manifest, found: Counter[str]) -> Iterator[str]:
@@ -150,9 +160,9 @@ def _open_ahead(places: Sequence[Place]) -> Iterator[Callable[[], BinaryIO]]:
 
 
 def _shard_errors(
-    place: Place, open_shard: Callable[[], BinaryIO], shard: ShardInfo, manifest: Manifest, keys: list[str]
+    place: Place, open_shard: Callable[[], BinaryIO], shard: ShardInfo, manifest: Manifest, found: list[tuple[str, int]]
 ) -> Iterator[str]:
-    """Yields the errors of one shard, and appends the keys of its examples to `keys`."""
+    """Yields the errors of one shard, and appends to `found` the keys of its examples and how often each counts."""
     try:
         stream = open_shard()
     except _MISSING:
@@ -168,7 +178,7 @@ def _shard_errors(
         try:
             for record in read_frames(stream, place.text):
                 sizes.append(len(record.data) + FRAMING_BYTES)
-                yield from _record_errors(record.data, record.location, manifest, keys)
+                yield from _record_errors(record.data, record.location, manifest, found)
         except UserError as error:
             # The records after a broken frame cannot be found.
             yield str(error)
@@ -181,18 +191,45 @@ def _shard_errors(
         yield f"{index}: not the index of {place.name}; `{rewrite}` rewrites it"
 
 
-def _record_errors(data: bytes, location: RecordLocation, manifest: Manifest, keys: list[str]) -> Iterator[str]:
+def _record_errors(
+    data: bytes, location: RecordLocation, manifest: Manifest, found: list[tuple[str, int]]
+) -> Iterator[str]:
     try:
-        example = decode(data, location, manifest.labels, manifest.schema_version)
-        keys.append(example.key)
-        check_example(example, manifest.labels)
+        key, shape = (_check_scene if manifest.task == FIND else _check_example)(data, location, manifest, found)
     except UserError as error:
         yield str(error)
         return
     expected = manifest.image.shape
-    if any(size not in (None, actual) for size, actual in zip(expected, example.image.shape, strict=True)):
-        shape = example.image.shape
-        yield f"{location} ({example.key}): the manifest states images of shape {expected}, this one has {shape}"
+    if any(size not in (None, actual) for size, actual in zip(expected, shape, strict=True)):
+        yield f"{location} ({key}): the manifest states images of shape {expected}, this one has {shape}"
+
+
+def _check_example(
+    data: bytes, location: RecordLocation, manifest: Manifest, found: list[tuple[str, int]]
+) -> tuple[str, tuple[int, ...]]:
+    """Returns key and shape of an example.
+
+    Raises:
+      UserError: It breaks a rule.
+    """
+    example = decode(data, location, manifest.labels, manifest.schema_version)
+    found.append((example.key, 1))
+    check_example(example, manifest.labels)
+    return example.key, example.image.shape
+
+
+def _check_scene(
+    data: bytes, location: RecordLocation, manifest: Manifest, found: list[tuple[str, int]]
+) -> tuple[str, tuple[int, ...]]:
+    """Returns key and shape of a scene.
+
+    Raises:
+      UserError: It breaks a rule.
+    """
+    scene = decode_scene(data, location, manifest.labels.alphabet)
+    found.append((scene.key, max(1, len(scene.texts))))
+    check_padding(scene, location)
+    return scene.key, scene.image.shape
 
 
 def _annotation_errors(directory: Place, manifest: Manifest, pictures: set[str]) -> Iterator[str]:
@@ -208,6 +245,14 @@ def _annotation_errors(directory: Place, manifest: Manifest, pictures: set[str])
     total = sum(source.pictures for source in manifest.sources)
     if len(rows["key"]) != total:
         yield f"{path}: {total} pictures were read, it has {len(rows['key'])} rows"
+    if manifest.task == FIND:
+        # A row for each number of a picture: key, key@2 and so on.
+        named = dict(zip(rows["key"], rows["reason"], strict=True))
+        found = {_PART.sub("", key) for key in named}
+        yield from (f"{path}: {key} has no row" for key in sorted(pictures - found - set(named)))
+        lost = [key for key, reason in named.items() if reason is None and not {key, _PART.sub("", key)} & pictures]
+        yield from (f"{path}: {key} has no record and no reason" for key in lost)
+        return
     # Several rows may have the same name; at most one of them was accepted.
     accepted = Counter(key for key, reason in zip(rows["key"], rows["reason"], strict=True) if reason is None)
     for key, reason in zip(rows["key"], rows["reason"], strict=True):

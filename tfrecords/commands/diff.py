@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tfrecords.dataset.manifest import MANIFEST
+from tfrecords.dataset.manifest import FIND, MANIFEST
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place, place
 from tfrecords.progress import progress
@@ -32,6 +32,9 @@ compared by their keys:
   redrawn     pixels or boxes of characters differ, at the same place
   reencoded   the same examples in other bytes, as PNG in place of raw pixels
 
+Datasets of prepare --task find are compared picture by picture; there, recut
+is with other boxes of numbers or characters, and redrawn with other pixels.
+
 Order and shards do not count, so a snapshot and its compacted form are equal.
 Files with equal digests in both manifests are not read: `validate` checks that
 files are as their manifests state.
@@ -43,6 +46,7 @@ _LIMIT = 20
 _TROUBLE = 2
 _SNAPSHOT = re.compile(r"(.+)@([0-9]{1,8})")
 _WORDS = {"recut": "cut at another place", "redrawn": "with other pixels or boxes", "reencoded": "in other bytes"}
+_WORDS_OF_SCENES = {**_WORDS, "recut": "with other boxes", "redrawn": "with other pixels"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(_content(args, found), indent=2))
     else:
-        print("\n".join(map(printable, _lines(args, found))))
+        print("\n".join(map(printable, _lines(args, found, before.manifest.task == FIND))))
     return 0 if found.is_equal else 1
 
 
@@ -95,7 +99,7 @@ def _content(args: argparse.Namespace, found: "Difference") -> dict[str, Any]:
     return {"a": args.a.text, "b": args.b.text, "equal": found.is_equal, "examples": splits, **changes}
 
 
-def _lines(args: argparse.Namespace, found: "Difference") -> list[str]:
+def _lines(args: argparse.Namespace, found: "Difference", are_scenes: bool) -> list[str]:
     lines = [f"A: {args.a}", f"B: {args.b}", "", f"{'examples of':<14}{'A':>12}{'B':>12}{'difference':>12}"]
     for name, (before, after) in found.examples.items():
         lines.append(f"{name:<14}{before:>12,}{after:>12,}{after - before:>+12,}")
@@ -104,7 +108,8 @@ def _lines(args: argparse.Namespace, found: "Difference") -> list[str]:
         if not change.count:
             continue
         plural = "s" * (change.count != 1)
-        lines.append(f"{change.count:,} number{plural} {_WORDS.get(kind, kind)}")
+        words, what = (_WORDS_OF_SCENES, "picture") if are_scenes else (_WORDS, "number")
+        lines.append(f"{change.count:,} {what}{plural} {words.get(kind, kind)}")
         lines += [f"  {key}" for key in change.keys]
         if change.count > len(change.keys) > 0:
             lines.append(f"  and {change.count - len(change.keys):,} more")

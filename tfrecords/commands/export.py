@@ -1,25 +1,29 @@
-"""python -m tfrecords export: writes a dataset as Parquet, Arrow or WebDataset files."""
+"""python -m tfrecords export: writes a dataset as Parquet, Arrow or WebDataset files, or scenes for detectors."""
 
 import argparse
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from tfrecords.commands import export_pictures
+from tfrecords.commands.export_pictures import PictureTask
 from tfrecords.dataset import reader
-from tfrecords.dataset.manifest import Manifest
-from tfrecords.dataset.reader import Examples
+from tfrecords.dataset.manifest import FIND, Manifest
+from tfrecords.dataset.reader import Examples, Scenes
 from tfrecords.dataset.snapshots import load_manifest
+from tfrecords.detection import CLASSES
 from tfrecords.errors import UserError
 from tfrecords.files.place import place
 from tfrecords.files.publish import atomic_path
 from tfrecords.flags import add_snapshot, local_path
 from tfrecords.progress import progress
-from tfrecords.record.schema import DigitExample
 from tfrecords.spawn import spawn_map
 
 EPILOG = """\
@@ -31,6 +35,7 @@ examples:
       --output svhn-arrow --on-error skip
   python -m tfrecords export stream --snapshot 41 --to parquet \\
       --output parquet-41
+  python -m tfrecords export photos-320 --to yolo --output photos-yolo
 
 formats:
   parquet     OUT/data/train-00000-of-00064.parquet, for Hugging Face datasets,
@@ -39,8 +44,14 @@ formats:
               which can be mapped into memory
   webdataset  OUT/train-000000.tar, with KEY.png and KEY.json per example; the
               key is percent-encoded
+  coco        OUT/train/images and OUT/train/instances.json, of scenes
+  yolo        OUT/images/train, OUT/labels/train and OUT/data.yaml, of scenes
 
-Each shard becomes one file, in order. Images become PNG files, without loss.
+Each shard becomes one file, in order. Images become PNG files, without loss;
+the pictures of scenes stay the JPEG files that they are. Scenes are what
+prepare --task find writes. For coco and yolo, --classes number makes each
+number one box, --classes digits each character whose box is known, all both.
+
 OUT appears when the export is complete. It is a local folder, since many files
 in a store cannot appear at once: copy it there, as with aws s3 sync.
 """
@@ -53,8 +64,13 @@ _NEXT = {
     "parquet": "datasets.load_dataset({output!r})",
     "arrow": "pyarrow.ipc.open_file(pyarrow.memory_map({file!r})).read_all()",
     "webdataset": "webdataset.WebDataset({shards!r}, shardshuffle=False).decode('pil').to_tuple('png', 'json')",
+    "coco": "torchvision.datasets.CocoDetection('{output}/{split}/images', '{output}/{split}/instances.json')",
+    "yolo": "yolo detect train data={output}/data.yaml",
 }
-_EXPORTED = re.compile(r"data|(data/)?[a-z][a-z0-9_]*-(\d{5}-of-\d{5}\.(parquet|arrow)|\d{6}\.tar)")
+_FORMATS = (*_NAMES, *export_pictures.FORMATS)
+_EXPORTED = re.compile(
+    r"data|(data/)?[a-z][a-z0-9_]*-(\d{5}-of-\d{5}\.(parquet|arrow)|\d{6}\.tar)|" + export_pictures.PATTERN
+)
 
 
 @dataclass(frozen=True)
@@ -72,11 +88,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
     )
     add_snapshot(parser)
-    parser.add_argument("--to", choices=_NAMES, required=True, help="format of the files")
+    parser.add_argument("--to", choices=_FORMATS, required=True, help="format of the files")
     parser.add_argument("--output", required=True, type=local_path, metavar="OUT", help="local folder to write")
     split = "split to export; repeat it or separate names with commas for several (default: all)"
     parser.add_argument("--split", action="append", metavar="NAME", help=split)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of worker processes")
+    classes = "objects of coco and yolo (default: all for coco, number for yolo)"
+    parser.add_argument("--classes", choices=CLASSES, help=classes)
     damaged = "action at a damaged record: stop with an error, or skip and count it"
     parser.add_argument("--on-error", choices=("raise", "skip"), default="raise", help=damaged)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in OUT")
@@ -93,37 +111,77 @@ def run(args: argparse.Namespace) -> int:
     # A symbolic link keeps pointing to the folder, which is replaced.
     output = args.output.resolve()
     manifest = load_manifest(args.directory, args.snapshot)
+    _check_format(args, manifest)
     splits = dict.fromkeys(name for names in args.split or manifest.splits for name in names.split(","))
     _check_output(output, args.overwrite)
-    written: dict[str, int] = {}
-    size = skipped = 0
     with atomic_path(output, sole_writer=True) as folder:
         folder.mkdir()
-        tasks = list(_tasks(args, splits, manifest, folder))
-        examples = sum(len(task.examples) for task in tasks)
-        bar = progress("export", examples, "examples", keep=False)
-        with bar, closing(spawn_map(_write, tasks, args.jobs)) as counts:
-            for task, (count, bad) in zip(tasks, counts, strict=True):
-                written[task.examples.split] = written.get(task.examples.split, 0) + count
-                skipped += bad
-                size += task.path.stat().st_size
-                bar.update(len(task.examples))
-    _report(args, written, f"{len(tasks):,} files, {size / 1e6:,.1f} MB", skipped)
+        tasks: list[Any] = list(_tasks(args, splits, manifest, folder))
+
+        def each(write: Callable[[Any], Any], tasks: list[Any]) -> Iterator[tuple[Any, Any]]:
+            examples = sum(len(task.examples) for task in tasks)
+            bar = progress("export", examples, "examples", keep=False)
+            with bar, closing(spawn_map(write, tasks, args.jobs)) as results:
+                for task, result in zip(tasks, results, strict=True):
+                    yield task, result
+                    bar.update(len(task.examples))
+
+        if args.to in export_pictures.FORMATS:
+            found, size, skipped = export_pictures.write_pictures_of(tasks, manifest.labels.alphabet, each)
+            written = {split: len(pictures) for split, pictures in found.items()}
+            for note in export_pictures.notes(args.to, found):
+                print(note, file=sys.stderr)
+        else:
+            written, size, skipped = _write_files(tasks, each)
+    count = sum(written.values()) if args.to in export_pictures.FORMATS else len(tasks)
+    what = "pictures" if args.to in export_pictures.FORMATS else "files"
+    _report(args, written, f"{count:,} {what}, {size / 1e6:,.1f} MB", skipped, manifest.task == FIND)
     return 0
 
 
-def _report(args: argparse.Namespace, written: dict[str, int], files: str, skipped: int) -> None:
+def _check_format(args: argparse.Namespace, manifest: Manifest) -> None:
+    """Checks that the format is one for the task of the dataset.
+
+    Raises:
+      UserError: It is not, or --classes was given for another format.
+    """
+    if args.to in export_pictures.FORMATS:
+        if manifest.task != FIND:
+            others = ", ".join(_NAMES)
+            rule = f"{args.to} is for scenes, as `prepare --task find` writes them; other datasets have {others}."
+            raise UserError(rule, f"the task {manifest.task}")
+    elif args.classes:
+        raise UserError(f"--classes is for {' and '.join(export_pictures.FORMATS)}.", f"--to {args.to}")
+
+
+def _write_files(
+    tasks: list[_Task], each: Callable[[Callable[[Any], Any], list[Any]], Iterator[Any]]
+) -> tuple[dict[str, int], int, int]:
+    """Writes a file for each task; returns the examples by split, the size in bytes, and the skipped examples."""
+    written: dict[str, int] = {}
+    size = skipped = 0
+    for task, (count, bad) in each(_write, tasks):
+        written[task.examples.split] = written.get(task.examples.split, 0) + count
+        skipped += bad
+        size += task.path.stat().st_size
+    return written, size, skipped
+
+
+def _report(args: argparse.Namespace, written: dict[str, int], files: str, skipped: int, of_scenes: bool) -> None:
     output = args.output
     exported = ", ".join(f"{count:,} examples of {split}" for split, count in written.items())
     damaged = f"; skipped {skipped:,} damaged examples" if skipped else ""
     print(f"exported {exported} to {output} as {args.to}: {files}{damaged}")
     split = next(iter(written))
-    of_split = sorted(map(str, output.rglob(f"{split}-*")))
+    of_split = sorted(map(str, output.rglob(f"{split}-*"))) or [""]
     shards = f"{output}/{split}-{{000000..{len(of_split) - 1:06d}}}.tar"
-    print(f"Next: {_NEXT[args.to].format(output=str(output), file=of_split[0], shards=shards)}")
+    following = _NEXT[args.to] if not of_scenes else _NEXT[args.to].replace("'png'", "'jpg;png'")
+    print(f"Next: {following.format(output=str(output), file=of_split[0], shards=shards, split=split)}")
 
 
-def _tasks(args: argparse.Namespace, splits: Iterable[str], manifest: Manifest, folder: Path) -> Iterator[_Task]:
+def _tasks(
+    args: argparse.Namespace, splits: Iterable[str], manifest: Manifest, folder: Path
+) -> Iterator[_Task | PictureTask]:
     """Yields a task for each shard of the splits, in order, except empty ones, which some readers refuse.
 
     Raises:
@@ -135,9 +193,13 @@ def _tasks(args: argparse.Namespace, splits: Iterable[str], manifest: Manifest, 
         sizes = [shard.examples for shard in manifest.split(split).shards if shard.examples]
         starts = [sum(sizes[:index]) for index in range(len(sizes) + 1)]
         for index, (start, stop) in enumerate(pairwise(starts)):
+            empty = False
+            if args.to in export_pictures.FORMATS and isinstance(examples, Scenes):
+                classes = args.classes or export_pictures.DEFAULT_CLASSES[args.to]
+                yield PictureTask(examples[start:stop], start, folder, args.to, classes)
+                continue
             path = folder / _NAMES[args.to].format(split=split, index=index, count=len(sizes))
             yield _Task(examples[start:stop], path, args.to)
-            empty = False
     if empty:
         raise UserError(f"{args.directory} must hold at least one example in the splits to export.", ", ".join(splits))
 
@@ -148,18 +210,19 @@ def _write(task: _Task) -> tuple[int, int]:
     examples = task.examples[:]
     task.path.parent.mkdir(exist_ok=True)
     with task.path.open("wb") as stream:
-        count = _writer(task.kind)(examples, stream)
+        count = _writer(task.kind, isinstance(examples, Scenes))(examples, stream)
     return count, examples.skipped
 
 
-def _writer(kind: str) -> Callable[[Iterable[DigitExample], BinaryIO], int]:
+def _writer(kind: str, of_scenes: bool) -> Callable[[Iterable[Any], BinaryIO], int]:
     if kind == "webdataset":
         from tfrecords.webdataset import write_tar
 
         return write_tar
     from tfrecords import arrow
 
-    return arrow.write_parquet if kind == "parquet" else arrow.write_ipc
+    schema = arrow.SCENE_SCHEMA if of_scenes else arrow.SCHEMA
+    return partial(arrow.write_parquet if kind == "parquet" else arrow.write_ipc, schema=schema)
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

@@ -3,12 +3,13 @@
 import argparse
 from pathlib import Path
 
-from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.dataset.snapshots import Snapshot, find_snapshot, load_manifest
 from tfrecords.errors import printable
 from tfrecords.files.place import Place, place
 from tfrecords.flags import add_snapshot
 from tfrecords.nested import flatten
+from tfrecords.record.scene import SCENE_FEATURES
 from tfrecords.record.schema import features_of
 
 EPILOG = """\
@@ -21,6 +22,9 @@ Reads manifest.json only, and of a stream the file of the snapshot; with
 --snapshot also the manifest of each of its directories. `python -m tfrecords
 validate` reads all files.
 """
+_ABOUT_SCENES = (
+    "task find: complete pictures with the boxes of their numbers; entries are numbers, and pictures without one"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +54,8 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
       directory: Dataset directory or stream.
       snapshot: Snapshot of the stream that the manifest is of.
     """
-    longest = manifest.labels.max_length
+    longest, is_find = manifest.labels.max_length, manifest.task == FIND
+    counted, stored = ("entries", "scenes") if is_find else ("pictures", "examples")
     shape = " x ".join(map(str, manifest.image.shape)) + " (height x width x channels)"
     if None in manifest.image.shape:
         # As with prepare --jitters 0: complete crops in train, windows of them in the other splits.
@@ -59,21 +64,23 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
         f"{manifest.name}: {directory}",
         *([] if snapshot is None else [_describe(snapshot)]),
         f"images of {shape}, {manifest.image.encoding}; schema version {manifest.schema_version}; seed {manifest.seed}",
+        *([_ABOUT_SCENES] if is_find else []),
         f"numbers of up to {longest} character{'s' * (longest > 1)} of {manifest.labels.alphabet!r}",
         "",
-        f"{'split':<12}{'pictures':>10}{'examples':>11}{'shards':>8}{'MB':>10}",
+        f"{'split':<12}{counted:>10}{stored:>11}{'shards':>8}{'MB':>10}",
     ]
     for name, split in manifest.splits.items():
         size = sum(shard.bytes for shard in split.shards) / 1e6
         lines.append(f"{name:<12}{split.pictures:>10,}{split.examples:>11,}{len(split.shards):>8,}{size:>10,.1f}")
-    lines += ["", f"{'subset':<12}{'pictures':>10}{'accepted':>11}{'rejected':>10}"]
+    lines += ["", f"{'subset':<12}{counted:>10}{'accepted':>11}{'rejected':>10}"]
     for source in manifest.sources:
         lines.append(f"{source.subset:<12}{source.pictures:>10,}{source.accepted:>11,}{source.rejected:>10,}")
     lines += [f"  rejected: {count:,} {reason}" for reason, count in manifest.dead_letters.items()]
     lines += ["", f"{'feature':<16}{'type':<7}{'shape':<8}meaning"]
-    features = features_of(manifest.labels, manifest.schema_version)
+    features = SCENE_FEATURES if is_find else features_of(manifest.labels, manifest.schema_version)
     for name, (kind, shape_, meaning) in features.items():
-        lines.append(f"{name:<16}{kind:<7}{' x '.join(map(str, shape_)) or '-':<8}{meaning}")
+        sizes = " x ".join("N" if size < 0 else str(size) for size in shape_)
+        lines.append(f"{name:<16}{kind:<7}{sizes or '-':<8}{meaning}")
     lines += ["", "made with"]
     # A configuration without values has no line.
     lines += [f"  {name} {value}" for name, value in flatten(manifest.config).items() if value != {}]

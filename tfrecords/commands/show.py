@@ -1,4 +1,4 @@
-"""python -m tfrecords show: draws a sheet of a split's images with their labels."""
+"""python -m tfrecords show: draws a sheet of a split's images with their labels, and of scenes with their boxes."""
 
 import argparse
 import io
@@ -13,6 +13,7 @@ from tfrecords.dataset import reader
 from tfrecords.errors import UserError
 from tfrecords.files.place import place
 from tfrecords.flags import add_snapshot
+from tfrecords.record.scene import SceneExample
 from tfrecords.record.schema import DigitExample
 
 EPILOG = """\
@@ -20,6 +21,9 @@ examples:
   python -m tfrecords show svhn-records --count 40 --output sheet.png
   python -m tfrecords show gs://bucket/svhn-records \\
       --output gs://bucket/sheet.png
+
+Of a dataset of prepare --task find, the boxes of the numbers are always drawn,
+each with its number; --boxes draws those of the characters too.
 """
 _KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 """Formats of the sheet, by the suffix of its file."""
@@ -28,6 +32,11 @@ _MARGIN = 8
 _LABEL_HEIGHT = 22
 _NUMBER_SIZE = 18
 """Size of the numbers' letters, pixels."""
+_TEXT_SIZE, _TEXT_HEIGHT = 12, 15
+"""Size of the letters over a scene, and height of their ground, pixels."""
+_MOST_LISTED = 3
+"""Numbers of a scene that are listed below it."""
+_CHARACTER_COLOUR = (255, 255, 255)
 _UNASSIGNED = "\U0010ffff"
 """A code that no font has a letter for."""
 _BACKGROUND, _INK, _FAINT = (250, 250, 248), (20, 20, 20), (120, 120, 120)
@@ -44,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=40, help="number of images, from the first of the split")
     file = "file to write, .png or .jpg; or its address"
     parser.add_argument("--output", type=place, required=True, metavar="FILE", help=file)
-    parser.add_argument("--scale", type=int, default=2, help="enlargement of the images")
+    scale = "enlargement of the images (default: 2; of scenes 1)"
+    parser.add_argument("--scale", type=int, help=scale)
     parser.add_argument("--boxes", action="store_true", help="draw the boxes of the digits")
 
 
@@ -55,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option is out of range, DIR has no such split, or the split is empty.
     """
     for name in ("count", "scale"):
-        if getattr(args, name) < 1:
-            raise UserError(f"--{name} must be at least 1.", getattr(args, name))
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1.", value)
     kind = _KINDS.get(args.output.suffix)
     if kind is None or args.output.is_dir():
         raise UserError(f"--output must be a file that ends in {', '.join(_KINDS)}.", args.output)
@@ -64,21 +75,27 @@ def run(args: argparse.Namespace) -> int:
     examples = list(itertools.islice(reader.open(args.directory, args.split, snapshot=args.snapshot), args.count))
     if not examples:
         raise UserError(f"The split {args.split} must hold at least one example.", 0)
-    sheet = draw_sheet(examples, args.scale, args.boxes)
+    # Of one dataset, all are scenes or none is.
+    scenes = [example for example in examples if isinstance(example, SceneExample)]
+    sheet = draw_sheet(scenes or examples, args.scale or (1 if scenes else 2), args.boxes)
     stream = io.BytesIO()
     sheet.save(stream, kind, quality=_JPEG_QUALITY)
     args.output.write([stream.getvalue()])
-    if args.boxes and not any(example.has_digit_boxes for example in examples):
+    if args.boxes and not any(_has_digit_boxes(example) for example in scenes or examples):
         print("note: no boxes were drawn, because those of the characters are not known", file=sys.stderr)
     print(f"drew {len(examples)} images of {args.split} in {args.output} ({sheet.width} x {sheet.height})")
     return 0
 
 
-def draw_sheet(examples: Sequence[DigitExample], scale: int, boxes: bool) -> Image.Image:
-    """Returns an RGB sheet of the images in rows, each above its number and its key.
+def _has_digit_boxes(example: DigitExample | SceneExample) -> bool:
+    return len(example.digit_boxes) > 0 if isinstance(example, SceneExample) else example.has_digit_boxes
+
+
+def draw_sheet(examples: Sequence[DigitExample | SceneExample], scale: int, boxes: bool) -> Image.Image:
+    """Returns an RGB sheet of the images in rows, each above its number, or numbers, and its key.
 
     Args:
-      examples: At least one example.
+      examples: At least one example or scene.
       scale: Pixels of the sheet per pixel of an image, in each direction.
       boxes: Whether to draw the boxes of the digits that are known, from the first in red, orange, green, blue,
         violet, red and so on.
@@ -96,11 +113,15 @@ def draw_sheet(examples: Sequence[DigitExample], scale: int, boxes: bool) -> Ima
     return sheet
 
 
-def _draw_example(sheet: Image.Image, example: DigitExample, corner: tuple[int, int], scale: int, boxes: bool) -> None:
+def _draw_example(
+    sheet: Image.Image, example: DigitExample | SceneExample, corner: tuple[int, int], scale: int, boxes: bool
+) -> None:
     pixels = example.image[:, :, 0] if example.image.shape[2] == 1 else example.image
     tile = Image.fromarray(pixels).convert("RGB")
     tile = tile.resize((tile.width * scale, tile.height * scale), Image.Resampling.NEAREST)
-    if boxes and example.has_digit_boxes:
+    if isinstance(example, SceneExample):
+        _draw_numbers(tile, example, scale, boxes)
+    elif boxes and example.has_digit_boxes:
         pen = ImageDraw.Draw(tile)
         for box, colour in zip(example.boxes[: example.length], itertools.cycle(_BOX_COLOURS), strict=False):
             ymin, xmin, ymax, xmax = (float(edge) * scale for edge in box)
@@ -113,8 +134,31 @@ def _draw_example(sheet: Image.Image, example: DigitExample, corner: tuple[int, 
     pen.text((x, y + 19), _shorten_key(example.key, tile.width), fill=_FAINT, font=ImageFont.load_default(9))
 
 
-def _number(example: DigitExample, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    return _drawable(example.text, font) or "no number"
+def _draw_numbers(tile: Image.Image, scene: SceneExample, scale: int, boxes: bool) -> None:
+    """Draws the box of each number with its text, and those of the characters if `boxes` says so."""
+    pen = ImageDraw.Draw(tile)
+    font = ImageFont.load_default(_TEXT_SIZE)
+    for box in scene.digit_boxes if boxes else ():
+        ymin, xmin, ymax, xmax = (float(edge) * scale for edge in box)
+        pen.rectangle((xmin, ymin, xmax, ymax), outline=_CHARACTER_COLOUR)
+    for text, box, colour in zip(scene.texts, scene.boxes, itertools.cycle(_BOX_COLOURS), strict=False):
+        ymin, xmin, ymax, xmax = (float(edge) * scale for edge in box)
+        pen.rectangle((xmin, ymin, xmax, ymax), outline=colour, width=2)
+        label = _drawable(text, font)
+        width = math.ceil(font.getlength(label)) + 4
+        # Above its box, or below it where there is no room, and always in the tile.
+        top = ymin - _TEXT_HEIGHT if ymin >= _TEXT_HEIGHT else min(ymax + 1, tile.height - _TEXT_HEIGHT)
+        left = max(0.0, min(xmin, tile.width - width))
+        pen.rectangle((left, top, left + width, top + _TEXT_HEIGHT), fill=colour)
+        pen.text((left + 2, top), label, fill=_BACKGROUND, font=font)
+
+
+def _number(example: DigitExample | SceneExample, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    if not isinstance(example, SceneExample):
+        return _drawable(example.text, font) or "no number"
+    more = len(example.texts) - _MOST_LISTED
+    listed = _drawable(", ".join(example.texts[:_MOST_LISTED]), font) or "no number"
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _drawable(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:

@@ -77,7 +77,7 @@ def _manifest(stream: Place, part: Part) -> Generator[str, None, Manifest | None
 
 def _differences(part: Part, manifest: Manifest, first_part: Part, first: Manifest) -> Iterator[str]:
     """Yields in what a directory cannot be one dataset with the first one."""
-    for what in ("name", "labels", "schema_version", "seed"):
+    for what in ("name", "labels", "schema_version", "seed", "task"):
         if getattr(manifest, what) != getattr(first, what):
             yield f"{part.directory}: another {what} than {first_part.directory} has: {getattr(manifest, what)}"
     if manifest.image.encoding != first.image.encoding:

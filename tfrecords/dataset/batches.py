@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tfrecords.dataset.reader import Examples
 from tfrecords.digests import stable_digest
 from tfrecords.errors import UserError
-from tfrecords.record.collate import NAMES, Batch, check_names
+from tfrecords.record.collate import Batch, check_names
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Batches(Sequence[Batch]):
       world_size: Number of processes.
       drop_remainder: Whether all batches are full and all processes have equally many. This leaves out up to
         `batch_size * world_size - 1` examples, others in each epoch.
-      names: Names of the arrays: attributes of `DigitExample`, and `text`. Fewer names are read faster.
+      names: Names of the arrays: attributes of `DigitExample`, and `text`; of scenes those of `Scenes.names`, whose
+        lists are padded. Fewer names are read faster. None for all.
       order: Indices of this process's examples, in order: (examples of the process,) int64.
 
     Raises:
@@ -46,7 +47,7 @@ class Batches(Sequence[Batch]):
     rank: int = 0
     world_size: int = 1
     drop_remainder: bool = False
-    names: Sequence[str] = NAMES
+    names: Sequence[str] | None = None
     order: NDArray[np.int64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -54,7 +55,7 @@ class Batches(Sequence[Batch]):
             raise UserError("batch_size must be at least 1.", self.batch_size)
         if not 0 <= self.rank < self.world_size:
             raise UserError("rank must be 0..world_size - 1.", f"rank {self.rank} of {self.world_size}")
-        check_names(self.names)
+        check_names(self.names or (), self.examples.names)
         order = epoch_order(len(self.examples), self.seed, self.epoch)
         object.__setattr__(self, "order", order[self.rank :: self.world_size])
 

@@ -1,5 +1,7 @@
 """Two states of a dataset, number by number: what was added, removed, moved, relabelled, cut or stored in another way.
 
+Scenes are compared picture by picture.
+
 What both have is not looked at: directories with the same manifest, then shards with the same digest. Of the rest, the
 tables of annotations say which numbers are there, and records are compared by digests of their bytes; those that only
 one side has are decoded. So memory is some 500 bytes a number at most, and 8 a record.
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo
+from tfrecords.dataset.manifest import ANNOTATIONS, FIND, Manifest, ShardInfo
 from tfrecords.dataset.snapshots import (
     Part,
     Snapshot,
@@ -29,6 +31,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.framing import Record, read_frames
 from tfrecords.files.place import Place
 from tfrecords.record.codec import decode
+from tfrecords.record.scene import SceneExample, decode_scene, decode_scene_label
 from tfrecords.record.schema import DigitExample
 
 ADDED, REMOVED, MOVED, RELABELLED, RECUT, REDRAWN, REENCODED = CHANGES = (
@@ -41,7 +44,8 @@ ADDED, REMOVED, MOVED, RELABELLED, RECUT, REDRAWN, REENCODED = CHANGES = (
     "reencoded",
 )
 """Kinds of changes: numbers that only the second or the first side has; in another split; with another text; cut at
-another place of the picture; with other pixels or boxes of characters; and with the same meaning in other bytes."""
+another place of the picture; with other pixels or boxes of characters; and with the same meaning in other bytes. Of
+scenes, those with other boxes are recut, those with other pixels redrawn."""
 _ASPECTS = (RELABELLED, RECUT, REDRAWN)
 """Changes that records show, each with a digest of its own."""
 _DIGEST_BYTES = 8
@@ -89,15 +93,15 @@ class State:
             raise UserError(rule, "no such snapshot")
         return cls(place, manifest, {part.directory: part.manifest_sha256 for part in found.parts})
 
-    def shards(self, directories: Sequence[str]) -> list["_Shard"]:
+    def shards(self, directories: Sequence[str]) -> list["Shard"]:
         """Returns the shards of some of its directories that have examples."""
         found = []
         for path in directories:
             place = self.place / path if path else self.place
             manifest = part_manifest(self.place, Part(path, self.directories[path])) if path else self.manifest
             found += [
-                _Shard(place / shard.file, shard, manifest)
-                for split in manifest.splits.values()
+                Shard(place / shard.file, shard, name, manifest)
+                for name, split in manifest.splits.items()
                 for shard in split.shards
                 if shard.examples
             ]
@@ -136,11 +140,12 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class _Shard:
-    """A shard with what its records need to be decoded."""
+class Shard:
+    """A shard with its split, and what its records need to be decoded."""
 
     place: Place
     info: ShardInfo
+    split: str
     manifest: Manifest
 
     def records(self) -> Iterator[Record]:
@@ -174,12 +179,16 @@ def compare(
       progress: Function that is called with the number of records that were read since its last call.
 
     Raises:
-      UserError: A file is missing or damaged.
+      UserError: A file is missing or damaged, or the two are of different tasks.
     """
+    tasks = [state.manifest.task for state in (before, after)]
+    if tasks[0] != tasks[1]:
+        raise UserError("Both datasets must be of one task, read or find.", " and ".join(tasks))
     shared = set(before.directories.values()) & set(after.directories.values())
     sides = before, after
     paths = [[path for path, sha256 in side.directories.items() if sha256 not in shared] for side in sides]
-    numbers = _Numbers(*(_table(side, found) for side, found in zip(sides, paths, strict=True)))
+    table_of = _scene_table if tasks[0] == FIND else _table
+    numbers = _Numbers(*(table_of(side, found) for side, found in zip(sides, paths, strict=True)))
     ours, theirs = (side.shards(found) for side, found in zip(sides, paths, strict=True))
     _compare_records(ours, theirs, numbers, progress)
     names = {**before.manifest.splits, **after.manifest.splits}
@@ -207,6 +216,20 @@ def _table(state: State, directories: Sequence[str]) -> Any:
             raise UserError(f"{place}: there must be a table of the numbers to compare.", "no file") from error
     table = pa.concat_tables(tables)
     return table.filter(table["reason"].is_null()).drop_columns(["reason"]).combine_chunks()
+
+
+def _scene_table(state: State, directories: Sequence[str]) -> Any:
+    """Returns key, numbers and split of the scenes of directories, as an Arrow table: they are in the records."""
+    import pyarrow as pa
+
+    rows: list[tuple[str, str, str]] = []
+    for shard in state.shards(directories):
+        for record in shard.records():
+            key, texts = decode_scene_label(record.data, record.location)
+            rows.append((key, " ".join(texts), shard.split))
+    keys, texts_, splits = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = {"key": keys, "text": texts_, "split": splits}
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
 
 
 class _Numbers:
@@ -271,7 +294,7 @@ class _Numbers:
 
 
 def _compare_records(
-    before: list[_Shard], after: list[_Shard], numbers: _Numbers, progress: Callable[[int], object]
+    before: list[Shard], after: list[Shard], numbers: _Numbers, progress: Callable[[int], object]
 ) -> None:
     """Adds the records that only one side has to the numbers; those of equal shards are not read."""
     equal = {shard.info.sha256 for shard in before} & {shard.info.sha256 for shard in after}
@@ -293,17 +316,21 @@ def _compare_records(
         numbers.add(keys, np.concatenate(aspects, axis=1), is_after=index == 1)
 
 
-def _record_digests(shard: _Shard, progress: Callable[[int], object]) -> NDArray[np.uint64]:
+def _record_digests(shard: Shard, progress: Callable[[int], object]) -> NDArray[np.uint64]:
     found = np.array([_digest(record.data) for record in shard.records()], np.uint64)
     progress(len(found))
     return found
 
 
-def _decoded(shard: _Shard, wanted: NDArray[np.bool_]) -> tuple[list[str], NDArray[np.uint64]]:
+def _decoded(shard: Shard, wanted: NDArray[np.bool_]) -> tuple[list[str], NDArray[np.uint64]]:
     """Returns the numbers' keys of some records of a shard, and the digests of their aspects: (aspects, records)."""
     keys, rows = [], []
     for record, is_wanted in zip(shard.records(), wanted.tolist(), strict=True):
-        if is_wanted:
+        if is_wanted and shard.manifest.task == FIND:
+            scene = decode_scene(record.data, record.location, shard.manifest.labels.alphabet)
+            keys.append(scene.key)
+            rows.append(_aspects_of_scene(scene))
+        elif is_wanted:
             example = decode(record.data, record.location, shard.manifest.labels, shard.manifest.schema_version)
             keys.append(example.key.rpartition("#")[0])
             rows.append(_aspects(example))
@@ -317,6 +344,14 @@ def _aspects(example: DigitExample) -> tuple[int, ...]:
     drawn = example.boxes.tobytes() + bytes([example.has_digit_boxes]) + example.source_size.tobytes()
     drawn += repr(example.image.shape).encode() + example.image.tobytes()
     return tuple(_digest(content) for content in (example.text.encode(), jitter + b"#" + cut, jitter + b"#" + drawn))
+
+
+def _aspects_of_scene(scene: SceneExample) -> tuple[int, ...]:
+    """Returns the digest of each of `_ASPECTS` of a scene."""
+    names = ("boxes", "digit_boxes", "digit_labels", "digit_numbers", "source_size", "content_size")
+    boxes = b"#".join(getattr(scene, name).tobytes() for name in names)
+    drawn = repr(scene.image.shape).encode() + scene.image.tobytes()
+    return tuple(_digest(content) for content in (" ".join(scene.texts).encode(), boxes, drawn))
 
 
 def _digest(data: bytes) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.dataset.reader import Examples
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.errors import UserError
@@ -76,7 +76,7 @@ class ImageCache:
           examples: Examples of the split, if they are open already; None opens them.
 
         Raises:
-          UserError: The directory is no dataset, has no such split, or the split is empty.
+          UserError: The directory is no dataset, or one of scenes, has no such split, or the split is empty.
         """
         self._cache = cache
         self._lock = threading.Lock()
@@ -86,9 +86,14 @@ class ImageCache:
         """Makes room for what will be known of examples; nothing is yet.
 
         Raises:
-          UserError: There are none.
+          UserError: There are none, or they are scenes.
         """
         count, split = len(examples), examples.split
+        if examples.manifest.task == FIND:
+            rule = (
+                f"{examples.directory} must hold images that are cut out around numbers: tfrecords.open reads scenes."
+            )
+            raise UserError(rule, f"the task {FIND}")
         if not count:
             raise UserError(f"The split {split} of {examples.directory} must hold at least one example.", 0)
         self._examples = examples

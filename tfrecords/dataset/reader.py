@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
-from tfrecords.dataset.manifest import MANIFEST, Manifest
+from tfrecords.dataset.manifest import FIND, MANIFEST, Manifest
 from tfrecords.dataset.shard_file import open_shard, truncation_error
 from tfrecords.dataset.snapshots import load_manifest
 from tfrecords.errors import UserError
@@ -20,8 +20,17 @@ from tfrecords.files.framing import Record, read_frames
 from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
 from tfrecords.record.codec import decode_with_protobuf
-from tfrecords.record.collate import NAMES, Batch, check_names, stack, stack_by_layout
+from tfrecords.record.collate import (
+    BATCH_NAMES_OF_SCENES,
+    NAMES,
+    Batch,
+    check_names,
+    stack,
+    stack_by_layout,
+    stack_scenes,
+)
 from tfrecords.record.fast_decode import UnknownLayoutError, decode_by_layout
+from tfrecords.record.scene import SceneExample, decode_scene
 from tfrecords.record.schema import DigitExample
 
 OnError = Literal["raise", "skip"]
@@ -42,7 +51,10 @@ class Examples(Sequence[DigitExample]):
       manifest: Manifest of the dataset.
       skipped: Number of damaged examples that iterations have skipped so far, with `on_error="skip"`.
       cache: Cache on the disk for the shards of a remote dataset; None reads them from their addresses.
+      names: Names of the arrays of a batch.
     """
+
+    names: ClassVar[tuple[str, ...]] = NAMES
 
     def __init__(
         self,
@@ -73,7 +85,7 @@ class Examples(Sequence[DigitExample]):
         return f"{self.manifest.name}, {self.split}[{indices.start}:{indices.stop}:{indices.step}], {digest}"
 
     def __repr__(self) -> str:
-        return f"<Examples {self.directory}, split {self.split}: {len(self):,} examples>"
+        return f"<{type(self).__name__} {self.directory}, split {self.split}: {len(self):,} examples>"
 
     def __len__(self) -> int:
         return len(self._indices)
@@ -90,7 +102,10 @@ class Examples(Sequence[DigitExample]):
           UserError: The file or the record is damaged, also with `on_error="skip"`.
         """
         if isinstance(index, slice):
-            part = Examples(self.directory, self.manifest, self.split, self._verify, self._on_error, self.cache)
+            # Not of the same class, which may be made in another way.
+            part = _class_of(self.manifest)(
+                self.directory, self.manifest, self.split, self._verify, self._on_error, self.cache
+            )
             part._indices = self._indices[index]
             return part
         return self._read(self._indices[operator.index(index)])
@@ -114,22 +129,27 @@ class Examples(Sequence[DigitExample]):
                 continue
             yield example
 
-    def batch(self, indices: Sequence[int], names: Sequence[str] = NAMES) -> Batch:
+    def batch(self, indices: Sequence[int], names: Sequence[str] | None = None) -> Batch:
         """Returns several examples as one array per attribute, faster than one by one.
 
         Args:
           indices: Indices of the examples, in the order of the arrays; at least one.
-          names: Names of the arrays: attributes of `DigitExample`, and `text`. Fewer names are read faster.
+          names: Names of the arrays: attributes of `DigitExample`, and `text`. Fewer names are read faster. None for
+            all of `names`.
 
         Raises:
           IndexError: An index is out of range.
           UserError: A file or a record is damaged (also with `on_error="skip"`), the images differ in size, there is no
             index, or a name is unknown.
         """
-        check_names(names)
+        names = self.names if names is None else names
+        check_names(names, self.names)
         in_split = [self._indices[index] for index in indices]
         if not in_split:
             raise UserError("A batch must hold at least one example.", 0)
+        return self._batch(in_split, names)
+
+    def _batch(self, in_split: list[int], names: Sequence[str]) -> Batch:
         try:
             records = self._records(in_split)
             manifest = self.manifest
@@ -219,6 +239,37 @@ class Examples(Sequence[DigitExample]):
         return {**self.__dict__, "_files": {}}
 
 
+class Scenes(Examples):
+    """The scenes of one split of a dataset of task "find": `Examples` whose items are `SceneExample`s.
+
+    In a batch, the lists of numbers and characters are padded; see `tfrecords.record.collate.stack_scenes`.
+    """
+
+    names = BATCH_NAMES_OF_SCENES
+
+    @overload  # type: ignore[override]
+    def __getitem__(self, index: int) -> SceneExample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Scenes": ...
+    def __getitem__(self, index: int | slice) -> "SceneExample | Scenes":
+        """Returns one scene with its own arrays, or a part of the sequence for a slice; see `Examples`."""
+        return super().__getitem__(index)  # type: ignore[return-value]
+
+    def __iter__(self) -> Iterator[SceneExample]:  # type: ignore[override]
+        return super().__iter__()  # type: ignore[return-value]
+
+    def _batch(self, in_split: list[int], names: Sequence[str]) -> Batch:
+        return stack_scenes([self._read(index) for index in in_split], names)
+
+    def _read(self, index: int) -> SceneExample:  # type: ignore[override]
+        data, file, index_in_file = self.record(index)
+        return decode_scene(data, file.location(index_in_file), self.manifest.labels.alphabet)
+
+
+def _class_of(manifest: Manifest) -> type[Examples]:
+    return Scenes if manifest.task == FIND else Examples
+
+
 def open(
     directory: Place | Path | str,
     split: str,
@@ -233,6 +284,8 @@ def open(
 
         examples = tfrecords.open("svhn-records", "train")
         print(len(examples), examples[7].text, examples[-1].image.shape)
+
+    Of a dataset of task "find" it returns `Scenes`.
 
     Args:
       directory: Dataset directory that `prepare` wrote; local, or at an address that fsspec supports, such as
@@ -266,7 +319,7 @@ def open(
     if cache and place.is_remote and size > cache.max_bytes:
         rule = "the split %s of %s has %d bytes, and the cache %s room for %d: shards without room are not copied"
         _log.warning(rule, split, place, size, cache.folder, cache.max_bytes)
-    return Examples(place, manifest, split, verify, on_error, cache)
+    return _class_of(manifest)(place, manifest, split, verify, on_error, cache)
 
 
 def read_records(path: Place | Path | str, verify: bool = True) -> Iterator[Record]:

@@ -8,9 +8,10 @@ files: another wording makes another dataset.
 import json
 from typing import Any, NamedTuple
 
-from tfrecords.dataset.manifest import ImageInfo, Manifest
+from tfrecords.dataset.manifest import FIND, READ, ImageInfo, Manifest
 from tfrecords.images.crop import CropSpec
 from tfrecords.record.labels import Labels
+from tfrecords.record.scene import SCENE_FEATURES
 from tfrecords.record.schema import NEW_IN_2, Feature, features_of
 
 _CORE = "tensorflow_datasets.core.features"
@@ -80,13 +81,43 @@ _PUBLICATIONS = {
 """Publications by source, as named in the configuration of the manifest. Those of other sources are their owners'."""
 
 
-def features_json(image: ImageInfo, labels: Labels) -> str:
-    """Returns the text of features.json for records with images of this shape and encoding, and of these labels."""
-    known = features_of(labels)
-    features = {name: _feature(name, known[name]) for name in known if not name.startswith("image")}
+def features_json(image: ImageInfo, labels: Labels, task: str = READ) -> str:
+    """Returns the text of features.json.
+
+    Args:
+      image: Shape and encoding of the records' images.
+      labels: What the dataset's numbers may be.
+      task: Task of the dataset, one of `tfrecords.dataset.manifest.TASKS`.
+    """
+    known = SCENE_FEATURES if task == FIND else features_of(labels)
+    features = {name: _feature(name, known[name]) for name in known if "/" not in name and name != "image"}
     features["image"] = _image_feature(image, known["image"].meaning)
-    content = {"pythonClassName": f"{_CORE}.features_dict.FeaturesDict", "featuresDict": {"features": features}}
-    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+    for group in sorted({name.partition("/")[0] for name in known if "/" in name} - {"image"}):
+        features[group] = _sequence(group)
+    return json.dumps(_dict_of(features), indent=2, sort_keys=True) + "\n"
+
+
+def _dict_of(features: dict[str, Any]) -> dict[str, Any]:
+    return {"pythonClassName": f"{_CORE}.features_dict.FeaturesDict", "featuresDict": {"features": features}}
+
+
+def _sequence(group: str) -> dict[str, Any]:
+    """Returns the feature of the lists of a scene's numbers or characters, which have one length."""
+    features = {}
+    for name, (kind, shape, meaning) in SCENE_FEATURES.items():
+        if name.startswith(f"{group}/"):
+            one = Feature(kind, shape[1:], meaning)
+            features[name.partition("/")[2]] = _box_feature(meaning) if shape[1:] == (4,) else _feature(name, one)
+    content = {"feature": _dict_of(features), "length": "-1"}
+    return {"pythonClassName": f"{_CORE}.sequence_feature.Sequence", "sequence": content}
+
+
+def _box_feature(meaning: str) -> dict[str, Any]:
+    return {
+        "pythonClassName": f"{_CORE}.bounding_boxes.BBoxFeature",
+        "boundingBox": {"shape": {"dimensions": ["4"]}, "dtype": "float32", "bboxFormat": "REL_YXYX"},
+        "description": meaning,
+    }
 
 
 def dataset_info_json(manifest: Manifest) -> str:
@@ -122,8 +153,32 @@ def dataset_info_json(manifest: Manifest) -> str:
 
 def _description(manifest: Manifest, publication: _Publication) -> str:
     """Returns the description of the dataset, one paragraph per line."""
-    config, crop, labels = manifest.config, manifest.config["crop"], manifest.labels
     read = " and ".join(f"{source.subset} ({source.pictures:,} pictures)" for source in manifest.sources)
+    about = _about_scenes if manifest.task == FIND else _about_crops
+    lines = about(manifest, publication, read)
+    for name, split in manifest.splits.items():
+        drawn = not manifest.config.get("split") and manifest.config.get(f"{name}_fraction")
+        share = f" (drawn by picture, a share of {drawn:g} of those not published as test)" if drawn else ""
+        lines.append(f"Split {name}: {split.examples:,} examples of {split.pictures:,} pictures{share}.")
+    rejected = sum(manifest.dead_letters.values())
+    made = f"streetdigits {manifest.versions['streetdigits']}, seed {manifest.seed}"
+    return "\n".join([*lines, f"Rejected: {rejected:,} pictures. Made by {made}; manifest.json tells all."])
+
+
+def _about_scenes(manifest: Manifest, publication: _Publication, read: str) -> list[str]:
+    """Returns the first lines of the description of a dataset of scenes."""
+    height, width, _ = manifest.image.shape
+    return [
+        f"Pictures with the boxes of their numbers: {publication.title}, {read}.",
+        f"Each is fitted into {width}x{height} pixels, its aspect ratio kept, in the upper left corner; the rest is 0.",
+        f"`digits/label` are indices into {manifest.labels.alphabet!r}; bbox is ymin, xmin, ymax, xmax, shares of the "
+        "image. A picture without a number has no boxes.",
+    ]
+
+
+def _about_crops(manifest: Manifest, publication: _Publication, read: str) -> list[str]:
+    """Returns the first lines of the description of a dataset of images cut out around numbers."""
+    crop, labels = manifest.config["crop"], manifest.labels
     labelled, growth = "with labels", f"grown by {crop['growth']:.0%}"
     cut = f"The union of its characters' boxes or the box of a number, {growth}, or else the whole picture,"
     boxes = "boxes are ymin, xmin, ymax, xmax, or zeros where `has_digit_boxes` is false"
@@ -131,18 +186,11 @@ def _description(manifest: Manifest, publication: _Publication) -> str:
         labelled, cut = "cropped to their digits, with labels and boxes", f"The union of the digits' boxes, {growth},"
         boxes = "boxes are ymin, xmin, ymax, xmax"
     title = f"{publication.title} or pictures in the same layout" if publication.homepage else publication.title
-    lines = [
+    return [
         f"Numbers in pictures, {labelled}: {title}, {read}.",
         f"{cut} is {_stored(manifest)}",
         f"`digits` are indices into {labels.alphabet!r}, in reading order, padded with {labels.pad}; {boxes}.",
     ]
-    for name, split in manifest.splits.items():
-        drawn = not config.get("split") and config.get(f"{name}_fraction")
-        share = f" (drawn by picture, a share of {drawn:g} of those not published as test)" if drawn else ""
-        lines.append(f"Split {name}: {split.examples:,} examples of {split.pictures:,} pictures{share}.")
-    rejected = sum(manifest.dead_letters.values())
-    made = f"streetdigits {manifest.versions['streetdigits']}, seed {manifest.seed}"
-    return "\n".join([*lines, f"Rejected: {rejected:,} pictures. Made by {made}; manifest.json tells all."])
 
 
 def _stored(manifest: Manifest) -> str:
@@ -190,6 +238,6 @@ def _image_feature(image: ImageInfo, meaning: str) -> dict[str, Any]:
     content = _tensor(image.shape, "uint8")["tensor"]
     return {
         "pythonClassName": f"{_CORE}.image_feature.Image",
-        "image": {"shape": content["shape"], "dtype": "uint8", "encodingFormat": "png"},
+        "image": {"shape": content["shape"], "dtype": "uint8", "encodingFormat": image.encoding},
         "description": meaning,
     }

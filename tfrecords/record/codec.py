@@ -24,6 +24,8 @@ PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 """Signature of a PNG file, and length and name of its first chunk (PNG specification, 5.2 and 11.2.2)."""
 _PNG_HEAD = struct.Struct(">16sIIBB")
 _PNG_END = b"IEND\xaeB`\x82"
+_OF_SCENES = "content_size"
+"""A feature that only records of scenes have, at least one value of it; see `tfrecords.record.scene`."""
 ENCODINGS = ("raw", "png")
 """Encodings of the pixels in a record: raw (fast, twice as large) or a PNG file."""
 
@@ -161,6 +163,8 @@ def decode_with_protobuf(
     except message.DecodeError as error:
         raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
     features = record.features.feature
+    if _OF_SCENES in features:
+        raise UserError(f"{where}: a record of a dataset of task find is read by decode_scene.", f"a {_OF_SCENES}")
     known = labels or _labels_of(features)
     expected_features = features_of(known)
 

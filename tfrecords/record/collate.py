@@ -1,4 +1,4 @@
-"""Several examples as one array per attribute."""
+"""Several examples, or several scenes, as one array per attribute."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -19,26 +19,31 @@ from tfrecords.record.fast_decode import (
     split_values,
 )
 from tfrecords.record.labels import Labels
+from tfrecords.record.scene import SCENE_NAMES, SceneExample
 from tfrecords.record.schema import DigitExample
 
 Batch = dict[str, NDArray[Any]]
 """Arrays by name, one of `NAMES`, with examples along the first axis. Those of `key` and `text` hold strings."""
 NAMES = (*(field.name for field in fields(DigitExample) if field.name != "alphabet"), "text")
 """The attributes of `DigitExample` without the alphabet, in its order, and `text`."""
+_COUNTS = {"number_count": "texts", "digit_count": "digit_labels"}
+"""Arrays of a batch of scenes that say how many rows of others are no padding, and one of these."""
+BATCH_NAMES_OF_SCENES = (*SCENE_NAMES, *_COUNTS)
+"""Names of the arrays of a batch of scenes."""
 _ALIGNMENT = 64
 """Bytes. TensorFlow and JAX use arrays at a multiple of this address without a copy, and copy others."""
 Columns = dict[str, Sequence[bytes]]
 DEFAULT = Labels()
 
 
-def check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str], known: Sequence[str] = NAMES) -> None:
     """Checks the names of arrays.
 
     Raises:
-      UserError: A name is not one of `NAMES`.
+      UserError: A name is not one of the known ones.
     """
-    if unknown := [name for name in names if name not in NAMES]:
-        raise UserError(f"names must be among {', '.join(NAMES)}.", ", ".join(unknown))
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"names must be among {', '.join(known)}.", ", ".join(unknown))
 
 
 def stack(examples: Sequence[DigitExample], names: Sequence[str] = NAMES) -> Batch:
@@ -56,6 +61,43 @@ def stack(examples: Sequence[DigitExample], names: Sequence[str] = NAMES) -> Bat
         rule = f"{examples[0].key}: the images of one batch must have one size."
         raise UserError(rule, " and ".join(map(str, sorted(shapes))))
     return {name: _stack([getattr(example, name) for example in examples]) for name in names}
+
+
+def stack_scenes(scenes: Sequence[SceneExample], names: Sequence[str] = BATCH_NAMES_OF_SCENES) -> Batch:
+    """Returns scenes as one array per attribute, their lists padded to the longest one of the batch.
+
+    Texts are padded with empty strings and the other lists with zeros; `number_count` and `digit_count` are the numbers
+    of rows that are no padding: (scenes,) int64.
+
+    Args:
+      scenes: At least one scene; those of one dataset have images of one size.
+      names: Names of the arrays, of `BATCH_NAMES_OF_SCENES`.
+    """
+    batch: Batch = {}
+    for name in names:
+        values = [getattr(scene, _COUNTS.get(name, name)) for scene in scenes]
+        if name in _COUNTS:
+            batch[name] = np.array([len(value) for value in values])
+        elif name == "texts":
+            longest = max(map(len, values))
+            rows = [list(value) + [""] * (longest - len(value)) for value in values]
+            batch[name] = np.array(rows, str).reshape(len(rows), longest)
+        elif name in _LISTS:
+            batch[name] = _pad(values)
+        else:
+            batch[name] = _stack(values)
+    return batch
+
+
+_LISTS = ("boxes", "digit_labels", "digit_numbers", "digit_boxes")
+
+
+def _pad(values: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Returns arrays that differ in their number of rows as one, padded with zeros."""
+    padded = np.zeros((len(values), max(map(len, values)), *values[0].shape[1:]), values[0].dtype)
+    for row, value in zip(padded, values, strict=True):
+        row[: len(value)] = value
+    return padded
 
 
 def stack_by_layout(

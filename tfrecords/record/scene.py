@@ -5,7 +5,7 @@ image, ymin, xmin, ymax, xmax.
 """
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from tfrecords.record.schema import Feature
 SCENE_ENCODINGS = ("jpeg", *ENCODINGS)
 """Encodings of the pixels of a scene: a JPEG file of quality 95 too, a fifth of the size of a PNG."""
 _JPEG_QUALITY = 95
+_JPEG_START = b"\xff\xd8"
 SCENE_FEATURES = {
     "key": Feature("bytes", (), "subset and picture, UTF-8: train/123.png"),
     "image": Feature("bytes", (), "uint8 pixels, row by row, or a JPEG or PNG file"),
@@ -53,6 +54,7 @@ class SceneExample:
       source_size: Height and width of the source picture, pixels: shape (2,), int64.
       content_size: Height and width of the picture in `image`, pixels: shape (2,), int64.
       alphabet: Characters that numbers are made of. It belongs to the dataset, and is no feature of a record.
+      file: JPEG or PNG file of the image, as the record has it; empty for raw pixels, and if it comes from no record.
     """
 
     key: str
@@ -65,6 +67,20 @@ class SceneExample:
     source_size: NDArray[np.int64]
     content_size: NDArray[np.int64]
     alphabet: str = DIGITS
+    file: bytes = b""
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.image.shape))
+        return f"<SceneExample {self.key}: {', '.join(self.texts) or 'no number'}, image of {size} {self.image.dtype}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the attributes by name, without the alphabet and the file."""
+        return {name: value for name, value in vars(self).items() if name not in _NOT_FEATURES}
+
+
+_NOT_FEATURES = ("alphabet", "file")
+SCENE_NAMES = tuple(field.name for field in fields(SceneExample) if field.name not in _NOT_FEATURES)
+"""The attributes of `SceneExample` without the alphabet and the file, in its order."""
 
 
 def encode_scene(example: SceneExample, encoding: str = "jpeg") -> bytes:
@@ -106,14 +122,9 @@ def decode_scene(data: bytes, where: object = "record", alphabet: str = DIGITS) 
     Raises:
       UserError: The data is no tf.train.Example, or a feature is missing or malformed.
     """
-    record = _Example()
-    try:
-        record.ParseFromString(data)
-    except message.DecodeError as error:
-        raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
-    found = {name: _values(record.features.feature, name, where) for name in SCENE_FEATURES}
-    key, encoding = found["key"][0].decode(errors="replace"), found["image/format"][0].decode(errors="replace")
-    texts = tuple(text.decode(errors="replace") for text in found["numbers/text"])
+    found = _parse(data, where)
+    key, texts = _label(found)
+    encoding = found["image/format"][0].decode(errors="replace")
     shape = tuple(found["image/shape"])
     image = _decoded(found["image"][0], encoding, shape, f"{where} ({key})")
     size = np.tile(np.array(shape[:2], np.float32), 2)
@@ -128,9 +139,57 @@ def decode_scene(data: bytes, where: object = "record", alphabet: str = DIGITS) 
         source_size=np.array(found["source_size"], np.int64),
         content_size=np.array(found["content_size"], np.int64),
         alphabet=alphabet,
+        file=b"" if encoding == "raw" else found["image"][0],
     )
     check_scene(example, where)
     return example
+
+
+def decode_scene_label(data: bytes, where: object = "record") -> tuple[str, tuple[str, ...]]:
+    """Returns the key and the numbers of one record, whose pixels are not decoded.
+
+    Raises:
+      UserError: The data is no tf.train.Example, or a feature is missing or malformed.
+    """
+    return _label(_parse(data, where))
+
+
+def _parse(data: bytes, where: object) -> dict[str, Any]:
+    """Returns the values of each feature of a record."""
+    record = _Example()
+    try:
+        record.ParseFromString(data)
+    except message.DecodeError as error:
+        raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
+    return {name: _values(record.features.feature, name, where) for name in SCENE_FEATURES}
+
+
+def _label(found: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    return found["key"][0].decode(errors="replace"), tuple(
+        text.decode(errors="replace") for text in found["numbers/text"]
+    )
+
+
+def picture_file(scene: SceneExample) -> tuple[bytes, str]:
+    """Returns the image of a scene as a file, and its suffix: the file of its record, or a PNG file of its pixels."""
+    data = scene.file or png_bytes(scene.image)
+    return data, ".jpg" if data.startswith(_JPEG_START) else ".png"
+
+
+def check_padding(scene: SceneExample, where: object = "scene") -> None:
+    """Checks that the image is 0 outside the picture.
+
+    JPEG mixes pixels of blocks of 8 x 8: of such an image, only blocks outside the picture are checked.
+
+    Raises:
+      UserError: It is not.
+    """
+    block = 8 if scene.file.startswith(_JPEG_START) else 1
+    height, width = (-(-size // block) * block for size in scene.content_size.tolist())
+    most = max(scene.image[height:].max(initial=0), scene.image[:, width:].max(initial=0))
+    if most > 0:
+        rule = f"{where} ({scene.key}): image must be 0 outside its content_size, {scene.content_size.tolist()}."
+        raise UserError(rule, f"{most}")
 
 
 def check_scene(example: SceneExample, where: object = "scene") -> None:
