@@ -7,9 +7,11 @@ import os
 import shlex
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tfrecords.files.place import place
+from tfrecords.dataset.manifest import FIND, Manifest
+from tfrecords.errors import UserError
+from tfrecords.files.place import Place, place
 from tfrecords.flags import add_flags
 from tfrecords.interrupts import ending_at_once
 from trainer.distribute.cluster import Cluster
@@ -18,7 +20,7 @@ from trainer.fit.advice import advice
 from trainer.fit.run_folder import RunFolder, check_run_directory, open_run_folder
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
-from trainer.models import MODELS, build_model, computing_in
+from trainer.models import FINDERS, MODELS, build_model, computing_in
 from trainer.run.cache_folder import CacheFolder
 from trainer.run.config import RunOptions, TrainConfig
 from trainer.run.directory import model_input_shape, reads_length
@@ -94,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run-dir", type=place, default=unset, help="folder or address for everything that training writes"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run in --run-dir")
-    add_flags(parser, TrainConfig, RunOptions, choices={"model": sorted(MODELS)})
+    add_flags(parser, TrainConfig, RunOptions, choices={"model": sorted([*MODELS, *FINDERS])})
 
 
 @naming_addresses()
@@ -110,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       UserError: An option, the dataset or the run directory cannot be used.
     """
-    settings = Settings.read(args.config, vars(args))
+    settings = Settings.read(args.config, vars(args), _default_model)
     check_run_directory(settings.run_dir, with_store=not args.print_config)
     if args.print_config:
         print(settings.to_toml(), end="")
@@ -120,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = choose(settings.data, settings.run_dir, settings.config, args.overwrite)
     records = Records.open(settings.data, cache, chosen.first if chosen else None)
     records.manifest.split("train")
+    _check_task(settings, records.manifest)
     cluster = Cluster.from_environment(os.environ)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
@@ -184,8 +187,7 @@ def _train(
         return 0
     kept = f"the weights of epoch {best['epoch']} are kept"
     if "validation_loss" in best:
-        right, loss = best["validation_whole_number_accuracy"], best["validation_loss"]
-        kept += f": validation loss {loss:.2f}, numbers {right:.1%}"
+        kept += f": validation loss {best['validation_loss']:.2f}, {_words(best)}"
     print(f"Trained {settings.config.model} in {minutes:.1f} min; {kept}.")
     words = ["--run-dir", str(folder.place), "--data", str(settings.data)]
     # The split to score must be there: a dataset of few pictures may have no test split.
@@ -193,6 +195,35 @@ def _train(
     words += ["--split", split] if split != "test" else []
     print(f"The run is in {folder.place}. Next: python -m trainer evaluate {shlex.join(words)}")
     return 0
+
+
+def _words(best: dict[str, Any]) -> str:
+    """Returns the validation scores of an epoch's line that say the most."""
+    if (precision := best.get("validation_average_precision")) is None:
+        return f"numbers {best['validation_whole_number_accuracy']:.1%}"
+    recall = best["validation_recall"]
+    return f"average precision {precision:.3f}, recall {recall:.1%} at confidence {best['validation_threshold']:.2f}"
+
+
+def _default_model(data: Place) -> str:
+    """Returns the model that is trained on a dataset by default; a dataset that cannot be read is refused later."""
+    try:
+        return next(iter(FINDERS)) if Manifest.load(data).task == FIND else TrainConfig.model
+    except (UserError, OSError):
+        return TrainConfig.model
+
+
+def _check_task(settings: Settings, manifest: Manifest) -> None:
+    """Raises a UserError if the model does not do what the dataset teaches."""
+    model, config = settings.config.model, settings.config
+    if manifest.task == FIND and model not in FINDERS:
+        rule = f"{settings.data} teaches to find numbers in pictures: --model must be {', '.join(FINDERS)}"
+        raise UserError(f"{rule}, or --data a dataset that `prepare` made to read them.", model)
+    if manifest.task != FIND and model in FINDERS:
+        rule = f"--model {model} finds numbers in pictures: --data must be made by `prepare --task {FIND}`."
+        raise UserError(rule, f"a dataset to {manifest.task} numbers, {settings.data}")
+    if model in FINDERS and config.label_smoothing:
+        raise UserError(f"label_smoothing must be 0 for {model}.", config.label_smoothing)
 
 
 def _build_model(config: TrainConfig, records: Records, devices: Devices) -> keras.Model:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.image_cache import ImageCache
-from tfrecords.dataset.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
+from tfrecords.dataset.manifest import FIND, MANIFEST, Manifest, ShardInfo, read_manifest
 from tfrecords.dataset.reader import Examples
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.dataset.snapshots import Part, Snapshot, flatten
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.input.cached import CachedExamples, CachedImages
+from trainer.input.scenes import Images, SceneImages
 from trainer.run.cache_folder import DEFAULT_GB, CacheFolder
 from trainer.run.directory import CONFIG, path_beside
 
@@ -82,8 +83,8 @@ class Records:
             raise UserError(rule, f"another one in snapshot {snapshot} than in {self.snapshot}")
         return replace(self, manifest=manifest, manifest_sha256=_sha256(manifest), snapshot=snapshot)
 
-    def images(self, split: str) -> ImageCache:
-        """Returns the images and labels of a split.
+    def images(self, split: str) -> Images:
+        """Returns the images and labels of a split; of a dataset that teaches to find numbers, its pictures.
 
         The files of the split are checked at once, rather than in the middle of an epoch; at an address, whether they
         are there, since each is compared with its digest when it is fetched.
@@ -92,11 +93,13 @@ class Records:
           UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
         """
         self._check(self.manifest.split(split).shards)
+        if self.manifest.task == FIND:
+            return SceneImages(self.examples(split))
         if self.directory.is_remote:
             return CachedImages(self.directory, self.manifest, split, self.cache)
         return ImageCache(self.directory.path, split, self.manifest)
 
-    def move(self, images: ImageCache, split: str) -> None:
+    def move(self, images: Images, split: str) -> None:
         """Moves the images of another snapshot to this one, after a check of the files that are new.
 
         Args:
@@ -147,7 +150,7 @@ class Records:
             "name": self.manifest.name,
             "manifest_sha256": self.manifest_sha256,
             "examples": {name: split.examples for name, split in self.manifest.splits.items()},
-            "crop": self.manifest.config["crop"],
+            **({"task": FIND} if self.manifest.task == FIND else {"crop": self.manifest.config["crop"]}),
             **asdict(self.manifest.labels),
             **({} if self.snapshot is None else {"snapshot": self.snapshot}),
         }
