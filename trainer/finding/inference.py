@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tfrecords.images.crop import BoundingBox
 from trainer.finding.augment import plain_pictures
-from trainer.finding.decode import Found, peaks, select
+from trainer.finding.boxes import Found, select
+from trainer.finding.decode import peaks
 from trainer.finding.learn import stride_of
 from trainer.finding.losses import finding_loss
 from trainer.finding.scores import LEAST_CONFIDENCE
@@ -24,12 +25,14 @@ class SplitFound:
       keys: Keys of the pictures.
       found: Boxes of each picture from `LEAST_CONFIDENCE` on, pixels of the image, the most confident first.
       truth: Boxes of the numbers of each picture, pixels of the image.
+      scales: Pixels of the image per pixel of the source picture, down and right.
       loss: Mean loss of a picture.
     """
 
     keys: list[str]
     found: list[list[Found]]
     truth: list[list[BoundingBox]]
+    scales: list[tuple[float, float]]
     loss: float
 
 
@@ -62,9 +65,10 @@ def make_finding(model: keras.Model) -> Finding:
     places = model.output["heat_logits"].shape[1:3]
 
     def find(batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        images, *labels = plain_pictures(batch, size)
+        images, boxes, is_number, is_ignored = plain_pictures(batch, size)
         outputs = model(images, training=False)
-        return *peaks(outputs, stride), finding_loss(outputs, make_targets(*labels, places, stride), stride)
+        targets = make_targets(boxes, is_number, is_ignored, places, stride)
+        return *peaks(outputs, stride), finding_loss(outputs, targets, stride)
 
     # The short last batch has another shape.
     traced: Finding = tf.function(find, autograph=False, reduce_retracing=True)
@@ -81,6 +85,7 @@ def find_split(find: Finding, batches: Iterable[dict[str, tf.Tensor]]) -> SplitF
     keys: list[str] = []
     found: list[list[Found]] = []
     truth: list[list[BoundingBox]] = []
+    scales: list[tuple[float, float]] = []
     losses = []
     for batch in batches:
         names = ("image", "boxes", "length", "content")
@@ -90,6 +95,7 @@ def find_split(find: Finding, batches: Iterable[dict[str, tf.Tensor]]) -> SplitF
             found.append(select(each, probability, tuple(size), LEAST_CONFIDENCE))
         for edges, count in zip(batch["boxes"].numpy(), batch["length"].numpy(), strict=True):
             truth.append([BoundingBox(*box) for box in edges[:count].tolist()])
+        scales.extend(map(tuple, (batch["content"].numpy() / batch["source"].numpy()).tolist()))
         keys.extend(key.decode() for key in batch["key"].numpy())
         losses.append(loss)
-    return SplitFound(keys, found, truth, float(np.mean(np.concatenate(losses))))
+    return SplitFound(keys, found, truth, scales, float(np.mean(np.concatenate(losses))))

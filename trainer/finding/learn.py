@@ -62,5 +62,6 @@ def finds(model: keras.Model) -> bool:
 
 def stride_of(model: keras.Model) -> int:
     """Returns the pixels per place of a model's outputs."""
-    side, places = model.input_shape[1], model.output["heat_logits"].shape[1]
+    side: int = model.input_shape[1]
+    places: int = model.output["heat_logits"].shape[1]
     return round(side / places)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.images.crop import BoundingBox
-from trainer.finding.decode import Found, box_iou
+from trainer.finding.boxes import Found, box_iou
 
 LEAST_CONFIDENCE = 0.01
 """Confidence from which boxes are scored."""

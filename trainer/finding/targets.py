@@ -13,7 +13,7 @@ _DEVIATION = 0.54 / 6
 _LEAST_DEVIATION = 0.5
 """Smallest standard deviation, places: the next place then has 0.14."""
 _LEAST_WEIGHT = 0.1
-"""Value of the Gaussian from which a place predicts the box."""
+"""Value of the Gaussian from which a place in the box predicts it."""
 
 Tensor = Any
 """Tensor of the backend that Keras runs on."""
@@ -50,10 +50,13 @@ def make_targets(boxes: Tensor, is_number: Tensor, is_ignored: Tensor, size: tup
     # A place belongs to the number that it is hottest for.
     is_owner = ops.cast(ops.arange(boxes.shape[1], dtype="int32")[None, :, None, None] == owner[:, None], "float32")
     chosen = ops.einsum("bnrc,bne->brce", is_owner, boxes)
-    owned = ops.where(each >= _LEAST_WEIGHT, is_owner * each, 0.0)
+    # From a place beside the box, the distances to its edges would not be positive.
+    inside = _inside(boxes, size, stride)
+    predicts = ops.logical_or(ops.logical_and(each >= _LEAST_WEIGHT, inside), each >= 1.0)
+    owned = ops.where(predicts, is_owner * each, 0.0)
     total = ops.sum(owned, axis=(2, 3), keepdims=True)
     weight = ops.sum(owned / ops.maximum(total, 1e-6), axis=1)
-    in_ignored = ops.any(ops.logical_and(_inside(boxes, size, stride), _per_place(is_ignored, "bool")), axis=1)
+    in_ignored = ops.any(ops.logical_and(inside, _per_place(is_ignored, "bool")), axis=1)
     is_counted = ops.logical_or(ops.logical_not(in_ignored), heat >= _LEAST_WEIGHT)
     return Targets(heat, is_counted, chosen, weight)
 

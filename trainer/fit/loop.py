@@ -74,7 +74,7 @@ class Training:
         self._folder = folder
         self._directory = records.directory
         self._manifest = records.manifest
-        self._records, self._images = records, records.images(_SPLIT)
+        self._records, self._images = records, records.inputs(_SPLIT)
         self._steps = steps_per_epoch(self._images.shards, run.config, devices.cluster.hosts)
         self._replayed, self._first_snapshot = replayed, records.snapshot
         self._following = Following(run.config, replayed, devices) if run.config.follows else None

@@ -98,7 +98,8 @@ def _make_replica_gradients(
 ) -> Callable[[Batch, tf.Tensor], tuple[list[tf.Tensor], tf.Tensor]]:
     """Returns a replica's part of a step: the gradients of the mean loss of the global batch, and the totals."""
     size = model.input_shape[1:3]
-    prepare, learn_task = (prepare_finding, learn_finding) if finds(model) else (_prepare_reading, _learn)
+    prepare = prepare_finding if finds(model) else _prepare_reading
+    learn_task: Callable[..., tuple[list[tf.Tensor], tf.Tensor]] = learn_finding if finds(model) else _learn
     several = strategy.num_replicas_in_sync > 1
     # Only those that a step changes: an average over the replicas would round those of the training split.
     normalising = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]

@@ -1,7 +1,7 @@
 """End of an epoch: scores on the validation split, the epoch's line of the history, best epoch and early stopping."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -47,12 +47,12 @@ class Validation:
         Raises:
           UserError: A file of the split is missing or of the wrong size.
         """
-        self._images = records.images(_SPLIT) if _has_split(records) else None
+        self._images = records.inputs(_SPLIT) if _has_split(records) else None
         self._first = set(self._images.shards) if self._images else set()
         self._newest: Images | None = None
         self._differs = False
         self._finds = records.manifest.task == FIND
-        self._forward = make_finding(model) if self._finds else make_forward(model)
+        self._forward: Callable[..., Any] = make_finding(model) if self._finds else make_forward(model)
         self._directory = records.directory
         self._labels = records.manifest.labels
         self._reads_length = reads_length(records.manifest)
@@ -70,7 +70,7 @@ class Validation:
         if self._newest:
             records.move(self._newest, _SPLIT)
         else:
-            self._newest = records.images(_SPLIT)
+            self._newest = records.inputs(_SPLIT)
 
     def scores(self) -> dict[str, float]:
         """Returns loss and accuracies by their names in the history; nothing without a validation split.

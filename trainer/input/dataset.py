@@ -27,7 +27,7 @@ _DECODERS = 8
 Batch = dict[str, tf.Tensor]
 
 
-def open_images(directory: Place | Path, split: str) -> Images:
+def open_images(directory: Place | Path, split: str) -> ImageCache:
     """Returns the images and labels of one split of a dataset directory, its files checked.
 
     Raises:
@@ -47,7 +47,8 @@ def split_dataset(images: Images, batch_size: int) -> tf.data.Dataset:
     Returns:
       Batches of `image` (batch, height, width, channels) uint8, `length` (batch,) int64,
       `digits` (batch, longest) int64 and `key` (batch,) string. In place of the digits, pictures of scenes have `boxes`
-      (batch, `MOST_NUMBERS`, 4) float32 and `content` (batch, 2) int64, and their length is the number of boxes.
+      (batch, `MOST_NUMBERS`, 4) float32, `content` and `source` (batch, 2) int64, and their length is the number of
+      boxes: see `trainer.input.scenes.Scenes`.
     """
     indices = np.arange(len(images))
     if isinstance(images, CachedImages):
@@ -135,13 +136,14 @@ def _take_images(images: ImageCache, indices: tf.Tensor) -> Batch:
 
 def _take_scenes(images: SceneImages, indices: tf.Tensor) -> Batch:
     """Returns a batch of pictures with the boxes of their numbers."""
-    dtypes = (tf.uint8, tf.int64, tf.float32, tf.int64, tf.string)
-    image, length, boxes, content, key = tf.numpy_function(images.take, [indices], dtypes, stateful=False)
+    dtypes = (tf.uint8, tf.int64, tf.float32, tf.int64, tf.int64, tf.string)
+    image, length, boxes, content, source, key = tf.numpy_function(images.take, [indices], dtypes, stateful=False)
     return {
         "image": tf.ensure_shape(image, (None, *images.shape)),
         "length": tf.ensure_shape(length, (None,)),
         "boxes": tf.ensure_shape(boxes, (None, MOST_NUMBERS, 4)),
         "content": tf.ensure_shape(content, (None, 2)),
+        "source": tf.ensure_shape(source, (None, 2)),
         "key": tf.ensure_shape(key, (None,)),
     }
 

@@ -83,8 +83,21 @@ class Records:
             raise UserError(rule, f"another one in snapshot {snapshot} than in {self.snapshot}")
         return replace(self, manifest=manifest, manifest_sha256=_sha256(manifest), snapshot=snapshot)
 
-    def images(self, split: str) -> Images:
-        """Returns the images and labels of a split; of a dataset that teaches to find numbers, its pictures.
+    def inputs(self, split: str) -> Images:
+        """Returns what a split teaches with: `images`, or `scenes` of a dataset that teaches to find numbers."""
+        return self.scenes(split) if self.manifest.task == FIND else self.images(split)
+
+    def scenes(self, split: str) -> SceneImages:
+        """Returns the pictures of a split and the boxes of their numbers; its files are checked as by `images`.
+
+        Raises:
+          UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
+        """
+        self._check(self.manifest.split(split).shards)
+        return SceneImages(self.examples(split))
+
+    def images(self, split: str) -> ImageCache:
+        """Returns the images and labels of a split.
 
         The files of the split are checked at once, rather than in the middle of an epoch; at an address, whether they
         are there, since each is compared with its digest when it is fetched.
@@ -93,8 +106,6 @@ class Records:
           UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
         """
         self._check(self.manifest.split(split).shards)
-        if self.manifest.task == FIND:
-            return SceneImages(self.examples(split))
         if self.directory.is_remote:
             return CachedImages(self.directory, self.manifest, split, self.cache)
         return ImageCache(self.directory.path, split, self.manifest)

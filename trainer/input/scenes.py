@@ -23,6 +23,7 @@ class Scenes(NamedTuple):
       length: Number of numbers: (pictures,) int64.
       boxes: ymin, xmin, ymax, xmax in pixels of the image, padded with 0: (pictures, `MOST_NUMBERS`, 4) float32.
       content: Height and width of the picture in the image's upper left corner, pixels: (pictures, 2) int64.
+      source: Height and width of the source picture, pixels: (pictures, 2) int64.
       keys: Keys: (pictures,) object, UTF-8 bytes.
     """
 
@@ -30,6 +31,7 @@ class Scenes(NamedTuple):
     length: NDArray[np.int64]
     boxes: NDArray[np.float32]
     content: NDArray[np.int64]
+    source: NDArray[np.int64]
     keys: NDArray[np.object_]
 
 
@@ -48,13 +50,17 @@ class SceneImages:
           examples: Examples of the split.
 
         Raises:
-          UserError: There are none.
+          UserError: There are none, or they differ in size.
         """
         if not len(examples):
             raise UserError(f"The split {examples.split} of {examples.directory} must hold at least one example.", 0)
         self._examples = examples
         self.shards: tuple[ShardInfo, ...] = tuple(examples.manifest.split(examples.split).shards)
-        self.shape = examples.manifest.image.shape
+        height, width, channels = examples.manifest.image.shape
+        if height is None or width is None:
+            rule = f"The manifest of {examples.directory} must state one size of all pictures."
+            raise UserError(rule, examples.manifest.image.shape)
+        self.shape: tuple[int, ...] = height, width, channels
         self._alphabet = examples.manifest.labels.alphabet
 
     def __len__(self) -> int:
@@ -79,8 +85,11 @@ class SceneImages:
         keys = np.empty(len(found), object)
         keys[:] = [scene.key.encode() for scene in found]
         length = np.array([len(scene.boxes) for scene in found], np.int64)
-        content = np.array([scene.content_size for scene in found], np.int64).reshape(-1, 2)
-        return Scenes(images, length, boxes, content, keys)
+        content, source = (
+            np.array([getattr(scene, name) for scene in found], np.int64).reshape(-1, 2)
+            for name in ("content_size", "source_size")
+        )
+        return Scenes(images, length, boxes, content, source, keys)
 
     def start_epoch(self) -> None:
         """Marks a new epoch; nothing is read ahead."""
