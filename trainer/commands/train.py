@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tfrecords.dataset.manifest import FIND, Manifest
@@ -59,10 +60,12 @@ Defaults depend on the model and the optimizer. Those shown above are of compact
 with adamw. The published networks mnist_cnn, optdigits_cnn, mnist_vgg, barcode
 and conv2 have the settings that they were published with. --print-config, next
 to --data, --run-dir and --model, prints what holds. Flags and the file of
---config win over it.
+--config win over it. A dataset to find numbers in, which prepare makes with
+the task find, is for the model finder, and takes it without --model.
 
 Each epoch prints its loss and the share of numbers predicted right, both as
-training/validation.
+training/validation. Of finder it prints the share of training pictures of which
+all numbers are found, and recall and precision on the validation split.
 
 Training uses the split train. The split validation, if there is one, decides
 which weights are kept and when to stop. Records of complete crops
@@ -112,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       UserError: An option, the dataset or the run directory cannot be used.
     """
-    settings = Settings.read(args.config, vars(args), _default_model)
+    settings = Settings.read(args.config, vars(args), partial(_default_model, args.print_config))
     check_run_directory(settings.run_dir, with_store=not args.print_config)
     if args.print_config:
         print(settings.to_toml(), end="")
@@ -205,8 +208,15 @@ def _words(best: dict[str, Any]) -> str:
     return f"average precision {precision:.3f}, recall {recall:.1%} at confidence {best['validation_threshold']:.2f}"
 
 
-def _default_model(data: Place) -> str:
-    """Returns the model that is trained on a dataset by default; a dataset that cannot be read is refused later."""
+def _default_model(is_local_only: bool, data: Place) -> str:
+    """Returns the model that is trained on a dataset by default; a dataset that cannot be read is refused later.
+
+    Args:
+      is_local_only: Whether a dataset at an address is taken for one to read numbers, without a request.
+      data: Dataset directory.
+    """
+    if is_local_only and data.is_remote:
+        return TrainConfig.model
     try:
         return next(iter(FINDERS)) if Manifest.load(data).task == FIND else TrainConfig.model
     except (UserError, OSError):

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError
-from tfrecords.images.channels import to_channels
-from tfrecords.images.fit import fit_to_canvas
 from trainer.distribute.startup import start_tensorflow
 from trainer.finding.boxes import Found, select
 from trainer.finding.scores import FIXED_THRESHOLD
@@ -57,6 +55,9 @@ class Finder:
         Args:
           picture: Pixels, (height, width, 3) uint8 RGB, or 1 channel of grey.
         """
+        from tfrecords.images.channels import to_channels
+        from tfrecords.images.fit import fit_to_canvas
+
         image, scale, content = fit_to_canvas(to_channels(picture, self.run.image_shape[2]), self.canvas)
         boxes, confidence = (part.numpy()[0] for part in self._peaks(image[None]))
         return select(boxes, confidence, content, self.threshold, scale)
