@@ -87,22 +87,31 @@ ROOMS = {
     "trainer.scoring": "input tfrecords.record tfrecords.files",
     # The sizes of the heads are those of the labels.
     "trainer.models": "tfrecords.record",
-    "trainer.pretrained": "run tfrecords.files",
+    # Targets, loss, boxes and scores of models that find numbers.
+    "trainer.finding": "run input tfrecords.record tfrecords.images tfrecords.dataset",
+    "trainer.pretrained": "run tfrecords.files tfrecords.dataset",
     # The modules of run that know the models' layers, and that build a model and may open the pretrained run: above
     # both, apart from their room.
     "trainer.run.transfer": "run models tfrecords.record",
     "trainer.run.weights": "run run.transfer models pretrained tfrecords.record tfrecords.files",
     # What predict and streetdigits.load have in common.
-    "trainer.reader": "distribute run run.weights input scoring pretrained tfrecords.images tfrecords.files",
+    "trainer.reader": (
+        "distribute run run.weights input scoring pretrained tfrecords.images tfrecords.files tfrecords.dataset"
+    ),
+    "trainer.finding.finder": (
+        "distribute run run.weights input finding pretrained tfrecords.images tfrecords.files tfrecords.dataset"
+    ),
     "trainer.fit": (
-        "distribute run run.weights input scoring models pretrained tfrecords.record tfrecords.files tfrecords.dataset"
+        "distribute run run.weights input scoring finding models pretrained "
+        "tfrecords.record tfrecords.files tfrecords.dataset"
     ),
     # What a network computes on the way to its outputs.
     "trainer.inside": "",
     "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
     "trainer.report": "run scoring inside tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
     "trainer.commands": (
-        "distribute run run.weights input scoring models pretrained reader fit export inside report "
+        "distribute run run.weights input scoring finding finding.finder models pretrained reader fit export inside "
+        "report "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
     ),
     "trainer": "",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox, CropSpec
-from trainer.finding.found import Found
+from trainer.finding.boxes import Found
 from trainer.photo_reader import PhotoReader
 from trainer.reader import Reader
 from trainer.scoring.decode import decode_predictions

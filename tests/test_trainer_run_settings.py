@@ -12,7 +12,7 @@ from tfrecords.files.place import Place
 from tfrecords.flags import settings_of
 from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
-from trainer.models import MODELS
+from trainer.models import FINDERS, MODELS
 from trainer.run.config import AugmentConfig, RunOptions, TrainConfig
 from trainer.run.directory import CONFIG, Run
 from trainer.run.settings import Settings
@@ -116,10 +116,8 @@ def test_each_setting_has_a_flag_with_its_help(capsys: pytest.CaptureFixture[str
     for name, each in settings_of(Settings).items():
         assert f"--{name.replace('_', '-')} " in text
         assert name in PATHS or each.metadata["help"] in text
-    assert (
-        f"--model NAME architecture, which other defaults depend on (default: compact): {', '.join(sorted(MODELS))}"
-        in text
-    )
+    names = ", ".join(sorted([*MODELS, *FINDERS]))
+    assert f"--model NAME architecture, which other defaults depend on (default: compact): {names}" in text
     assert not [old for old in OLD if f"--{old} " in text]
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
-from trainer.finding.found import Found
+from trainer.finding.boxes import Found
 from trainer.reader import Reader, cut_image
 from trainer.scoring.decode import Predictions
 

@@ -10,6 +10,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.dataset.manifest import READ
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox, CropSpec
@@ -55,8 +56,11 @@ class Reader:
           run: Run that trained it.
 
         Raises:
-          UserError: The run has no weights, or Keras already runs on another backend than TensorFlow.
+          UserError: The model does not read numbers, the run has no weights, or Keras already runs on another backend
+            than TensorFlow.
         """
+        if run.task != READ:
+            raise UserError(f"{run.directory} must be the run of a model that can {READ} numbers.", run.config.model)
         start_tensorflow()
         import keras
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfrecords.dataset.manifest import MANIFEST, UNKNOWN_SPLIT, Manifest
+from tfrecords.dataset.manifest import FIND, MANIFEST, UNKNOWN_SPLIT, Manifest
 from tfrecords.dataset.snapshots import find_snapshot
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import place
@@ -17,6 +17,7 @@ from tfrecords.flags import add_snapshot
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
 from tfrecords.typed_json import parse_object
+from trainer.commands.evaluate_find import check_task, find_all, found_file, print_found, score_split, write_found
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import NAME, add_run_arguments, chosen_name, chosen_run, find_pretrained, results_folder
@@ -42,7 +43,8 @@ examples:
 
 Writes evaluation-SPLIT.json (the scores) and predictions-SPLIT.parquet (one row
 per example) to the run directory, or to --output together with the run's
-config.json. `python -m trainer report` shows them.
+config.json. `python -m trainer report` shows them. Of a model that finds
+numbers, found-SPLIT.jsonl has the boxes of each picture instead.
 """
 
 _MOST_CROPS = 1000
@@ -86,10 +88,13 @@ def run(args: argparse.Namespace) -> int:
     for name, most in (("crops", _MOST_CROPS), ("batch_size", MOST_EXAMPLES)):
         if not 1 <= getattr(args, name) <= most:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
-    trained = chosen_run(args.run_dir, args.weights)
+    trained = chosen_run(args.run_dir, args.weights, task=None)
     records = Records.open(args.data, chosen_cache(args), args.snapshot)
+    check_task(trained, records.manifest, args.data)
     check_split(args, trained, records.manifest)
     output = _output(args, trained)
+    if trained.task == FIND:
+        return _run_finder(args, trained, records, output)
     images = records.images(args.split)
     if args.crops > 1 and images.shape[:2] == trained.image_shape[:2]:
         rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
@@ -125,6 +130,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run_finder(args: argparse.Namespace, trained: Run, records: Records, output: StandIn) -> int:
+    """Scores a model that finds numbers: see `run`."""
+    if args.crops > 1:
+        raise UserError(f"--crops must be 1 for {trained.config.model}, which sees complete pictures.", args.crops)
+    with ending_at_once():
+        start_tensorflow()
+    found = find_all(trained, records, args.split, args.batch_size)
+    scores = score_split(trained, found)
+    files = EvaluationFiles.of_split(output.folder, args.split)
+    output.fetch(files.scores.name)
+    facts = {"split": args.split, "data": absolute(args.data), "manifest_sha256": records.manifest_sha256, "crops": 1}
+    _print_replaced(files.scores, facts)
+    if output.folder != trained.directory:
+        write_json(output.folder / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
+        output.publish(CONFIG)
+    write_json(files.scores, {**facts, **scores})
+    boxes = found_file(output.folder, args.split)
+    write_found(boxes, found)
+    output.publish(files.scores.name, boxes.name)
+    print_found(scores, args.split, files.scores)
+    return 0
+
+
 def _predict(args: argparse.Namespace, trained: Run, records: Records, images: ImageCache) -> SplitPredictions:
     """Returns the predictions for all images of the split, with their labels, and shows the progress."""
     from trainer.fit.errors import readable
@@ -155,7 +183,8 @@ def check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> N
     if args.split == UNKNOWN_SPLIT:
         raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
     check_same_cut(args, trained, manifest)
-    _check_labels(args, trained, manifest)
+    if trained.task != FIND:
+        _check_labels(args, trained, manifest)
 
 
 def check_same_cut(args: argparse.Namespace, trained: Run, manifest: Manifest) -> None:

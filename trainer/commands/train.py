@@ -7,9 +7,12 @@ import os
 import shlex
 import sys
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from tfrecords.files.place import place
+from tfrecords.dataset.manifest import FIND, Manifest
+from tfrecords.errors import UserError
+from tfrecords.files.place import Place, place
 from tfrecords.flags import add_flags
 from tfrecords.interrupts import ending_at_once
 from trainer.distribute.cluster import Cluster
@@ -18,7 +21,7 @@ from trainer.fit.advice import advice
 from trainer.fit.run_folder import RunFolder, check_run_directory, open_run_folder
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.input.records import Records
-from trainer.models import MODELS, build_model, computing_in
+from trainer.models import FINDERS, MODELS, build_model, computing_in
 from trainer.run.cache_folder import CacheFolder
 from trainer.run.config import RunOptions, TrainConfig
 from trainer.run.directory import model_input_shape, reads_length
@@ -57,10 +60,12 @@ Defaults depend on the model and the optimizer. Those shown above are of compact
 with adamw. The published networks mnist_cnn, optdigits_cnn, mnist_vgg, barcode
 and conv2 have the settings that they were published with. --print-config, next
 to --data, --run-dir and --model, prints what holds. Flags and the file of
---config win over it.
+--config win over it. A dataset to find numbers in, which prepare makes with
+the task find, is for the model finder, and takes it without --model.
 
 Each epoch prints its loss and the share of numbers predicted right, both as
-training/validation.
+training/validation. Of finder it prints the share of training pictures of which
+all numbers are found, and recall and precision on the validation split.
 
 Training uses the split train. The split validation, if there is one, decides
 which weights are kept and when to stop. Records of complete crops
@@ -94,7 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run-dir", type=place, default=unset, help="folder or address for everything that training writes"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run in --run-dir")
-    add_flags(parser, TrainConfig, RunOptions, choices={"model": sorted(MODELS)})
+    add_flags(parser, TrainConfig, RunOptions, choices={"model": sorted([*MODELS, *FINDERS])})
 
 
 @naming_addresses()
@@ -110,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       UserError: An option, the dataset or the run directory cannot be used.
     """
-    settings = Settings.read(args.config, vars(args))
+    settings = Settings.read(args.config, vars(args), partial(_default_model, args.print_config))
     check_run_directory(settings.run_dir, with_store=not args.print_config)
     if args.print_config:
         print(settings.to_toml(), end="")
@@ -120,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = choose(settings.data, settings.run_dir, settings.config, args.overwrite)
     records = Records.open(settings.data, cache, chosen.first if chosen else None)
     records.manifest.split("train")
+    _check_task(settings, records.manifest)
     cluster = Cluster.from_environment(os.environ)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
@@ -184,8 +190,7 @@ def _train(
         return 0
     kept = f"the weights of epoch {best['epoch']} are kept"
     if "validation_loss" in best:
-        right, loss = best["validation_whole_number_accuracy"], best["validation_loss"]
-        kept += f": validation loss {loss:.2f}, numbers {right:.1%}"
+        kept += f": validation loss {best['validation_loss']:.2f}, {_words(best)}"
     print(f"Trained {settings.config.model} in {minutes:.1f} min; {kept}.")
     words = ["--run-dir", str(folder.place), "--data", str(settings.data)]
     # The split to score must be there: a dataset of few pictures may have no test split.
@@ -193,6 +198,42 @@ def _train(
     words += ["--split", split] if split != "test" else []
     print(f"The run is in {folder.place}. Next: python -m trainer evaluate {shlex.join(words)}")
     return 0
+
+
+def _words(best: dict[str, Any]) -> str:
+    """Returns the validation scores of an epoch's line that say the most."""
+    if (precision := best.get("validation_average_precision")) is None:
+        return f"numbers {best['validation_whole_number_accuracy']:.1%}"
+    recall = best["validation_recall"]
+    return f"average precision {precision:.3f}, recall {recall:.1%} at confidence {best['validation_threshold']:.2f}"
+
+
+def _default_model(is_local_only: bool, data: Place) -> str:
+    """Returns the model that is trained on a dataset by default; a dataset that cannot be read is refused later.
+
+    Args:
+      is_local_only: Whether a dataset at an address is taken for one to read numbers, without a request.
+      data: Dataset directory.
+    """
+    if is_local_only and data.is_remote:
+        return TrainConfig.model
+    try:
+        return next(iter(FINDERS)) if Manifest.load(data).task == FIND else TrainConfig.model
+    except (UserError, OSError):
+        return TrainConfig.model
+
+
+def _check_task(settings: Settings, manifest: Manifest) -> None:
+    """Raises a UserError if the model does not do what the dataset teaches."""
+    model, config = settings.config.model, settings.config
+    if manifest.task == FIND and model not in FINDERS:
+        rule = f"{settings.data} teaches to find numbers in pictures: --model must be {', '.join(FINDERS)}"
+        raise UserError(f"{rule}, or --data a dataset that `prepare` made to read them.", model)
+    if manifest.task != FIND and model in FINDERS:
+        rule = f"--model {model} finds numbers in pictures: --data must be made by `prepare --task {FIND}`."
+        raise UserError(rule, f"a dataset to {manifest.task} numbers, {settings.data}")
+    if model in FINDERS and config.label_smoothing:
+        raise UserError(f"label_smoothing must be 0 for {model}.", config.label_smoothing)
 
 
 def _build_model(config: TrainConfig, records: Records, devices: Devices) -> keras.Model:

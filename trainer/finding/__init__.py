@@ -1,1 +1,1 @@
-"""Finding the numbers in a picture."""
+"""Finding the numbers in pictures: targets, loss, boxes of a model's outputs, scores, and the trained model."""

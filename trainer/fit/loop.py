@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError
 from tfrecords.files.publish import remove_partial
 from tfrecords.progress import Progress as Shown
@@ -23,7 +24,7 @@ from trainer.fit.run_folder import RunFolder
 from trainer.fit.signals import Stopped, StopRequest
 from trainer.fit.statistics import measure
 from trainer.fit.step import StepTotals, make_masks_stateless, make_train_step, read_totals
-from trainer.fit.validation import Validation, epoch_line, epoch_text, record_epoch
+from trainer.fit.validation import FOUND_RIGHT, READ_RIGHT, Validation, epoch_line, epoch_text, record_epoch
 from trainer.input.cached import leave_all
 from trainer.input.dataset import training_dataset
 from trainer.input.records import Records
@@ -73,7 +74,7 @@ class Training:
         self._folder = folder
         self._directory = records.directory
         self._manifest = records.manifest
-        self._records, self._images = records, records.images(_SPLIT)
+        self._records, self._images = records, records.inputs(_SPLIT)
         self._steps = steps_per_epoch(self._images.shards, run.config, devices.cluster.hosts)
         self._replayed, self._first_snapshot = replayed, records.snapshot
         self._following = Following(run.config, replayed, devices) if run.config.follows else None
@@ -259,12 +260,14 @@ class Training:
         progress, epochs = self._progress, self._last_epoch
         snapshot = progress.snapshots[progress.epoch] if self._following else None
         rate = float(self._schedule(self.step_of_run - 1))
+        right = FOUND_RIGHT if self._run.task == FIND else READ_RIGHT
         if not history:
             # The chief alone has validation scores.
-            print(epoch_text(epoch_line(progress, self.step_of_run, rate, {}, snapshot), epochs), flush=True)
+            line = epoch_line(progress, self.step_of_run, rate, {}, snapshot, right)
+            print(epoch_text(line, epochs), flush=True)
         else:
             with averaged_weights(self._model, self._optimizer):
-                line = epoch_line(progress, self.step_of_run, rate, self._validation.scores(), snapshot)
+                line = epoch_line(progress, self.step_of_run, rate, self._validation.scores(), snapshot, right)
                 print_line(epoch_text(line, epochs), sys.stdout)
                 if record_epoch(progress, line, self._run.config, epochs):
                     save_weights(self._model, self._run.weights)

@@ -4,18 +4,18 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.dataset.image_cache import ImageCache
 from tfrecords.progress import progress
 from trainer.fit.errors import readable
 from trainer.input.augment import centre_slices
 from trainer.input.dataset import split_dataset
 from trainer.input.records import Records
+from trainer.input.scenes import Images
 from trainer.models.layers import TrainingStandardise
 
 _BATCH = 256
 
 
-def measure(model: keras.Model, records: Records, images: ImageCache, split: str) -> None:
+def measure(model: keras.Model, records: Records, images: Images, split: str) -> None:
     """Sets the statistics of each `TrainingStandardise` layer of a model to those of a split.
 
     The statistics are those of the central windows, as evaluation cuts them, without augmentation. Their sums are

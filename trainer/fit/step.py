@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from trainer.input.augment import augment
+from trainer.finding.learn import finds, learn_finding, prepare_finding
+from trainer.input.augment import Size, augment
 from trainer.input.dataset import Batch
 from trainer.input.shuffle import seed_of
-from trainer.run.config import TrainConfig
+from trainer.run.config import AugmentConfig, TrainConfig
 from trainer.scoring.losses import evenness_loss, number_loss
 
 
@@ -22,8 +23,9 @@ class StepTotals(NamedTuple):
     """Totals of a step over all replicas.
 
     Attributes:
-      loss: Sum of the number losses, nats.
-      right: Number of examples that each head predicted right: a little stricter than the joint prediction.
+      loss: Sum of the losses of the examples; nats, of models that read.
+      right: Number of examples that each head predicted right: a little stricter than the joint prediction. Of models
+        that find numbers, the pictures of which they find all.
       examples: Number of examples.
       requests: Sums over the replicas of each request of their hosts, (requests,).
       good: Whether loss and gradients were finite; if not, the step changed no weight.
@@ -96,24 +98,24 @@ def _make_replica_gradients(
 ) -> Callable[[Batch, tf.Tensor], tuple[list[tf.Tensor], tf.Tensor]]:
     """Returns a replica's part of a step: the gradients of the mean loss of the global batch, and the totals."""
     size = model.input_shape[1:3]
+    prepare = prepare_finding if finds(model) else _prepare_reading
+    learn_task: Callable[..., tuple[list[tf.Tensor], tf.Tensor]] = learn_finding if finds(model) else _learn
     several = strategy.num_replicas_in_sync > 1
     # Only those that a step changes: an average over the replicas would round those of the training split.
     normalising = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     statistics = [variable for layer in normalising for variable in layer.non_trainable_variables]
 
     def replica_gradients(batch: Batch, requests: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-        images = augment(batch["image"], size, config.augment, batch["uniform"])
+        images, labels = prepare(batch, size, config.augment)
         count = tf.cast(tf.shape(images)[0], tf.float32)
         if several:
             # Batch normalisation of an empty batch gives NaN, so it is padded with an image that does not count.
             images = tf.pad(images, [[0, tf.maximum(1 - tf.shape(images)[0], 0)], [0, 0], [0, 0], [0, 0]])
         # XLA compiles once per shape: for full batches and for a short one. Operations on uint8 and the sums over
         # replicas stay outside. Each replica needs a function of its own, which refers to the replica's variables.
-        learn = tf.function(_learn, jit_compile=True, autograph=False) if config.jit_compile else _learn
+        learn = tf.function(learn_task, jit_compile=True, autograph=False) if config.jit_compile else learn_task
         # With several replicas, the size of the global batch is not known yet.
-        gradients, sums = learn(
-            model, config.label_smoothing, images, batch["length"], batch["digits"], 1.0 if several else count
-        )
+        gradients, sums = learn(model, config.label_smoothing, images, *labels, 1.0 if several else count)
         totals = tf.concat([sums, [count], requests], 0)
         if several:
             weighted = [tf.convert_to_tensor(variable) * count for variable in statistics]
@@ -125,6 +127,11 @@ def _make_replica_gradients(
         return gradients, tf.concat([totals[:3], [tf.linalg.global_norm(gradients)], totals[3:]], 0)
 
     return replica_gradients
+
+
+def _prepare_reading(batch: Batch, size: Size, config: AugmentConfig) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+    """Returns augmented images, and their labels as `_learn` takes them."""
+    return augment(batch["image"], size, config, batch["uniform"]), (batch["length"], batch["digits"])
 
 
 def _learn(

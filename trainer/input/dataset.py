@@ -12,6 +12,7 @@ from tfrecords.files.place import Place
 from trainer.input.augment import uniforms_needed
 from trainer.input.cached import CachedImages
 from trainer.input.records import Records
+from trainer.input.scenes import MOST_NUMBERS, Images, SceneImages
 from trainer.input.shuffle import epoch_indices, host_batch_size, seed_of, steps_per_epoch
 from trainer.run.config import TrainConfig
 
@@ -19,6 +20,9 @@ __all__ = ["Batch", "open_images", "split_dataset", "training_dataset"]
 
 _PREFETCH_BYTES = 32 << 20
 """Bytes of images to prefetch: enough for the 0.1 s or so in which a new shard is scanned."""
+
+_DECODERS = 8
+"""Batches of scenes that are decoded at once: a JPEG file takes a millisecond or two, without Python's lock."""
 
 Batch = dict[str, tf.Tensor]
 
@@ -33,7 +37,7 @@ def open_images(directory: Place | Path, split: str) -> ImageCache:
     return Records.open(directory).images(split)
 
 
-def split_dataset(images: ImageCache, batch_size: int) -> tf.data.Dataset:
+def split_dataset(images: Images, batch_size: int) -> tf.data.Dataset:
     """Returns one pass over a split as batches, in stored order.
 
     Args:
@@ -42,7 +46,9 @@ def split_dataset(images: ImageCache, batch_size: int) -> tf.data.Dataset:
 
     Returns:
       Batches of `image` (batch, height, width, channels) uint8, `length` (batch,) int64,
-      `digits` (batch, longest) int64 and `key` (batch,) string.
+      `digits` (batch, longest) int64 and `key` (batch,) string. In place of the digits, pictures of scenes have `boxes`
+      (batch, `MOST_NUMBERS`, 4) float32, `content` and `source` (batch, 2) int64, and their length is the number of
+      boxes: see `trainer.input.scenes.Scenes`.
     """
     indices = np.arange(len(images))
     if isinstance(images, CachedImages):
@@ -51,7 +57,7 @@ def split_dataset(images: ImageCache, batch_size: int) -> tf.data.Dataset:
 
 
 def training_dataset(
-    images: ImageCache, config: TrainConfig, epoch: int, start_step: int = 0, host: int = 0, hosts: int = 1
+    images: Images, config: TrainConfig, epoch: int, start_step: int = 0, host: int = 0, hosts: int = 1
 ) -> tf.data.Dataset:
     """Returns one epoch of the training split, shuffled, with the random values of its augmentation.
 
@@ -96,30 +102,50 @@ def training_dataset(
     return numbered.map(add_uniform).with_options(_options()).prefetch(max(2, _PREFETCH_BYTES // batch_bytes))
 
 
-def _batches(images: ImageCache, indices: NDArray[np.int64], size: int, steps: range) -> tf.data.Dataset:
+def _batches(images: Images, indices: NDArray[np.int64], size: int, steps: range) -> tf.data.Dataset:
     """Returns the batches of these steps, `size` of `indices` each; the last ones have fewer or none."""
     # A tensor, not a closure over the array: TensorFlow never frees a Python function or what it refers to (2.21).
     order = tf.constant(indices)
-    longest = images.labels.max_length
-    dtypes = (tf.uint8 if images.is_raw else tf.string, tf.int64, tf.int64, tf.string)
+    take = partial(_take_scenes, images) if isinstance(images, SceneImages) else partial(_take_images, images)
+    parallel = _DECODERS if isinstance(images, SceneImages) else 2
 
     def make(step: tf.Tensor) -> Batch:
-        here = order[step * size : (step + 1) * size]
-        image, length, digits, key = tf.numpy_function(images.take, [here], dtypes, stateful=False)
-        if not images.is_raw:
-            decode = partial(tf.io.decode_png, channels=images.shape[-1])
-            image = tf.map_fn(
-                decode, tf.ensure_shape(image, (None,)), fn_output_signature=tf.TensorSpec(images.shape, tf.uint8)
-            )
-        return {
-            "image": tf.ensure_shape(image, (None, *images.shape)),
-            "length": tf.ensure_shape(length, (None,)),
-            "digits": tf.ensure_shape(digits, (None, longest)),
-            "key": tf.ensure_shape(key, (None,)),
-        }
+        return take(order[step * size : (step + 1) * size])
 
     # Two parallel calls, for PNGs: they are decoded outside Python.
-    return tf.data.Dataset.range(steps.start, steps.stop).map(make, num_parallel_calls=2, deterministic=True)
+    return tf.data.Dataset.range(steps.start, steps.stop).map(make, num_parallel_calls=parallel, deterministic=True)
+
+
+def _take_images(images: ImageCache, indices: tf.Tensor) -> Batch:
+    """Returns a batch of images with their labels."""
+    longest = images.labels.max_length
+    dtypes = (tf.uint8 if images.is_raw else tf.string, tf.int64, tf.int64, tf.string)
+    image, length, digits, key = tf.numpy_function(images.take, [indices], dtypes, stateful=False)
+    if not images.is_raw:
+        decode = partial(tf.io.decode_png, channels=images.shape[-1])
+        image = tf.map_fn(
+            decode, tf.ensure_shape(image, (None,)), fn_output_signature=tf.TensorSpec(images.shape, tf.uint8)
+        )
+    return {
+        "image": tf.ensure_shape(image, (None, *images.shape)),
+        "length": tf.ensure_shape(length, (None,)),
+        "digits": tf.ensure_shape(digits, (None, longest)),
+        "key": tf.ensure_shape(key, (None,)),
+    }
+
+
+def _take_scenes(images: SceneImages, indices: tf.Tensor) -> Batch:
+    """Returns a batch of pictures with the boxes of their numbers."""
+    dtypes = (tf.uint8, tf.int64, tf.float32, tf.int64, tf.int64, tf.string)
+    image, length, boxes, content, source, key = tf.numpy_function(images.take, [indices], dtypes, stateful=False)
+    return {
+        "image": tf.ensure_shape(image, (None, *images.shape)),
+        "length": tf.ensure_shape(length, (None,)),
+        "boxes": tf.ensure_shape(boxes, (None, MOST_NUMBERS, 4)),
+        "content": tf.ensure_shape(content, (None, 2)),
+        "source": tf.ensure_shape(source, (None, 2)),
+        "key": tf.ensure_shape(key, (None,)),
+    }
 
 
 def _options() -> tf.data.Options:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tfrecords.dataset.image_cache import ImageCache
-from tfrecords.dataset.manifest import MANIFEST, Manifest, ShardInfo, read_manifest
+from tfrecords.dataset.manifest import FIND, MANIFEST, Manifest, ShardInfo, read_manifest
 from tfrecords.dataset.reader import Examples
 from tfrecords.dataset.reader import open as open_split
 from tfrecords.dataset.snapshots import Part, Snapshot, flatten
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.input.cached import CachedExamples, CachedImages
+from trainer.input.scenes import Images, SceneImages
 from trainer.run.cache_folder import DEFAULT_GB, CacheFolder
 from trainer.run.directory import CONFIG, path_beside
 
@@ -82,6 +83,19 @@ class Records:
             raise UserError(rule, f"another one in snapshot {snapshot} than in {self.snapshot}")
         return replace(self, manifest=manifest, manifest_sha256=_sha256(manifest), snapshot=snapshot)
 
+    def inputs(self, split: str) -> Images:
+        """Returns what a split teaches with: `images`, or `scenes` of a dataset that teaches to find numbers."""
+        return self.scenes(split) if self.manifest.task == FIND else self.images(split)
+
+    def scenes(self, split: str) -> SceneImages:
+        """Returns the pictures of a split and the boxes of their numbers; its files are checked as by `images`.
+
+        Raises:
+          UserError: The dataset has no such split, the split is empty, or a file is missing or of the wrong size.
+        """
+        self._check(self.manifest.split(split).shards)
+        return SceneImages(self.examples(split))
+
     def images(self, split: str) -> ImageCache:
         """Returns the images and labels of a split.
 
@@ -96,7 +110,7 @@ class Records:
             return CachedImages(self.directory, self.manifest, split, self.cache)
         return ImageCache(self.directory.path, split, self.manifest)
 
-    def move(self, images: ImageCache, split: str) -> None:
+    def move(self, images: Images, split: str) -> None:
         """Moves the images of another snapshot to this one, after a check of the files that are new.
 
         Args:
@@ -147,7 +161,7 @@ class Records:
             "name": self.manifest.name,
             "manifest_sha256": self.manifest_sha256,
             "examples": {name: split.examples for name, split in self.manifest.splits.items()},
-            "crop": self.manifest.config["crop"],
+            **({"task": FIND} if self.manifest.task == FIND else {"crop": self.manifest.config["crop"]}),
             **asdict(self.manifest.labels),
             **({} if self.snapshot is None else {"snapshot": self.snapshot}),
         }

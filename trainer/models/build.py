@@ -34,6 +34,7 @@ _SMALLEST = {
     "compact": 8,
     "conv2": 6,
     "digits": 4,
+    "finder": 32,
     "goodfellow": 16,
     "mnist_cnn": 6,
     "mnist_vgg": 4,
@@ -43,9 +44,13 @@ _SMALLEST = {
 """Smallest height and width of the images of an architecture, pixels. Four layers of `goodfellow` and `vgg` halve the
 image, so that 16 pixels become one; convolutions without padding need some pixels left."""
 
-MODELS: dict[str, Callable[[Shape, Labels, bool], keras.Model]] = {name: partial(_build, name) for name in _SMALLEST}
-"""Architecture name to the function that builds it for an image shape (height, width, channels), labels, and whether
-the model reads the length."""
+FINDERS: dict[str, Callable[[Shape, Labels, bool], keras.Model]] = {"finder": partial(_build, "finder")}
+"""Architectures that find the numbers in a picture, as `MODELS`. They depend on the image shape alone."""
+MODELS: dict[str, Callable[[Shape, Labels, bool], keras.Model]] = {
+    name: partial(_build, name) for name in _SMALLEST if name not in FINDERS
+}
+"""Architectures that read the number in an image: name to the function that builds it for an image shape (height,
+width, channels), labels, and whether the model reads the length."""
 
 
 def build_model(
@@ -54,7 +59,7 @@ def build_model(
     """Returns an untrained model.
 
     Args:
-      name: Architecture, a key of `MODELS`.
+      name: Architecture, a key of `MODELS` or `FINDERS`.
       image_shape: Height, width and channels of the images.
       labels: Numbers to predict; the default is those of SVHN.
       reads_length: Whether the model has the output `length_logits`; None: unless the longest number is one character.
@@ -63,7 +68,8 @@ def build_model(
       UserError: No architecture has that name, or the images are too small for it.
     """
     check_model(name, image_shape)
-    return MODELS[name](image_shape, labels, labels.max_length > 1 if reads_length is None else reads_length)
+    build = MODELS.get(name) or FINDERS[name]
+    return build(image_shape, labels, labels.max_length > 1 if reads_length is None else reads_length)
 
 
 def check_model(name: str, image_shape: Shape) -> None:
@@ -72,8 +78,8 @@ def check_model(name: str, image_shape: Shape) -> None:
     Raises:
       UserError: No architecture has that name, or the images are too small for it.
     """
-    if name not in MODELS:
-        raise UserError(f"model must be one of {', '.join(MODELS)}.", name)
+    if name not in MODELS and name not in FINDERS:
+        raise UserError(f"model must be one of {', '.join([*MODELS, *FINDERS])}.", name)
     height, width, _ = image_shape
     if min(height, width) < (least := _SMALLEST.get(name, 1)):
         raise UserError(f"{name} needs images of at least {least} x {least} pixels.", f"{height} x {width}")

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfrecords.dataset.manifest import READ
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.run.directory import CONFIG, WEIGHTS, Run
@@ -110,18 +111,22 @@ def chosen_name(run_dir: str | None, weights: str | None) -> str:
     return run_dir or TABLE[weights or STREET].name
 
 
-def chosen_run(run_dir: str | None, weights: str | None = None) -> Run:
+def chosen_run(run_dir: str | None, weights: str | None = None, task: str | None = READ) -> Run:
     """Returns the run of the options of `add_run_arguments`; without any, a line on standard error names the default.
 
     Args:
       run_dir: Run directory, a name in place of it, or None.
       weights: Key of `TABLE`, or None.
+      task: What the model must do, one of `tfrecords.dataset.manifest.TASKS`; None for any.
 
     Raises:
-      UserError: The directory is not a run directory.
+      UserError: The directory is not a run directory, or the model does something else.
     """
     if run_dir is None and weights is None:
         street = TABLE[STREET]
         source = f"the weights of the package, trained on {street.data} (see {street.card})"
         print(f"Using {source}; use --run-dir for a model of your own.", file=sys.stderr)
-    return Run.load(run_directory(chosen_name(run_dir, weights)))
+    run = Run.load(run_directory(chosen_name(run_dir, weights)))
+    if task not in (None, run.task):
+        raise UserError(f"{run.directory} must be the run of a model that can {task} numbers.", run.config.model)
+    return run

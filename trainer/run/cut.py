@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.errors import UserError
 from trainer.run.directory import Run, dataset_crop
 
@@ -33,11 +33,13 @@ def cut_of(crop: object, shape: object) -> Cut:
 
 
 def dataset_cut(manifest: Manifest) -> Cut:
-    """Returns the cut of a dataset's images.
+    """Returns the cut of a dataset's images; of pictures to find numbers in, which are not cut, their channels.
 
     Raises:
       UserError: The manifest does not state it, or it is out of range.
     """
+    if manifest.task == FIND:
+        return cut_of(None, manifest.image.shape)
     stated = cut_of(manifest.config.get("crop"), manifest.image.shape)
     if missing := [name for name in _STATED if name not in stated]:
         rule = f"The manifest of the dataset {manifest.name} must state in config.crop how its images were cut."
@@ -47,7 +49,7 @@ def dataset_cut(manifest: Manifest) -> Cut:
 
 def run_cut(run: Run) -> Cut:
     """Returns the cut of the images that a run was trained on."""
-    return cut_of(asdict(run.crop), run.image_shape)
+    return cut_of(None if run.task == FIND else asdict(run.crop), run.image_shape)
 
 
 def differences(found: Cut, expected: Cut) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from tfrecords.dataset.manifest import MANIFEST, Manifest
+from tfrecords.dataset.manifest import FIND, MANIFEST, READ, TASKS, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.files.purpose import why_not
@@ -52,6 +52,8 @@ class Run:
       labels: Numbers that the records can hold, and the model can predict.
       reads_length: Whether the model has an output for the length; without one, each number is a single character.
       content: Content of config.json, with present names and the defaults of settings that it lacks.
+      task: What the model does, one of `tfrecords.dataset.manifest.TASKS`: it reads the number in an image, or finds
+        the numbers in a picture. Then there is no crop, and the labels are those of the dataset.
     """
 
     directory: Path
@@ -61,6 +63,7 @@ class Run:
     labels: Labels
     reads_length: bool
     content: dict[str, Any]
+    task: str = READ
 
     @property
     def weights(self) -> Path:
@@ -83,11 +86,14 @@ class Run:
         facts = from_json(_Facts, {each.name: content.get(each.name) for each in fields(_Facts)}, str(path))
         dataset = content.get("dataset")
         dataset = dataset if isinstance(dataset, dict) else {}
-        crop = _crop_spec(dataset.get("crop"), f"{path}: dataset.crop")
+        task = dataset.get("task", READ)
+        if task not in TASKS:
+            raise UserError(f"{path}: dataset.task must be one of {', '.join(TASKS)}.", repr(task))
+        crop = CropSpec() if task == FIND else _crop_spec(dataset.get("crop"), f"{path}: dataset.crop")
         labels = from_json(Labels, {name: dataset[name] for name in asdict(_DIGITS)}, f"{path}: dataset")
         if not (facts.reads_length or labels.max_length == 1):
             raise UserError(f"{path}: reads_length must be true for {labels_text(labels)}.", "false")
-        return cls(directory, config, facts.image_shape, crop, labels, facts.reads_length, content)
+        return cls(directory, config, facts.image_shape, crop, labels, facts.reads_length, content, task)
 
 
 def _with_defaults(content: dict[str, Any], name: str) -> dict[str, Any]:
@@ -113,8 +119,13 @@ def model_input_shape(manifest: Manifest) -> tuple[int, int, int]:
     """Returns height, width and channels of the images that a model of this dataset takes.
 
     Raises:
-      UserError: The manifest does not state the crop.
+      UserError: The manifest does not state the crop, or the size of the pictures.
     """
+    if manifest.task == FIND:
+        height, width, channels = manifest.image.shape
+        if height is None or width is None:
+            raise UserError(f"{MANIFEST} of {manifest.name} must state one size of all pictures.", manifest.image.shape)
+        return height, width, channels
     return *dataset_crop(manifest).record_shape, manifest.image.shape[2]
 
 

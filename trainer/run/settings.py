@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,7 +34,12 @@ class Settings:
     options: RunOptions
 
     @classmethod
-    def read(cls, file: Place | None, flags: Mapping[str, Any]) -> "Settings":
+    def read(
+        cls,
+        file: Place | None,
+        flags: Mapping[str, Any],
+        model_of: Callable[[Place], str] = lambda _: TrainConfig.model,
+    ) -> "Settings":
         """Returns the settings of a file, replaced by those of the flags.
 
         Settings that neither gives are the defaults of the model and its optimizer (`trainer.run.recipes`).
@@ -42,6 +47,7 @@ class Settings:
         Args:
           file: TOML file as `to_toml` writes it, or a run's config.json; None for the defaults.
           flags: Values by name of the setting, without those that were not given; other names are ignored.
+          model_of: Function that returns the default model of a dataset directory.
 
         Raises:
           UserError: The file cannot be read, has an unknown key or a value of another type; a path is missing; a
@@ -55,6 +61,8 @@ class Settings:
             # They exclude each other: the file of a run that followed has --follow.
             read = {name: value for name, value in read.items() if name not in STREAM_SETTINGS}
         values = {**read, **given}
+        if "model" not in values and values.get("data") is not None:
+            values["model"] = model_of(Place(str(values["data"])))
         values = {**recipe(values, TrainConfig.model, TrainConfig.optimizer), **values}
         for name in ("init", "replay"):
             if values.get(name) is not None:
