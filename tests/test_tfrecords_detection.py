@@ -151,6 +151,19 @@ def test_an_export_says_what_it_lacks_and_replaces_only_its_own(
     assert "holds other files. Received: labels/mine.txt" in capsys.readouterr().err
 
 
+def test_numbers_without_boxes_of_their_characters_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = draw_scene("train/a.png")
+    own = scene.digit_numbers == 1
+    part = {name: getattr(scene, name)[own] for name in ("digit_boxes", "digit_labels", "digit_numbers")}
+    photos = write_scenes(tmp_path / "photos", {"train": [replace(scene, **part), draw_scene("train/b.png")]})
+    line = "warning: 1 numbers have no boxes of characters, so these are not among the objects"
+    for classes, is_said in (("digits", True), ("all", True), ("number", False)):
+        assert export(photos, tmp_path / classes, "--to", "coco", "--classes", classes) == 0
+        assert (line in capsys.readouterr().err) is is_said
+
+
 def test_formats_of_the_other_task_are_refused(
     photos: Path, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,7 @@ class Picture:
       width: Width, pixels.
       objects: Objects, numbers first.
       dropped: Number of objects outside the picture, which are left out.
+      unplaced: Number of numbers whose characters have no known boxes, where characters are objects.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Picture:
     width: int
     objects: list[Object]
     dropped: int
+    unplaced: int
 
 
 def class_names(classes: str, alphabet: str) -> list[str]:
@@ -94,7 +96,9 @@ def describe(scene: SceneExample, index: int, suffix: str, classes: str) -> Pict
         ]
     kept = [each for each in found if min(each.box[2:]) > 0]
     height, width = scene.image.shape[:2]
-    return Picture(f"{index:06d}-{stem}{suffix}", scene.key, height, width, kept, len(found) - len(kept))
+    unplaced = len(scene.texts) - len(set(scene.digit_numbers.tolist())) if classes != NUMBER else 0
+    name = f"{index:06d}-{stem}{suffix}"
+    return Picture(name, scene.key, height, width, kept, len(found) - len(kept), unplaced)
 
 
 def _clipped(boxes: NDArray[np.float32], size: NDArray[np.int64]) -> list[tuple[float, float, float, float]]:

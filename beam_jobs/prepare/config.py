@@ -38,7 +38,9 @@ _OF_FIND: dict[str, Any] = {"encoding": "jpeg", "examples_per_shard": 512, "max_
 """Defaults of datasets for finding that differ. An image of 320 pixels has 307 kB raw, one of 54 pixels 9."""
 _OF_READ = (*settings_of(CropSpec), "whole_crops", "backgrounds")
 """Settings of crops, which datasets for finding do not have."""
-_ANY_LENGTH = "of other sources than svhn 1 for mnist and optdigits, else that of the longest number found"
+_ANY_LENGTH = (
+    "of other sources than svhn 1 for mnist and optdigits, else that of the longest number found, as with --task find"
+)
 
 
 @dataclass(frozen=True)

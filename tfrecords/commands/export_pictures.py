@@ -119,5 +119,7 @@ def notes(kind: str, found: dict[str, list[Picture]]) -> Iterator[str]:
     """Yields a line for each thing that a reader of the export does not find there."""
     if dropped := sum(picture.dropped for pictures in found.values() for picture in pictures):
         yield f"note: {dropped:,} boxes outside their pictures were left out"
+    if unplaced := sum(picture.unplaced for pictures in found.values() for picture in pictures):
+        yield f"warning: {unplaced:,} numbers have no boxes of characters, so these are not among the objects"
     if kind == YOLO and not {"train", "validation"} <= set(found):
         yield "note: data.yaml lacks train or val, without which Ultralytics does not train"
