@@ -73,10 +73,10 @@ class PhotoReader:
         self.finder, self.reader = finder, reader
 
     def read(self, picture: NDArray[np.uint8], rotate: str = "none") -> list[PhotoNumber]:
-        """Returns the numbers in a photo, the most confident first; none if there is no number.
+        """Returns the numbers in a photo, the most confident first; one with an empty text if there is none.
 
-        Places that the reader takes for no number are left out. Where the finder finds nothing, the complete photo is
-        read: it may be the number and little else.
+        Places that the reader takes for no number are left out. Where nothing is left, the complete photo is read: it
+        may be the number and little else.
 
         Args:
           picture: Pixels, (height, width, 3) uint8 RGB.
@@ -100,21 +100,21 @@ class PhotoReader:
     def _read(self, picture: NDArray[np.uint8]) -> list[PhotoNumber]:
         """Returns the numbers in a picture that is upright, the most confident first."""
         places = [each for each in self.finder.find(picture) if _has_pixels(each.box, picture)]
-        numbers = self._read_at(picture, [each.box for each in places], [each.confidence for each in places])
+        read = self._read_at(picture, [each.box for each in places], [each.confidence for each in places])
+        numbers = [number for number in read if number.text]
         return sorted(numbers or self._read_at(picture, [None], [1.0]), key=lambda number: -number.score)
 
     def _read_at(
         self, picture: NDArray[np.uint8], boxes: list[BoundingBox | None], confidences: list[float]
     ) -> list[PhotoNumber]:
-        """Returns the numbers at some places, without those that are none; a box of None is the complete picture."""
+        """Returns what is read at some places; a box of None is the complete picture."""
         if not boxes:
             return []
         run = self.reader.run
         images = [cut_image(picture, [box] if box else [], run.crop, run.image_shape[2]) for box in boxes]
         predictions = self.reader.predict(np.stack(images))
         pairs = zip(boxes, confidences, strict=True)
-        numbers = [PhotoNumber(predictions, index, *pair) for index, pair in enumerate(pairs)]
-        return [number for number in numbers if number.text]
+        return [PhotoNumber(predictions, index, *pair) for index, pair in enumerate(pairs)]
 
 
 def _has_pixels(box: BoundingBox, picture: NDArray[np.uint8]) -> bool:
@@ -124,7 +124,7 @@ def _has_pixels(box: BoundingBox, picture: NDArray[np.uint8]) -> bool:
 
 
 def _best(numbers: list[PhotoNumber]) -> float:
-    return max((number.score for number in numbers), default=0.0)
+    return max(number.score if number.text else 0.0 for number in numbers)
 
 
 def _turned_back(number: PhotoNumber, quarters: int, height: int, width: int) -> PhotoNumber:

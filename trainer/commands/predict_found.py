@@ -1,0 +1,94 @@
+"""Photos in which the place of the number is not given: found, read, and drawn with their boxes."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from tfrecords.files.publish import atomic_write
+from trainer.photo_reader import PhotoNumber
+from trainer.scoring.prediction_output import prediction_json
+
+_COLOUR, _INK = (230, 60, 60), (255, 255, 255)
+_SHARE = 30
+"""Size of the letters on a picture: its longest side over this, pixels."""
+
+
+def found_rows(
+    name: str, numbers: Iterable[PhotoNumber], is_all: bool, least: float | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yields the numbers of a photo in the form of the JSON output: the most confident one, or all.
+
+    Each has its `box` (left, top, width, height in pixels of the photo; null where the complete photo was read),
+    `box_confidence` and `turned`, the degrees by which the photo was turned counter-clockwise to read it.
+
+    Args:
+      name: Name of the photo.
+      numbers: Its numbers, the most confident first; at least one, whose text may be empty.
+      is_all: Whether to yield all.
+      least: Confidence below which a number is refused; None to refuse none.
+    """
+    for number in numbers:
+        box = number.box
+        yield {
+            **prediction_json(name, number.predictions, number.index, least),
+            "box": None if box is None else [round(x, 2) for x in (box.xmin, box.ymin, box.width, box.height)],
+            "box_confidence": number.box_confidence,
+            "turned": number.turned,
+        }
+        if not is_all:
+            return
+
+
+class Drawings:
+    """A folder of photos with the boxes and texts of their numbers, one PNG for each photo.
+
+    Attributes:
+      count: Number of pictures written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Takes the folder, which is made with the first picture."""
+        self.count = 0
+        self._folder, self._names = folder, Counter[str]()
+
+    def write(self, name: str, picture: NDArray[np.uint8], numbers: Iterable[PhotoNumber]) -> Path:
+        """Writes a photo, and returns its file. A second photo of one name gets a number.
+
+        Args:
+          name: Name of the photo, of which the last part is used.
+          picture: Its pixels, (height, width, 3) uint8 RGB.
+          numbers: Its numbers.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        stem = Path(name).stem or "picture"
+        self._names[stem] += 1
+        path = self._folder / (f"{stem}.png" if self._names[stem] == 1 else f"{stem}-{self._names[stem]}.png")
+        with atomic_write(path) as stream:
+            draw(picture, numbers).save(stream, "PNG")
+        self.count += 1
+        return path
+
+
+def draw(picture: NDArray[np.uint8], numbers: Iterable[PhotoNumber]) -> Image.Image:
+    """Returns a photo with a box and the text of each number that has a place, and its confidence."""
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    pen, size = ImageDraw.Draw(image), max(12, max(image.size) // _SHARE)
+    font = ImageFont.load_default(size)
+    for number in numbers:
+        if number.box is None:
+            continue
+        ymin, xmin, ymax, xmax = number.box.clip(*picture.shape[:2])
+        pen.rectangle((xmin, ymin, xmax, ymax), outline=_COLOUR, width=max(1, size // 10))
+        # The default font has ASCII and little else.
+        text = f"{number.text} {number.score:.0%}".encode("ascii", "replace").decode()
+        left, top, right, bottom = pen.textbbox((xmin, ymin), text, font=font, anchor="lb")
+        # Below the box where there is no room above it.
+        down = 0 if top >= 0 else ymax + (bottom - top) - ymin
+        pen.rectangle((left, top + down, right, bottom + down), fill=_COLOUR)
+        pen.text((xmin, ymin + down), text, fill=_INK, font=font, anchor="lb")
+    return image
