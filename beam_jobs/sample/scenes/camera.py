@@ -45,11 +45,13 @@ def encode(rng: np.random.Generator, image: np.ndarray, style: SceneStyle) -> by
 def _expose(rng: np.random.Generator, canvas: np.ndarray) -> np.ndarray:
     """Returns a canvas with another exposure, contrast and white balance."""
     level = np.linspace(0, 1, 256)
-    gain = float(np.clip(rng.lognormal(0.05, 0.25), 0.35, 1.4))
-    balance = np.clip(rng.normal(1, 0.05, 3), 0.85, 1.15)
+    gain = float(np.clip(rng.lognormal(-0.02, 0.32), 0.3, 1.4))
+    # Light is bluer or yellower rather than greener; the sky's, in which most photos of streets are taken, is blue.
+    warmth = rng.normal(-0.04, 0.07)
+    balance = np.clip(np.array((1 + warmth, 1, 1 - warmth)) + rng.normal(0, 0.025, 3), 0.75, 1.25)
     power = log_uniform(rng, 0.75, 1.35)
     # Dark pictures are lifted by the air between: fewer greys.
-    floor = rng.choice((0.0, 0.0, rng.uniform(0, 0.2)))
+    floor = rng.choice((0.0, 0.0, rng.uniform(0, 0.3)))
     bright = level[:, np.newaxis] ** power * gain * balance
     # Film and sensors do not end at white at once: three quarters of it are as they are.
     bright = np.where(bright < 0.75, bright, 0.75 + 0.25 * np.tanh((bright - 0.75) / 0.25))

@@ -56,7 +56,7 @@ class SceneStyle:
     stairs: float = 0.02
     plates: float = 0.45
     turn: tuple[float, float] = (0.05, 0.3)
-    contrast: tuple[float, float] = (30, 170)
+    contrast: tuple[float, float] = (25, 150)
     words: tuple[float, ...] = (0.5, 0.25, 0.15, 0.1)
     walls: tuple[tuple[str, float], ...] = (
         *(("plaster", 0.3), ("brick", 0.25), ("siding", 0.15)),

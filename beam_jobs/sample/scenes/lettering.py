@@ -45,7 +45,8 @@ class Lettering:
 def number(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[int, ...], style: SceneStyle) -> Lettering:
     """Returns a number in one of the faces: straight, crooked, sloped or as stairs."""
     face = faces[rng.integers(len(faces))]
-    stroke = int(rng.choice((0, 0, 2, 4, 7)))
+    # The widest stroke closes the loops of the stroke faces.
+    stroke = int(rng.choice((0, 0, 2, 4, 4 if face in STROKE_FACES else 7)))
     masks = [_digit(face, digit, stroke) for digit in digits]
     if rng.random() < 0.3:
         limit = rng.uniform(0.01, 0.05)

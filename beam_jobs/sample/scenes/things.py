@@ -177,7 +177,7 @@ def _scrolls(rng: np.random.Generator, canvas: np.ndarray) -> None:
     if rng.random() < 0.4:
         curve = np.vstack([curve[::-1] + np.array((1, 0)), np.array((1, -1)) * (curve - (1, 0))])
     color = color_near(rng, rng.choice((rng.uniform(8, 70), rng.uniform(150, 235))), 6)
-    thick, count = max(1, round(size * rng.uniform(0.1, 0.35))), int(rng.integers(2, 10))
+    thick, count = max(1, round(size * rng.uniform(0.1, 0.35))), int(rng.integers(4, 11))
     start, step = rng.uniform(-0.1, 0.8, 2) * (width, height), np.ptp(curve[:, 0]) * 0.95
     for index in range(count):
         points = (curve * (1, 1 if index % 2 else -1) + (index * step, 0)) * size * (
