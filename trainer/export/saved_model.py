@@ -114,19 +114,16 @@ def most_probable(outputs: dict[str, tf.Tensor], temperature: float = 1.0) -> di
     else:
         length_log = tf.tile(ONE_CHARACTER[None], [tf.shape(digit_log)[0], 1])
     total = length_log + _counted(digit_log)
-    length, best = tf.argmax(total, -1), tf.reduce_max(total, -1)
+    length, digits, best = tf.argmax(total, -1), tf.argmax(digit_log, -1), tf.reduce_max(total, -1)
     if temperature != 1:
         digit_log = tf.nn.log_softmax(digit_log / temperature)
         if "length_logits" in outputs:
-            # Of single characters the length is certain. (ONNX Runtime makes NaN of its -inf here.)
             length_log = tf.nn.log_softmax(length_log / temperature)
-        total = length_log + _counted(digit_log)
-        is_chosen = tf.range(total.shape[-1], dtype=tf.int64) == length[:, None]
-        best = tf.reduce_max(tf.where(is_chosen, total, total.dtype.min), -1)
+        best = tf.gather(length_log + _counted(digit_log), length, batch_dims=1)
     return {
         "length": length,
         "confidence": tf.exp(best),
-        "digits": tf.argmax(digit_log, -1),
+        "digits": digits,
         "length_probabilities": tf.exp(length_log),
         "digit_probabilities": tf.exp(digit_log),
     }
