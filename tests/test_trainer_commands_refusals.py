@@ -1,5 +1,6 @@
 """`predict` refuses where it is not sure enough: by a confidence, or by an accuracy that the calibration supports."""
 
+import argparse
 import csv
 import json
 import shutil
@@ -12,6 +13,8 @@ from PIL import Image
 
 from tfrecords.cli import main
 from trainer.__main__ import COMMANDS
+from trainer.commands import refusals
+from trainer.pretrained import DIRECTORY
 from trainer.run.directory import CALIBRATION, Run
 from trainer.scoring.calibration_file import Calibration, weights_digest, write_calibration
 from trainer.scoring.temperature import Threshold, thresholds
@@ -128,6 +131,18 @@ def test_a_target_needs_a_calibration_of_these_weights(
     path.write_text(path.read_text().replace(weights_digest(Run.load(run_dir)), "1" * 64))
     assert _predict("--run-dir", run_dir, photos, "--target-accuracy", 0.9) == 1
     assert capsys.readouterr().err.endswith(rule)
+
+
+def test_what_the_package_s_weights_promise_is_said_to_hold_for_drawn_pictures_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = thresholds(np.linspace(1, 0, 1000), np.ones(1000, bool))
+    made = Calibration("0" * 64, "0" * 64, "validation", 1000, TEMPERATURE, 0.4, 0.3, 0.05, 0.01, rows)
+    monkeypatch.setattr(refusals, "read_calibration", lambda _: made)
+    args = argparse.Namespace(min_confidence=None, target_accuracy=0.9, run_dir=None, weights="street")
+    assert refusals.chosen_refusals(args, Run.load(DIRECTORY)).min_confidence == rows[-1].min_confidence
+    note = "note: pretrained was calibrated on pictures like those of its training (synthetic pictures only): "
+    assert capsys.readouterr().err.endswith(f"{note}on other pictures fewer answers are right\n")
 
 
 @pytest.mark.parametrize(

