@@ -132,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
     write_predictions(files.predictions, found.keys, predictions, found.length, found.digits)
     output.publish(files.scores.name, files.predictions.name)
+    print(_calibration_line(scores["calibration"]))
     _print_summary(scores, args.split, files.scores, trained.reads_length)
     return 0
 
@@ -272,7 +273,6 @@ def _print_summary(scores: dict[str, Any], split: str, path: Path, reads_length:
         f"Read {scores['whole_number_accuracy']:.1%} of the {scores['num_examples']:,} numbers of {split} without a "
         f"mistake (95 % interval {low:.1%} to {high:.1%}): {shown(path)}"
     )
-    print(_calibration_line(scores["calibration"]))
     print(f"Next: python -m trainer report --run-dir {shlex.quote(shown(path.parent))}")
 
 

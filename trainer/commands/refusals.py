@@ -1,6 +1,7 @@
 """`predict --min-confidence` and `--target-accuracy`: from which confidence on a number is an answer."""
 
 import argparse
+import shlex
 import sys
 from dataclasses import dataclass
 
@@ -92,7 +93,7 @@ def _of_accuracy(args: argparse.Namespace, run: Run, calibration: Calibration | 
     target, name = args.target_accuracy, chosen_name(args.run_dir, args.weights)
     if calibration is None:
         rule = f"--target-accuracy needs the {CALIBRATION} of {name}"
-        hint = f"`python -m trainer calibrate --run-dir {name} --data DATA` makes it of a split validation"
+        hint = f"`python -m trainer calibrate --run-dir {shlex.quote(name)} --data DATA` makes it of a split validation"
         if find_pretrained(run.directory):
             hint = "these weights of the package have none: use --min-confidence, or a run of your own"
         raise UserError(f"{rule}: {hint}.", target)

@@ -104,7 +104,8 @@ def write_onnx(model: keras.Model, labels: Labels, output: Path, temperature: fl
     )
     for value in [value for value in proto.graph.input if value.name in weights]:
         proto.graph.input.remove(value)
-    facts = {"max_length": str(labels.max_length), "alphabet": labels.alphabet, "temperature": str(temperature)}
+    facts = {"max_length": str(labels.max_length), "alphabet": labels.alphabet}
+    facts |= {"temperature": str(temperature)} if temperature != 1 else {}
     onnx.helper.set_model_props(proto, facts)
     onnx.save(proto, output)
 

@@ -160,7 +160,7 @@ def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.cast((sums + (1 << LUMA_BITS - 1)) // (1 << LUMA_BITS), tf.float32)
 
 
-def _predict(model: keras.Model, images: tf.Tensor, labels: Labels, temperature: float) -> dict[str, tf.Tensor]:
+def _predict(model: keras.Model, images: tf.Tensor, labels: Labels, temperature: float = 1.0) -> dict[str, tf.Tensor]:
     """Returns the predictions for (batch, height, width, channels) images, with each number as text."""
     predictions = most_probable(model(tf.ensure_shape(images, model.input_shape), training=False), temperature)
     length, characters = predictions["length"], tf.gather(tf.constant(list(labels.alphabet)), predictions["digits"])
