@@ -106,7 +106,9 @@ setup(
     entry_points={"console_scripts": ["streetdigits = streetdigits:run"]},
     package_data={
         "trainer.pretrained": [
-            f"{folder}{name}" for folder in ("", "mnist/") for name in ("README.md", "config.json", "best.weights.h5")
+            f"{folder}{name}"
+            for folder in ("", "mnist/")
+            for name in ("README.md", "config.json", "best.weights.h5", "calibration.json")
         ],
         "tfrecords.pages": ["*.html", "*.css"],
         "trainer.report": ["*.html"],

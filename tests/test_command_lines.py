@@ -47,6 +47,7 @@ REQUIRED = {
     "show": ["records", "--output", "made.png"],
     "train": ["--data", "records", "--run-dir", "made"],
     "evaluate": ["--run-dir", "run", "--data", "records"],
+    "calibrate": ["--run-dir", "run", "--data", "records"],
     "predict": ["photo.png"],
     "export": ["--output", "made"],
     "summary": [],
@@ -188,6 +189,9 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
 ) -> None:
     run, photo = str(ROOT / "trainer" / "pretrained"), str(drawn / "test" / "1.png")
     Stream(Place(tmp_path / "stream"), STREAMED).save()
+    own = tmp_path / "run"
+    own.mkdir()
+    (own / "config.json").write_bytes((ROOT / "trainer" / "pretrained" / "config.json").read_bytes())
     lines = {
         "compact": ["stream"],
         "sample": ["--output", "made", "--count", "2"],
@@ -197,6 +201,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "watch-job": ["--stream", "stream", "--runner", "PrismRunner"],
         "train": ["--data", str(records), "--run-dir", "made"],
         "evaluate": ["--run-dir", run, "--data", str(records)],
+        "calibrate": ["--run-dir", str(own), "--data", str(records)],
         "predict": [photo],
         "export": ["--output", "made"],
         "summary": ["--model", "compact"],

@@ -230,7 +230,7 @@ def _failing(run: Run, output: Path, monkeypatch: pytest.MonkeyPatch, name: str,
     return export("--run-dir", run.directory, "--format", name, "--output", output, "--overwrite")
 
 
-def _half(_: Any, __: Any, ___: Any, output: Path) -> None:
+def _half(_: Any, __: Any, ___: Any, output: Path, ____: float) -> None:
     if output.suffix:
         output.write_bytes(b"half")
     else:
@@ -277,7 +277,7 @@ def test_an_export_replaces_only_an_export_and_only_when_asked(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Writing and comparing a SavedModel, which take a second each, are tested above.
-    def write(_: Any, __: Any, ___: Any, output: Path) -> None:
+    def write(_: Any, __: Any, ___: Any, output: Path, ____: float) -> None:
         output.mkdir()
         (output / "saved_model.pb").touch()
 
@@ -346,7 +346,7 @@ def test_a_folder_may_be_named_for_a_version_or_by_the_format(
 def test_an_export_that_tensorflow_cannot_write_is_one_line(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(_: Any, __: Any, ___: Any, output: Path) -> None:
+    def denied(_: Any, __: Any, ___: Any, output: Path, ____: float) -> None:
         raise tf.errors.PermissionDeniedError(None, None, f"{output}; Permission denied\nand more")
 
     assert _failing(run, tmp_path / "reader", monkeypatch, "savedmodel", write=denied) == 1

@@ -43,14 +43,22 @@ def test_a_model_of_single_characters_is_exported(name: str, format_name: str, t
         pytest.skip(f"{' or '.join(kind.needs)} is not installed: 'streetdigits[export]'")
     model, crop = _model(name), CropSpec(growth=0.0, crop_size=SIDES[name], record_size=SIDES[name])
     output = tmp_path / f"reader{kind.endings[-1]}"
-    assert export_model(kind, model, crop, LABELS, output) < TOLERANCE
+    temperature = 1.6
+    assert export_model(kind, model, crop, LABELS, output, temperature) < TOLERANCE
     assert list(tmp_path.iterdir()) == [output]
-    received = {name: values for name, (_, values) in kind.compare(model, crop, output).items()}
+    received = {
+        name: values
+        for name, (_, values) in kind.compare(model, crop, output, 1.0 if kind.has_logits else temperature).items()
+    }
     count = len(received["length"])
     assert received["length"].tolist() == [1] * count and received["digits"].shape == (count, 1)
     np.testing.assert_array_equal(received["length_probabilities"], [[0, 1, 0]] * count)
     assert received["digit_probabilities"].shape == (count, 1, 11)
     np.testing.assert_allclose(received["confidence"], received["digit_probabilities"].max((1, 2)), atol=1e-6)
+    images = np.random.default_rng(0).integers(0, 256, (count, *model.input_shape[1:]), np.uint8)
+    logits = model(images.astype(np.float32), training=False)["digit_logits"].numpy()
+    expected = decode_predictions(None, logits, LABELS).with_temperature(1.0 if kind.has_logits else temperature)
+    np.testing.assert_allclose(received["confidence"], expected.confidence, atol=TOLERANCE)
 
 
 @pytest.mark.slow

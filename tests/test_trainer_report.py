@@ -27,7 +27,7 @@ from trainer.scoring.metrics import coverage_at, coverage_curve
 from trainer.scoring.prediction_file import COLUMNS, Prediction, read_predictions
 
 HOSTILE = '<script>alert("1")</script>&"\'.png#0'
-SECTIONS = {"scores", "training", "coverage", "lengths", "digits", "gallery", "data", "configuration"}
+SECTIONS = {"scores", "training", "coverage", "reliability", "lengths", "digits", "gallery", "data", "configuration"}
 
 
 def _predictions(count: int = 80) -> list[Prediction]:
@@ -347,7 +347,7 @@ def test_every_picture_and_chart_says_what_it_shows(run_dir: Path) -> None:
     parsed = Page(render(load_run(run_dir)).html)
     assert len(parsed.all("img")) == len(gallery.choose(_predictions()).keys())
     assert all("the model predicted" in attrs["alt"] for attrs in parsed.all("img"))
-    assert len(parsed.all("svg")) == 4
+    assert len(parsed.all("svg")) == 5
     assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in parsed.all("svg"))
     assert len(parsed.all("caption")) == len(parsed.all("table"))
 

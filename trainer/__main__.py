@@ -8,6 +8,7 @@ from tfrecords.interrupts import keep_exit_code
 COMMANDS = (
     Command("train", "train a model on a dataset's records", "trainer.commands.train", extra="train"),
     Command("evaluate", "score a trained model on a split", "trainer.commands.evaluate", extra="train"),
+    Command("calibrate", "fit the temperature of a run's confidences", "trainer.commands.calibrate", extra="train"),
     Command("predict", "read the numbers in your own pictures", "trainer.commands.predict", extra="train"),
     Command("export", "write a trained model for serving", "trainer.commands.export", extra="train"),
     Command("summary", "list a model's layers, shapes and weights", "trainer.commands.summary", extra="train"),

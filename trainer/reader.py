@@ -20,6 +20,7 @@ from trainer.input.photos import is_folder
 from trainer.pretrained import run_directory
 from trainer.run.directory import Run
 from trainer.run.stand_in import forget, shown
+from trainer.scoring.calibration_file import read_calibration
 from trainer.scoring.decode import Predictions, decode_predictions
 
 
@@ -30,7 +31,7 @@ class Prediction:
     Attributes:
       text: Characters of the number; empty for no number, with an ellipsis at the end for a number that is longer than
         the longest that the model predicts.
-      confidence: Probability that the whole number is right, 0..1.
+      confidence: Probability that the whole number is right, 0..1, at the temperature of the run if it is calibrated.
       digits: Digits in reading order, as indices into the alphabet of the model: each 0..9, unless it was trained on
         other characters.
     """
@@ -45,6 +46,7 @@ class Reader:
 
     Attributes:
       run: Run that trained the model.
+      calibration: Temperature of the confidences; None if the run has none.
       model: The model.
       forward: Function from (batch, height, width, channels) uint8 images to the model's outputs.
     """
@@ -70,6 +72,7 @@ class Reader:
         if keras.backend.backend() != "tensorflow":
             raise UserError("Keras must run on TensorFlow: set KERAS_BACKEND=tensorflow.", keras.backend.backend())
         self.run = run
+        self.calibration = read_calibration(run)
         self.model = load_model(run)
         self.forward = make_forward(self.model)
 
@@ -106,7 +109,8 @@ class Reader:
     def predict(self, images: NDArray[np.uint8]) -> Predictions:
         """Returns the predictions for images cut as the run's records: (batch, height, width, channels) uint8."""
         outputs = {name: value.numpy() for name, value in self.forward(images).items()}
-        return decode_predictions(outputs.get("length_logits"), outputs["digit_logits"], self.run.labels)
+        found = decode_predictions(outputs.get("length_logits"), outputs["digit_logits"], self.run.labels)
+        return found.with_temperature(self.calibration.temperature) if self.calibration else found
 
 
 def load_reader(run_or_name: "str | PathLike[str]") -> Reader:

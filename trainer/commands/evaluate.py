@@ -30,6 +30,7 @@ from trainer.run.stand_in import StandIn, absolute, naming_addresses, shown, sta
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache
+    from trainer.scoring.calibration_file import Calibration
     from trainer.scoring.inference import SplitPredictions
 
 EPILOG = """\
@@ -40,6 +41,10 @@ examples:
     python -m trainer evaluate --run-dir runs/first --data stream --snapshot 41
   score the weights that come with the package; writes to my-records-pretrained:
     python -m trainer evaluate --data my-records --split train
+
+The expected calibration error says by how many percentage points confidences
+and the shares of right answers differ on average. The run's temperature
+(calibration.json, see `calibrate`) is applied, except to the mean of --crops.
 
 Writes evaluation-SPLIT.json (the scores) and predictions-SPLIT.parquet (one row
 per example) to the run directory, or to --output together with the run's
@@ -102,11 +107,17 @@ def run(args: argparse.Namespace) -> int:
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
         start_tensorflow()
-    from trainer.scoring.metrics import score
+    from trainer.scoring.calibration_scores import calibration_scores
+    from trainer.scoring.metrics import correct_numbers, score
     from trainer.scoring.prediction_file import write_predictions
 
+    calibration = _calibration(trained, args.crops)
     found = _predict(args, trained, records, images)
-    scores = score(found.predictions, found.length, found.digits)
+    predictions = found.predictions.with_temperature(calibration.temperature) if calibration else found.predictions
+    scores = score(predictions, found.length, found.digits)
+    correct = correct_numbers(predictions, found.length, found.digits)
+    before = found.predictions.confidence
+    scores["calibration"] = calibration_scores(predictions.confidence, correct, before, calibration)
     snapshot = find_snapshot(records.directory, records.manifest, args.snapshot)
     facts = {
         "split": args.split,
@@ -124,8 +135,9 @@ def run(args: argparse.Namespace) -> int:
         write_json(output.folder / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
         output.publish(CONFIG)
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
-    write_predictions(files.predictions, found.keys, found.predictions, found.length, found.digits)
+    write_predictions(files.predictions, found.keys, predictions, found.length, found.digits)
     output.publish(files.scores.name, files.predictions.name)
+    print(_calibration_line(scores["calibration"]))
     _print_summary(scores, args.split, files.scores, trained.reads_length)
     return 0
 
@@ -165,6 +177,22 @@ def _predict(args: argparse.Namespace, trained: Run, records: Records, images: I
     shown = progress_of(read, f"evaluate {args.split}", len(batches), "batches")
     stored = records.manifest.labels
     return predict_split(make_forward(load_model(trained), args.crops), shown, trained.labels, stored)
+
+
+def _calibration(trained: Run, crops: int) -> Calibration | None:
+    """Returns the calibration of a run; None without one, or where the probabilities of several windows are averaged.
+
+    Raises:
+      UserError: The file is damaged.
+    """
+    from trainer.scoring.calibration_file import read_calibration
+
+    calibration = read_calibration(trained)
+    if calibration and crops > 1:
+        rule = "the temperature was fitted on one window per image, and is not applied to the mean of several"
+        print(f"note: --crops {crops}: {rule}", file=sys.stderr)
+        return None
+    return calibration
 
 
 def check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> None:
@@ -275,3 +303,13 @@ def _print_summary(scores: dict[str, Any], split: str, path: Path, reads_length:
         f"mistake (95 % interval {low:.1%} to {high:.1%}): {shown(path)}"
     )
     print(f"Next: python -m trainer report --run-dir {shlex.quote(shown(path.parent))}")
+
+
+def _calibration_line(scores: dict[str, Any]) -> str:
+    """Returns what is printed of `calibration_scores`."""
+    groups = f"in {len(scores['groups'])} groups of equal size"
+    line = f"Calibration error: {100 * scores['error']:.1f} points {groups}"
+    if scores["temperature"] is None:
+        return f"{line}; the run has no temperature"
+    before = f"{100 * scores['error_before']:.1f} before the temperature of {scores['temperature']:.2f}"
+    return f"{line}, {before}, fitted on {scores['fitted_on']}"

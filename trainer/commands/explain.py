@@ -6,6 +6,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -198,7 +199,9 @@ def _predict(args: argparse.Namespace, reader: Reader, records: Records, images:
     shown = progress_of(_first(read, count), f"explain {args.split}", batches, "batches")
     found = predict_split(reader.forward, shown, reader.run.labels, records.manifest.labels)
     leave_all()
-    return found
+    if reader.calibration is None:
+        return found
+    return replace(found, predictions=found.predictions.with_temperature(reader.calibration.temperature))
 
 
 def _first(batches: Iterable[dict[str, Any]], count: int) -> Iterator[dict[str, Any]]:

@@ -46,9 +46,11 @@ length_probabilities and digit_probabilities; a SavedModel also returns the
 number as text. The length is always 1 for a model that was trained on single
 characters. Digits are indices into the alphabet that the model was trained
 on: 0..9 themselves, unless `prepare --alphabet` named other characters. Those
-are printed, and are in the metadata of an ONNX file. Before an export is given
-its name, it is loaded and its predictions are compared with the model's; a
-SavedModel on pictures of several formats and sizes, with both signatures.
+are printed, and are in the metadata of an ONNX file. Probabilities are those at
+the temperature of the run's calibration.json, if it has one; keras and h5 have
+logits, which nothing divides: the temperature is printed. Before an export is
+given its name, it is loaded and its predictions are compared with the model's;
+a SavedModel on pictures of several formats and sizes, with both signatures.
 """
 
 
@@ -81,8 +83,11 @@ def run(args: argparse.Namespace) -> int:
         start_tensorflow()
     kind.check_modules()
     from trainer.run.weights import load_model
+    from trainer.scoring.calibration_file import read_calibration
 
-    difference = export_model(kind, load_model(chosen), chosen.crop, chosen.labels, output)
+    calibration = read_calibration(chosen)
+    temperature = calibration.temperature if calibration else 1.0
+    difference = export_model(kind, load_model(chosen), chosen.crop, chosen.labels, output, temperature)
     size = sum(path.stat().st_size for path in (output, *output.rglob("*")) if path.is_file()) / 1e6
     if args.output.is_remote:
         _upload(output, args.output)
@@ -94,7 +99,18 @@ def run(args: argparse.Namespace) -> int:
     print(f"{first} with: {kind.loading.format(output=path)}")
     if chosen.labels != Labels():
         print(f"It predicts {labels_text(chosen.labels)}; its digits are indices into these characters")
+    if calibration:
+        print(_temperature_line(kind, temperature))
     return 0
+
+
+def _temperature_line(kind: Format, temperature: float) -> str:
+    """Returns what is printed of the temperature of a calibrated run."""
+    if kind.has_logits:
+        return (
+            f"Its logits are not calibrated: divide them by {temperature} before the softmax, once the number is chosen"
+        )
+    return f"Its probabilities are calibrated, at the temperature {temperature}"
 
 
 def _upload(export: Path, output: Place) -> None:

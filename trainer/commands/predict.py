@@ -18,6 +18,7 @@ from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import print_line, progress, silent
 from trainer.commands.predict_split import predict_split
+from trainer.commands.refusals import add_refusal_arguments, check_refusals, chosen_refusals
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import find_photos, is_folder, left_out_line
 from trainer.pretrained import add_run_arguments, chosen_run
@@ -43,6 +44,8 @@ examples:
     python -m trainer predict --json a.png --box 1,2,30,20 b.png --box -1,5,40,9
   a folder with its subfolders, printed as one JSON object per line:
     python -m trainer predict photos --json-lines > numbers.jsonl
+  only numbers of which 99 % are right, and a refusal for each other picture:
+    python -m trainer predict --run-dir runs/first photos --target-accuracy 0.99
   paths from another program:
     find . -name '*.jpg' -print0 | python -m trainer predict - --null
   Kaggle's submission for its test.csv, prepared as the split predict:
@@ -53,6 +56,11 @@ A model reads pictures that look like those that it was trained on. Models of
 MNIST and optdigits, whose digits are light on dark, predict wrong digits for
 dark strokes on paper, with high confidence, unless they were trained with
 --invert 0.5.
+
+A refused picture is printed as `refused`; in JSON its `number` is null, and
+`best_guess` is what would have been read. Refusals are counted at the end. What
+--target-accuracy promises holds for pictures like those of the validation
+split, and for no others (docs/training.md).
 
 In a folder, files with the suffix of a picture format are read in order of
 their names, those of linked folders too. Hidden files are skipped; other files
@@ -90,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--json-lines", action="store_true", help="print one JSON object per line, with all probabilities"
     )
+    add_refusal_arguments(parser)
     parser.add_argument(
         "--null", action="store_true", help="separate paths on standard input by NUL, as find -print0 does"
     )
@@ -114,6 +123,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1.", args.batch_size)
+    check_refusals(args)
     if bool(args.photos) == bool(args.data):
         given = f"{len(args.photos)} photos and --data {args.data}" if args.data else "neither"
         raise UserError("Either photos must be given, or --data with a dataset directory.", given)
@@ -136,6 +146,7 @@ def _predict_photos(args: argparse.Namespace) -> int:
         Place(name)  # an address with a slash too few would be the name of a file
     boxes = _boxes(args)
     chosen = chosen_run(args.run_dir, args.weights)
+    least = chosen_refusals(args, chosen).min_confidence
     # The model is loaded with the first picture that can be read, so never where there is none.
     reader = functools.cache(lambda: _load(chosen))
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
@@ -151,7 +162,7 @@ def _predict_photos(args: argparse.Namespace) -> int:
             names, images, above = _read_images(batch, chosen.crop, chosen.image_shape[2])
             if images:
                 predictions = reader().predict(np.stack(images))
-                printer.write([prediction_json(name, predictions, index) for index, name in enumerate(names)])
+                printer.write([prediction_json(name, predictions, index, least) for index, name in enumerate(names)])
                 empty += predictions.texts.count("")
             failed += len(batch) - len(images)
             large += above
@@ -166,7 +177,9 @@ def _predict_photos(args: argparse.Namespace) -> int:
         rule = "found; give --box X,Y,W,H where one is a small part of the picture."
         print(f"note: in {empty:,} of {printer.count:,} pictures no number was {rule}", file=sys.stderr)
     lost = f"; {failed:,} could not be read" if failed else ""
-    print(f"Read {printer.count:,} of {printer.count + failed:,} pictures{lost}.", file=sys.stderr)
+    refused = f"; {printer.refused:,} refused" if least is not None else ""
+    read = printer.count - printer.refused
+    print(f"Read {read:,} of {printer.count + failed:,} pictures{refused}{lost}.", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -11,6 +11,7 @@ from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
 from tfrecords.record.labels import DIGITS
 from trainer.commands.evaluate import check_same_cut
+from trainer.commands.refusals import chosen_refusals
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import chosen_run
@@ -18,6 +19,7 @@ from trainer.run.cache_folder import chosen_cache
 from trainer.run.directory import Run
 from trainer.run.stand_in import output_file
 from trainer.scoring.decode import Predictions
+from trainer.scoring.prediction_output import REFUSED
 from trainer.scoring.submission import Submission, kaggle_submission, keyed_submission, write_submission
 
 SUFFIX = ".csv"
@@ -38,12 +40,18 @@ def predict_split(args: argparse.Namespace) -> int:
     manifest = records.manifest
     manifest.split(args.split)
     check_same_cut(args, trained, manifest)
+    least = chosen_refusals(args, trained).min_confidence
+    source = _kaggle_source(manifest, args.split, trained)
+    if source and least is not None:
+        raise UserError("Kaggle takes no refusals: --min-confidence and --target-accuracy must be left out.", args.data)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
         start_tensorflow()
     keys, predictions = _predict(args, trained, records)
     numbers = predictions.texts
-    source = _kaggle_source(manifest, args.split, trained)
+    if least is not None:
+        pairs = zip(numbers, predictions.confidence.tolist(), strict=True)
+        numbers = [REFUSED if confidence < least else number for number, confidence in pairs]
     if source and all(key.startswith(f"{source.subset}/") for key in keys):
         submission = kaggle_submission(keys, numbers, source.pictures)
     else:
@@ -52,7 +60,8 @@ def predict_split(args: argparse.Namespace) -> int:
     write_submission(output.path, submission)
     output.publish()
     order = "in the order of the pictures' file" if submission.is_kaggle else "in the order of the keys"
-    print(f"Wrote {len(keys):,} rows {','.join(submission.columns)} {order}: {args.output}")
+    refused = "" if least is None else f", {numbers.count(REFUSED):,} of them {REFUSED},"
+    print(f"Wrote {len(keys):,} rows {','.join(submission.columns)}{refused} {order}: {args.output}")
     _print_notes(args, manifest)
     return _print_missing(args, manifest, submission)
 
@@ -74,12 +83,15 @@ def _predict(args: argparse.Namespace, trained: Run, records: Records) -> tuple[
     from trainer.fit.errors import readable
     from trainer.input.dataset import split_dataset
     from trainer.run.weights import load_model
+    from trainer.scoring.calibration_file import read_calibration
     from trainer.scoring.inference import make_forward, predict_keys
 
     batches = split_dataset(records.images(args.split), args.batch_size)
     read = readable(batches, args.data, args.split)
     shown = progress_of(read, f"predict {args.split}", len(batches), "batches")
-    return predict_keys(make_forward(load_model(trained)), shown, trained.labels)
+    keys, found = predict_keys(make_forward(load_model(trained)), shown, trained.labels)
+    calibration = read_calibration(trained)
+    return keys, found.with_temperature(calibration.temperature) if calibration else found
 
 
 def _kaggle_source(manifest: Manifest, split: str, trained: Run) -> SourceInfo | None:

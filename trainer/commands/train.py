@@ -68,7 +68,9 @@ training/validation. Of finder it prints the share of training pictures of which
 all numbers are found, and recall and precision on the validation split.
 
 Training uses the split train. The split validation, if there is one, decides
-which weights are kept and when to stop. Records of complete crops
+which weights are kept and when to stop. At the end, the temperature of the
+confidences is fitted on it (calibration.json), unless --no-calibrate is given
+or it has fewer than 100 examples. Records of complete crops
 (prepare --jitters 0) are jittered during training, differently in each epoch.
 
 A stream is a dataset that grows. Without a flag, a run has the snapshot that is
@@ -171,7 +173,7 @@ def _train(
     run_ = start_run(settings, folder, model, records, devices, overwrite, replayed)
     training = Training(run_, folder, model, records, devices, settings.options, stop, replayed)
     if training.progress.finished:
-        training.repair_history()
+        training.repair()
         print(f"The run in {folder.place} is already complete; use --overwrite to retrain.")
         return 0
     if devices.cluster.is_chief:

@@ -24,13 +24,16 @@ _SIZES = ((1, 1), (3, 2), (0.4, 0.6))
 """Heights and widths of the pictures, as multiples of the record's size."""
 
 
-def compare_on_pictures(model: keras.Model, crop: CropSpec, output: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def compare_on_pictures(
+    model: keras.Model, crop: CropSpec, output: Path, temperature: float = 1.0
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns the expected and the received predictions of both signatures of a SavedModel, one below the other.
 
     Args:
       model: Model that was exported.
       crop: How images are cut out of pictures.
       output: Folder of the SavedModel.
+      temperature: Divisor of the logits in the probabilities.
 
     Raises:
       UserError: The images that the SavedModel cuts out differ from those of `predict`.
@@ -49,7 +52,7 @@ def compare_on_pictures(model: keras.Model, crop: CropSpec, output: Path) -> dic
                 raise UserError(rule, f"a difference of {difference:g} in a {name}")
     reader = tf.saved_model.load(str(output)).signatures
     received = [reader["serving_default"](**inputs), reader["with_boxes"](**inputs, boxes=edges)]
-    expected = predict_model(model, np.concatenate(images))
+    expected = predict_model(model, np.concatenate(images), temperature)
     return {name: (values, np.concatenate([one[name] for one in received])) for name, values in expected.items()}
 
 

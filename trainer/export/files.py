@@ -22,9 +22,9 @@ _OPSET = 18
 """Version of ONNX's operators; ONNX Runtime supports it since 1.14 (2023)."""
 
 
-def predict_model(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+def predict_model(model: keras.Model, images: np.ndarray, temperature: float = 1.0) -> dict[str, np.ndarray]:
     """Returns a model's predictions for (batch, height, width, channels) uint8 images, named as by `most_probable`."""
-    predictions = most_probable(model(images.astype(np.float32), training=False))
+    predictions = most_probable(model(images.astype(np.float32), training=False), temperature)
     return {name: value.numpy() for name, value in predictions.items()}
 
 
@@ -52,11 +52,11 @@ def predict_keras(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     return predict_model(keras.models.load_model(path, compile=False), images)
 
 
-def write_tflite(model: keras.Model, output: Path) -> None:
+def write_tflite(model: keras.Model, output: Path, temperature: float = 1.0) -> None:
     """Writes a LiteRT (TensorFlow Lite) file with float32 weights and LiteRT's built-in operations only."""
 
     def predict(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        return most_probable(model(tf.cast(image, tf.float32), training=False))
+        return most_probable(model(tf.cast(image, tf.float32), training=False), temperature)
 
     with tempfile.TemporaryDirectory() as folder:
         # By way of a SavedModel: from a concrete function, TensorFlow 2.21 silently leaves out the weights of a
@@ -75,8 +75,8 @@ def predict_tflite(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     return predictions
 
 
-def write_onnx(model: keras.Model, labels: Labels, output: Path) -> None:
-    """Writes an ONNX file, with the longest length and the alphabet in its metadata.
+def write_onnx(model: keras.Model, labels: Labels, output: Path, temperature: float = 1.0) -> None:
+    """Writes an ONNX file, with the longest length, the alphabet and the temperature in its metadata.
 
     The weights are converted as inputs and stored in the file afterwards. tf2onnx copies the weights of a graph about
     fifty times, which took 80 s and 11 GB for `goodfellow` (152 MB); this way it takes 5 s and 2 GB.
@@ -91,7 +91,7 @@ def write_onnx(model: keras.Model, labels: Labels, output: Path) -> None:
     def predict(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.cast(image, tf.float32)
         outputs, _ = model.stateless_call(values[:trainable], values[trainable:], images, training=False)
-        return most_probable(outputs)
+        return most_probable(outputs, temperature)
 
     traced = tf.function(predict, autograph=False)
     specs = [image_spec(model), *(tf.TensorSpec(value.shape, value.dtype, name) for name, value in weights.items())]
@@ -104,7 +104,9 @@ def write_onnx(model: keras.Model, labels: Labels, output: Path) -> None:
     )
     for value in [value for value in proto.graph.input if value.name in weights]:
         proto.graph.input.remove(value)
-    onnx.helper.set_model_props(proto, {"max_length": str(labels.max_length), "alphabet": labels.alphabet})
+    facts = {"max_length": str(labels.max_length), "alphabet": labels.alphabet}
+    facts |= {"temperature": str(temperature)} if temperature != 1 else {}
+    onnx.helper.set_model_props(proto, facts)
     onnx.save(proto, output)
 
 

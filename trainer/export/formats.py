@@ -25,7 +25,7 @@ _IMAGES = 3
 
 Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
 """Expected and received predictions by name."""
-Compare = Callable[["keras.Model", CropSpec, Path], Pairs]
+Compare = Callable[["keras.Model", CropSpec, Path, float], Pairs]
 
 
 def compare_on_noise(predict: Callable[[Path, np.ndarray], dict[str, np.ndarray]]) -> Compare:
@@ -36,11 +36,11 @@ def compare_on_noise(predict: Callable[[Path, np.ndarray], dict[str, np.ndarray]
         its predictions by name.
     """
 
-    def compare(model: keras.Model, _: CropSpec, output: Path) -> Pairs:
+    def compare(model: keras.Model, _: CropSpec, output: Path, temperature: float) -> Pairs:
         from trainer.export.files import predict_model
 
         images = np.random.default_rng(0).integers(0, 256, (_IMAGES, *model.input_shape[1:]), np.uint8)
-        expected, received = predict_model(model, images), predict(output, images)
+        expected, received = predict_model(model, images, temperature), predict(output, images)
         return {name: (values, received[name]) for name, values in expected.items()}
 
     return compare
@@ -53,20 +53,23 @@ class Format:
     Attributes:
       title: Name in messages.
       ending: Suffix of the output's name; empty for a folder.
-      write: Function of (model, crop, labels, output) that writes an export.
-      compare: Function of (model, crop, output) that loads an export and returns the model's predictions and its own.
+      write: Function of (model, crop, labels, output, temperature) that writes an export.
+      compare: Function of (model, crop, output, temperature) that loads an export and returns the model's predictions
+        and its own.
       loading: Python code that loads an export as `reader`, with a placeholder {output!r}.
       needs: Modules that the format needs, of the extra `export`.
       other_endings: Suffixes that name the format too.
+      has_logits: Whether an export returns logits, which no temperature divides, instead of probabilities.
     """
 
     title: str
     ending: str
-    write: Callable[[keras.Model, CropSpec, Labels, Path], None]
+    write: Callable[[keras.Model, CropSpec, Labels, Path, float], None]
     compare: Compare
     loading: str
     needs: tuple[str, ...] = ()
     other_endings: tuple[str, ...] = ()
+    has_logits: bool = False
 
     @property
     def endings(self) -> tuple[str, ...]:
@@ -107,22 +110,24 @@ FORMATS = {
     "keras": Format(
         "Keras file",
         ".keras",
-        lambda model, _, __, output: _later("files", "write_keras")(model, output),
+        lambda model, _, __, output, ___: _later("files", "write_keras")(model, output),
         compare_on_noise(_later("files", "predict_keras")),
         "import keras, streetdigits; reader = keras.models.load_model({output!r})",
+        has_logits=True,
     ),
     "h5": Format(
         "Legacy Keras file",
         ".h5",
-        lambda model, _, __, output: _later("files", "write_h5")(model, output),
+        lambda model, _, __, output, ___: _later("files", "write_h5")(model, output),
         compare_on_noise(_later("files", "predict_keras")),
         "import keras, streetdigits; reader = keras.models.load_model({output!r}, compile=False)",
         other_endings=(".hdf5",),
+        has_logits=True,
     ),
     "tflite": Format(
         "LiteRT file",
         ".tflite",
-        lambda model, _, __, output: _later("files", "write_tflite")(model, output),
+        lambda model, _, __, output, temperature: _later("files", "write_tflite")(model, output, temperature),
         compare_on_noise(_later("files", "predict_tflite")),
         "from ai_edge_litert.interpreter import Interpreter; "
         'reader = Interpreter({output!r}).get_signature_runner("serving_default")',
@@ -131,7 +136,7 @@ FORMATS = {
     "onnx": Format(
         "ONNX file",
         ".onnx",
-        lambda model, _, labels, output: _later("files", "write_onnx")(model, labels, output),
+        lambda model, _, labels, output, temperature: _later("files", "write_onnx")(model, labels, output, temperature),
         compare_on_noise(_later("files", "predict_onnx")),
         "import onnxruntime; reader = onnxruntime.InferenceSession({output!r})",
         ("onnx", "tf2onnx", "onnxruntime"),
@@ -139,7 +144,7 @@ FORMATS = {
     "graph": Format(
         "Frozen graph",
         ".pb",
-        lambda model, _, __, output: _later("frozen_graph", "write_graph")(model, output),
+        lambda model, _, __, output, temperature: _later("frozen_graph", "write_graph")(model, output, temperature),
         compare_on_noise(_later("frozen_graph", "predict_graph")),
         'import tensorflow as tf; graph = tf.compat.v1.GraphDef.FromString(open({output!r}, "rb").read()); reader = '
         'tf.function(lambda image: tf.graph_util.import_graph_def(graph, {{"image": image}}, ["length:0", "digits:0", '
@@ -149,7 +154,9 @@ FORMATS = {
 """Export formats by the name that `--format` takes."""
 
 
-def export_model(kind: Format, model: keras.Model, crop: CropSpec, labels: Labels, output: Path) -> float:
+def export_model(
+    kind: Format, model: keras.Model, crop: CropSpec, labels: Labels, output: Path, temperature: float = 1.0
+) -> float:
     """Writes an export atomically, once its predictions equal the model's.
 
     Args:
@@ -158,6 +165,7 @@ def export_model(kind: Format, model: keras.Model, crop: CropSpec, labels: Label
       crop: How the model's images are cut out of pictures.
       labels: Numbers that the model predicts.
       output: File or folder to write; an existing one is replaced.
+      temperature: Divisor of the logits in the probabilities; formats of logits leave it out.
 
     Returns:
       Largest difference between a probability of the export and the model's.
@@ -168,14 +176,15 @@ def export_model(kind: Format, model: keras.Model, crop: CropSpec, labels: Label
     """
     import tensorflow as tf
 
+    temperature = 1.0 if kind.has_logits else temperature
     with atomic_path(output, sole_writer=True) as temporary:
         try:
-            kind.write(model, crop, labels, temporary)
+            kind.write(model, crop, labels, temporary, temperature)
         except tf.errors.OpError as error:
             # After the operation's name and the file's: "{{function_node ...}} ...; File too large [Op:SaveV2]".
             cause = error.message.partition("\n")[0].rpartition("; ")[2].partition(" [Op:")[0]
             raise UserError(f"{output} cannot be written.", cause) from error
-        difference = largest_difference(kind.compare(model, crop, temporary))
+        difference = largest_difference(kind.compare(model, crop, temporary, temperature))
         # Not `>`, which is false for NaN.
         if not difference <= TOLERANCE:
             rule = f"{kind.title} must predict as the model does, within {TOLERANCE:g}: {model.name} cannot be"

@@ -20,7 +20,7 @@ _MOST_BYTES = 2**31 - 2**20
 """Largest size of the weights in a GraphDef, bytes: a protocol buffer has 2 GiB, of which operations need little."""
 
 
-def write_graph(model: keras.Model, output: Path) -> None:
+def write_graph(model: keras.Model, output: Path, temperature: float = 1.0) -> None:
     """Writes a serialized GraphDef with the input `image` and an operation named for each output.
 
     The model is traced with constants in place of its weights: TensorFlow's function that replaces the variables of a
@@ -40,7 +40,7 @@ def write_graph(model: keras.Model, output: Path) -> None:
         with tf.name_scope("model"):
             constants = [[tf.constant(value) for value in group] for group in weights]
             outputs, _ = model.stateless_call(*constants, tf.cast(image, tf.float32), training=False)
-            predictions = most_probable(outputs)
+            predictions = most_probable(outputs, temperature)
         return {name: tf.identity(value, name) for name, value in predictions.items()}
 
     traced = tf.function(predict, autograph=False, input_signature=[image_spec(model)]).get_concrete_function()

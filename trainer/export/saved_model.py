@@ -14,7 +14,9 @@ from trainer.export.resize_graph import resize
 from trainer.scoring.decode import ONE_CHARACTER
 
 
-def write_saved_model(model: keras.Model, crop: CropSpec, labels: Labels, output: Path) -> None:
+def write_saved_model(
+    model: keras.Model, crop: CropSpec, labels: Labels, output: Path, temperature: float = 1.0
+) -> None:
     """Writes a SavedModel whose signatures take encoded pictures.
 
     Args:
@@ -22,16 +24,17 @@ def write_saved_model(model: keras.Model, crop: CropSpec, labels: Labels, output
       crop: How images are cut out around boxes, as `tfrecords.images.crop` does it.
       labels: Numbers that the model predicts.
       output: Folder to create.
+      temperature: Divisor of the logits in the probabilities.
     """
     pictures = tf.TensorSpec((None,), tf.string, name="pictures")
     boxes = tf.TensorSpec((None, 4), tf.float32, name="boxes")
     channels = model.input_shape[-1]
 
     def without_boxes(pictures: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _predict(model, whole_images(pictures, crop, channels), labels)
+        return _predict(model, whole_images(pictures, crop, channels), labels, temperature)
 
     def with_boxes(pictures: tf.Tensor, boxes: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _predict(model, boxed_images(pictures, boxes, crop, channels), labels)
+        return _predict(model, boxed_images(pictures, boxes, crop, channels), labels, temperature)
 
     signatures = {
         "serving_default": tf.function(without_boxes, autograph=False, input_signature=[pictures]),
@@ -93,12 +96,14 @@ def image_spec(model: keras.Model) -> tf.TensorSpec:
     return tf.TensorSpec(model.input_shape, tf.uint8, name="image")
 
 
-def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+def most_probable(outputs: dict[str, tf.Tensor], temperature: float = 1.0) -> dict[str, tf.Tensor]:
     """Returns the predictions for a model's outputs: `trainer.scoring.decode.decode_predictions` in TensorFlow.
 
     Args:
       outputs: `digit_logits` (batch, longest, characters) and, unless the model is of single characters,
         `length_logits` (batch, longest + 2).
+      temperature: Divisor of the logits in the probabilities. The number is that of temperature 1, as by
+        `trainer.scoring.decode.Predictions.with_temperature`.
 
     Returns:
       Tensors named, shaped and defined as the attributes of `trainer.scoring.decode.Predictions`.
@@ -108,15 +113,26 @@ def most_probable(outputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         length_log = tf.nn.log_softmax(outputs["length_logits"])
     else:
         length_log = tf.tile(ONE_CHARACTER[None], [tf.shape(digit_log)[0], 1])
-    sums = tf.pad(tf.cumsum(tf.reduce_max(digit_log, -1), axis=-1), ((0, 0), (1, 0)))
-    total = length_log + tf.concat([sums, sums[:, -1:]], -1)
+    total = length_log + _counted(digit_log)
+    length, digits, best = tf.argmax(total, -1), tf.argmax(digit_log, -1), tf.reduce_max(total, -1)
+    if temperature != 1:
+        digit_log = tf.nn.log_softmax(digit_log / temperature)
+        if "length_logits" in outputs:
+            length_log = tf.nn.log_softmax(length_log / temperature)
+        best = tf.gather(length_log + _counted(digit_log), length, batch_dims=1)
     return {
-        "length": tf.argmax(total, -1),
-        "confidence": tf.exp(tf.reduce_max(total, -1)),
-        "digits": tf.argmax(digit_log, -1),
+        "length": length,
+        "confidence": tf.exp(best),
+        "digits": digits,
         "length_probabilities": tf.exp(length_log),
         "digit_probabilities": tf.exp(digit_log),
     }
+
+
+def _counted(digit_log: tf.Tensor) -> tf.Tensor:
+    """Returns the sum of the log-probabilities of the best digits of each length: (batch, longest + 2)."""
+    sums = tf.pad(tf.cumsum(tf.reduce_max(digit_log, -1), axis=-1), ((0, 0), (1, 0)))
+    return tf.concat([sums, sums[:, -1:]], -1)
 
 
 def _cut_out(picture: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
@@ -144,9 +160,9 @@ def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     return tf.cast((sums + (1 << LUMA_BITS - 1)) // (1 << LUMA_BITS), tf.float32)
 
 
-def _predict(model: keras.Model, images: tf.Tensor, labels: Labels) -> dict[str, tf.Tensor]:
+def _predict(model: keras.Model, images: tf.Tensor, labels: Labels, temperature: float = 1.0) -> dict[str, tf.Tensor]:
     """Returns the predictions for (batch, height, width, channels) images, with each number as text."""
-    predictions = most_probable(model(tf.ensure_shape(images, model.input_shape), training=False))
+    predictions = most_probable(model(tf.ensure_shape(images, model.input_shape), training=False), temperature)
     length, characters = predictions["length"], tf.gather(tf.constant(list(labels.alphabet)), predictions["digits"])
     shown = tf.where(tf.range(labels.max_length, dtype=tf.int64) < length[:, None], characters, "")
     more = tf.where(length > labels.max_length, "…", "")

@@ -13,6 +13,7 @@ from tfrecords.files.publish import remove_partial
 from tfrecords.progress import Progress as Shown
 from tfrecords.progress import print_line, progress, silent
 from trainer.distribute.strategy import Devices
+from trainer.fit.calibrate import calibrate_trained
 from trainer.fit.checkpoint import Checkpoints, Clock, Progress, checkpoint_files
 from trainer.fit.errors import not_finite_error, readable
 from trainer.fit.follow import Following, Pins, moved
@@ -30,7 +31,7 @@ from trainer.input.dataset import training_dataset
 from trainer.input.records import Records
 from trainer.input.shuffle import steps_per_epoch
 from trainer.run.config import RunOptions
-from trainer.run.directory import CHECKPOINTS, CONFIG, HISTORY, TENSORBOARD, WEIGHTS, Run
+from trainer.run.directory import CALIBRATION, CHECKPOINTS, CONFIG, HISTORY, TENSORBOARD, WEIGHTS, Run
 from trainer.run.weights import save_weights
 
 _SPLIT = "train"
@@ -75,6 +76,7 @@ class Training:
         self._directory = records.directory
         self._manifest = records.manifest
         self._records, self._images = records, records.inputs(_SPLIT)
+        self._first_records = records
         self._steps = steps_per_epoch(self._images.shards, run.config, devices.cluster.hosts)
         self._replayed, self._first_snapshot = replayed, records.snapshot
         self._following = Following(run.config, replayed, devices) if run.config.follows else None
@@ -91,7 +93,7 @@ class Training:
         self._checkpoints = Checkpoints(run.directory / CHECKPOINTS, options.keep_checkpoints)
         if devices.cluster.is_chief:
             self._checkpoints.remove_partial()
-            for name in (CONFIG, HISTORY, WEIGHTS):
+            for name in (CONFIG, HISTORY, WEIGHTS, CALIBRATION):
                 remove_partial(run.directory, name)
         self._progress = self._checkpoints.restore(model, self._optimizer) or self._fresh()
         # Epochs of different snapshots have different numbers of steps.
@@ -131,12 +133,19 @@ class Training:
         profile.close()
         if history:
             history.close()
+            self._calibrate()
+        # The hosts end together, after what the chief alone does.
+        self._devices.gather(0.0)
         return self._progress.best
 
-    def repair_history(self) -> None:
-        """Writes the curves of a complete run that was killed before it wrote its last lines."""
-        if self._devices.cluster.is_chief and not history_has(self._run.directory, self._progress.history):
-            History(self._run.directory, self._progress.history).close()
+    def repair(self) -> None:
+        """Writes what is missing from a complete run that was killed before it wrote its last files."""
+        if self._devices.cluster.is_chief:
+            if not history_has(self._run.directory, self._progress.history):
+                History(self._run.directory, self._progress.history).close()
+            if not (self._run.directory / CALIBRATION).exists():
+                self._calibrate()
+        self._devices.gather(0.0)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -280,6 +289,10 @@ class Training:
         if history:
             history.add(progress.history)
             self._folder.sync()
+
+    def _calibrate(self) -> None:
+        if self._options.calibrate:
+            calibrate_trained(self._run, self._validation.images, self._first_records)
 
     def _choose_snapshot(self, following: Following) -> None:
         """Adds the snapshot of the next epoch to the progress, which is saved before the first step of the epoch."""

@@ -23,6 +23,7 @@ from trainer.pretrained import TABLE, run_directory
 from trainer.run.config import TrainConfig
 from trainer.run.cut import dataset_cut
 from trainer.run.directory import (
+    CALIBRATION,
     CHECKPOINTS,
     CONFIG,
     HISTORY,
@@ -152,7 +153,7 @@ def prepare_directory(directory: Path, content: dict[str, Any], overwrite: bool)
       UserError: The directory has checkpoints without a config.json.
     """
     if overwrite:
-        for name in (CONFIG, HISTORY, WEIGHTS, REPORT):
+        for name in (CONFIG, HISTORY, WEIGHTS, CALIBRATION, REPORT):
             (directory / name).unlink(missing_ok=True)
         for files in find_evaluations(directory).values():
             files.remove()

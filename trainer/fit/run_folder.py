@@ -29,7 +29,16 @@ from tfrecords.files.purpose import check_purpose
 from trainer.fit.uploads import Change, TakenOverError, Uploads, snapshot
 from trainer.pretrained import find_pretrained
 from trainer.run.cache_folder import CacheFolder
-from trainer.run.directory import CHECKPOINT_NAME, CHECKPOINTS, CONFIG, HISTORY, REPORT, TENSORBOARD, WEIGHTS
+from trainer.run.directory import (
+    CALIBRATION,
+    CHECKPOINT_NAME,
+    CHECKPOINTS,
+    CONFIG,
+    HISTORY,
+    REPORT,
+    TENSORBOARD,
+    WEIGHTS,
+)
 from trainer.run.evaluations import is_shown
 from trainer.run.stand_in import published_files, register
 
@@ -95,13 +104,13 @@ class RemoteRunFolder(RunFolder):
         self._token, self._has_claimed = uuid.uuid4().hex, False
 
     def refresh(self) -> None:
-        """Copies what a run needs to be resumed: configuration, curves, and the newest complete checkpoint.
+        """Copies what a run needs to be resumed: configuration, curves, calibration, the newest complete checkpoint.
 
         Raises:
           UserError: The place cannot be read.
         """
         names = set(self.place.names())
-        for name in (CONFIG, HISTORY):
+        for name in (CONFIG, HISTORY, CALIBRATION):
             if name in names:
                 self._fetch(name)
         checkpoints = [f"{CHECKPOINTS}/{name}" for name in (self.place / CHECKPOINTS).names()]
@@ -192,7 +201,9 @@ class RemoteRunFolder(RunFolder):
 
     def _delete_run(self) -> None:
         """Deletes the files of the run at the address: what names it first."""
-        found = [name for name in self.place.names() if is_shown(name) or name in (WEIGHTS, REPORT, WRITER)]
+        found = [
+            name for name in self.place.names() if is_shown(name) or name in (WEIGHTS, CALIBRATION, REPORT, WRITER)
+        ]
         for name in sorted(found, key=lambda name: name != CONFIG):
             (self.place / name).delete()
         for name in (TENSORBOARD, CHECKPOINTS):

@@ -58,6 +58,11 @@ class Validation:
         self._reads_length = reads_length(records.manifest)
         self._with_confidence = with_confidence
 
+    @property
+    def images(self) -> ImageCache | None:
+        """Images of the validation split; of a run that follows a stream, that of the first snapshot."""
+        return self._images
+
     def move_newest(self, records: Records) -> None:
         """Takes another snapshot of a stream, whose validation split is scored next to the first one if it differs.
 

@@ -12,7 +12,7 @@ from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
 from tfrecords.typed_json import parse_object
 from trainer.pretrained import CARD, STREET, TABLE
-from trainer.run.directory import CONFIG, WEIGHTS, Run, write_json
+from trainer.run.directory import CALIBRATION, CONFIG, WEIGHTS, Run, write_json
 from trainer.run.evaluations import EvaluationFiles, find_evaluations
 
 _SCORES = re.compile(r"(<!-- scores [^\n]*-->\n).*?(<!-- end of scores -->)", re.DOTALL)
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def publish(run_dir: Path, folder: Path, card: str) -> None:
-    """Copies configuration and weights of a run into a folder, with the model card and the run's scores in it.
+    """Copies configuration, weights and calibration of a run into a folder, with the model card and the scores in it.
 
     Args:
       run_dir: Run directory of a trained and evaluated model.
@@ -64,7 +64,10 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
     if sections != 1:
         raise UserError("The model card must have one section for the scores.", sections)
     write_json(folder / CONFIG, portable(run.content))
-    for name, content in ((WEIGHTS, run.weights.read_bytes()), (CARD, filled.encode())):
+    calibration = run_dir / CALIBRATION
+    copied = {CALIBRATION: calibration.read_bytes()} if calibration.is_file() else {}
+    (folder / CALIBRATION).unlink(missing_ok=True)
+    for name, content in {WEIGHTS: run.weights.read_bytes(), CARD: filled.encode(), **copied}.items():
         with atomic_write(folder / name) as stream:
             stream.write(content)
 

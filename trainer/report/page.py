@@ -15,6 +15,7 @@ from tfrecords.record.labels import DIGITS
 from trainer.report import gallery
 from trainer.report.drift import measure_drift
 from trainer.report.inputs import EVALUATE, PREPARE, TRAIN, RunFiles, load_run
+from trainer.scoring.calibration import calibration_error, equal_groups
 from trainer.scoring.metrics import COVERAGE_ACCURACY, coverage_at, coverage_curve
 from trainer.scoring.prediction_file import Prediction
 
@@ -94,6 +95,7 @@ def render(run: RunFiles) -> Report:
         "drift": drift,
         "history_charts": _history_charts(run.history, accuracy_name, single) if run.history else {},
         "coverage_chart": _coverage_chart(run.predictions) if run.predictions else "",
+        "reliability": _reliability(run) if run.predictions else {},
         "least_answered": LEAST_ANSWERED,
         "chosen": chosen,
         "pictures": pictures,
@@ -192,3 +194,34 @@ def _coverage_chart(predictions: list[Prediction]) -> str:
     height = float(accuracy[coverage == reached].sum())
     marks = [Series("", "mark", [(reached, height)])] if reached else []
     return charts.line_chart([*marks, curve], x, y, story, guide=COVERAGE_ACCURACY)
+
+
+def _reliability(run: RunFiles) -> dict[str, Any]:
+    """Returns the reliability diagram, and the expected calibration error before and after the run's temperature."""
+    predictions, scores = run.predictions, run.evaluation.get("calibration")
+    scores = scores if isinstance(scores, dict) else {}
+    groups = equal_groups([one.confidence for one in predictions], [one.correct for one in predictions])
+    points = [(group.confidence, group.accuracy) for group in groups]
+    before = _group_points(scores.get("groups_before"))
+    temperature = scores.get("temperature") if is_finite(scores.get("temperature")) and before else None
+    name = "this model" if temperature is None else "at its temperature"
+    lines = [Series(name, "main", points)]
+    lines += [Series("before", "second", before)] if temperature is not None else []
+    lines += [Series("perfect", "third", [(0.0, 0.0), (1.0, 1.0)])]
+    x, y = Axis(0, 1, "mean confidence of a group", percent=True), Axis(0, 1, percent=True)
+    story = "; ".join(f"{format_percent(sure)} confident, {format_percent(right)} right" for sure, right in points)
+    return {
+        "chart": charts.line_chart(lines, x, y, f"Accuracy by confidence: {story}."),
+        "groups": groups[::-1],
+        "error": calibration_error(groups),
+        "temperature": temperature,
+        "fitted_on": scores.get("fitted_on"),
+        "error_before": scores.get("error_before") if temperature is not None else None,
+    }
+
+
+def _group_points(groups: Any) -> list[tuple[float, float]]:
+    """Returns (confidence, accuracy) of the groups of an evaluation; none if they are not as `evaluate` writes them."""
+    rows = groups if isinstance(groups, list) else []
+    points = [(row.get("confidence"), row.get("accuracy")) for row in rows if isinstance(row, dict)]
+    return [(x, y) for x, y in points if is_finite(x) and is_finite(y)]

@@ -227,6 +227,11 @@ class RunOptions:
     pin: bool = setting(
         True, "pin the snapshots of a stream that the run needs, so that the stream keeps them", group=_EXECUTION
     )
+    calibrate: bool = setting(
+        True,
+        "at the end of the run, fit the temperature of its confidences on the validation split, if there is one",
+        group=_EXECUTION,
+    )
     profile: bool = setting(False, "record steps 11 to 20 of this start for TensorBoard", group=_EXECUTION)
 
     def __post_init__(self) -> None:

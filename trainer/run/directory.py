@@ -18,6 +18,7 @@ from trainer.run.config import AugmentConfig, TrainConfig, present_names
 CONFIG = "config.json"
 WEIGHTS = "best.weights.h5"
 HISTORY = "history.jsonl"
+CALIBRATION = "calibration.json"
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
 REPORT = "report.html"

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 BINS = 10
 """Number of intervals of confidence, each of the same width."""
+GROUPS = 15
+"""Number of groups of answers of the same size, by which the expected calibration error is reported."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +57,46 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> 
         accuracy = np.bincount(place, right, bins) / counts
     error = np.nansum(np.abs(mean - accuracy) * counts) / sure.size
     return Reliability(edges, counts, mean, accuracy, float(error))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Answers of similar confidence.
+
+    Attributes:
+      examples: Number of answers.
+      confidence: Their mean confidence, 0..1.
+      accuracy: Share of them that is right, 0..1.
+    """
+
+    examples: int
+    confidence: float
+    accuracy: float
+
+
+def equal_groups(confidence: ArrayLike, correct: ArrayLike, groups: int = GROUPS) -> list[Group]:
+    """Returns the accuracy of answers in groups of equal size, from the least to the most confident.
+
+    Most answers of a good model have a confidence near 1: intervals of equal width would hold nearly all of them in
+    one, and a few in each other (Nixon et al. 2019, "Measuring Calibration in Deep Learning"). Sizes differ by one
+    where they must.
+
+    Args:
+      confidence: (examples,) float, 0..1.
+      correct: (examples,) bool.
+      groups: Largest number of groups; there are fewer where there are fewer answers.
+    """
+    sure, right = np.asarray(confidence, np.float64), np.asarray(correct, bool)
+    order = np.argsort(sure, kind="stable")
+    parts = np.array_split(order, min(groups, len(order))) if len(order) else []
+    return [Group(len(part), float(sure[part].mean()), float(right[part].mean())) for part in parts]
+
+
+def calibration_error(groups: list[Group]) -> float:
+    """Returns the expected calibration error, 0..1: the mean distance between confidence and accuracy of the answers.
+
+    Args:
+      groups: Groups of `equal_groups`.
+    """
+    total = sum(group.examples for group in groups)
+    return sum(group.examples * abs(group.confidence - group.accuracy) for group in groups) / max(total, 1)

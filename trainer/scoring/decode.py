@@ -1,6 +1,6 @@
 """A model's outputs to the most probable numbers. NumPy only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,29 @@ class Predictions:
             for length, digits in zip(self.length.tolist(), self.digits.tolist(), strict=True)
         ]
 
+    def with_temperature(self, temperature: float) -> "Predictions":
+        """Returns the same numbers with the probabilities that logits divided by a temperature give.
+
+        The numbers are those of temperature 1: the jointly most probable length may be another one at another
+        temperature, but what is read must not depend on how sure it is. Each probability keeps its rank in its row.
+
+        Args:
+          temperature: Above 0. More than 1 makes the probabilities of a row more equal.
+        """
+        if temperature == 1:
+            return self
+        length_log = _scaled_log(self.length_probabilities, temperature)
+        digit_log = _scaled_log(self.digit_probabilities, temperature)
+        chosen = np.take_along_axis(length_log, self.length[:, None], axis=-1)[:, 0]
+        counted = _counted(digit_log.max(axis=-1))
+        total = chosen + np.take_along_axis(counted, self.length[:, None], axis=-1)[:, 0]
+        return replace(
+            self,
+            confidence=np.exp(total),
+            length_probabilities=np.exp(length_log),
+            digit_probabilities=np.exp(digit_log),
+        )
+
 
 def decode_predictions(
     length_logits: NDArray[np.floating] | None, digit_logits: NDArray[np.floating], labels: Labels = _DIGITS
@@ -67,11 +90,7 @@ def decode_predictions(
         raise ValueError(f"The logits must be of the shapes {expected} for {labels}. Received: {found}")
     length_log = _log_softmax(length_logits)
     digit_log = _log_softmax(digit_logits)
-    best_digit = digit_log.max(axis=-1)
-    # A length counts the digits before its end: none for length 0, all for the longest and for a longer one.
-    counted = np.pad(np.cumsum(best_digit, axis=-1), ((0, 0), (1, 1)))
-    counted[:, -1] = counted[:, -2]
-    total = length_log + counted
+    total = length_log + _counted(digit_log.max(axis=-1))
     return Predictions(
         length=total.argmax(axis=-1),
         digits=digit_log.argmax(axis=-1),
@@ -80,6 +99,20 @@ def decode_predictions(
         digit_probabilities=np.exp(digit_log),
         labels=labels,
     )
+
+
+def _counted(best_digit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the sum of the log-probabilities of the best digits of each length: (batch, longest + 2)."""
+    # A length counts the digits before its end: none for length 0, all for the longest and for a longer one.
+    counted = np.pad(np.cumsum(best_digit, axis=-1), ((0, 0), (1, 1)))
+    counted[:, -1] = counted[:, -2]
+    return counted
+
+
+def _scaled_log(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Returns the log-probabilities that the logits of these probabilities give at a temperature."""
+    with np.errstate(divide="ignore"):
+        return _log_softmax(np.log(probabilities) / temperature)
 
 
 def _log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -8,24 +8,36 @@ from tfrecords.progress import print_line
 from tfrecords.record.labels import DIGITS
 from trainer.scoring.decode import Predictions
 
+REFUSED = "refused"
+"""Answer in place of a number that the model is not confident enough of."""
 
-def prediction_json(name: str, predictions: Predictions, index: int) -> dict[str, Any]:
+
+def prediction_json(
+    name: str, predictions: Predictions, index: int, min_confidence: float | None = None
+) -> dict[str, Any]:
     """Returns one prediction in the form of the JSON output.
+
+    With a least confidence, there is a `best_guess` too, which is the number if it is confident enough; otherwise the
+    number is None.
 
     Args:
       name: Name of the picture.
       predictions: Predictions of a batch.
       index: Index of the picture in the batch.
+      min_confidence: Least confidence of an answer, 0..1; None answers always.
     """
     length = int(predictions.length[index])
     digits = predictions.digits[index, :length].tolist()
     alphabet = predictions.labels.alphabet
     probabilities = predictions.digit_probabilities[index, :length]
+    number, confidence = predictions.texts[index], float(predictions.confidence[index])
+    is_refused = min_confidence is not None and confidence < min_confidence
     return {
         "photo": name,
-        "number": predictions.texts[index],
+        "number": None if is_refused else number,
+        **({} if min_confidence is None else {"best_guess": number}),
         "length": length,
-        "confidence": float(predictions.confidence[index]),
+        "confidence": confidence,
         "length_probabilities": predictions.length_probabilities[index].tolist(),
         "digits": [
             # A digit of the default alphabet is its own index.
@@ -42,6 +54,7 @@ class PredictionPrinter:
 
     Attributes:
       count: Number of predictions printed so far.
+      refused: Number of those that were refused.
     """
 
     def __init__(self, json_array: bool, json_lines: bool) -> None:
@@ -51,7 +64,7 @@ class PredictionPrinter:
           json_array: Whether to print one JSON array, which `close` ends.
           json_lines: Whether to print one JSON object per line.
         """
-        self.count = 0
+        self.count = self.refused = 0
         self._array, self._lines, self._width, self._number = json_array, json_lines, 0, 0
 
     def write(self, rows: list[dict[str, Any]]) -> None:
@@ -66,6 +79,7 @@ class PredictionPrinter:
         print_line("\n".join(lines), sys.stdout)
         sys.stdout.flush()
         self.count += len(rows)
+        self.refused += sum(row["number"] is None for row in rows)
 
     def close(self) -> None:
         """Ends the JSON array, if that is the form."""
@@ -77,17 +91,21 @@ class PredictionPrinter:
         lines = []
         if not self.count:
             self._width = max(len("photo"), *(len(row["photo"]) for row in rows))
-            self._number = max(len("no number"), *(len(row["number"]) for row in rows))
+            self._number = max(len("no number"), *(len(_number(row)) for row in rows))
             lines.append(f"{'photo':<{self._width}}  {'number':<{self._number}} confidence  digits")
         for row in rows:
             digits = " ".join(
                 f"{digit.get('character', digit['digit'])}:{digit['probability']:.3f}" for digit in row["digits"]
             )
-            number = row["number"] or "no number"
             lines.append(
-                f"{row['photo']:<{self._width}}  {number:<{self._number}} {row['confidence']:>10.4f}  {digits}"
+                f"{row['photo']:<{self._width}}  {_number(row):<{self._number}} {row['confidence']:>10.4f}  {digits}"
             )
         return lines
+
+
+def _number(row: dict[str, Any]) -> str:
+    """Returns the number of a prediction as the table shows it."""
+    return REFUSED if row["number"] is None else row["number"] or "no number"
 
 
 def _as_json(row: dict[str, Any]) -> str:
