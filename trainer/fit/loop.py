@@ -29,6 +29,7 @@ from trainer.fit.validation import FOUND_RIGHT, READ_RIGHT, Validation, epoch_li
 from trainer.input.cached import leave_all
 from trainer.input.dataset import training_dataset
 from trainer.input.records import Records
+from trainer.input.scenes import SceneImages
 from trainer.input.shuffle import steps_per_epoch
 from trainer.run.config import RunOptions
 from trainer.run.directory import CALIBRATION, CHECKPOINTS, CONFIG, HISTORY, TENSORBOARD, WEIGHTS, Run
@@ -291,8 +292,10 @@ class Training:
             self._folder.sync()
 
     def _calibrate(self) -> None:
-        if self._options.calibrate:
-            calibrate_trained(self._run, self._validation.images, self._first_records)
+        images = self._validation.images
+        # A model that finds numbers has no probabilities of characters.
+        if self._options.calibrate and not isinstance(images, SceneImages):
+            calibrate_trained(self._run, images, self._first_records)
 
     def _choose_snapshot(self, following: Following) -> None:
         """Adds the snapshot of the next epoch to the progress, which is saved before the first step of the epoch."""

@@ -59,7 +59,7 @@ class Validation:
         self._with_confidence = with_confidence
 
     @property
-    def images(self) -> ImageCache | None:
+    def images(self) -> Images | None:
         """Images of the validation split; of a run that follows a stream, that of the first snapshot."""
         return self._images
 
