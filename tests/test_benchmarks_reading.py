@@ -150,6 +150,9 @@ def test_images_of_a_dataset_have_the_shape_of_what_was_cut_out(tmp_path: Path) 
     assert len(found) == 2 and all(each.margin == 0.3 for each in found)
     # The crop is 10 x 16 pixels, which the record has as 64 x 64.
     assert found[0].picture.shape == (64, 102, 3)
+    fake = Fake()
+    answers = answer_all(found, {"fake": fake}, [View("record", None, is_cut=True)])
+    assert fake.seen == [((64, 102, 3), 0.3)] * 3 and score(answers["fake", "record"]).right == 2
     assert {each.text for each in pictures_of_dataset(str(tmp_path / "records"), "test", None)} == {"12", "34", "50"}
 
 
