@@ -53,6 +53,9 @@ PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "mat73>=0.65,<1", "pandas>=2.2,<4",
 # Other packages' readers and writers of annotations, and a server of S3's protocol on loopback.
 SOURCES = ["globox>=2.5,<3", "pycocotools>=2.0.8,<3", "scikit-learn>=1.6,<2", "moto[s3,server]>=5.1,<6", *S3, *HEIF]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
+# Another package's reader of text, with its models in the wheel, which benchmarks.reading compares: not for the tests,
+# which skip where it is missing.
+OCR = ["rapidocr>=3.10,<4", "onnxruntime>=1.20,<2"]
 # Checks of the Dockerfile and of the files in deploy/, by their published schemas; a client of a container engine.
 DEPLOY = [
     "check-jsonschema>=0.33,<1",
@@ -143,6 +146,7 @@ setup(
         "heif": HEIF,
         "kafka": KAFKA,
         "bench": BENCH,
+        "ocr": OCR,
         # Without torch, whose CUDA libraries are more than everything else together.
         "all": sorted({*BEAM, *SAMPLE, *TRAIN, *TFDS, *REMOTE}),
         "docs": DOCS,

@@ -54,6 +54,7 @@ BENCHMARKS = (
     "gpu.__main__",
     "input.__main__",
     "prepare.__main__",
+    "reading.__main__",
     "readers.__main__",
     "sources.__main__",
     "steps",

@@ -124,6 +124,7 @@ ROOMS = {
     "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.watch": "common beam_jobs.* tfrecords.*",
     "benchmarks.follow": "common watch beam_jobs.* tfrecords tfrecords.* trainer.*",
+    "benchmarks.reading": "common beam_jobs beam_jobs.* tfrecords tfrecords.* trainer.*",
     "benchmarks.readers": "common tfrecords tfrecords.*",
     "benchmarks.stores": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
