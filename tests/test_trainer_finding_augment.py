@@ -58,9 +58,21 @@ def test_around_the_picture_stays_0_whatever_becomes_of_its_colours() -> None:
     images = augment_pictures(batch, SIZE, AugmentConfig(zoom=0.6, invert=1, brightness=30)).images.numpy()[0]
     inside = images[..., 0] != 0
     rows, columns = np.nonzero(inside)
-    assert rows.min() > 0 and rows.max() < SIZE[0] - 20 and columns.min() > 0
+    assert rows.min() > 0 and rows.max() < 39 and columns.min() > 0
     assert inside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
     assert images[rows.min() + 2, columns.min() + 2, 0] == pytest.approx(255 - 50 + 30, abs=40)
+
+
+def test_a_picture_in_a_small_part_of_the_image_is_zoomed_and_shifted_about_its_own_centre() -> None:
+    uniform = np.full(uniforms_needed(3), 0.5)
+    uniform[2] = 1
+    batch = _batch([[4, 30, 16, 50]], uniform, (20, 80))
+    larger = augment_pictures(batch, SIZE, AugmentConfig(zoom=0.5, **PLAIN)).boxes.numpy()[0, 0]
+    np.testing.assert_allclose(larger, [10 - 9, 40 - 15, 10 + 9, 40 + 15], atol=0.01)
+    uniform[:3] = 0, 0.5, 0.5
+    batch = _batch([[4, 30, 16, 50]], uniform, (20, 80))
+    shifted = augment_pictures(batch, SIZE, AugmentConfig(translate=0.1, **PLAIN)).boxes.numpy()[0, 0]
+    np.testing.assert_allclose(shifted, [4 + 2, 30, 16 + 2, 50], atol=0.01)
 
 
 def test_without_changes_pictures_are_those_of_validation() -> None:
@@ -69,7 +81,7 @@ def test_without_changes_pictures_are_those_of_validation() -> None:
     for one, other in zip(changed, plain, strict=True):
         np.testing.assert_allclose(one.numpy().astype(float), other.numpy().astype(float), atol=1e-3)
     np.testing.assert_allclose(
-        make_warp(batch["uniform"][:, :6], SIZE, AugmentConfig()), [[1, 0, 0, 0, 1, 0]], atol=1e-5
+        make_warp(batch["uniform"][:, :6], batch["content"], AugmentConfig()), [[1, 0, 0, 0, 1, 0]], atol=1e-5
     )
 
 

@@ -23,6 +23,7 @@ from trainer.input.records import Records
 from trainer.models import FINDERS
 from trainer.reader import load_reader
 from trainer.run.directory import CHECKPOINTS, HISTORY, WEIGHTS, Run
+from trainer.run.weights import start_from
 
 OPTIONS = ["--model", scene_runs.NAME, "--global-batch-size", "10", "--learning-rate", "0.01", "--zoom", "0.1"]
 
@@ -127,6 +128,13 @@ def test_a_finder_finds_in_pixels_of_the_picture_what_evaluate_finds(scenes: Pat
         np.testing.assert_allclose(np.array(other.box) / 2, one.box, atol=1.5)
     assert Finder(Run.load(run_dir), threshold=1.0).find(picture) == []
     assert repr(finder).endswith(f"{scene_runs.NAME}, in {CANVAS} x {CANVAS} pixels>")
+
+
+def test_pictures_of_another_size_start_from_all_weights(run_dir: Path, own: None) -> None:
+    source, model = load_finder(run_dir).model, scene_runs.build((96, 96, 3))
+    assert "all layers are kept" in start_from(model, str(run_dir), {"channels": 3})
+    for given, kept in zip(source.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(given, kept)
 
 
 def test_two_replicas_learn_as_one_does(scenes: Path) -> None:

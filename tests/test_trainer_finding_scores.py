@@ -117,3 +117,9 @@ def test_each_number_is_selected_once_clipped_to_the_picture_and_in_its_pixels()
     found = select(boxes, confidence, (40, 50), 0.3, (2, 4, 2, 4))
     assert [one.box for one in found] == [BoundingBox(0, 0, 5, 5), BoundingBox(10, 5, 15, 12.5)]
     assert [one.confidence for one in found] == pytest.approx([0.9, 0.7])
+
+
+def test_a_part_of_a_number_that_was_found_is_no_number_of_its_own() -> None:
+    boxes = np.array([[10, 10, 20, 50], [10, 10, 20, 22], [10, 45, 20, 60]], np.float32)
+    found = select(boxes, np.array([0.9, 0.8, 0.7], np.float32), (64, 64), 0.5)
+    assert [one.box.xmin for one in found] == [10, 45]

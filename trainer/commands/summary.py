@@ -11,7 +11,7 @@ from tfrecords.errors import UserError
 from tfrecords.interrupts import ending_at_once
 from tfrecords.record.labels import Labels
 from trainer.distribute.startup import start_tensorflow
-from trainer.models.build import MODELS, build_model, check_model
+from trainer.models.build import FINDERS, MODELS, build_model, check_model
 from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.run.directory import labels_text
 from trainer.run.stand_in import naming_addresses
@@ -41,8 +41,8 @@ _OF_MODEL = ("image_shape", "max_length", "alphabet")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `summary`."""
-    chosen = add_run_arguments(parser)
-    chosen.add_argument("--model", choices=list(MODELS), metavar="NAME", help=f"architecture: {', '.join(MODELS)}")
+    chosen, names = add_run_arguments(parser), [*MODELS, *FINDERS]
+    chosen.add_argument("--model", choices=names, metavar="NAME", help=f"architecture: {', '.join(names)}")
     usual = "x".join(map(str, _USUAL_SHAPE))
     parser.add_argument(
         "--image-shape",
@@ -88,7 +88,7 @@ def _chosen(args: argparse.Namespace) -> tuple[str, tuple[int, int, int], Labels
         if given:
             flag = f"--{next(iter(given)).replace('_', '-')}"
             raise UserError(f"{flag} needs --model: a run has the images and labels of its dataset.")
-        run_ = chosen_run(args.run_dir, args.weights)
+        run_ = chosen_run(args.run_dir, args.weights, task=None)
         return run_.config.model, run_.image_shape, run_.labels, run_.reads_length
     image_shape = given.pop("image_shape", _USUAL_SHAPE)
     return args.model, image_shape, Labels(**given), None

@@ -47,7 +47,7 @@ def augment_pictures(batch: dict[str, Tensor], size: tuple[int, int], config: Au
       config: Strength of each change.
     """
     uniform = batch["uniform"]
-    warp = make_warp(uniform[:, :_WARP_UNIFORMS], size, config)
+    warp = make_warp(uniform[:, :_WARP_UNIFORMS], batch["content"], config)
     images = _warped(batch["image"], size, warp)
     images = recolour(images, config, uniform[:, _WARP_UNIFORMS:])
     images = images * _is_content(batch["content"], size, warp)[..., None]
@@ -60,17 +60,19 @@ def plain_pictures(batch: dict[str, Tensor], size: tuple[int, int]) -> Pictures:
     return _visible(tf.cast(batch["image"], tf.float32), batch["boxes"], batch["length"], size)
 
 
-def make_warp(uniform: Tensor, size: tuple[int, int], config: AugmentConfig) -> Tensor:
+def make_warp(uniform: Tensor, content: Tensor, config: AugmentConfig) -> Tensor:
     """Returns the affine transforms from pixels of the changed images to those of the given ones: (batch, 6) float32.
 
-    They are a0..a5 of x' = a0 x + a1 y + a2, y' = a3 x + a4 y + a5, in pixels counted from the middle of the first one.
+    Pictures are changed about their own centre, and shifted by shares of their own sides: many are in a small part of
+    the image, and would leave it otherwise. The transforms are a0..a5 of x' = a0 x + a1 y + a2, y' = a3 x + a4 y + a5,
+    in pixels counted from the middle of the first one.
 
     Args:
       uniform: Random values, (batch, 6) float32, 0 to below 1; 0.5 is no change.
-      size: Height and width of the images, pixels.
+      content: Height and width of the picture in the image's upper left corner, pixels: (batch, 2) int64.
       config: Strength of each change.
     """
-    height, width = size
+    height, width = tf.unstack(tf.cast(content, tf.float32), 2, axis=1)
     y, x, zoom, stretch, rotation, shear = tf.unstack(2 * uniform - 1, 6, axis=1)
     taller = tf.exp(zoom * math.log1p(config.zoom) + stretch * math.log1p(config.stretch) / 2)
     wider = tf.exp(zoom * math.log1p(config.zoom) - stretch * math.log1p(config.stretch) / 2)

@@ -10,6 +10,9 @@ from tfrecords.images.crop import BoundingBox
 
 _SAME_IOU = 0.5
 """IoU from which two boxes are taken for one number."""
+_PART = 0.8
+"""Share of the smaller of two boxes in the other one from which it is taken for a part of that number, or for it with
+its surroundings: numbers are not in numbers."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,25 @@ def select(
         if probability < threshold or box.height <= 0 or box.width <= 0:
             continue
         box = BoundingBox(*(float(edge / each) for edge, each in zip(box, scale, strict=True)))
-        if all(box_iou(box, other.box) < _SAME_IOU for other in kept):
+        if not any(_is_same(box, other.box) for other in kept):
             kept.append(Found(box, probability))
     return kept
 
 
 def box_iou(first: BoundingBox, second: BoundingBox) -> float:
     """Returns the intersection over union of two boxes with an area: 0..1."""
+    shared = _shared(first, second)
+    return shared / (first.height * first.width + second.height * second.width - shared)
+
+
+def _is_same(first: BoundingBox, second: BoundingBox) -> bool:
+    """Returns whether two boxes are of one number."""
+    smaller = min(first.height * first.width, second.height * second.width)
+    return box_iou(first, second) >= _SAME_IOU or _shared(first, second) >= _PART * smaller
+
+
+def _shared(first: BoundingBox, second: BoundingBox) -> float:
+    """Returns the area of the intersection."""
     height = min(first.ymax, second.ymax) - max(first.ymin, second.ymin)
     width = min(first.xmax, second.xmax) - max(first.xmin, second.xmin)
-    shared = max(height, 0.0) * max(width, 0.0)
-    return shared / (first.height * first.width + second.height * second.width - shared)
+    return max(height, 0.0) * max(width, 0.0)
