@@ -5,22 +5,35 @@ import functools
 import itertools
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tfrecords.dataset.manifest import UNKNOWN_SPLIT
 from tfrecords.errors import UserError, one_line
 from tfrecords.files.ahead import read_ahead
 from tfrecords.files.place import Place, place
 from tfrecords.flags import add_snapshot
-from tfrecords.images.crop import BoundingBox, CropSpec
+from tfrecords.images.crop import BoundingBox
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import print_line, progress, silent
+from trainer.commands.predict_found import (
+    Drawings,
+    add_finding_arguments,
+    check_finding,
+    chosen_finder,
+    found_rows,
+)
 from trainer.commands.predict_split import predict_split
 from trainer.commands.refusals import add_refusal_arguments, check_refusals, chosen_refusals
 from trainer.distribute.startup import start_tensorflow
+from trainer.finding.finder import Finder
 from trainer.input.photos import find_photos, is_folder, left_out_line
+from trainer.photo_reader import PhotoReader
 from trainer.pretrained import add_run_arguments, chosen_run
 from trainer.reader import Reader, cut_image, number_box, read_picture
 from trainer.run.cache_folder import add_cache_arguments
@@ -31,6 +44,33 @@ from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
 
 _LARGE = 500
 """Longest side, pixels, above which a picture without a box is warned of: 0.15 % of SVHN's training pictures."""
+_Batch = list[tuple[Path | str, BoundingBox | None]]
+"""Photos, each with its box if that is given."""
+
+
+@dataclass
+class _Answers:
+    """What was read in photos.
+
+    Attributes:
+      rows: Rows to print.
+      read: Number of photos that could be read.
+      failed: Number of photos that could not.
+      large: Number of large photos that were read as a whole.
+      empty: Number of photos without a number.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    read: int = 0
+    failed: int = 0
+    large: int = 0
+    empty: int = 0
+
+    def add(self, other: "_Answers") -> None:
+        """Adds the numbers of photos, without the rows."""
+        for name in ("read", "failed", "large", "empty"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 EPILOG = """\
 examples:
@@ -91,8 +131,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="X,Y,W,H",
         help="box of the number: left, top, width and height in pixels, from 0; one per photo, in the same order. "
-        "Without boxes, the complete picture is read",
+        "Without boxes, numbers are looked for",
     )
+    add_finding_arguments(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a JSON array with all probabilities")
     form.add_argument(
@@ -124,6 +165,7 @@ def run(args: argparse.Namespace) -> int:
     if args.batch_size < 1:
         raise UserError("--batch-size must be at least 1.", args.batch_size)
     check_refusals(args)
+    check_finding(args)
     if bool(args.photos) == bool(args.data):
         given = f"{len(args.photos)} photos and --data {args.data}" if args.data else "neither"
         raise UserError("Either photos must be given, or --data with a dataset directory.", given)
@@ -147,40 +189,63 @@ def _predict_photos(args: argparse.Namespace) -> int:
     boxes = _boxes(args)
     chosen = chosen_run(args.run_dir, args.weights)
     least = chosen_refusals(args, chosen).min_confidence
-    # The model is loaded with the first picture that can be read, so never where there is none.
+    finder = chosen_finder(args)
+    # The models are loaded with the first picture that can be read, so never where there is none.
     reader = functools.cache(lambda: _load(chosen))
+    if finder is None:
+        answer = functools.partial(_read, reader=reader, run=chosen, least=least)
+    else:
+        drawings = Drawings(args.draw) if args.draw else None
+        pair = functools.cache(lambda: PhotoReader(Finder(finder), reader()))
+        answer = functools.partial(_find, photo_reader=pair, args=args, least=least, drawings=drawings)
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
     left_out: Counter[str] = Counter()
-    large = empty = 0
     pairs = zip(photos(left_out), boxes or itertools.repeat(None), strict=False)
     total = None if "-" in args.photos else sum(1 for _ in photos())
     printer = PredictionPrinter(args.json, args.json_lines)
-    failed = 0
+    done = _Answers()
     is_short = total is not None and total <= args.batch_size
     with silent() if is_short else progress("predict", total, "pictures", keep=False) as shown:
         while batch := list(itertools.islice(pairs, args.batch_size)):
-            names, images, above = _read_images(batch, chosen.crop, chosen.image_shape[2])
-            if images:
-                predictions = reader().predict(np.stack(images))
-                printer.write([prediction_json(name, predictions, index, least) for index, name in enumerate(names)])
-                empty += predictions.texts.count("")
-            failed += len(batch) - len(images)
-            large += above
+            answers = answer(batch)
+            if answers.rows:
+                printer.write(answers.rows)
+            done.add(answers)
             shown.update(len(batch))
     printer.close()
     if left_out:
         print(left_out_line(left_out), file=sys.stderr)
-    if large:
+    _print_summary(args, done, printer, least is not None, finder is not None)
+    return 1 if done.failed else 0
+
+
+def _print_summary(
+    args: argparse.Namespace, done: _Answers, printer: PredictionPrinter, refuses: bool, finds: bool
+) -> None:
+    """Prints what was read, and what may be wrong with it, to standard error.
+
+    Args:
+      args: Options.
+      done: Numbers of pictures.
+      printer: Printer, with its numbers of predictions.
+      refuses: Whether unsure answers were refused.
+      finds: Whether numbers were looked for.
+    """
+    if done.large:
         rule = "was read as if the number filled it; give --box X,Y,W,H where the number is a part of the picture."
-        print(f"warning: what is larger than {_LARGE} pixels ({large:,} of {printer.count:,}) {rule}", file=sys.stderr)
-    elif empty and not boxes:
+        print(f"warning: what is larger than {_LARGE} pixels ({done.large:,} of {done.read:,}) {rule}", file=sys.stderr)
+    elif done.empty and not args.box and not finds:
         rule = "found; give --box X,Y,W,H where one is a small part of the picture."
-        print(f"note: in {empty:,} of {printer.count:,} pictures no number was {rule}", file=sys.stderr)
-    lost = f"; {failed:,} could not be read" if failed else ""
-    refused = f"; {printer.refused:,} refused" if least is not None else ""
-    read = printer.count - printer.refused
-    print(f"Read {read:,} of {printer.count + failed:,} pictures{refused}{lost}.", file=sys.stderr)
-    return 1 if failed else 0
+        print(f"note: in {done.empty:,} of {done.read:,} pictures no number was {rule}", file=sys.stderr)
+    elif done.empty and finds:
+        print(f"note: in {done.empty:,} of {done.read:,} pictures no number was found", file=sys.stderr)
+    if finds and args.draw:
+        print(f"Drew {done.read:,} pictures with their numbers in {args.draw}.", file=sys.stderr)
+    lost = f"; {done.failed:,} could not be read" if done.failed else ""
+    several = f"; {printer.count - done.empty:,} numbers" if args.all else ""
+    refused = f"; {printer.refused:,} refused" if refuses else ""
+    read = done.read if args.all else done.read - printer.refused
+    print(f"Read {read:,} of {done.read + done.failed:,} pictures{several}{refused}{lost}.", file=sys.stderr)
 
 
 def _is_far(pair: tuple[Path | str, BoundingBox | None]) -> bool:
@@ -218,22 +283,50 @@ def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
     return boxes
 
 
-def _read_images(
-    batch: list[tuple[Path | str, BoundingBox | None]], crop: CropSpec, channels: int
-) -> tuple[list[str], list[np.ndarray], int]:
-    """Returns name and image of each photo that can be read, and prints an error for each other one.
-
-    The third value is how many of them are large and have no box.
-    """
-    names, images, large = [], [], 0
+def _pictures(batch: _Batch) -> Iterator[tuple[str, BoundingBox | None, NDArray[np.uint8]]]:
+    """Yields name, box and pixels of each photo that can be read, and prints an error for each other one."""
     # Pictures at addresses are read several at once.
     for (path, box), read in read_ahead(batch, lambda pair: read_picture(Place(pair[0])), _is_far):
         try:
-            picture = read()
-            images.append(cut_image(picture, [box] if box else [], crop, channels, str(path)))
-            large += box is None and max(picture.shape) > _LARGE
             # A name that is not UTF-8 cannot be printed.
-            names.append(str(path).encode(errors="backslashreplace").decode())
+            yield str(path).encode(errors="backslashreplace").decode(), box, read()
         except (UserError, OSError) as error:
             print_line(f"error: {one_line(error)}")
-    return names, images, large
+
+
+def _read(batch: _Batch, reader: Callable[[], Reader], run: Run, least: float | None) -> _Answers:
+    """Reads photos in their boxes, or as a whole."""
+    names, images, large = [], [], 0
+    for name, box, picture in _pictures(batch):
+        try:
+            images.append(cut_image(picture, [box] if box else [], run.crop, run.image_shape[2], name))
+        except UserError as error:
+            print_line(f"error: {one_line(error)}")
+            continue
+        large += box is None and max(picture.shape) > _LARGE
+        names.append(name)
+    if not images:
+        return _Answers(failed=len(batch))
+    predictions = reader().predict(np.stack(images))
+    rows = [prediction_json(name, predictions, index, least) for index, name in enumerate(names)]
+    return _Answers(rows, len(names), len(batch) - len(names), large, predictions.texts.count(""))
+
+
+def _find(
+    batch: _Batch,
+    photo_reader: Callable[[], PhotoReader],
+    args: argparse.Namespace,
+    least: float | None,
+    drawings: Drawings | None,
+) -> _Answers:
+    """Finds the numbers in photos, reads and draws them."""
+    answers = _Answers()
+    for name, _, picture in _pictures(batch):
+        numbers = photo_reader().read(picture, args.rotate)
+        answers.rows += found_rows(name, numbers, args.all, least)
+        answers.read += 1
+        answers.empty += not numbers[0].text
+        if drawings:
+            drawings.write(name, picture, numbers if args.all else numbers[:1])
+    answers.failed = len(batch) - answers.read
+    return answers

@@ -1,5 +1,6 @@
 """Photos in which the place of the number is not given: found, read, and drawn with their boxes."""
 
+import argparse
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,13 +10,85 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
-from trainer.photo_reader import PhotoNumber
+from tfrecords.flags import local_path
+from trainer.photo_reader import ROTATE, PhotoNumber
+from trainer.pretrained import STREET, offered_finder, run_directory
+from trainer.run.directory import Run
 from trainer.scoring.prediction_output import prediction_json
 
 _COLOUR, _INK = (230, 60, 60), (255, 255, 255)
 _SHARE = 30
 """Size of the letters on a picture: its longest side over this, pixels."""
+
+
+def add_finding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of photos in which the place of the number is not given."""
+    default = "" if offered_finder() else "; none comes with this package"
+    parser.add_argument(
+        "--finder",
+        metavar="DIR",
+        help="run directory of the model that finds numbers, or its address (default: that of the package, with its "
+        f"weights for house numbers{default})",
+    )
+    parser.add_argument(
+        "--whole", action="store_true", help="read complete pictures, which are the number and little else"
+    )
+    parser.add_argument("--all", action="store_true", help="print all numbers of a picture, not the surest alone")
+    parser.add_argument(
+        "--rotate",
+        choices=ROTATE,
+        default=ROTATE[0],
+        help="auto: turn a picture by 90, 180 and 270 degrees too, unless a number is read for sure (default: none)",
+    )
+    parser.add_argument(
+        "--draw", type=local_path, metavar="DIR", help="folder for the pictures with boxes around their numbers"
+    )
+
+
+def check_finding(args: argparse.Namespace) -> None:
+    """Checks that the options of photos without a place go together with the others.
+
+    Raises:
+      UserError: They do not.
+    """
+    if args.finder is not None and (args.box or args.whole or args.data):
+        given = "--box" if args.box else "--whole" if args.whole else "--data"
+        raise UserError(f"--finder must not go with {given}, where nothing is looked for.", args.finder)
+    if args.whole and (args.box or args.data):
+        raise UserError("--whole must go with photos without --box.", "--box" if args.box else "--data")
+    wanted = [name for name in ("all", "draw") if getattr(args, name)] + ["rotate"] * (args.rotate != ROTATE[0])
+    if wanted and not _finds(args):
+        rule = f"--{wanted[0]} must go with photos whose numbers are looked for: without --box, --whole and --data"
+        rule += ", with --finder where the reader is not that of the package." if args.run_dir else "."
+        raise UserError(rule, _given(args))
+
+
+def chosen_finder(args: argparse.Namespace) -> Run | None:
+    """Returns the run of the model that finds numbers; None where nothing is looked for.
+
+    Raises:
+      UserError: It is not a run directory.
+    """
+    if not _finds(args):
+        return None
+    own = offered_finder()
+    return Run.load(run_directory(args.finder or (own.name if own else "")))
+
+
+def _finds(args: argparse.Namespace) -> bool:
+    """Returns whether numbers are looked for: if a finder is named, or with the package's weights for house numbers."""
+    if args.box or args.whole or args.data:
+        return False
+    has_own = args.run_dir is None and args.weights in (None, STREET) and offered_finder() is not None
+    return args.finder is not None or has_own
+
+
+def _given(args: argparse.Namespace) -> str:
+    """Returns the option because of which nothing is looked for."""
+    names = ("box", "whole", "data", "run_dir", "weights")
+    return next((f"--{name.replace('_', '-')}" for name in names if getattr(args, name)), "no --finder")
 
 
 def found_rows(

@@ -49,15 +49,30 @@ TABLE = {
 """Weights by the name that `--weights` takes."""
 
 
+FINDER = Pretrained(f"{NAME}-finder", DIRECTORY / "finder", "the places of house numbers", "synthetic pictures only")
+"""Weights that find numbers, for those that read them."""
+ALL = {**TABLE, "finder": FINDER}
+"""All weights by name, of models of any task."""
+
+
 def offered() -> dict[str, Pretrained]:
-    """Returns the weights that are there, by name: a checkout has none of a name that was not published yet."""
-    return {name: one for name, one in TABLE.items() if (one.directory / WEIGHTS).is_file()}
+    """Returns the readers' weights that are there, by name: a checkout has none that were not published yet."""
+    return {name: one for name, one in TABLE.items() if _is_there(one)}
+
+
+def offered_finder() -> Pretrained | None:
+    """Returns the weights that find numbers; None in a checkout without."""
+    return FINDER if _is_there(FINDER) else None
+
+
+def _is_there(weights: Pretrained) -> bool:
+    return (weights.directory / WEIGHTS).is_file()
 
 
 def find_pretrained(path: Path) -> Pretrained | None:
     """Returns the weights of the package that a name or a directory means; None if it means none."""
     return next(
-        (one for one in TABLE.values() if path == Path(one.name) or path.resolve() == one.directory.resolve()), None
+        (one for one in ALL.values() if path == Path(one.name) or path.resolve() == one.directory.resolve()), None
     )
 
 
@@ -80,7 +95,7 @@ def run_directory(name: str) -> Path:
     Raises:
       UserError: The name is empty, an address with a slash too few, or one without a run.
     """
-    if own := next((one.directory for one in offered().values() if name == one.name), None):
+    if own := next((one.directory for one in ALL.values() if name == one.name and _is_there(one)), None):
         return own
     found = stand_in(Place(name))
     found.fetch(CONFIG)

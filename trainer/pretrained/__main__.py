@@ -11,7 +11,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
 from tfrecords.typed_json import parse_object
-from trainer.pretrained import CARD, STREET, TABLE
+from trainer.pretrained import ALL, CARD, STREET
 from trainer.run.directory import CALIBRATION, CONFIG, WEIGHTS, Run, write_json
 from trainer.run.evaluations import EvaluationFiles, find_evaluations
 
@@ -26,9 +26,9 @@ def main() -> int:
     """Parses the command line, copies the weights and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.pretrained", description=__doc__)
     parser.add_argument("--run-dir", type=local_path, required=True, help="run directory of an evaluated model")
-    parser.add_argument("--name", choices=list(TABLE), default=STREET, help="name of the weights (default: street)")
+    parser.add_argument("--name", choices=list(ALL), default=STREET, help="name of the weights (default: street)")
     args = parser.parse_args()
-    weights = TABLE[args.name]
+    weights = ALL[args.name]
     try:
         publish(args.run_dir, weights.directory, weights.card.read_text(encoding="utf-8"))
     except (UserError, OSError) as error:

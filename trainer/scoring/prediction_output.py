@@ -97,15 +97,24 @@ class PredictionPrinter:
             digits = " ".join(
                 f"{digit.get('character', digit['digit'])}:{digit['probability']:.3f}" for digit in row["digits"]
             )
-            lines.append(
-                f"{row['photo']:<{self._width}}  {_number(row):<{self._number}} {row['confidence']:>10.4f}  {digits}"
-            )
+            start = f"{row['photo']:<{self._width}}  {_number(row):<{self._number}}"
+            lines.append(f"{start} {row['confidence']:>10.4f}  {digits}{_place(row)}")
         return lines
 
 
 def _number(row: dict[str, Any]) -> str:
     """Returns the number of a prediction as the table shows it."""
     return REFUSED if row["number"] is None else row["number"] or "no number"
+
+
+def _place(row: dict[str, Any]) -> str:
+    """Returns where a number was found, as the table shows it; empty where it was not looked for."""
+    if "box" not in row:
+        return ""
+    if row["box"] is None:
+        return "  (complete picture)" if row["length"] else ""
+    turned = f", turned by {row['turned']} degrees" if row["turned"] else ""
+    return f"  at {','.join(f'{x:.0f}' for x in row['box'])} ({row['box_confidence']:.2f}{turned})"
 
 
 def _as_json(row: dict[str, Any]) -> str:
