@@ -26,6 +26,7 @@ from trainer.run.directory import CHECKPOINTS, HISTORY, WEIGHTS, Run
 from trainer.run.weights import start_from
 
 OPTIONS = ["--model", scene_runs.NAME, "--global-batch-size", "10", "--learning-rate", "0.01", "--zoom", "0.1"]
+OPTIONS += ["--translate", "0.05", "--invert", "0", "--contrast", "0.1", "--brightness", "5"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def run_dir(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 40 epochs that nothing disturbed."""
+    """A run of 30 epochs that nothing disturbed."""
     folder = tmp_path_factory.mktemp("finder") / "run"
     code, output, errors = _train(scenes, folder, "", "--epochs", "30")
     assert code == 0, errors
@@ -79,15 +80,16 @@ def _history(run_dir: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
-def test_a_run_killed_within_an_epoch_ends_with_the_same_weights_and_scores(scenes: Path, tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert _train(scenes, whole, "", "--epochs", "2")[0] == 0
-    often = ["--epochs", "2", "--checkpoint-steps", "2"]
-    assert _train(scenes, cut, "steps:5", *often)[0] == -signal.SIGKILL
-    code, output, errors = _train(scenes, cut, "", *often)
+def test_a_run_killed_within_an_epoch_ends_with_the_same_weights_and_scores(
+    scenes: Path, run_dir: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut"
+    options = ["--epochs", "30", "--checkpoint-steps", "2"]
+    assert _train(scenes, cut, "steps:5", *options)[0] == -signal.SIGKILL
+    code, output, errors = _train(scenes, cut, "", *options)
     assert code == 0, errors
     assert "Resuming after step " in output
-    assert _state(cut) == _state(whole) and _history(cut) == _history(whole)
+    assert _state(cut) == _state(run_dir) and _history(cut) == _history(run_dir)
 
 
 def test_the_epoch_of_the_best_average_precision_is_kept_and_the_history_names_the_scores(run_dir: Path) -> None:
@@ -96,7 +98,7 @@ def test_the_epoch_of_the_best_average_precision_is_kept_and_the_history_names_t
     names = ("train_pictures_found", "validation_recall", "validation_precision", "validation_mean_iou")
     assert all(0 <= line[name] <= 1 for line in lines for name in names)
     best = max(lines, key=lambda line: (line["validation_average_precision"], -line["validation_loss"]))
-    assert best["validation_average_precision"] > 0.5
+    assert best["validation_average_precision"] > 0.9
     assert run_threshold(Run.load(run_dir)) == best["validation_threshold"]
 
 
