@@ -112,7 +112,7 @@ ROOMS = {
     "trainer.report": "run scoring inside tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
     "trainer.commands": (
         "distribute run run.weights input scoring finding finding.finder models pretrained reader fit export inside "
-        "report "
+        "report photo_reader "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
     ),
     "trainer": "",
