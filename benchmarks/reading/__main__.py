@@ -34,6 +34,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import add_flags, from_flags
 from tfrecords.progress import progress_of
+from trainer.pretrained import offered_finder
 
 _OURS = "ours"
 _HEAD = (
@@ -64,6 +65,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--split", choices=("train", "validation", "test"), default="test", help="split of --data (default: test)")
     names = ", ".join((_OURS, *PEERS))
     add("--only", metavar="NAME,...", help=f"systems to run, out of {names} (default: all)")
+    own = offered_finder()
+    add("--finder", default=own.name if own else None, metavar="DIR", help="our finder (default: the package's)")
     add("--run-dir", nargs="+", default=["pretrained"], metavar="DIR", help="our models (default: pretrained)")
     add("--margins", nargs="*", type=float, default=[0.3, 0.0], metavar="X", help="margins of boxes (default: 0.3 0)")
     add("--no-box", action=argparse.BooleanOptionalAction, default=True, help="read complete pictures too")
@@ -86,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = choose(args.only, (_OURS, *PEERS))
         _use_one_thread()
         pictures, views = _given(args)
-        peers, missing = _load(names, args.run_dir)
+        peers, missing = _load(names, args.run_dir, args.finder)
         shown = progress_of(pictures, "read pictures", pictures.total, "pictures")
         answers = answer_all(shown, peers, views)
     except (OSError, UserError) as error:
@@ -119,7 +122,7 @@ def _given(args: argparse.Namespace) -> tuple[Pictures, list[View]]:
     return pictures, views_of(args.margins, args.no_box)
 
 
-def _load(names: Sequence[str], run_dirs: Sequence[str]) -> tuple[dict[str, Peer], list[str]]:
+def _load(names: Sequence[str], run_dirs: Sequence[str], finder: str | None) -> tuple[dict[str, Peer], list[str]]:
     """Returns the systems by name, and a line for each that is not installed."""
     others: dict[str, Peer] = {}
     missing = []
@@ -129,7 +132,7 @@ def _load(names: Sequence[str], run_dirs: Sequence[str]) -> tuple[dict[str, Peer
             others |= {name: load_peer(name)} if name != _OURS else {}
         except UserError as error:
             missing.append(str(error))
-    ours: dict[str, Peer] = {f"{_OURS} {each}": Ours(each) for each in run_dirs} if _OURS in names else {}
+    ours: dict[str, Peer] = {f"{_OURS} {each}": Ours(each, finder) for each in run_dirs} if _OURS in names else {}
     if not ours and not others:
         raise UserError("No system is left to read with.", "; ".join(missing))
     return {**ours, **others}, missing

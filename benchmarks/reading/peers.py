@@ -18,6 +18,8 @@ from PIL import Image
 from tfrecords.errors import UserError
 from tfrecords.images.channels import to_channels
 from tfrecords.images.crop import BoundingBox
+from trainer.finding.finder import load_finder
+from trainer.photo_reader import PhotoReader
 from trainer.reader import cut_image, load_reader
 
 _DIGITS = "0123456789"
@@ -76,13 +78,14 @@ def kept_digits(text: str) -> str:
 
 
 class Ours:
-    """A model of this package. It has no finder, so it reads a complete picture as if the number filled it."""
+    """A model of this package. Without a finder, it reads a complete picture as if the number filled it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, finder: str | None = None) -> None:
         """Loads the model.
 
         Args:
           name: Run directory, or the name of weights of the package.
+          finder: The same of a model that finds numbers; None without one.
 
         Raises:
           UserError: There is no such run.
@@ -90,7 +93,8 @@ class Ours:
         self.reader = load_reader(name)
         self.title = f"`{self.reader.run.config.model}`, {name}"
         self.reader_megabytes = self.reader.run.weights.stat().st_size / _MEGABYTE
-        self.finder_megabytes = 0.0
+        self._finding = PhotoReader(found := load_finder(finder), self.reader) if finder else None
+        self.finder_megabytes = found.run.weights.stat().st_size / _MEGABYTE if finder else 0.0
 
     def read(self, image: NDArray[np.uint8], margin: float) -> Text:
         """As `Peer.read`: of an image with the margin of its records, the model sees their central window."""
@@ -106,7 +110,17 @@ class Ours:
 
     def find(self, picture: NDArray[np.uint8]) -> Sequence[Text]:
         """As `Peer.find`."""
-        return [self.read(picture, 0.0)]
+        if self._finding is None:
+            return [self.read(picture, 0.0)]
+        return [
+            Text(
+                "" if number.text.endswith(_LONGER) else kept_digits(number.text),
+                number.score,
+                number.box.xmin if number.box else 0.0,
+                number.box.height if number.box else float(len(picture)),
+            )
+            for number in self._finding.read(picture)
+        ]
 
 
 class RapidOcr:
