@@ -13,13 +13,18 @@ PRETRAINED_EPOCHS ?= 3
 PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --ema-decay 0.999 \
 	--zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
 
+# The same for the weights that find numbers in pictures.
+PRETRAINED_FINDER ?= $(DEMO)/pretrained-finder
+PRETRAINED_FINDER_COUNT ?= 16000
+PRETRAINED_FINDER_FLAGS ?= --epochs 5 --global-batch-size 16 --ema-decay 0.998
+
 # The same for the weights of one handwritten digit, from MNIST's files in the folder MNIST. Half of the images are shown
 # dark on light, and all with other contrasts, sizes and margins.
 MNIST ?= ../shared/data/mnist
 PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
 PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5 --contrast 0.5 --brightness 30 --zoom 0.3 --translate 0.15
 
-.PHONY: help demo stream-demo examples pretrained pretrained-mnist test test-fast test-cluster test-cluster-short \
+.PHONY: help demo stream-demo examples pretrained pretrained-finder pretrained-mnist test test-fast test-cluster test-cluster-short \
 	lint lint-images test-images unit docs wheel lock clean
 
 help:
@@ -27,6 +32,7 @@ help:
 	@echo "make stream-demo   pictures arrive, become snapshots, and a model follows them: about two minutes on two cores"
 	@echo "make examples   prepare, train and score each digit system on the data of DATA=folder, SEEDS=1 times, and print their table"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
+	@echo "make pretrained-finder   the same for the weights that find numbers in pictures: 40 minutes"
 	@echo "make pretrained-mnist   prepare, train and score the weights for one handwritten digit: MNIST=folder has its files"
 	@echo "make docs   write the API reference to build/docs"
 	@echo "make wheel  build dist/, install the wheel in an empty environment and read a number with it"
@@ -119,6 +125,16 @@ pretrained: $(VENV)/installed
 		$(PRETRAINED_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
+
+pretrained-finder: $(VENV)/installed
+	$(RUN) -m beam_jobs sample --scene --output $(PRETRAINED_FINDER)/scenes --count $(PRETRAINED_FINDER_COUNT) --seed 21 \
+		--test-fraction 0.03 --overwrite
+	$(RUN) -m beam_jobs prepare --source coco --task find --canvas 256 --input $(PRETRAINED_FINDER)/scenes \
+		--output $(PRETRAINED_FINDER)/records --validation-fraction 0.03 --overwrite
+	$(RUN) -m trainer train --data $(PRETRAINED_FINDER)/records --model finder --run-dir $(PRETRAINED_FINDER)/run \
+		$(PRETRAINED_FINDER_FLAGS)
+	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_FINDER)/run --data $(PRETRAINED_FINDER)/records --split test
+	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_FINDER)/run --name finder
 
 pretrained-mnist: $(VENV)/installed
 	$(RUN) -m beam_jobs prepare --source mnist --input $(MNIST) --output $(PRETRAINED_MNIST)/records --overwrite

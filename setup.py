@@ -110,8 +110,8 @@ setup(
     package_data={
         "trainer.pretrained": [
             f"{folder}{name}"
-            for folder in ("", "mnist/")
-            for name in ("README.md", "config.json", "best.weights.h5", "calibration.json")
+            for folder in ("", "mnist/", "finder/")
+            for name in ("README.md", "config.json", "best.weights.h5", "calibration.json", "history.jsonl")
         ],
         "tfrecords.pages": ["*.html", "*.css"],
         "trainer.report": ["*.html"],

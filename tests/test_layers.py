@@ -101,7 +101,7 @@ ROOMS = {
     "trainer.finding.finder": (
         "distribute run run.weights input finding pretrained tfrecords.images tfrecords.files tfrecords.dataset"
     ),
-    "trainer.photo_reader": "reader finding scoring tfrecords tfrecords.images",
+    "trainer.photo_reader": "reader run finding finding.finder scoring tfrecords tfrecords.images",
     "trainer.fit": (
         "distribute run run.weights input scoring finding models pretrained "
         "tfrecords.record tfrecords.files tfrecords.dataset"

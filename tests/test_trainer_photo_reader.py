@@ -67,6 +67,11 @@ def test_all_numbers_are_read_the_most_confident_first() -> None:
     assert _read(_photo(*_GREENS[:2])) == [("20", _BOXES[0], 0), ("1", _BOXES[1], 0)]
 
 
+def test_further_numbers_of_a_photo_count_from_a_confidence_on_and_the_surest_always() -> None:
+    reader = PhotoReader(FakeFinder(), cast(Reader, FakeReader()), least=0.95)
+    assert [number.text for number in reader.read(_photo(*_GREENS[:2]))] == ["20"]
+
+
 def test_a_place_that_the_reader_takes_for_no_number_is_left_out() -> None:
     assert _read(_photo(_GREENS[1], _GREENS[2])) == [("1", _BOXES[1], 0)]
 

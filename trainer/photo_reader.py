@@ -9,11 +9,17 @@ from numpy.typing import NDArray
 from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
 from trainer.finding.boxes import Found
+from trainer.finding.finder import Finder, run_threshold
 from trainer.reader import Reader, cut_image
+from trainer.run.directory import Run
 from trainer.scoring.decode import Predictions
 
 ROTATE = ("none", "auto")
 """Whether a photo is turned by 90, 180 and 270 degrees too, where no number is read for sure as it is."""
+CANDIDATES = 0.05
+"""Confidence of the finder from which a place is read, if no other number of the photo is surer."""
+_MOST = 4
+"""Places of a photo that are read, the most confident ones."""
 _SURE = 0.5
 """Confidence in box and text together from which on a photo is not turned."""
 
@@ -64,13 +70,26 @@ class PhotoReader:
     """Finds the numbers in a photo, and reads them.
 
     Attributes:
-      finder: What finds their places.
+      finder: What finds their places, also unlikely ones.
       reader: What reads them.
+      least: Confidence of the finder from which a place counts next to a surer number of the same photo.
     """
 
-    def __init__(self, finder: Finding, reader: Reader) -> None:
-        """Takes a finder and a reader."""
-        self.finder, self.reader = finder, reader
+    def __init__(self, finder: Finding, reader: Reader, least: float = 0.0) -> None:
+        """Takes a finder, a reader, and the confidence from which further numbers of a photo count."""
+        self.finder, self.reader, self.least = finder, reader, least
+
+    @classmethod
+    def load(cls, finder: Run, reader: Reader) -> "PhotoReader":
+        """Returns the pair of the finder of a run and a reader.
+
+        The finder's threshold on its validation split decides about further numbers of a photo. The surest place of a
+        photo is read from `CANDIDATES` on, since the reader says whether it is a number.
+
+        Raises:
+          UserError: The run is not that of a finder, or has no weights.
+        """
+        return cls(Finder(finder, CANDIDATES), reader, run_threshold(finder))
 
     def read(self, picture: NDArray[np.uint8], rotate: str = "none") -> list[PhotoNumber]:
         """Returns the numbers in a photo, the most confident first; one with an empty text if there is none.
@@ -99,10 +118,11 @@ class PhotoReader:
 
     def _read(self, picture: NDArray[np.uint8]) -> list[PhotoNumber]:
         """Returns the numbers in a picture that is upright, the most confident first."""
-        places = [each for each in self.finder.find(picture) if _has_pixels(each.box, picture)]
+        places = [each for each in self.finder.find(picture) if _has_pixels(each.box, picture)][:_MOST]
         read = self._read_at(picture, [each.box for each in places], [each.confidence for each in places])
-        numbers = [number for number in read if number.text]
-        return sorted(numbers or self._read_at(picture, [None], [1.0]), key=lambda number: -number.score)
+        numbers = sorted((number for number in read if number.text), key=lambda number: -number.score)
+        others = [number for number in numbers[1:] if number.box_confidence >= self.least]
+        return [*numbers[:1], *others] or self._read_at(picture, [None], [1.0])
 
     def _read_at(
         self, picture: NDArray[np.uint8], boxes: list[BoundingBox | None], confidences: list[float]

@@ -18,9 +18,10 @@ from PIL import Image
 from tfrecords.errors import UserError
 from tfrecords.images.channels import to_channels
 from tfrecords.images.crop import BoundingBox
-from trainer.finding.finder import load_finder
 from trainer.photo_reader import PhotoReader
+from trainer.pretrained import run_directory
 from trainer.reader import cut_image, load_reader
+from trainer.run.directory import Run
 
 _DIGITS = "0123456789"
 _LONGER = "…"
@@ -93,8 +94,9 @@ class Ours:
         self.reader = load_reader(name)
         self.title = f"`{self.reader.run.config.model}`, {name}"
         self.reader_megabytes = self.reader.run.weights.stat().st_size / _MEGABYTE
-        self._finding = PhotoReader(found := load_finder(finder), self.reader) if finder else None
-        self.finder_megabytes = found.run.weights.stat().st_size / _MEGABYTE if finder else 0.0
+        run = Run.load(run_directory(finder)) if finder else None
+        self._finding = PhotoReader.load(run, self.reader) if run else None
+        self.finder_megabytes = run.weights.stat().st_size / _MEGABYTE if run else 0.0
 
     def read(self, image: NDArray[np.uint8], margin: float) -> Text:
         """As `Peer.read`: of an image with the margin of its records, the model sees their central window."""

@@ -31,7 +31,6 @@ from trainer.commands.predict_found import (
 from trainer.commands.predict_split import predict_split
 from trainer.commands.refusals import add_refusal_arguments, check_refusals, chosen_refusals
 from trainer.distribute.startup import start_tensorflow
-from trainer.finding.finder import Finder
 from trainer.input.photos import find_photos, is_folder, left_out_line
 from trainer.photo_reader import PhotoReader
 from trainer.pretrained import add_run_arguments, chosen_run
@@ -196,7 +195,7 @@ def _predict_photos(args: argparse.Namespace) -> int:
         answer = functools.partial(_read, reader=reader, run=chosen, least=least)
     else:
         drawings = Drawings(args.draw) if args.draw else None
-        pair = functools.cache(lambda: PhotoReader(Finder(finder), reader()))
+        pair = functools.cache(lambda: PhotoReader.load(finder, reader()))
         answer = functools.partial(_find, photo_reader=pair, args=args, least=least, drawings=drawings)
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
     left_out: Counter[str] = Counter()

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
 from tfrecords.typed_json import parse_object
 from trainer.pretrained import ALL, CARD, STREET
-from trainer.run.directory import CALIBRATION, CONFIG, WEIGHTS, Run, write_json
+from trainer.run.directory import CALIBRATION, CONFIG, HISTORY, WEIGHTS, Run, write_json
 from trainer.run.evaluations import EvaluationFiles, find_evaluations
 
 _SCORES = re.compile(r"(<!-- scores [^\n]*-->\n).*?(<!-- end of scores -->)", re.DOTALL)
 _LOCAL = ("data", "options")
 """Entries of config.json that describe the machine: paths and devices."""
+_FOUND = ("recall", "precision", "average_precision")
 _MANY = 10_000
 """Examples from which on scores have two decimals."""
 
@@ -39,7 +41,7 @@ def main() -> int:
 
 
 def publish(run_dir: Path, folder: Path, card: str) -> None:
-    """Copies configuration, weights and calibration of a run into a folder, with the model card and the scores in it.
+    """Copies what a reader or finder needs of a run into a folder, with the model card and the scores in it.
 
     Args:
       run_dir: Run directory of a trained and evaluated model.
@@ -64,8 +66,9 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
     if sections != 1:
         raise UserError("The model card must have one section for the scores.", sections)
     write_json(folder / CONFIG, portable(run.content))
-    calibration = run_dir / CALIBRATION
-    copied = {CALIBRATION: calibration.read_bytes()} if calibration.is_file() else {}
+    # What finds numbers has its threshold in the history.
+    names = (CALIBRATION, *((HISTORY,) if run.task == FIND else ()))
+    copied = {name: (run_dir / name).read_bytes() for name in names if (run_dir / name).is_file()}
     (folder / CALIBRATION).unlink(missing_ok=True)
     for name, content in {WEIGHTS: run.weights.read_bytes(), CARD: filled.encode(), **copied}.items():
         with atomic_write(folder / name) as stream:
@@ -93,19 +96,23 @@ def scores_table(run: Run, evaluation: dict[str, Any]) -> str:
     def percent(share: float) -> str:
         return f"{100 * share:.{decimals}f} %"
 
-    low, high = map(percent, evaluation["whole_number_accuracy_interval"])
     examples = run.content["dataset"]["examples"]
-    whole = f"{percent(evaluation['whole_number_accuracy'])} (95 % interval {low} to {high})"
     rows = [
         ("architecture", f"`{run.config.model}`"),
         ("weights", f"{run.content['parameters']:,}, float32"),
         ("training examples", f"{examples['train']:,}"),
         (f"evaluated examples (split {evaluation['split']})", f"{evaluation['num_examples']:,}"),
-        ("whole-number accuracy", whole),
-        *_parts(run, evaluation, percent),
-        ("coverage at 98 % accuracy", percent(evaluation["coverage_at_98"])),
     ]
-    return "".join(f"| {name} | {value} |\n" for name, value in [("measure", "value"), ("---", "---"), *rows])
+    if run.task == FIND:
+        rows += [(name.replace("_", " "), percent(evaluation[name])) for name in _FOUND]
+        rows.append(("threshold, of the best F1 on validation", f"{evaluation['threshold']:.2f}"))
+    else:
+        low, high = map(percent, evaluation["whole_number_accuracy_interval"])
+        whole = f"{percent(evaluation['whole_number_accuracy'])} (95 % interval {low} to {high})"
+        rows += [("whole-number accuracy", whole), *_parts(run, evaluation, percent)]
+        rows.append(("coverage at 98 % accuracy", percent(evaluation["coverage_at_98"])))
+    rows = [("measure", "value"), ("---", "---"), *rows]
+    return "".join(f"| {name} | {value} |\n" for name, value in rows)
 
 
 def _parts(run: Run, evaluation: dict[str, Any], percent: Callable[[float], str]) -> list[tuple[str, str]]:
