@@ -19,7 +19,7 @@ from trainer.distribute.strategy import Devices
 from trainer.fit.checkpoint import checkpoint_files
 from trainer.fit.run_folder import RunFolder
 from trainer.input.records import Records
-from trainer.pretrained import ALL, run_directory
+from trainer.pretrained import every, run_directory
 from trainer.run.config import TrainConfig
 from trainer.run.cut import dataset_cut
 from trainer.run.directory import (
@@ -209,7 +209,7 @@ def _refuse_extension(directory: Path, before: dict[str, Any], now: dict[str, An
 
 def _absolute(source: str | None) -> str | None:
     """Returns the run to start from under a name that holds in every working directory."""
-    if source is None or source in {one.name for one in ALL.values()}:
+    if source is None or source in {one.name for one in every().values()}:
         return source
     return absolute(Place(source))
 

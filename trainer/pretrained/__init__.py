@@ -51,8 +51,11 @@ TABLE = {
 
 FINDER = Pretrained(f"{NAME}-finder", DIRECTORY / "finder", "the places of house numbers", "synthetic pictures only")
 """Weights that find numbers, for those that read them."""
-ALL = {**TABLE, "finder": FINDER}
-"""All weights by name, of models of any task."""
+
+
+def every() -> dict[str, Pretrained]:
+    """Returns the weights of models of any task by name, whether they are there or not."""
+    return {**TABLE, "finder": FINDER}
 
 
 def offered() -> dict[str, Pretrained]:
@@ -72,7 +75,7 @@ def _is_there(weights: Pretrained) -> bool:
 def find_pretrained(path: Path) -> Pretrained | None:
     """Returns the weights of the package that a name or a directory means; None if it means none."""
     return next(
-        (one for one in ALL.values() if path == Path(one.name) or path.resolve() == one.directory.resolve()), None
+        (one for one in every().values() if path == Path(one.name) or path.resolve() == one.directory.resolve()), None
     )
 
 
@@ -95,7 +98,7 @@ def run_directory(name: str) -> Path:
     Raises:
       UserError: The name is empty, an address with a slash too few, or one without a run.
     """
-    if own := next((one.directory for one in ALL.values() if name == one.name and _is_there(one)), None):
+    if own := next((one.directory for one in every().values() if name == one.name and _is_there(one)), None):
         return own
     found = stand_in(Place(name))
     found.fetch(CONFIG)

@@ -12,7 +12,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
 from tfrecords.typed_json import parse_object
-from trainer.pretrained import ALL, CARD, STREET
+from trainer.pretrained import CARD, STREET, every
 from trainer.run.directory import CALIBRATION, CONFIG, HISTORY, WEIGHTS, Run, write_json
 from trainer.run.evaluations import EvaluationFiles, find_evaluations
 
@@ -28,9 +28,9 @@ def main() -> int:
     """Parses the command line, copies the weights and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.pretrained", description=__doc__)
     parser.add_argument("--run-dir", type=local_path, required=True, help="run directory of an evaluated model")
-    parser.add_argument("--name", choices=list(ALL), default=STREET, help="name of the weights (default: street)")
+    parser.add_argument("--name", choices=list(every()), default=STREET, help="name of the weights (default: street)")
     args = parser.parse_args()
-    weights = ALL[args.name]
+    weights = every()[args.name]
     try:
         publish(args.run_dir, weights.directory, weights.card.read_text(encoding="utf-8"))
     except (UserError, OSError) as error:
@@ -90,8 +90,9 @@ def scores_table(run: Run, evaluation: dict[str, Any]) -> str:
       run: Run that was evaluated.
       evaluation: Content of its evaluation.json.
     """
+    count = evaluation["num_pictures" if run.task == FIND else "num_examples"]
     # A tenth of a percent of 10,000 examples is ten of them.
-    decimals = 2 if evaluation["num_examples"] >= _MANY else 1
+    decimals = 2 if count >= _MANY else 1
 
     def percent(share: float) -> str:
         return f"{100 * share:.{decimals}f} %"
@@ -101,7 +102,7 @@ def scores_table(run: Run, evaluation: dict[str, Any]) -> str:
         ("architecture", f"`{run.config.model}`"),
         ("weights", f"{run.content['parameters']:,}, float32"),
         ("training examples", f"{examples['train']:,}"),
-        (f"evaluated examples (split {evaluation['split']})", f"{evaluation['num_examples']:,}"),
+        (f"evaluated examples (split {evaluation['split']})", f"{count:,}"),
     ]
     if run.task == FIND:
         rows += [(name.replace("_", " "), percent(evaluation[name])) for name in _FOUND]
