@@ -66,7 +66,8 @@ class SampleConfig:
     seed: int = setting(0, "random seed; the same seed draws the same bytes")
     style: str = setting(
         "clear",
-        "clear: easy to read; street: faint, blurred and bent, as hard as street photos",
+        "clear: easy to read; street: faint, blurred and bent, as hard as street photos; varied: street with more "
+        "materials, cameras and loose boxes",
         choices=tuple(STYLES),
         old="look",
     )
@@ -111,6 +112,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=local_path, required=True, metavar="DIR", help="folder in which train/ and test/ are created"
     )
     add_flags(parser, SampleConfig)
+    parser.add_argument(
+        "--faces",
+        type=local_path,
+        metavar="DIR",
+        help="folder of typefaces (.ttf, .otf) to draw with too; sample.json has their digests",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of worker processes")
     parser.add_argument("--overwrite", action="store_true", help="replace pictures that sample drew in DIR before")
 
@@ -128,12 +135,14 @@ def run(args: argparse.Namespace) -> int:
     check_purpose("--output", output, "pictures")
     _check_free(output, config, args.overwrite)
     with ending_at_once():
+        from beam_jobs.sample.faces import folder_faces
         from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
 
         # Before anything is written: one of its libraries may not be installed.
         importlib.import_module("beam_jobs.sample.photo")
+    more = folder_faces(args.faces) if args.faces else {}
     faces = find_faces() + (STROKE_FACES if STYLES[config.style].stroke_faces else ())
-    _draw_subsets(output, config, faces, args.jobs)
+    _draw_subsets(output, config, faces + tuple(str(args.faces / name) for name in more), args.jobs, more)
     drawn = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
     command = ("python", "-m", "beam_jobs", "prepare", "--source", "svhn", "--input", str(output))
     records = str(output.with_name(f"{output.name}-records")) if output.name else "records"
@@ -147,10 +156,17 @@ def picture_rng(seed: int, subset: str, index: int) -> np.random.Generator:
     return np.random.default_rng(stable_digest(f"{seed}/sample/{subset}/{index}"))
 
 
-def draw_number(rng: np.random.Generator) -> tuple[int, ...]:
-    """Returns the digits 0 to 9 of a number whose length follows `LENGTH_COUNTS`; the first is not 0."""
+def draw_number(rng: np.random.Generator, real: bool = False) -> tuple[int, ...]:
+    """Returns the digits 0 to 9 of a number whose length follows `LENGTH_COUNTS`; the first is not 0.
+
+    Args:
+      rng: Random generator.
+      real: Whether numbers of one length are even on a logarithmic scale, as house numbers roughly are.
+    """
     shares = np.array(LENGTH_COUNTS) / sum(LENGTH_COUNTS)
     length = int(rng.choice(len(shares), p=shares)) + 1
+    if real:
+        return tuple(map(int, str(int(10 ** (length - 1 + rng.random())))))
     return (int(rng.integers(1, 10)), *(int(digit) for digit in rng.integers(0, 10, length - 1)))
 
 
@@ -163,7 +179,9 @@ def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
             raise UserError(f"--overwrite only replaces pictures that sample drew, next to {_CONFIG_NAME}.", folder)
 
 
-def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
+def _draw_subsets(
+    output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int, digests: dict[str, str]
+) -> None:
     """Creates both subsets, which appear only when both are complete, and sample.json."""
     with ExitStack() as published:
         folders = {
@@ -172,7 +190,7 @@ def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jo
         }
         _draw(folders, config, faces, jobs)
         # Before the subsets: with it, --overwrite can repair what a kill between the two renames leaves.
-        _save_config(output / _CONFIG_NAME, config)
+        _save_config(output / _CONFIG_NAME, config, digests)
 
 
 def _draw(folders: Mapping[str, Path], config: SampleConfig, faces: tuple[str, ...], jobs: int) -> None:
@@ -200,10 +218,10 @@ def _tasks(folder: Path, subset: str, config: SampleConfig, faces: tuple[str, ..
 def _draw_range(task: _Task) -> list[Boxes]:
     from beam_jobs.sample.photo import draw_photo
 
-    boxes = []
+    style, boxes = STYLES[task.config.style], []
     for index in range(task.start, task.stop):
         rng = picture_rng(task.config.seed, task.subset, index)
-        photo = draw_photo(rng, task.faces, draw_number(rng), STYLES[task.config.style])
+        photo = draw_photo(rng, task.faces, draw_number(rng, style.real_numbers), style)
         Image.fromarray(photo.pixels).save(task.folder / f"{index}.png", compress_level=_PNG_LEVEL)
         boxes.append(photo.boxes)
     return boxes
@@ -215,8 +233,11 @@ def _counted(boxes: Iterator[Boxes], bar: Progress) -> Iterator[Boxes]:
         yield picture
 
 
-def _save_config(path: Path, config: SampleConfig) -> None:
+def _save_config(path: Path, config: SampleConfig, digests: dict[str, str]) -> None:
+    """Writes sample.json: the options, the versions, and the digests of the typefaces of --faces, if there are any."""
     versions = {package: version(package) for package in _PACKAGES}
     saved = {**asdict(config), "streetdigits": __version__, "versions": versions}
+    if digests:
+        saved["faces"] = digests
     with atomic_write(path) as stream:
         stream.write((json.dumps(saved, indent=2) + "\n").encode())

@@ -7,12 +7,14 @@ from PIL import Image
 
 from beam_jobs.sample.difficulty import Style
 from beam_jobs.sample.glyphs import BORDER_PX, bend, glyph_mask
+from beam_jobs.sample.materials import add_obstacle, add_reflection, add_screws, add_tiles, paint
 from beam_jobs.sample.scenery import (
     Scene,
     add_distractors,
     add_plate,
     add_shade,
     blend,
+    hued_color,
     ink_color,
     photograph,
     project,
@@ -31,7 +33,8 @@ class Photo:
 
     Attributes:
       pixels: (height, width, 3) uint8, RGB.
-      boxes: One box per digit, left to right, each tight around the digit's ink and inside the picture.
+      boxes: One box per digit, left to right, each around the digit's ink, tight unless the style has slack, and inside
+        the picture.
       ink: (height, width) uint8, coverage of each pixel by the digits before blur; 255 is complete coverage.
     """
 
@@ -53,18 +56,21 @@ def draw_photo(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[i
     """
     face = faces[rng.integers(len(faces))]
     glyphs, half_size, digit_height = _lay_out(rng, face, digits, style)
-    scene = _place(rng, half_size, digit_height)
+    scene = _place(rng, half_size, digit_height, style.tilt)
     masks = [warp(glyph, scene.matrix @ place, scene) for glyph, place in glyphs]
     ink = np.max(masks, axis=0)
-    canvas = add_plate(rng, wall(rng, scene), scene)
-    color = ink_color(rng, canvas[ink >= INK_THRESHOLD].mean(axis=0), style.contrast)
-    canvas = add_distractors(rng, canvas, scene, faces, color)
+    canvas = add_plate(rng, wall(rng, scene), scene, style.plates, style.vivid)
+    canvas = add_screws(rng, add_tiles(rng, canvas, scene, masks, style.tiles), scene, style.screws)
+    color = _ink_color(rng, canvas[ink >= INK_THRESHOLD].mean(axis=0), style)
+    canvas = add_distractors(rng, canvas, scene, faces, color, style.edges)
     if rng.random() < 0.35:
         shift = np.round(rng.uniform(-0.08, 0.08, 2) * digit_height).astype(int)
         canvas = blend(canvas, np.roll(ink, tuple(shift), axis=(0, 1)), canvas * 0.6)
-    canvas = add_shade(rng, blend(canvas, ink, color), scene, style.shade)
+    canvas = add_shade(rng, paint(rng, canvas, ink, color, scene, style), scene, style.shade)
+    canvas = add_obstacle(rng, add_reflection(rng, canvas, scene, style.reflection), scene, style.obstacle)
     pixels = photograph(rng, canvas, digit_height, style)
-    return Photo(pixels, tuple(map(_box, digits, masks)), ink)
+    boxes = _loosened(rng, tuple(map(_box, digits, masks)), scene, style.slack)
+    return Photo(pixels, boxes, ink)
 
 
 def _lay_out(
@@ -74,7 +80,8 @@ def _lay_out(
     median, spread, low, high = style.digit_px
     height = float(np.clip(rng.lognormal(np.log(median), spread), low, high))
     stroke, crooked = int(rng.choice(style.strokes)), rng.random() < 0.15
-    stretch, gap = rng.uniform(*style.stretch), height * np.clip(rng.normal(0.1, 0.06), 0.03, 0.3)
+    mean, deviation, nearest, farthest = style.gap
+    stretch, gap = rng.uniform(*style.stretch), height * np.clip(rng.normal(mean, deviation), nearest, farthest)
     glyphs = [glyph_mask(face, digit, stroke) for digit in digits]
     scale = height / (glyph_mask(face, 0, stroke).height - 2 * BORDER_PX)
     if style.bend:
@@ -96,11 +103,13 @@ def _lay_out(
     return placed, np.array((half_width, 0.6 * height + abs(slope) * half_width)), height
 
 
-def _place(rng: np.random.Generator, half_size: np.ndarray, digit_height: float) -> Scene:
+def _place(rng: np.random.Generator, half_size: np.ndarray, digit_height: float, tilt: float) -> Scene:
     """Returns a scene with the number's plane rotated, slanted and in perspective, and margins around the number."""
     slant = np.eye(3)
     slant[0, 1] = np.clip(rng.normal(0, 0.1), -0.25, 0.25)
     slant[2, 0] = np.clip(rng.normal(0, 0.06), -0.15, 0.15) / max(half_size[0], digit_height)
+    if tilt:
+        slant[2, 1] = np.clip(rng.normal(0, tilt), -0.15, 0.15) / half_size[1]
     matrix = similarity(np.clip(rng.normal(0, 0.06), -0.17, 0.17), 0, 0) @ slant
     corners = project(matrix, half_size * [(-1, -1), (-1, 1), (1, -1), (1, 1)])
     sides = np.clip(rng.lognormal(0.1, 0.3, 2), 0.5, 2.5) * digit_height
@@ -110,6 +119,34 @@ def _place(rng: np.random.Generator, half_size: np.ndarray, digit_height: float)
     size = np.ceil(high - low + (sides.sum(), above_below.sum())).astype(int)
     matrix = similarity(0, *(near - low)) @ matrix
     return Scene(size, digit_height, half_size[0], matrix, near, near + high - low)
+
+
+def _ink_color(rng: np.random.Generator, ground: np.ndarray, style: Style) -> np.ndarray:
+    """Returns the (3,) RGB of the digits on `ground`."""
+    color = ink_color(rng, ground, style.contrast)
+    if style.equal_lightness and rng.random() < style.equal_lightness:
+        return hued_color(rng, ground.mean() + rng.uniform(-20, 20))
+    if style.vivid and rng.random() < style.vivid:
+        return hued_color(rng, color.mean())
+    return color
+
+
+def _loosened(
+    rng: np.random.Generator, boxes: tuple[DigitBox, ...], scene: Scene, slack: tuple[float, float]
+) -> tuple[DigitBox, ...]:
+    """Returns boxes whose edges are moved outwards by `slack`, inside the picture: up and down alike for all digits."""
+    if not any(slack):
+        return boxes
+    width, height = scene.size
+    above, below = rng.uniform(*slack, 2) * scene.digit_height
+    loose = []
+    for box in boxes:
+        before, after = rng.uniform(*slack, 2) * scene.digit_height
+        left, top = max(0, round(box.left - before)), max(0, round(box.top - above))
+        right = min(int(width), max(left + 1, round(box.left + box.width + after)))
+        bottom = min(int(height), max(top + 1, round(box.top + box.height + below)))
+        loose.append(DigitBox(box.label, left, top, right - left, bottom - top))
+    return tuple(loose)
 
 
 def _box(digit: int, mask: np.ndarray) -> DigitBox:
