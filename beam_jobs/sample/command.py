@@ -67,7 +67,7 @@ class SampleConfig:
     style: str = setting(
         "clear",
         "clear: easy to read; street: faint, blurred and bent, as hard as street photos; varied: street with more "
-        "materials, cameras and loose boxes",
+        "materials, cameras and loose boxes; display: seven segments; meter: rolling drums",
         choices=tuple(STYLES),
         old="look",
     )
@@ -156,16 +156,18 @@ def picture_rng(seed: int, subset: str, index: int) -> np.random.Generator:
     return np.random.default_rng(stable_digest(f"{seed}/sample/{subset}/{index}"))
 
 
-def draw_number(rng: np.random.Generator, real: bool = False) -> tuple[int, ...]:
+def draw_number(rng: np.random.Generator, numbers: str = "even") -> tuple[int, ...]:
     """Returns the digits 0 to 9 of a number whose length follows `LENGTH_COUNTS`; the first is not 0.
 
     Args:
       rng: Random generator.
-      real: Whether numbers of one length are even on a logarithmic scale, as house numbers roughly are.
+      numbers: `Style.numbers`: `even`, `logarithmic` or `counter`, whose lengths are even and may begin with 0.
     """
+    if numbers == "counter":
+        return tuple(map(int, rng.integers(0, 10, rng.integers(1, len(LENGTH_COUNTS) + 1))))
     shares = np.array(LENGTH_COUNTS) / sum(LENGTH_COUNTS)
     length = int(rng.choice(len(shares), p=shares)) + 1
-    if real:
+    if numbers == "logarithmic":
         return tuple(map(int, str(int(10 ** (length - 1 + rng.random())))))
     return (int(rng.integers(1, 10)), *(int(digit) for digit in rng.integers(0, 10, length - 1)))
 
@@ -221,7 +223,7 @@ def _draw_range(task: _Task) -> list[Boxes]:
     style, boxes = STYLES[task.config.style], []
     for index in range(task.start, task.stop):
         rng = picture_rng(task.config.seed, task.subset, index)
-        photo = draw_photo(rng, task.faces, draw_number(rng, style.real_numbers), style)
+        photo = draw_photo(rng, task.faces, draw_number(rng, style.numbers), style)
         Image.fromarray(photo.pixels).save(task.folder / f"{index}.png", compress_level=_PNG_LEVEL)
         boxes.append(photo.boxes)
     return boxes

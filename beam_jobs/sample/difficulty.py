@@ -20,8 +20,8 @@ class Style:
       shade: Share of pictures with the edge of a shadow across the number.
       jpeg: Share of pictures with JPEG compression.
       quality: Minimum quality of JPEG, and the one above its maximum.
-      real_numbers: Whether numbers of one length are spread evenly on a logarithmic scale, as house numbers roughly are
-        (a first digit is most often a 1), instead of evenly.
+      device: `display` or `meter` for the numbers of devices; empty for those of houses.
+      numbers: `even`, `logarithmic` (a first digit is most often a 1, as in streets) or `counter` (leading zeros).
       gap: Mean, standard deviation, minimum and maximum of the space between two digits.
       tilt: Standard deviation of the vertical perspective.
       slack: Smallest and largest distance of the boxes' edges from the ink: boxes that people draw are loose.
@@ -57,7 +57,8 @@ class Style:
     shade: float = 0.0
     jpeg: float = 0.0
     quality: tuple[int, int] = (25, 91)
-    real_numbers: bool = False
+    device: str = ""
+    numbers: str = "even"
     gap: tuple[float, float, float, float] = (0.1, 0.06, 0.03, 0.3)
     tilt: float = 0.0
     slack: tuple[float, float] = (0.0, 0.0)
@@ -94,6 +95,16 @@ _STREET = Style(
     shade=0.12,
     jpeg=0.5,
 )
+_DEVICE = replace(
+    _STREET,
+    numbers="counter",
+    digit_px=(30, 0.4, 14, 72),
+    slack=(-0.02, 0.1),
+    overexposed=0.15,
+    few_pixels=0.15,
+    fringe=0.15,
+    sharpen=0.2,
+)
 
 STYLES = {
     "clear": Style(),
@@ -107,7 +118,7 @@ STYLES = {
         blur=(0.005, 0.13, 1.5),
         stagger=(0.2, 0.6),
         quality=(15, 91),
-        real_numbers=True,
+        numbers="logarithmic",
         gap=(0.14, 0.12, -0.03, 0.6),
         tilt=0.05,
         slack=(-0.03, 0.2),
@@ -129,4 +140,6 @@ STYLES = {
         fringe=0.25,
         sharpen=0.3,
     ),
+    "display": replace(_DEVICE, device="display", reflection=0.25),
+    "meter": replace(_DEVICE, device="meter", stroke_faces=False, reflection=0.15),
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from beam_jobs.sample.counters import display_counter, draw_counter, meter_counter
 from beam_jobs.sample.difficulty import Style
 from beam_jobs.sample.glyphs import BORDER_PX, bend, glyph_mask
 from beam_jobs.sample.materials import add_obstacle, add_reflection, add_screws, add_tiles, paint
@@ -55,6 +56,8 @@ def draw_photo(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[i
       style: Ranges of the random values.
     """
     face = faces[rng.integers(len(faces))]
+    if style.device:
+        return _draw_device(rng, face, digits, style)
     glyphs, half_size, digit_height = _lay_out(rng, face, digits, style)
     scene = _place(rng, half_size, digit_height, style.tilt)
     masks = [warp(glyph, scene.matrix @ place, scene) for glyph, place in glyphs]
@@ -71,6 +74,19 @@ def draw_photo(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[i
     pixels = photograph(rng, canvas, digit_height, style)
     boxes = _loosened(rng, tuple(map(_box, digits, masks)), scene, style.slack)
     return Photo(pixels, boxes, ink)
+
+
+def _draw_device(rng: np.random.Generator, face: str, digits: tuple[int, ...], style: Style) -> Photo:
+    """Returns a photo of the number of a display or a meter: see `draw_photo`."""
+    is_display = style.device == "display"
+    counter = display_counter(rng, digits, style) if is_display else meter_counter(rng, face, digits, style)
+    scene = _place(rng, counter.half_size, counter.digit_height, style.tilt)
+    masks = [warp(glyph, scene.matrix @ place, scene) for glyph, place in counter.glyphs]
+    ink = np.max(masks, axis=0)
+    canvas = draw_counter(rng, wall(rng, scene), counter, ink, scene)
+    canvas = add_reflection(rng, add_shade(rng, canvas, scene, style.shade), scene, style.reflection)
+    pixels = photograph(rng, canvas, counter.digit_height, style)
+    return Photo(pixels, _loosened(rng, tuple(map(_box, digits, masks)), scene, style.slack), ink)
 
 
 def _lay_out(
