@@ -1,5 +1,6 @@
 """Numbers of devices: seven-segment displays and the rolling drums of meters, as layouts for `draw_photo`."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -64,7 +65,7 @@ def segment_mask(segments: str, width: float, thickness: float, gap: float) -> I
         "f": ((left, top), (left, middle)),
         "g": ((left, middle), (right, middle)),
     }
-    canvas = np.zeros((_CELL_PX, round(width * height) + 2 * BORDER_PX), np.uint8)
+    canvas = np.zeros((_CELL_PX, math.ceil(width * height) + 2 * BORDER_PX + 1), np.uint8)
     for name in segments:
         first, last = (np.array(end) for end in ends[name])
         along = (last - first) / np.linalg.norm(last - first)
