@@ -71,6 +71,15 @@ def test_boxes_contain_all_ink_and_are_tight_around_it(style: str) -> None:
         assert not outside.any()
 
 
+def test_boxes_of_stacked_digits_are_in_reading_order_by_their_left_edges() -> None:
+    stacked = replace(STYLES["varied"], stacked=1.0)
+    for index in range(30):
+        boxes = draw_photo(np.random.default_rng(index), find_faces(), (4, 0, 8), stacked).boxes
+        assert [box.label for box in sorted(boxes, key=lambda box: box.left)] == [4, 10, 8]
+        middles = [box.top + box.height / 2 for box in boxes]
+        assert middles == sorted(middles)
+
+
 def test_boxes_with_slack_are_those_without_it_moved_outwards_by_at_most_that_much() -> None:
     loose = STYLES["varied"]
     tight, larger = replace(loose, slack=(0.0, 0.0)), 0

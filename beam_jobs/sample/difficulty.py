@@ -23,6 +23,8 @@ class Style:
       device: `display` or `meter` for the numbers of devices; empty for those of houses.
       numbers: `even`, `logarithmic` (a first digit is most often a 1, as in streets) or `counter` (leading zeros).
       gap: Mean, standard deviation, minimum and maximum of the space between two digits.
+      stacked: Share of numbers with one digit below the other.
+      turn: Standard deviation and largest value of the number's rotation, in radians.
       tilt: Standard deviation of the vertical perspective.
       slack: Smallest and largest distance of the boxes' edges from the ink: boxes that people draw are loose.
       edges: Probability of a part of another digit or of a bar at the left edge of the picture, and at the right one.
@@ -60,6 +62,8 @@ class Style:
     device: str = ""
     numbers: str = "even"
     gap: tuple[float, float, float, float] = (0.1, 0.06, 0.03, 0.3)
+    stacked: float = 0.0
+    turn: tuple[float, float] = (0.06, 0.17)
     tilt: float = 0.0
     slack: tuple[float, float] = (0.0, 0.0)
     edges: float = 0.25
@@ -120,6 +124,8 @@ STYLES = {
         quality=(15, 91),
         numbers="logarithmic",
         gap=(0.14, 0.12, -0.03, 0.6),
+        stacked=0.02,
+        turn=(0.09, 0.4),
         tilt=0.05,
         slack=(-0.03, 0.2),
         edges=0.35,
