@@ -64,12 +64,14 @@ def test_counters_have_numbers_of_every_length_and_leading_zeros() -> None:
     assert 0.04 < np.mean([number[0] == 0 for number in numbers]) < 0.16
 
 
-def test_logarithmic_numbers_begin_with_1_most_often_and_never_with_0() -> None:
+def test_logarithmic_numbers_of_several_digits_begin_with_1_most_often_and_single_digits_are_even() -> None:
     rng = np.random.default_rng(0)
-    first = [draw_number(rng, "logarithmic")[0] for _ in range(2000)]
-    shares = np.bincount(first, minlength=10) / 2000
+    numbers = [draw_number(rng, "logarithmic") for _ in range(6000)]
     # Benford's law: log10(1 + 1 / digit).
-    assert np.allclose(shares[1:], np.log10(1 + 1 / np.arange(1, 10)), atol=0.03) and shares[0] == 0
+    for several, expected in ((True, np.log10(1 + 1 / np.arange(1, 10))), (False, np.full(9, 1 / 9))):
+        first = [number[0] for number in numbers if (len(number) > 1) == several]
+        shares = np.bincount(first, minlength=10) / len(first)
+        assert np.allclose(shares[1:], expected, atol=0.04) and shares[0] == 0
 
 
 @pytest.mark.parametrize("name", ["display", "meter"])

@@ -167,7 +167,7 @@ def draw_number(rng: np.random.Generator, numbers: str = "even") -> tuple[int, .
         return tuple(map(int, rng.integers(0, 10, rng.integers(1, len(LENGTH_COUNTS) + 1))))
     shares = np.array(LENGTH_COUNTS) / sum(LENGTH_COUNTS)
     length = int(rng.choice(len(shares), p=shares)) + 1
-    if numbers == "logarithmic":
+    if numbers == "logarithmic" and length > 1:
         return tuple(map(int, str(int(10 ** (length - 1 + rng.random())))))
     return (int(rng.integers(1, 10)), *(int(digit) for digit in rng.integers(0, 10, length - 1)))
 
