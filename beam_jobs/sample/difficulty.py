@@ -21,8 +21,8 @@ class Style:
       jpeg: Share of pictures with JPEG compression.
       quality: Minimum quality of JPEG, and the one above its maximum.
       device: `display` or `meter` for the numbers of devices; empty for those of houses.
-      numbers: `even`, `logarithmic` (from two digits on, the first is most often a 1: each street has its low numbers, and
-        few have high ones) or `counter` (leading zeros).
+      numbers: `even`; `logarithmic`: from two digits on, the first is most often a 1, since each street has its low
+        numbers and few have high ones; or `counter`: leading zeros.
       gap: Mean, standard deviation, minimum and maximum of the space between two digits.
       stacked: Share of numbers with one digit below the other.
       turn: Standard deviation and largest value of the number's rotation, in radians.
