@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def disc_on_grey() -> tuple[np.ndarray, np.ndarray]:
 
 
 def painted(material: str | None) -> np.ndarray:
-    style = replace(Style(), **({material: 1.0} if material else {}))
+    shares: dict[str, Any] = {material: 1.0} if material else {}
+    style = replace(Style(), **shares)
     return paint(np.random.default_rng(0), *disc_on_grey(), DARK, SCENE, style)
 
 
@@ -116,7 +118,8 @@ def test_a_strong_colour_keeps_its_lightness() -> None:
 
 @pytest.mark.parametrize("look", MATERIALS + LOOKS)
 def test_each_look_changes_pictures_and_draws_them_again_from_the_same_generator(look: str) -> None:
-    style = replace(STYLES["street"], **{look: 1.0})
+    shares: dict[str, Any] = {look: 1.0}
+    style = replace(STYLES["street"], **shares)
     one, again = (draw_photo(np.random.default_rng(2), find_faces()[:2], (4, 0), style) for _ in range(2))
     street = draw_photo(np.random.default_rng(2), find_faces()[:2], (4, 0), STYLES["street"])
     assert np.array_equal(one.pixels, again.pixels)

@@ -92,8 +92,10 @@ def test_boxes_with_slack_are_those_without_it_moved_outwards_by_at_most_that_mu
         # A digit of a face may be higher than the 0, whose height the slack is a share of.
         most = 2 + max(loose.slack) * 1.3 * max(box.height for box in pair[1].boxes)
         for one, other in zip(*(photo.boxes for photo in pair), strict=True):
-            ends = [(box.left, box.left + box.width, box.top, box.top + box.height) for box in (one, other)]
-            moved = np.subtract(*ends)
+            edges, tight_edges = (
+                np.array((box.left, box.left + box.width, box.top, box.top + box.height)) for box in (one, other)
+            )
+            moved = edges - tight_edges
             assert (np.abs(moved) <= most).all()
             larger += bool(one.width > other.width and one.height > other.height)
     assert larger > 40

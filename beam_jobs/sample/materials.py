@@ -21,10 +21,11 @@ def add_tiles(
     tiles = np.array(canvas)
     for mask in masks:
         left, top, width, height = cv2.boundingRect(mask)
-        corners = [(round(left - pad), round(top - pad)), (round(left + width + pad), round(top + height + pad))]
-        cv2.rectangle(tiles, *corners, color.tolist(), -1)
+        first = round(left - pad), round(top - pad)
+        last = round(left + width + pad), round(top + height + pad)
+        cv2.rectangle(tiles, first, last, color.tolist(), -1)
         if has_rim:
-            cv2.rectangle(tiles, *corners, rim.tolist(), thickness)
+            cv2.rectangle(tiles, first, last, rim.tolist(), thickness)
     return tiles
 
 
@@ -97,8 +98,9 @@ def add_obstacle(rng: np.random.Generator, canvas: np.ndarray, scene: Scene, sha
     middle = rng.uniform(scene.low, scene.high)
     if rng.random() < 0.5:
         reach = rng.normal(0, scene.digit_height, 2)
-        ends = [(middle + sign * reach).round().astype(int).tolist() for sign in (-1, 1)]
-        cv2.line(covered, *ends, color, max(1, round(rng.uniform(0.02, 0.07) * scene.digit_height)), cv2.LINE_AA)
+        first, last = ((middle + sign * reach).round().astype(int).tolist() for sign in (-1, 1))
+        width = max(1, round(rng.uniform(0.02, 0.07) * scene.digit_height))
+        cv2.line(covered, first, last, color, width, cv2.LINE_AA)
     else:
         axes = np.ceil(rng.uniform(0.04, 0.14, 2) * scene.digit_height).astype(int).tolist()
         cv2.ellipse(covered, middle.round().astype(int).tolist(), axes, rng.uniform(0, 180), 0, 360, color, -1)
@@ -122,7 +124,6 @@ def _relief(rng: np.random.Generator, canvas: np.ndarray, ink: np.ndarray, color
     shadow = cv2.GaussianBlur(np.roll(ink, reach, axis=(0, 1)), (0, 0), max(0.5, 0.7 * width))
     ground = blend(canvas, shadow * np.float32(rng.uniform(0.3, 0.9)), canvas * 0.45)
     body = blend(ground, ink, color if rng.random() < 0.6 else canvas)
-    sides = (towards.astype(np.float32) - away) * np.float32(1 / 255)
-    return body + rng.uniform(15, 60) * sides[..., np.newaxis] * (
-        np.maximum(ink, 40)[..., np.newaxis] / np.float32(255)
-    )
+    sides = (towards.astype(np.float32) - away) * np.float32(rng.uniform(15, 60) / 255)
+    raised: np.ndarray = body + (sides * np.maximum(ink, 40) * np.float32(1 / 255))[..., np.newaxis]
+    return raised
