@@ -38,9 +38,10 @@ EPILOG = """\
 examples:
   python -m beam_jobs sample --output digits --count 1000
   python -m beam_jobs sample --output digits --style street --seed 1 --overwrite
+  python -m beam_jobs sample --output digits --style varied --faces fonts
 
 Creates DIR/train and DIR/test, each with PNGs and their boxes in
-digitStruct.mat, and DIR/sample.json with the options and versions.
+digitStruct.mat, and DIR/sample.json with the options, versions and faces.
 """
 # Pictures with 1 to 5 digits in SVHN's training set of 33,402; the last is raised from 9 to 1 % so that a few appear.
 LENGTH_COUNTS = (5137, 18130, 8691, 1434, 334)
