@@ -1,5 +1,7 @@
 """Drawn photos: boxes contain the ink, digits contrast with the background, and a generator determines every pixel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,14 +59,46 @@ def test_no_digit_touches_the_edge_where_it_might_be_cut_off(photos: list[Photo]
         assert not (ink[0].any() or ink[-1].any() or ink[:, 0].any() or ink[:, -1].any())
 
 
-def test_boxes_contain_all_ink_and_are_tight_around_it(photos: list[Photo]) -> None:
-    for photo in photos:
+@pytest.mark.parametrize("style", [style for style, ranges in STYLES.items() if not any(ranges.slack)])
+def test_boxes_contain_all_ink_and_are_tight_around_it(style: str) -> None:
+    for index in range(60):
+        photo = draw(index, NUMBERS[index % len(NUMBERS)], style)
         outside = photo.ink >= INK_THRESHOLD
         for box in photo.boxes:
             part = photo.ink[box.top : box.top + box.height, box.left : box.left + box.width] >= INK_THRESHOLD
             assert part[0].any() and part[-1].any() and part[:, 0].any() and part[:, -1].any()
             outside[box.top : box.top + box.height, box.left : box.left + box.width] = False
         assert not outside.any()
+
+
+def test_boxes_of_stacked_digits_are_in_reading_order_by_their_left_edges() -> None:
+    stacked = replace(STYLES["varied"], stacked=1.0)
+    for index in range(30):
+        boxes = draw_photo(np.random.default_rng(index), find_faces(), (4, 0, 8), stacked).boxes
+        assert [box.label for box in sorted(boxes, key=lambda box: box.left)] == [4, 10, 8]
+        middles = [box.top + box.height / 2 for box in boxes]
+        assert middles == sorted(middles)
+
+
+def test_boxes_with_slack_are_those_without_it_moved_outwards_by_at_most_that_much() -> None:
+    loose = STYLES["varied"]
+    tight, larger = replace(loose, slack=(0.0, 0.0)), 0
+    for index in range(40):
+        pair = [
+            draw_photo(np.random.default_rng(index), find_faces(), NUMBERS[index % len(NUMBERS)], style)
+            for style in (loose, tight)
+        ]
+        assert np.array_equal(pair[0].pixels, pair[1].pixels)
+        # A digit of a face may be higher than the 0, whose height the slack is a share of.
+        most = 2 + max(loose.slack) * 1.3 * max(box.height for box in pair[1].boxes)
+        for one, other in zip(*(photo.boxes for photo in pair), strict=True):
+            edges, tight_edges = (
+                np.array((box.left, box.left + box.width, box.top, box.top + box.height)) for box in (one, other)
+            )
+            moved = edges - tight_edges
+            assert (np.abs(moved) <= most).all()
+            larger += bool(one.width > other.width and one.height > other.height)
+    assert larger > 40
 
 
 def test_digits_are_high_enough_to_read(clear_photos: list[Photo]) -> None:

@@ -41,10 +41,11 @@ EPILOG = """\
 examples:
   python -m beam_jobs sample --output digits --count 1000
   python -m beam_jobs sample --output digits --style street --seed 1 --overwrite
+  python -m beam_jobs sample --output digits --style varied --faces fonts
   python -m beam_jobs sample --output scenes --scene --count 20000
 
 Creates DIR/train and DIR/test, each with PNGs and their boxes in
-digitStruct.mat, and DIR/sample.json with the options and versions.
+digitStruct.mat, and DIR/sample.json with the options, versions and faces.
 
 With --scene, the pictures are complete streets of 120 to 640 pixels, as JPEG
 files with instances.json, which --source coco reads; the options are in
@@ -78,7 +79,8 @@ class SampleConfig:
     seed: int = setting(0, "random seed; the same seed draws the same bytes")
     style: str = setting(
         "clear",
-        "clear: easy to read; street: faint, blurred and bent, as hard as street photos",
+        "clear: easy to read; street: faint, blurred and bent, as hard as street photos; varied: street with more "
+        "materials, cameras and loose boxes; display: seven segments; meter: rolling drums",
         choices=tuple(STYLES),
         old="look",
     )
@@ -126,6 +128,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=local_path, required=True, metavar="DIR", help="folder in which train/ and test/ are created"
     )
     add_flags(parser, SampleConfig)
+    parser.add_argument(
+        "--faces",
+        type=local_path,
+        metavar="DIR",
+        help="folder of typefaces (.ttf, .otf) to draw with too; sample.json has their digests",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="number of worker processes")
     parser.add_argument("--overwrite", action="store_true", help="replace pictures that sample drew in DIR before")
 
@@ -143,12 +151,15 @@ def run(args: argparse.Namespace) -> int:
     check_purpose("--output", output, "pictures")
     _check_free(output, config, args.overwrite)
     with ending_at_once():
+        from beam_jobs.sample.faces import folder_faces
         from beam_jobs.sample.glyphs import STROKE_FACES, find_faces
 
         # Before anything is written: one of its libraries may not be installed.
         importlib.import_module("beam_jobs.sample.scenes.picture" if config.scene else "beam_jobs.sample.photo")
+    more = folder_faces(args.faces) if args.faces else {}
     faces = find_faces() + (STROKE_FACES if config.scene or STYLES[config.style].stroke_faces else ())
-    counts = _draw_subsets(output, config, faces, args.jobs)
+    faces += tuple(str(args.faces / name) for name in more)
+    counts = _draw_subsets(output, config, faces, args.jobs, more)
     drawn = " and ".join(f"{count} {subset}" for subset, count in config.subset_counts.items())
     source = ("coco", "--task", "find") if config.scene else ("svhn",)
     command = ("python", "-m", "beam_jobs", "prepare", "--source", *source, "--input", str(output))
@@ -165,10 +176,19 @@ def picture_rng(seed: int, subset: str, index: int) -> np.random.Generator:
     return np.random.default_rng(stable_digest(f"{seed}/sample/{subset}/{index}"))
 
 
-def draw_number(rng: np.random.Generator) -> tuple[int, ...]:
-    """Returns the digits 0 to 9 of a number whose length follows `LENGTH_COUNTS`; the first is not 0."""
+def draw_number(rng: np.random.Generator, numbers: str = "even") -> tuple[int, ...]:
+    """Returns the digits 0 to 9 of a number whose length follows `LENGTH_COUNTS`; the first is not 0.
+
+    Args:
+      rng: Random generator.
+      numbers: `Style.numbers`: `even`, `logarithmic` or `counter`, whose lengths are even and may begin with 0.
+    """
+    if numbers == "counter":
+        return tuple(map(int, rng.integers(0, 10, rng.integers(1, len(LENGTH_COUNTS) + 1))))
     shares = np.array(LENGTH_COUNTS) / sum(LENGTH_COUNTS)
     length = int(rng.choice(len(shares), p=shares)) + 1
+    if numbers == "logarithmic" and length > 1:
+        return tuple(map(int, str(int(10 ** (length - 1 + rng.random())))))
     return (int(rng.integers(1, 10)), *(int(digit) for digit in rng.integers(0, 10, length - 1)))
 
 
@@ -182,7 +202,9 @@ def _check_free(output: Path, config: SampleConfig, overwrite: bool) -> None:
             raise UserError(f"{rule} or {_SCENES_CONFIG_NAME}.", folder)
 
 
-def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int) -> Counter[str]:
+def _draw_subsets(
+    output: Path, config: SampleConfig, faces: tuple[str, ...], jobs: int, digests: dict[str, str]
+) -> Counter[str]:
     """Creates both subsets, which appear only when both are complete, and their configuration; returns what it drew."""
     saved, other = _CONFIG_NAME, _SCENES_CONFIG_NAME
     if config.scene:
@@ -194,7 +216,7 @@ def _draw_subsets(output: Path, config: SampleConfig, faces: tuple[str, ...], jo
         }
         counts = (_draw_scenes if config.scene else _draw)(folders, config, faces, jobs)
         # Before the subsets: with it, --overwrite can repair what a kill between the two renames leaves.
-        _save_config(output / saved, config)
+        _save_config(output / saved, config, digests)
         (output / other).unlink(missing_ok=True)
     return counts
 
@@ -248,10 +270,10 @@ def _tasks(folder: Path, subset: str, config: SampleConfig, faces: tuple[str, ..
 def _draw_range(task: _Task) -> list[Boxes]:
     from beam_jobs.sample.photo import draw_photo
 
-    boxes = []
+    style, boxes = STYLES[task.config.style], []
     for index in range(task.start, task.stop):
         rng = picture_rng(task.config.seed, task.subset, index)
-        photo = draw_photo(rng, task.faces, draw_number(rng), STYLES[task.config.style])
+        photo = draw_photo(rng, task.faces, draw_number(rng, style.numbers), style)
         Image.fromarray(photo.pixels).save(task.folder / f"{index}.png", compress_level=_PNG_LEVEL)
         boxes.append(photo.boxes)
     return boxes
@@ -280,8 +302,11 @@ def _counted(pictures: Iterator[Picture], bar: Progress) -> Iterator[Picture]:
         yield picture
 
 
-def _save_config(path: Path, config: SampleConfig) -> None:
+def _save_config(path: Path, config: SampleConfig, digests: dict[str, str]) -> None:
+    """Writes sample.json: the options, the versions, and the digests of the typefaces of --faces, if there are any."""
     versions = {package: version(package) for package in _PACKAGES}
     saved = {**asdict(config), "streetdigits": __version__, "versions": versions}
+    if digests:
+        saved["faces"] = digests
     with atomic_write(path) as stream:
         stream.write((json.dumps(saved, indent=2) + "\n").encode())

@@ -1,7 +1,7 @@
 """Masks of single digits, from typefaces or from OpenCV's stroke faces, straight or bent."""
 
 import importlib.util
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tfrecords.errors import UserError
 
 _GLYPH_PX = 96  # Larger than any digit drawn, so glyphs are only ever reduced.
+_MOST_GLYPHS = 4096  # About 30 MB, and every glyph of twenty faces; each digit of hundreds would fill the memory.
 BORDER_PX = 2  # Empty pixels around a glyph, between which and its edge a transform interpolates.
 
 # The typefaces in matplotlib's wheel whose digits have one height and cannot be mistaken.
@@ -46,7 +47,7 @@ def find_faces() -> tuple[str, ...]:
     return tuple(map(str, paths))
 
 
-@cache
+@lru_cache(maxsize=_MOST_GLYPHS)
 def glyph_mask(face: str, digit: int, stroke: int) -> Image.Image:
     """Returns the coverage of one digit as a greyscale image, cropped to the digit and `BORDER_PX` on every side.
 
@@ -62,8 +63,11 @@ def glyph_mask(face: str, digit: int, stroke: int) -> Image.Image:
         image = Image.fromarray(canvas)
     else:
         font = ImageFont.truetype(face, _GLYPH_PX, layout_engine=ImageFont.Layout.BASIC)
-        image = Image.new("L", (2 * _GLYPH_PX, 2 * _GLYPH_PX))
-        ImageDraw.Draw(image).text((40, 20), str(digit), fill=255, font=font, stroke_width=stroke)
+        left, top, right, bottom = font.getbbox(str(digit), stroke_width=stroke)
+        # Room on all sides of the place where `getbbox` expects the ink: some faces draw beyond it.
+        room = _GLYPH_PX // 3
+        image = Image.new("L", (int(right - left) + 2 * room, int(bottom - top) + 2 * room))
+        ImageDraw.Draw(image).text((room - left, room - top), str(digit), fill=255, font=font, stroke_width=stroke)
     return ImageOps.expand(image.crop(image.getbbox()), BORDER_PX)
 
 

@@ -1,5 +1,6 @@
 """Surroundings of a drawn number, in the order of drawing: its plane, wall, plate, distractors, shadow and camera."""
 
+import colorsys
 import io
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from beam_jobs.sample.difficulty import Style
 from beam_jobs.sample.glyphs import glyph_mask
+from beam_jobs.sample.lens import camera, expose
 
 OVERSAMPLING = 2  # Masks are drawn at this factor of the picture's size and reduced.
 
@@ -78,18 +80,23 @@ def wall(rng: np.random.Generator, scene: Scene) -> np.ndarray:
     if rng.random() < 0.3:
         period = scene.digit_height * rng.uniform(0.3, 0.9)
         light -= rng.uniform(4, 18) * (grid[rng.integers(2)] % period < 0.1 * period)
-    canvas = _color(rng, rng.uniform(30, 225)).astype(np.float32) + (smooth + light)[..., np.newaxis]
+    canvas = gray_color(rng, rng.uniform(30, 225)).astype(np.float32) + (smooth + light)[..., np.newaxis]
     for axis in rng.integers(0, 2, rng.integers(0, 4)):
         before = grid[axis] < rng.uniform(0, scene.low[axis])
         after = grid[axis] > rng.uniform(scene.high[axis], scene.size[axis])
         part = before if rng.random() < 0.5 else after
-        canvas = blend(canvas, part * np.float32(rng.uniform(60, 220)), _color(rng, rng.uniform(20, 235)))
+        canvas = blend(canvas, part * np.float32(rng.uniform(60, 220)), gray_color(rng, rng.uniform(20, 235)))
     return canvas
 
 
-def add_plate(rng: np.random.Generator, canvas: np.ndarray, scene: Scene) -> np.ndarray:
-    """Adds a plate behind two numbers in five, rectangular to oval, half of them with a rim."""
-    if rng.random() > 0.4:
+def add_plate(
+    rng: np.random.Generator, canvas: np.ndarray, scene: Scene, share: float = 0.4, vivid: float = 0.0
+) -> np.ndarray:
+    """Adds a plate behind a `share` of the numbers, rectangular to oval, half of them with a rim.
+
+    A share of `vivid` of the plates has a strong colour.
+    """
+    if rng.random() > share:
         return canvas
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     power = rng.choice((0.05, 0.3, 1.0))  # Exponent of a superellipse: 0 is a rectangle, 1 an oval.
@@ -102,7 +109,8 @@ def add_plate(rng: np.random.Generator, canvas: np.ndarray, scene: Scene) -> np.
         corners = project(scene.matrix, outline + np.sign(outline) * pad) * OVERSAMPLING
         ImageDraw.Draw(image).polygon([tuple(corner) for corner in corners], fill=255)
         mask = np.asarray(image.reduce(OVERSAMPLING))
-        canvas = blend(canvas, mask, _color(rng, rng.uniform(20, 235)))
+        color = gray_color(rng, rng.uniform(20, 235))
+        canvas = blend(canvas, mask, hued_color(rng, color.mean()) if vivid and rng.random() < vivid else color)
     return canvas
 
 
@@ -110,14 +118,19 @@ def ink_color(rng: np.random.Generator, ground: np.ndarray, contrast: tuple[floa
     """Returns the (3,) RGB of digits that differ from `ground` by `contrast` in lightness, lighter on a dark ground."""
     lightness = ground.mean()
     lighter = lightness < 110 or (lightness < 145 and rng.random() < 0.5)
-    return _color(rng, np.clip(lightness + rng.uniform(*contrast) * (1 if lighter else -1), 12, 243))
+    return gray_color(rng, np.clip(lightness + rng.uniform(*contrast) * (1 if lighter else -1), 12, 243))
 
 
 def add_distractors(
-    rng: np.random.Generator, canvas: np.ndarray, scene: Scene, faces: tuple[str, ...], color: np.ndarray
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    scene: Scene,
+    faces: tuple[str, ...],
+    color: np.ndarray,
+    share: float = 0.25,
 ) -> np.ndarray:
-    """Adds part of a digit or of a bar at the left or right edge of the picture, apart from the number."""
-    for side in np.flatnonzero(rng.random(2) < 0.25):
+    """Adds part of a digit or of a bar at the left edge of a `share` of pictures, and at the right one of others."""
+    for side in np.flatnonzero(rng.random(2) < share):
         glyph = glyph_mask(faces[rng.integers(len(faces))], int(rng.integers(10)), 2)
         if rng.random() < 0.4:
             glyph = Image.new("L", (int(rng.integers(12, 60)), int(rng.integers(20, 90))), 255)
@@ -146,17 +159,18 @@ def add_shade(rng: np.random.Generator, canvas: np.ndarray, scene: Scene, share:
 
 def photograph(rng: np.random.Generator, canvas: np.ndarray, digit_height: float, style: Style) -> np.ndarray:
     """Returns (height, width, 3) uint8: `canvas` with the lens blur, motion blur, noise and compression of `style`."""
-    image = np.clip(canvas, 0, 255).astype(np.uint8)
+    image = np.clip(expose(rng, canvas, style.overexposed), 0, 255).astype(np.uint8)
     low, high, power = style.blur
     sigma = (low + (high - low) * rng.uniform() ** power) * digit_height
     image = np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(sigma)))
     if style.smear and rng.random() < style.smear:
         image = _smear(rng, image, digit_height)
+    image = camera(rng, image, digit_height, style)
     noise = rng.standard_normal(canvas.shape, np.float32) * np.float32(0.7)
     noise += rng.standard_normal((*canvas.shape[:2], 1), np.float32) * np.float32(rng.uniform(0.5, 5))
     pixels: np.ndarray = np.clip(image + noise, 0, 255).astype(np.uint8)
     if style.jpeg and rng.random() < style.jpeg:
-        quality = int(rng.integers(25, 91))
+        quality = int(rng.integers(*style.quality))
         encoded = cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
         pixels = np.array(Image.open(io.BytesIO(encoded.tobytes())))
     return pixels
@@ -169,7 +183,14 @@ def _smear(rng: np.random.Generator, image: np.ndarray, digit_height: float) -> 
     return np.asarray(cv2.blur(image, shape, borderType=cv2.BORDER_REPLICATE))
 
 
-def _color(rng: np.random.Generator, lightness: float) -> np.ndarray:
+def gray_color(rng: np.random.Generator, lightness: float) -> np.ndarray:
     """Returns a (3,) RGB near a grey of `lightness`, 0 to 255: most things in a street have little colour."""
     color: np.ndarray = np.clip(lightness + rng.normal(0, rng.choice((5, 12, 28)), 3), 5, 250)
+    return color
+
+
+def hued_color(rng: np.random.Generator, lightness: float) -> np.ndarray:
+    """Returns a (3,) RGB of a random hue near a `lightness` of 0 to 255."""
+    red_green_blue = np.array(colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.4, 1), 1.0))
+    color: np.ndarray = np.clip(red_green_blue * lightness / red_green_blue.mean(), 5, 250)
     return color
