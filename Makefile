@@ -6,12 +6,16 @@ RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED := 1
 
 # How the weights that come with the package are made; trainer/pretrained has them. A training that was stopped goes on.
+# FACES=folder has more typefaces (trainer/pretrained/typefaces.tsv); without it, all are drawn in twenty.
 PRETRAINED ?= $(DEMO)/pretrained
-PRETRAINED_COUNT ?= 60000
-PRETRAINED_SEED ?= 11
-PRETRAINED_EPOCHS ?= 3
-PRETRAINED_FLAGS ?= --global-batch-size 32 --learning-rate 0.002 --warmup-epochs 0.2 --ema-decay 0.999 \
-	--zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
+PRETRAINED_STREET ?= 60000
+PRETRAINED_FEW ?= 12000
+PRETRAINED_MANY ?= 36000
+PRETRAINED_DRAW = $(RUN) -m beam_jobs sample --test-fraction 0.01 --overwrite
+PRETRAINED_PREPARE = $(RUN) -m beam_jobs prepare --source svhn --jitters 0 --validation-fraction 0.01 --backgrounds 0.1 \
+	--overwrite
+PRETRAINED_TRAIN = $(RUN) -m trainer train --global-batch-size 32
+PRETRAINED_WARP = --zoom 0.25 --stretch 0.2 --rotate 10 --shear 0.2 --keep last
 
 # The same for the weights that find numbers in pictures.
 PRETRAINED_FINDER ?= $(DEMO)/pretrained-finder
@@ -31,7 +35,7 @@ help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
 	@echo "make stream-demo   pictures arrive, become snapshots, and a model follows them: about two minutes on two cores"
 	@echo "make examples   prepare, train and score each digit system on the data of DATA=folder, SEEDS=1 times, and print their table"
-	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 20 minutes"
+	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 40 minutes; FACES=folder has typefaces"
 	@echo "make pretrained-finder   the same for the weights that find numbers in pictures: 40 minutes"
 	@echo "make pretrained-mnist   prepare, train and score the weights for one handwritten digit: MNIST=folder has its files"
 	@echo "make docs   write the API reference to build/docs"
@@ -117,13 +121,25 @@ examples: $(VENV)/installed
 	$(RUN) -m benchmarks.systems --data $(DATA) --seeds $(SEEDS) $(if $(ONLY),--only $(ONLY))
 
 pretrained: $(VENV)/installed
-	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/svhn --count $(PRETRAINED_COUNT) --seed $(PRETRAINED_SEED) \
-		--style street --test-fraction 0.01 --overwrite
-	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/svhn --output $(PRETRAINED)/records --jitters 0 \
-		--validation-fraction 0.01 --backgrounds 0.1 --overwrite
-	$(RUN) -m trainer train --data $(PRETRAINED)/records --run-dir $(PRETRAINED)/run --epochs $(PRETRAINED_EPOCHS) \
-		$(PRETRAINED_FLAGS)
-	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
+	$(PRETRAINED_DRAW) --output $(PRETRAINED)/street --count $(PRETRAINED_STREET) --seed 11 --style street
+	$(PRETRAINED_DRAW) --output $(PRETRAINED)/few --count $(PRETRAINED_FEW) --seed 11 --style varied $(FACES:%=--faces %)
+	$(PRETRAINED_DRAW) --output $(PRETRAINED)/many --count $(PRETRAINED_MANY) --seed 21 --style varied $(FACES:%=--faces %)
+	for part in street few many; do \
+		$(PRETRAINED_PREPARE) --input $(PRETRAINED)/$$part --output $(PRETRAINED)/$$part-records || exit 1; done
+	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/street-records --run-dir $(PRETRAINED)/run-1 --epochs 3 \
+		--learning-rate 0.002 --warmup-epochs 0.2 --ema-decay 0.999 --zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
+	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/few-records --run-dir $(PRETRAINED)/run-2 --init $(PRETRAINED)/run-1 \
+		--epochs 1 --learning-rate 0.001 --warmup-epochs 0.1 --ema-decay 0.99 --keep last --zoom 0.15 --stretch 0.15 \
+		--rotate 8 --shear 0.15
+	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/few-records --run-dir $(PRETRAINED)/run-3 --init $(PRETRAINED)/run-2 \
+		--epochs 1 --learning-rate 0.001 --warmup-epochs 0.1 --ema-decay 0.99 $(PRETRAINED_WARP)
+	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/many-records --run-dir $(PRETRAINED)/run-4 --init $(PRETRAINED)/run-3 \
+		--epochs 1 --learning-rate 0.0012 --warmup-epochs 0.1 --ema-decay 0.995 $(PRETRAINED_WARP)
+	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/many-records --run-dir $(PRETRAINED)/run-5 --init $(PRETRAINED)/run-4 \
+		--epochs 5 --learning-rate 0.0015 --warmup-epochs 0.2 --ema-decay 0.997 $(PRETRAINED_WARP)
+	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/many-records --run-dir $(PRETRAINED)/run --init $(PRETRAINED)/run-5 \
+		--epochs 4 --learning-rate 0.0012 --warmup-epochs 0.2 --ema-decay 0.998 $(PRETRAINED_WARP)
+	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/many-records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
 
 pretrained-finder: $(VENV)/installed

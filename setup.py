@@ -111,7 +111,7 @@ setup(
         "trainer.pretrained": [
             f"{folder}{name}"
             for folder in ("", "mnist/", "finder/")
-            for name in ("README.md", "config.json", "best.weights.h5", "calibration.json", "history.jsonl")
+            for name in ("*.md", "*.tsv", "config.json", "best.weights.h5", "calibration.json", "history.jsonl")
         ],
         "tfrecords.pages": ["*.html", "*.css"],
         "trainer.report": ["*.html"],
