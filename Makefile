@@ -79,8 +79,11 @@ demo: $(VENV)/installed
 	$(RUN) -m trainer predict --run-dir $(DEMO)/run $(DEMO)/svhn/test/3.png $(DEMO)/svhn/test/4.png \
 		--box 27,6,33,27 --box 67,13,94,41
 	$(RUN) -m trainer report --run-dir $(DEMO)/run
+	$(RUN) -m beam_jobs sample --scene --output $(DEMO)/streets --count 20 --test-fraction 0.4 --seed 3 --overwrite
+	$(RUN) -m trainer predict $(DEMO)/streets/test --all --draw $(DEMO)/found
 	@echo
 	@echo "The pictures are in $(DEMO)/svhn, the records in $(DEMO)/records, the model in $(DEMO)/run."
+	@echo "Streets whose numbers the weights of the package have found and read are in $(DEMO)/found."
 	@echo "Look at $(DEMO)/sheet.png and open $(DEMO)/run/report.html in a browser. Then try:"
 	@echo "  $(RUN) -m trainer predict --run-dir $(DEMO)/run YOUR.jpg --box LEFT,TOP,WIDTH,HEIGHT"
 	@echo "  $(RUN) -m trainer export --run-dir $(DEMO)/run --format savedmodel --output $(DEMO)/reader"

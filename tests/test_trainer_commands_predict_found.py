@@ -35,6 +35,11 @@ def test_all_numbers_give_a_row_each() -> None:
     assert [row["number"] for row in found_rows("a.png", _numbers(), is_all=True)] == ["20", "7"]
 
 
+def test_a_photo_without_a_number_gives_a_row_that_says_so() -> None:
+    (row,) = found_rows("a.png", [], is_all=True)
+    assert (row["photo"], row["number"], row["length"], row["confidence"], row["box"]) == ("a.png", "", 0, None, None)
+
+
 def test_a_photo_that_was_read_as_a_whole_has_no_box() -> None:
     whole = PhotoNumber(_numbers()[0].predictions, 0, None)
     (row,) = found_rows("a.png", [whole], is_all=True)

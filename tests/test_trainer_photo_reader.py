@@ -84,21 +84,28 @@ def test_a_photo_without_a_place_is_read_as_a_whole() -> None:
     reader = PhotoReader(SimpleNamespace(find=lambda picture: []), cast(Reader, FakeReader()))
     (number,) = reader.read(whole)
     assert (number.text, number.box, number.box_confidence) == ("20", None, 1.0)
-    (none,) = reader.read(np.zeros((20, 30, 3), np.uint8))
-    assert (none.text, none.box) == ("", None)
+    assert reader.read(np.zeros((20, 30, 3), np.uint8)) == []
 
 
 def test_a_box_without_a_whole_pixel_is_left_out() -> None:
     outside = Found(BoundingBox(-9.0, 0.0, 0.2, 9.0), 0.9)
     reader = PhotoReader(SimpleNamespace(find=lambda picture: [outside]), cast(Reader, FakeReader()))
-    assert [(number.text, number.box) for number in reader.read(np.zeros((20, 30, 3), np.uint8))] == [("", None)]
+    assert reader.read(np.zeros((20, 30, 3), np.uint8)) == []
+
+
+def test_a_number_that_is_unsure_by_its_place_and_its_text_together_is_left_out() -> None:
+    (place,) = FakeFinder().find(_photo(_GREENS[0]))
+    for confidence, texts in ((0.2, ["20"]), (0.09, [])):
+        unsure = SimpleNamespace(find=lambda picture, each=confidence: [Found(place.box, each)])
+        numbers = PhotoReader(unsure, cast(Reader, FakeReader())).read(_photo(_GREENS[0]))
+        assert [number.text for number in numbers if number.box] == texts
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_a_photo_on_its_side_is_turned_only_if_asked_and_its_boxes_are_those_of_the_photo(quarters: int) -> None:
     upright = _photo(*_GREENS[:2])
     photo = np.ascontiguousarray(np.rot90(upright, -quarters))
-    assert _read(photo) == [("", None, 0)]
+    assert _read(photo) == []
     numbers = _read(photo, "auto")
     assert [(text, turned) for text, _, turned in numbers] == [("20", 90 * quarters), ("1", 90 * quarters)]
     for (_, box, _), green in zip(numbers, _GREENS, strict=False):

@@ -114,7 +114,7 @@ class Ours:
         """As `Peer.find`."""
         if self._finding is None:
             return [self.read(picture, 0.0)]
-        return [
+        texts = [
             Text(
                 "" if number.text.endswith(_LONGER) else kept_digits(number.text),
                 number.score,
@@ -123,6 +123,7 @@ class Ours:
             )
             for number in self._finding.read(picture)
         ]
+        return texts or [Text("", 0.0)]
 
 
 class RapidOcr:

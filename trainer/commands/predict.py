@@ -324,7 +324,7 @@ def _find(
         numbers = photo_reader().read(picture, args.rotate)
         answers.rows += found_rows(name, numbers, args.all, least)
         answers.read += 1
-        answers.empty += not numbers[0].text
+        answers.empty += not numbers
         if drawings:
             drawings.write(name, picture, numbers if args.all else numbers[:1])
     answers.failed = len(batch) - answers.read

@@ -94,17 +94,18 @@ def _given(args: argparse.Namespace) -> str:
 def found_rows(
     name: str, numbers: Iterable[PhotoNumber], is_all: bool, least: float | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yields the numbers of a photo in the form of the JSON output: the most confident one, or all.
+    """Yields the numbers of a photo in the form of the JSON output: the surest one or all, or that there is none.
 
     Each has its `box` (left, top, width, height in pixels of the photo; null where the complete photo was read),
     `box_confidence` and `turned`, the degrees by which the photo was turned counter-clockwise to read it.
 
     Args:
       name: Name of the photo.
-      numbers: Its numbers, the most confident first; at least one, whose text may be empty.
+      numbers: Its numbers, the most confident first.
       is_all: Whether to yield all.
       least: Confidence below which a number is refused; None to refuse none.
     """
+    number = None
     for number in numbers:
         box = number.box
         yield {
@@ -115,6 +116,10 @@ def found_rows(
         }
         if not is_all:
             return
+    if number is None:
+        guess = {} if least is None else {"best_guess": ""}
+        nothing: dict[str, Any] = {"length": 0, "confidence": None, "length_probabilities": [], "digits": []}
+        yield {"photo": name, "number": "", **guess, **nothing, "box": None, "box_confidence": None, "turned": 0}
 
 
 class Drawings:

@@ -98,7 +98,8 @@ class PredictionPrinter:
                 f"{digit.get('character', digit['digit'])}:{digit['probability']:.3f}" for digit in row["digits"]
             )
             start = f"{row['photo']:<{self._width}}  {_number(row):<{self._number}}"
-            lines.append(f"{start} {row['confidence']:>10.4f}  {digits}{_place(row)}")
+            confidence = "" if row["confidence"] is None else f"{row['confidence']:.4f}"
+            lines.append(f"{start} {confidence:>10}  {digits}{_place(row)}".rstrip())
         return lines
 
 
