@@ -9,7 +9,7 @@ import pytest
 
 from tfrecords.errors import UserError
 from trainer.export.files import write_h5
-from trainer.models import MODELS, build_model
+from trainer.models import FINDERS, MODELS, build_model
 from trainer.models.goodfellow import LocallyConnected, Maxout, SubtractiveNormalisation
 from trainer.models.layers import Rescale, Standardise, TrainingStandardise
 
@@ -137,7 +137,7 @@ def test_the_locally_connected_layer_brings_no_large_constant_into_a_graph() -> 
 
 
 def test_an_unknown_architecture_is_named() -> None:
-    with pytest.raises(UserError, match=rf"model must be one of {', '.join(MODELS)}\. Received: huge"):
+    with pytest.raises(UserError, match=rf"model must be one of {', '.join([*MODELS, *FINDERS])}\. Received: huge"):
         build_model("huge", (54, 54, 3))
 
 

@@ -85,6 +85,11 @@ class Joined:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that a batch can have, as those of `Examples`."""
+        return self._parts[0].names
+
     def batch(self, indices: Sequence[int], names: Sequence[str]) -> Batch:
         """Returns a batch as `Examples.batch` does, and raises the same errors."""
         places = np.array(indices)
