@@ -5,9 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 
@@ -15,6 +13,7 @@ from tests import scene_runs
 from tests.conftest import Shared
 from tests.forked import Forked
 from tests.scenes import CANVAS, draw_scene, write_scenes
+from tests.test_trainer_fit_resume import saved_history, saved_state
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
@@ -22,7 +21,7 @@ from trainer.finding.finder import Finder, load_finder, run_threshold
 from trainer.input.records import Records
 from trainer.models import FINDERS
 from trainer.reader import load_reader
-from trainer.run.directory import CHECKPOINTS, HISTORY, WEIGHTS, Run
+from trainer.run.directory import Run
 from trainer.run.weights import start_from
 
 OPTIONS = ["--model", scene_runs.NAME, "--global-batch-size", "10", "--learning-rate", "0.01", "--zoom", "0.1"]
@@ -64,22 +63,6 @@ def _train(scenes: Path, run_dir: Path, kill: str, *options: str) -> tuple[int, 
     return Forked(scene_runs.run, command, kill).wait()
 
 
-def _state(run_dir: Path) -> dict[str, bytes]:
-    """Returns the bytes of every variable: of the last checkpoint and of the best weights."""
-    with np.load(sorted((run_dir / CHECKPOINTS).iterdir())[-1]) as file:
-        state = {name: file[name].tobytes() for name in file.files if name != "progress"}
-    with h5py.File(run_dir / WEIGHTS) as weights:
-        weights.visititems(
-            lambda name, item: state.update({f"best/{name}": item[()].tobytes()} if hasattr(item, "dtype") else {})
-        )
-    return state
-
-
-def _history(run_dir: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in (run_dir / HISTORY).read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
-
-
 def test_a_run_killed_within_an_epoch_ends_with_the_same_weights_and_scores(
     scenes: Path, run_dir: Path, tmp_path: Path
 ) -> None:
@@ -89,11 +72,11 @@ def test_a_run_killed_within_an_epoch_ends_with_the_same_weights_and_scores(
     code, output, errors = _train(scenes, cut, "", *options)
     assert code == 0, errors
     assert "Resuming after step " in output
-    assert _state(cut) == _state(run_dir) and _history(cut) == _history(run_dir)
+    assert saved_state(cut) == saved_state(run_dir) and saved_history(cut) == saved_history(run_dir)
 
 
 def test_the_epoch_of_the_best_average_precision_is_kept_and_the_history_names_the_scores(run_dir: Path) -> None:
-    lines = _history(run_dir)
+    lines = saved_history(run_dir)
     assert lines[-1]["train_loss"] < lines[0]["train_loss"] / 2
     names = ("train_pictures_found", "validation_recall", "validation_precision", "validation_mean_iou")
     assert all(0 <= line[name] <= 1 for line in lines for name in names)

@@ -73,7 +73,8 @@ def saved_state(run_dir: Path) -> dict[str, bytes]:
     return state
 
 
-def _history(run_dir: Path) -> list[dict[str, Any]]:
+def saved_history(run_dir: Path) -> list[dict[str, Any]]:
+    """Returns the lines of the history, without the times."""
     lines = [json.loads(line) for line in (run_dir / HISTORY).read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
@@ -103,7 +104,7 @@ def test_a_run_killed_at_any_point_ends_as_if_it_had_not_been(records: Path, tmp
         assert code == (-signal.SIGKILL if kill else 0), errors
     assert "Resuming after step " in output and not any(path.exists() for path in left)
     assert saved_state(run_dir) == saved_state(whole)
-    assert _history(run_dir) == _history(whole)
+    assert saved_history(run_dir) == saved_history(whole)
     assert len(list((run_dir / CHECKPOINTS).iterdir())) == 2
     assert len(list((run_dir / "tensorboard").iterdir())) == 1
 

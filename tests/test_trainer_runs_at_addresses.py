@@ -17,7 +17,7 @@ from tests.failing_proxy import Proxy, Reset, Stall, Status
 from tests.forked import Forked
 from tests.stores import Bucket
 from tests.test_trainer_distribute_strategy import hosts_of_a_cluster
-from tests.test_trainer_fit_resume import OPTIONS, saved_state
+from tests.test_trainer_fit_resume import OPTIONS, saved_history, saved_state
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -53,11 +53,6 @@ def _download(bucket: Bucket, prefix: str, folder: Path) -> Path:
     return folder
 
 
-def _history(folder: Path) -> list[dict[str, float]]:
-    lines = [json.loads(line) for line in (folder / HISTORY).read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
-
-
 @pytest.fixture
 def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(MODELS, "tiny", tiny.build)
@@ -83,7 +78,7 @@ def test_a_run_in_a_bucket_killed_and_resumed_elsewhere_is_that_of_a_local_folde
     assert code == 0, errors
     found = _download(bucket, "runs/first", tmp_path / "found")
     assert saved_state(found) == saved_state(local)
-    assert _history(found) == _history(local)
+    assert saved_history(found) == saved_history(local)
     names = _names(bucket, "runs/first/")
     assert [name for name in names if name.startswith(CHECKPOINTS)] == [
         f"{CHECKPOINTS}/{path.name}" for path in sorted((local / CHECKPOINTS).iterdir())
@@ -218,7 +213,9 @@ def test_two_hosts_with_caches_of_their_own_train_as_with_a_shared_folder(
     ended = [host.wait() for host in start(str(records), str(tmp_path / "run"))]
     assert [code for code, _, _ in ended] == [0, 0], ended
     found = _download(bucket, "run", tmp_path / "found")
-    assert saved_state(found) == saved_state(tmp_path / "run") and _history(found) == _history(tmp_path / "run")
+    assert saved_state(found) == saved_state(tmp_path / "run") and saved_history(found) == saved_history(
+        tmp_path / "run"
+    )
 
 
 @pytest.mark.parametrize(

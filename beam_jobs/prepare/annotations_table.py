@@ -1,5 +1,6 @@
 """annotations.parquet, with a row per picture, and dead_letters.jsonl, with a line per rejected picture."""
 
+import hashlib
 import io
 import json
 from itertools import chain
@@ -11,7 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from beam_jobs.prepare.load_picture import PictureRow
+from tfrecords.dataset.manifest import ANNOTATIONS, Manifest
+from tfrecords.errors import UserError
+from tfrecords.files.place import Place
+from tfrecords.files.storage import read_bytes
 from tfrecords.images.crop import BoundingBox
+from tfrecords.typed_json import shorten
 
 _ROWS_PER_GROUP = 20_000
 _NO_BOX = BoundingBox(0, 0, 0, 0)
@@ -145,3 +151,28 @@ def dead_letters_jsonl(table: pa.Table) -> bytes:
 def _source_order(table: pa.Table) -> pa.Array:
     """Returns the indices of the rows in the source's order."""
     return pc.sort_indices(table.select(["subset", "index"]), [("subset", "ascending"), ("index", "ascending")])
+
+
+def read_table(directory: Place, manifest: Manifest) -> pa.Table:
+    """Returns the rows of a dataset directory, as a table of `SCHEMA`.
+
+    Args:
+      directory: The directory.
+      manifest: Its manifest.
+
+    Raises:
+      UserError: The file is missing, not the one that the manifest names, or of another version.
+    """
+    path = directory / ANNOTATIONS
+    data = read_bytes(path)
+    if data is None:
+        raise UserError(f"{path} must be there: corrections and merges of a stream need it.", "no file")
+    if (found := hashlib.sha256(data).hexdigest()) != manifest.files.get(ANNOTATIONS):
+        raise UserError(f"{path} must be the file that the manifest next to it names.", found)
+    try:
+        table = pq.ParquetFile(io.BytesIO(data)).read()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path} must be a Parquet file.", shorten(str(error))) from error
+    if table.schema.remove_metadata() != SCHEMA:
+        raise UserError(f"{path} must have the columns that this version writes.", shorten(str(table.schema)))
+    return table.replace_schema_metadata()

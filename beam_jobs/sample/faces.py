@@ -1,11 +1,11 @@
 """Typefaces of a folder, to draw with in addition to those that are installed."""
 
-import hashlib
 from pathlib import Path
 
 from PIL import ImageFont
 
 from tfrecords.errors import UserError
+from tfrecords.files.shards import file_sha256
 
 _ENDINGS = (".otf", ".ttf")
 _PROBE_PX = 32
@@ -27,7 +27,7 @@ def folder_faces(folder: Path) -> dict[str, str]:
         raise UserError(rule, folder)
     for path in paths:
         _check_digits(path)
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {path.name: file_sha256(path) for path in paths}
 
 
 def _check_digits(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
 from trainer.photo_reader import ROTATE, PhotoNumber
-from trainer.pretrained import STREET, offered_finder, run_directory
+from trainer.pretrained import FINDER, STREET, offered_finder, run_directory
 from trainer.run.directory import Run
 from trainer.scoring.prediction_output import prediction_json
 
@@ -73,8 +73,7 @@ def chosen_finder(args: argparse.Namespace) -> Run | None:
     """
     if not _finds(args):
         return None
-    own = offered_finder()
-    return Run.load(run_directory(args.finder or (own.name if own else "")))
+    return Run.load(run_directory(args.finder or FINDER.name))
 
 
 def _finds(args: argparse.Namespace) -> bool:
@@ -92,7 +91,7 @@ def _given(args: argparse.Namespace) -> str:
 
 
 def found_rows(
-    name: str, numbers: Iterable[PhotoNumber], is_all: bool, least: float | None = None
+    name: str, numbers: Sequence[PhotoNumber], is_all: bool, least: float | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yields the numbers of a photo in the form of the JSON output: the surest one or all, or that there is none.
 
@@ -105,8 +104,11 @@ def found_rows(
       is_all: Whether to yield all.
       least: Confidence below which a number is refused; None to refuse none.
     """
-    number = None
-    for number in numbers:
+    if not numbers:
+        guess = {} if least is None else {"best_guess": ""}
+        nothing: dict[str, Any] = {"length": 0, "confidence": None, "length_probabilities": [], "digits": []}
+        yield {"photo": name, "number": "", **guess, **nothing, "box": None, "box_confidence": None, "turned": 0}
+    for number in numbers if is_all else numbers[:1]:
         box = number.box
         yield {
             **prediction_json(name, number.predictions, number.index, least),
@@ -114,12 +116,6 @@ def found_rows(
             "box_confidence": number.box_confidence,
             "turned": number.turned,
         }
-        if not is_all:
-            return
-    if number is None:
-        guess = {} if least is None else {"best_guess": ""}
-        nothing: dict[str, Any] = {"length": 0, "confidence": None, "length_probabilities": [], "digits": []}
-        yield {"photo": name, "number": "", **guess, **nothing, "box": None, "box_confidence": None, "turned": 0}
 
 
 class Drawings:

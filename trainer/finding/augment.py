@@ -3,12 +3,11 @@
 Boxes follow the pixels, and around the picture stays 0. Nothing is flipped: numbers are not read from right to left.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from trainer.input.augment import recolour
+from trainer.input.augment import recolour, warp_steps
 from trainer.run.config import AugmentConfig
 
 _WARP_UNIFORMS = 6
@@ -73,13 +72,8 @@ def make_warp(uniform: Tensor, content: Tensor, config: AugmentConfig) -> Tensor
       config: Strength of each change.
     """
     height, width = tf.unstack(tf.cast(content, tf.float32), 2, axis=1)
-    y, x, zoom, stretch, rotation, shear = tf.unstack(2 * uniform - 1, 6, axis=1)
-    taller = tf.exp(zoom * math.log1p(config.zoom) + stretch * math.log1p(config.stretch) / 2)
-    wider = tf.exp(zoom * math.log1p(config.zoom) - stretch * math.log1p(config.stretch) / 2)
-    rotation, shear = rotation * math.radians(config.rotate), shear * config.shear
-    right_x, right_y = tf.cos(rotation) / wider, tf.sin(rotation) / wider
-    down_x = (shear * tf.cos(rotation) - tf.sin(rotation)) / taller
-    down_y = (shear * tf.sin(rotation) + tf.cos(rotation)) / taller
+    y, x = tf.unstack(2 * uniform[:, :2] - 1, 2, axis=1)
+    right_x, right_y, down_x, down_y = warp_steps(uniform[:, 2:], config)
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
     origin_x = middle_x + x * config.translate * width - (middle_x * right_x + middle_y * down_x)
     origin_y = middle_y + y * config.translate * height - (middle_x * right_y + middle_y * down_y)

@@ -120,18 +120,28 @@ def warped_window(images: Tensor, size: Size, config: AugmentConfig, uniform: Te
     if config.translate:
         centre_y += (2 * uniform[:, 0] - 1) * config.translate * size[0]
         centre_x += (2 * uniform[:, 1] - 1) * config.translate * size[1]
-    zoom, stretch, rotation, shear = ops.unstack(2 * uniform[:, 2:] - 1, 4, axis=1)
-    taller = ops.exp(zoom * math.log1p(config.zoom) + stretch * math.log1p(config.stretch) / 2)
-    wider = ops.exp(zoom * math.log1p(config.zoom) - stretch * math.log1p(config.stretch) / 2)
-    rotation, shear = rotation * math.radians(config.rotate), shear * config.shear
-    # Step in the stored image for a step of one pixel right or down in the window.
-    right_x, right_y = ops.cos(rotation) / wider, ops.sin(rotation) / wider
-    down_x = (shear * ops.cos(rotation) - ops.sin(rotation)) / taller
-    down_y = (shear * ops.sin(rotation) + ops.cos(rotation)) / taller
+    right_x, right_y, down_x, down_y = warp_steps(uniform[:, 2:], config)
     origin_x = centre_x - (middle_x * right_x + middle_y * down_x)
     origin_y = centre_y - (middle_x * right_y + middle_y * down_y)
     resample = _resample_in_tensorflow if keras.backend.backend() == "tensorflow" else resample_by_gathers
     return resample(ops.cast(images, "float32"), size, (right_x, down_x, origin_x, right_y, down_y, origin_y))
+
+
+def warp_steps(uniform: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the steps in a given image for a step of one pixel in the warped one: x and y right, then x and y down.
+
+    Args:
+      uniform: Random values of zoom, stretch, rotation and shear, (batch, 4) float32, 0 to below 1; 0.5 is no change.
+      config: Strength of each change.
+    """
+    zoom, stretch, rotation, shear = ops.unstack(2 * uniform - 1, 4, axis=1)
+    taller = ops.exp(zoom * math.log1p(config.zoom) + stretch * math.log1p(config.stretch) / 2)
+    wider = ops.exp(zoom * math.log1p(config.zoom) - stretch * math.log1p(config.stretch) / 2)
+    rotation, shear = rotation * math.radians(config.rotate), shear * config.shear
+    right_x, right_y = ops.cos(rotation) / wider, ops.sin(rotation) / wider
+    down_x = (shear * ops.cos(rotation) - ops.sin(rotation)) / taller
+    down_y = (shear * ops.sin(rotation) + ops.cos(rotation)) / taller
+    return right_x, right_y, down_x, down_y
 
 
 def _resample_in_tensorflow(images: Tensor, size: Size, steps: tuple[Tensor, ...]) -> Tensor:

@@ -1,6 +1,5 @@
 """calibration.json of a run: the temperature of its confidences, and what thresholds on them promise."""
 
-import hashlib
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.errors import UserError
+from tfrecords.files.shards import file_sha256
 from tfrecords.typed_json import Count, Rule, from_json, matching, parse_object
 from trainer.run.directory import CALIBRATION, WEIGHTS, Run, write_json
 from trainer.run.stand_in import shown, stand_in_of
@@ -118,4 +118,4 @@ def read_calibration(run: Run) -> Calibration | None:
 
 def weights_digest(run: Run) -> str:
     """Returns the SHA-256 of a run's weights, hexadecimal."""
-    return hashlib.sha256(run.weights.read_bytes()).hexdigest()
+    return file_sha256(run.weights)

@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from beam_jobs import filesystem
 from beam_jobs.annotation import DELETED, Annotation, RejectedError
 from beam_jobs.job.given import warn
-from beam_jobs.prepare.annotations_table import SCHEMA, dead_letters_jsonl, has_text, rows_with, to_parquet, to_table
+from beam_jobs.prepare.annotations_table import (
+    dead_letters_jsonl,
+    has_text,
+    read_table,
+    rows_with,
+    to_parquet,
+    to_table,
+)
 from beam_jobs.prepare.backgrounds import MARK
 from beam_jobs.prepare.check_label import check_label
 from beam_jobs.prepare.load_picture import PictureFile, PictureRow
@@ -46,7 +52,6 @@ from tfrecords.record.codec import decode, encode_in_parts
 from tfrecords.record.fast_decode import UnknownLayoutError, split_values
 from tfrecords.record.labels import Labels
 from tfrecords.record.schema import DigitExample
-from tfrecords.typed_json import shorten
 
 CORRECTIONS = "corrections.json"
 """Name of the file of a corrected directory that says what was corrected, and of which directory."""
@@ -64,7 +69,7 @@ def write_corrected(stream: Stream, part: Part, corrections: Sequence[Correction
     target.delete_folder()
     filesystem.make_folder(target, lasting=True)
     manifest = part_manifest(stream.place, part)
-    table, changed = _corrected_rows(_read_rows(source, manifest), corrections, manifest)
+    table, changed = _corrected_rows(read_table(source, manifest), corrections, manifest)
     splits, written = {}, 0
     for split, info in manifest.splits.items():
         shards = []
@@ -81,27 +86,6 @@ def _describe(part: Part, corrections: Sequence[Correction]) -> bytes:
     ordered = sorted(corrections, key=lambda each: each.key)
     content = {"of": asdict(part), "corrections": [asdict(each) for each in ordered]}
     return (json.dumps(content, indent=1) + "\n").encode()
-
-
-def _read_rows(source: Place, manifest: Manifest) -> pa.Table:
-    """Returns the rows of a directory's annotations.parquet.
-
-    Raises:
-      UserError: The file is missing, or not the one that the manifest names.
-    """
-    place = source / ANNOTATIONS
-    data = read_bytes(place)
-    if data is None:
-        raise UserError(f"{place} must be there: the corrections of a stream need it.", "no file")
-    if (found := hashlib.sha256(data).hexdigest()) != manifest.files.get(ANNOTATIONS):
-        raise UserError(f"{place} must have the digest that the manifest names.", found)
-    try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{place} must be a Parquet file.", shorten(str(error))) from error
-    if table.schema.remove_metadata() != SCHEMA:
-        raise UserError(f"{place} must have the columns of annotations of this version.", shorten(str(table.schema)))
-    return table
 
 
 def _corrected_rows(

@@ -6,8 +6,6 @@ twice: once for its key, and once for its shard. In memory are one shard, the an
 bytes for each example. Of a stream in a store, the shards are first copied to temporary files, if there is room.
 """
 
-import hashlib
-import io
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +16,9 @@ from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from beam_jobs.prepare.annotations_table import SCHEMA
+from beam_jobs.prepare.annotations_table import SCHEMA, read_table
 from beam_jobs.prepare.assign import order_of, shard_of, split_of
 from beam_jobs.prepare.output_lock import lock_unnamed
 from beam_jobs.prepare.plan import Plan
@@ -39,10 +36,8 @@ from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
 from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
-from tfrecords.files.storage import read_bytes
 from tfrecords.record.codec import decode
 from tfrecords.record.fast_decode import UnknownLayoutError, split_values
-from tfrecords.typed_json import shorten
 
 _OPEN_FILES = 200
 """Limit of open files; many systems allow 1,024 per process, and the watcher has others."""
@@ -128,27 +123,8 @@ def _read_tables(stream: Place, directories: Sequence[str], manifests: Sequence[
     tables = []
     for directory, manifest in zip(directories, manifests, strict=True):
         with _reading(directory):
-            tables.append(_read_table(stream / directory / ANNOTATIONS, manifest))
+            tables.append(read_table(stream / directory, manifest))
     return pa.concat_tables(tables).combine_chunks()
-
-
-def _read_table(path: Place, manifest: Manifest) -> pa.Table:
-    """Returns the rows of a directory.
-
-    Raises:
-      UserError: The file is missing, or not the one that the manifest names.
-    """
-    data = read_bytes(path)
-    found = "no file" if data is None else hashlib.sha256(data).hexdigest()
-    if data is None or found != manifest.files.get(ANNOTATIONS):
-        raise UserError(f"{path} must be the file that the manifest next to it names.", found)
-    try:
-        table = pq.ParquetFile(io.BytesIO(data)).read()
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} must be a Parquet file.", shorten(str(error))) from error
-    if table.schema.remove_metadata() != SCHEMA:
-        raise UserError(f"{path} must have the columns that this version writes.", shorten(str(table.schema)))
-    return table.replace_schema_metadata()
 
 
 class _Rows:
