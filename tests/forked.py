@@ -2,15 +2,18 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["beam_jobs.prepare.transforms", "beam_jobs.job.runner", "tests.tiny"])
 _STREAMS = ("output", "errors")
+FILE_OPERATIONS = ("open", "os.rename", "os.mkdir", "os.remove", "os.link")
+"""Names of operations on files, as audit hooks get them."""
 
 
 class Forked:
@@ -39,6 +42,29 @@ class Forked:
             output, errors = ((Path(folder) / name).read_text() for name in _STREAMS)
         assert code is not None, f"still running after {seconds} s:\n{output}{errors}"
         return code, output, errors
+
+
+def signal_before(
+    operation: int, part: str, number: int = signal.SIGKILL, events: Collection[str] = FILE_OPERATIONS
+) -> None:
+    """Sends this process a signal before its n-th operation on a file whose path has a part; for forked processes.
+
+    Args:
+        operation: Number of the operation, from 1.
+        part: Part of the path, which is the first argument of the operation.
+        number: Signal.
+        events: Names of the operations that count.
+    """
+    left = operation
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event in events and part in str(arguments[0]):
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), number)
+
+    sys.addaudithook(count)
 
 
 def _run(folder: str, environment: dict[str, str], work: Callable[..., int], arguments: tuple[Any, ...]) -> None:

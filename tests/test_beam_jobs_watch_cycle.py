@@ -5,7 +5,6 @@ import hashlib
 import os
 import random
 import signal
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from beam_jobs.watch.ledger import Ledger
 from beam_jobs.watch.perform import maker
 from beam_jobs.watch.upkeep import retention
 from tests.arriving import SimpleInbox, drop
-from tests.forked import Forked
+from tests.forked import Forked, signal_before
 from tfrecords.cli import main
 from tfrecords.dataset.snapshots import load_manifest, snapshot_numbers
 from tfrecords.errors import UserError
@@ -279,16 +278,7 @@ def watch(inbox: Path, stream: Path, *options: str) -> int:
 def _die_at(inbox: Path, stream: Path, operation: int, number: int) -> int:
     """Watches, and sends this process a signal before its n-th operation on a file below the stream."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    left = operation
-
-    def count(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.link") and str(stream) in str(arguments[0]):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), number)
-
-    sys.addaudithook(count)
+    signal_before(operation, str(stream), number)
     return watch(inbox, stream)
 
 

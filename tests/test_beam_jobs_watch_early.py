@@ -31,7 +31,7 @@ from beam_jobs.watch.ledger import Entry, Ledger
 from beam_jobs.watch.perform import maker
 from beam_jobs.watch.status import Status
 from tests.arriving import drop_table
-from tests.forked import Forked
+from tests.forked import Forked, signal_before
 from tests.messages import line
 from tfrecords.__main__ import COMMANDS as READING
 from tfrecords.cli import main
@@ -291,16 +291,7 @@ def watch(inbox: Path, stream: Path, *options: str) -> int:
 
 def _die_at(inbox: Path, stream: Path, operation: int) -> int:
     """Watches, and is killed before its n-th operation on a file of the stream."""
-    left = operation
-
-    def count(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.link") and str(stream) in str(arguments[0]):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
+    signal_before(operation, str(stream))
     return watch(inbox, stream)
 
 

@@ -1,8 +1,6 @@
 """Directories of a stream merged to one: the bytes of one `prepare`, resumed after kills, refused where damaged."""
 
-import os
 import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +16,7 @@ from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.upkeep import merge
 from beam_jobs.watch.upkeep.merge import merge_directories
 from tests.drawn_streams import STREAMED, all_subsets, batch, draw_batch, files, make, make_generation, part
-from tests.forked import Forked
+from tests.forked import Forked, signal_before
 from tests.stores import Bucket
 from tfrecords.__main__ import COMMANDS
 from tfrecords.cli import main
@@ -96,16 +94,7 @@ def test_pictures_without_boxes_merge_too(batches: list[Batch], tmp_path: Path) 
 
 def _kill_at(stream: Stream, parts: list[Part], into: str, operation: int) -> int:
     """Merges, and kills the process before its n-th operation on a file below the new directory."""
-    left = operation
-
-    def count(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir") and into in str(arguments[0]):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
+    signal_before(operation, into, events=("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir"))
     merge_directories(stream, parts, into)
     return 0
 

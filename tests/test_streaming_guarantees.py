@@ -34,7 +34,7 @@ from beam_jobs.watch.perform import maker
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.upkeep.retention import Keep, sweep
 from tests.arriving import drop
-from tests.forked import Forked
+from tests.forked import Forked, signal_before
 from tests.messages import line
 from tfrecords.__main__ import COMMANDS as TFRECORDS
 from tfrecords.cli import main
@@ -98,16 +98,7 @@ def accepted(stream: Path) -> list[Batch]:
 
 def _die_at(inbox: str, stream: Path, options: tuple[str, ...], source: str, operation: int) -> int:
     """Watches, and kills this process before its n-th operation on a file of the stream, the inbox or the archive."""
-    left, folder = operation, str(stream.parent)
-
-    def count(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal left
-        if event in ("open", "os.rename", "os.mkdir", "os.remove", "os.link") and folder in str(arguments[0]):
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(count)
+    signal_before(operation, str(stream.parent))
     return watch(inbox, stream, *options, source=source)
 
 
