@@ -20,7 +20,7 @@ class Style:
       shade: Share of pictures with the edge of a shadow across the number.
       jpeg: Share of pictures with JPEG compression.
       quality: Minimum quality of JPEG, and the one above its maximum.
-      device: `display` or `meter` for the numbers of devices; empty for those of houses.
+      device: `display`, `meter` or `either` for the numbers of devices; empty for those of houses.
       numbers: `even`; `logarithmic`: from two digits on, the first is most often a 1, since each street has its low
         numbers and few have high ones; or `counter`: leading zeros.
       gap: Mean, standard deviation, minimum and maximum of the space between two digits.
@@ -152,4 +152,5 @@ STYLES = {
     ),
     "display": replace(_DEVICE, device="display", reflection=0.25),
     "meter": replace(_DEVICE, device="meter", stroke_faces=False, reflection=0.15),
+    "device": replace(_DEVICE, device="either", stroke_faces=False, reflection=0.2),
 }

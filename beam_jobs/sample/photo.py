@@ -82,7 +82,7 @@ def draw_photo(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[i
 
 def _draw_device(rng: np.random.Generator, face: str, digits: tuple[int, ...], style: Style) -> Photo:
     """Returns a photo of the number of a display or a meter: see `draw_photo`."""
-    is_display = style.device == "display"
+    is_display = style.device == "display" or (style.device == "either" and rng.random() < 0.5)
     counter = display_counter(rng, digits, style) if is_display else meter_counter(rng, face, digits, style)
     scene = _place(rng, counter.half_size, counter.digit_height, style)
     masks = [warp(glyph, scene.matrix @ place, scene) for glyph, place in counter.glyphs]
