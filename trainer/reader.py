@@ -23,7 +23,7 @@ from trainer.pretrained import run_directory
 from trainer.run.directory import Run
 from trainer.run.stand_in import forget, shown
 from trainer.scoring.calibration_file import read_calibration
-from trainer.scoring.decode import Predictions, decode_predictions
+from trainer.scoring.decode import Predictions, decode_predictions, mean_of_views
 
 if TYPE_CHECKING:
     import keras
@@ -134,9 +134,16 @@ class Reader:
         found = self.read(picture)
         return [found] if found.text else []
 
-    def predict(self, images: NDArray[np.uint8]) -> Predictions:
-        """Returns the predictions for images cut as the run's records: (batch, height, width, channels) uint8."""
+    def predict(self, images: NDArray[np.uint8], views: int = 1) -> Predictions:
+        """Returns the predictions for images cut as the run's records.
+
+        Args:
+          images: (batch * views, height, width, channels) uint8, the views of a number one after the other.
+          views: Images of a number, whose probabilities are averaged.
+        """
         outputs = self._outputs(images)
+        if views > 1:
+            outputs = {name: mean_of_views(logits, views) for name, logits in outputs.items()}
         found = decode_predictions(outputs.get("length_logits"), outputs["digit_logits"], self.run.labels)
         return found.with_temperature(self.calibration.temperature) if self.calibration else found
 

@@ -159,7 +159,7 @@ def draw(picture: NDArray[np.uint8], numbers: Iterable[PhotoNumber]) -> Image.Im
         ymin, xmin, ymax, xmax = number.box.clip(*picture.shape[:2])
         pen.rectangle((xmin, ymin, xmax, ymax), outline=_COLOUR, width=max(1, size // 10))
         # The default font has ASCII and little else.
-        text = f"{number.text} {number.score:.0%}".encode("ascii", "replace").decode()
+        text = f"{number.text} {number.confidence:.0%}".encode("ascii", "replace").decode()
         left, top, right, bottom = pen.textbbox((xmin, ymin), text, font=font, anchor="lb")
         # Below the box where there is no room above it.
         down = 0 if top >= 0 else ymax + (bottom - top) - ymin
