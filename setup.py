@@ -112,7 +112,7 @@ setup(
     package_data={
         "trainer.pretrained": [
             f"{folder}{name}"
-            for folder in ("", "mnist/", "finder/")
+            for folder in ("", "display/", "mnist/", "finder/")
             for name in (
                 "*.md",
                 "*.tsv",
