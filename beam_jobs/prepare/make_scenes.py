@@ -176,8 +176,8 @@ def label_scene(
         if characters and len(characters) != len(text):
             rule = f"{annotation.key}: A source must return a box for each character of {text!r}, or none."
             raise AssertionError(f"{rule} Received: {len(characters)}")
-        digit_boxes += [inside(annotation.key, box, height, width) for box in characters]
-        boxes.append(inside(annotation.key, union(annotation.placed), height, width))
+        digit_boxes += [_inside(annotation.key, box, height, width) for box in characters]
+        boxes.append(_inside(annotation.key, union(annotation.placed), height, width))
         indices += labels.digits(text)[: len(characters)].tolist()
         owners += [index] * len(characters)
     return SceneExample(
@@ -194,7 +194,7 @@ def label_scene(
     )
 
 
-def inside(key: str, box: BoundingBox, height: int, width: int) -> BoundingBox:
+def _inside(key: str, box: BoundingBox, height: int, width: int) -> BoundingBox:
     """Returns the part of a box that is inside a picture.
 
     Raises:

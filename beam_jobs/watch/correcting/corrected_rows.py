@@ -15,7 +15,7 @@ from beam_jobs.prepare.annotations_table import has_text, to_table
 from beam_jobs.prepare.check_box import check_box
 from beam_jobs.prepare.check_label import check_label
 from beam_jobs.prepare.load_picture import PictureFile, PictureRow
-from beam_jobs.prepare.make_scenes import cause_of, complete, inside
+from beam_jobs.prepare.make_scenes import cause_of, complete
 from beam_jobs.watch.batch import DELETE, Correction
 from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.images.crop import BoundingBox, union
@@ -111,28 +111,9 @@ def _corrected_picture(
         rows.append(row)
     cause = cause_of(rows)
     # As `prepare` rejects an annotation: its picture is not read.
-    whole = replace(rows[0], dead=cause or _outside(rows), file=None if cause else rows[0].file)
+    whole = replace(rows[0], dead=cause, file=None if cause else rows[0].file)
     complete(rows, whole)
     return rows
-
-
-def _outside(rows: Sequence[PictureRow]) -> DeadLetter | None:
-    """Returns why a picture is left out of which a box of another class has become a number; None if it need not be."""
-    numbers = [row.annotation for row in rows if row.annotation.text and not row.dead]
-    try:
-        for annotation in numbers:
-            for box in (*annotation.boxes, union(annotation.placed)):
-                inside(annotation.key, box, *_size(rows[0]))
-    except RejectedError as error:
-        return error.letter
-    return None
-
-
-def _size(row: PictureRow) -> tuple[int, int]:
-    """Returns the height and width of a picture that was read, pixels."""
-    if row.file is None or row.file.height is None or row.file.width is None:
-        raise AssertionError(f"{row.annotation.key} has a record, and its picture no size")
-    return row.file.height, row.file.width
 
 
 def _row(values: dict[str, Any]) -> PictureRow:
