@@ -189,6 +189,9 @@ def test_what_makes_no_sense_for_finding_is_refused(folder: Path, tmp_path: Path
     assert "was started with --task read, which cannot change: leave --task out. Received: find" in found
     drop_table(tmp_path / "table", "a", ["12", "7"])
     assert "no number of the input has one" in said(*FIND, inbox=tmp_path / "table", to=new, source="table")
+    log = ["--source", "table", "--input", f"lines://{tmp_path}", "--output", str(tmp_path.parent / "new"), "--once"]
+    assert main("beam_jobs", "", COMMANDS, ["watch", *log, *FIND]) == 1
+    assert "needs all numbers of a picture, and a message has one" in capsys.readouterr().err
     assert not (new / "stream.json").exists()
 
 
