@@ -10,6 +10,7 @@ from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests import scene_runs
 from tests.scene_batches import drop_drawn
 from tfrecords.cli import main
+from tfrecords.dataset.manifest import SplitInfo
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from trainer.__main__ import COMMANDS
@@ -98,7 +99,7 @@ def test_scenes_move_to_another_snapshot_and_back(watched: Watched) -> None:
         np.testing.assert_array_equal(before.images[row], after.images[other])
         np.testing.assert_array_equal(before.boxes[row], after.boxes[other])
     empty = Records.open(watched.stream, snapshot=1)
-    empty.manifest.splits["train"].shards.clear()
+    empty.manifest.splits["train"] = SplitInfo(0, 0, [])
     with pytest.raises(UserError, match="must hold at least one example"):
         empty.move(images, "train")
     np.testing.assert_array_equal(images.take(np.arange(len(images))).images, after.images)
