@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -34,6 +35,7 @@ from tfrecords.__main__ import COMMANDS as TFRECORDS
 from tfrecords.cli import main
 from tfrecords.commands.validate import find_errors
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST
+from tfrecords.dataset.reader import Scenes
 from tfrecords.dataset.snapshots import Part, Snapshot, directory_name, load_manifest, snapshot_numbers
 from tfrecords.files.place import Place
 
@@ -49,8 +51,10 @@ def watch(inbox: Path, stream: Path, *options: str, source: str = "coco") -> int
     return main("beam_jobs", "", COMMANDS, ["watch", *flags, "--settle", "0.05", *options])
 
 
-FIND = ("--task", "find", "--canvas", "64", "--max-length", "5", "--examples-per-shard", "6", "--workers", "1")
-FIND += ("--validation-fraction", "0.2", "--compact", "off")
+FIND = [
+    *("--task", "find", "--canvas", "64", "--max-length", "5", "--examples-per-shard", "6", "--workers", "1"),
+    *("--validation-fraction", "0.2", "--compact", "off"),
+]
 
 
 def run(package: str, *words: str) -> int:
@@ -95,7 +99,9 @@ def test_pictures_with_and_without_numbers_become_snapshots_that_everything_read
         for name, marks in MIXED.items()
     }
     del texts["b/two.png"]
-    found = {scene.key: scene for split in manifest.splits for scene in tfrecords.open(stream, split)}
+    opened = [tfrecords.open(str(stream), split) for split in manifest.splits]
+    assert all(isinstance(each, Scenes) for each in opened)
+    found: dict[str, Any] = {scene.key: scene for each in opened for scene in each}
     assert {key: sorted(scene.texts) for key, scene in found.items()} == texts
     assert sum(not scene.texts for scene in found.values()) == 6
     # Both numbers of the picture that is none, and the person next to a number of each batch.
@@ -196,7 +202,7 @@ def test_what_makes_no_sense_for_finding_is_refused(folder: Path, tmp_path: Path
 
 
 def make(
-    root: Path, pictures: Pictures, directory: str = directory_name(0), has_digits: bool = False, **settings: object
+    root: Path, pictures: Pictures, directory: str = directory_name(0), has_digits: bool = False, **settings: Any
 ) -> tuple[Stream, Part]:
     """Makes a directory of a stream from the batch a as `prepare` does."""
     flags = {"task": "find", "source": "coco", "canvas": 64, "max_length": 5, "examples_per_shard": 4, "seed": 3}
@@ -221,7 +227,7 @@ def made(stream: Stream, directory: str = INTO) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if any(ending in name for ending in MADE)}
 
 
-Case = tuple[list[Correction], Pictures, dict[str, object]]
+Case = tuple[list[Correction], Pictures, dict[str, Any]]
 CORRECTED: dict[str, Case] = {
     "another text of the same length keeps the digits' boxes": (
         [relabel("digits.png", "98"), relabel("two.png@2", "11"), relabel("out.png", "08")],
@@ -251,7 +257,7 @@ CORRECTED: dict[str, Case] = {
 
 @pytest.mark.parametrize(("corrections", "right", "settings"), CORRECTED.values(), ids=CORRECTED)
 def test_a_corrected_directory_is_what_prepare_writes_with_those_annotations(
-    corrections: list[Correction], right: Pictures, settings: dict[str, object], tmp_path: Path
+    corrections: list[Correction], right: Pictures, settings: dict[str, Any], tmp_path: Path
 ) -> None:
     own, part = make(tmp_path / "own", MIXED, **settings)
     found = affected(own.place, [part], corrections)
