@@ -15,5 +15,5 @@ def do_not_wait() -> None:
     os.fsync = _check
 
 
-def _check(descriptor: Any) -> None:
-    os.fstat(descriptor if isinstance(descriptor, int) else descriptor.fileno())
+def _check(fd: Any) -> None:
+    os.fstat(fd if isinstance(fd, int) else fd.fileno())
