@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if find_pretrained(output.path.resolve().parent):
         raise UserError("--output must not be in the folder of the package's weights.", output.place)
     from tfrecords.pages.formats import format_bytes
-    from trainer.report.page import write_report
+    from trainer.report.write import write_report
 
     report = write_report(run_dir, output.path, args.data, args.split, args.snapshot)
     output.publish()
