@@ -84,7 +84,7 @@ ROOMS = {
     "trainer.run": "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     "trainer.input": "run tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     # Test-time jitter cuts its windows as the input does.
-    "trainer.scoring": "run input tfrecords.record tfrecords.files",
+    "trainer.scoring": "run input tfrecords.record tfrecords.images tfrecords.files",
     # The sizes of the heads are those of the labels.
     "trainer.models": "tfrecords.record",
     # Targets, loss, boxes and scores of models that find numbers.

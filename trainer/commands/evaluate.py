@@ -17,6 +17,7 @@ from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
 from trainer.commands.evaluate_find import check_task, run_finder
 from trainer.commands.evaluate_output import chosen_output, copy_config, print_replaced
+from trainer.commands.evaluate_unboxed import check_reader, run_unboxed
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import NAME, add_run_arguments, chosen_name, chosen_run
@@ -40,10 +41,18 @@ examples:
     python -m trainer evaluate --run-dir runs/first --data stream --snapshot 41
   score the weights that come with the package; writes to my-records-pretrained:
     python -m trainer evaluate --data my-records --split train
+  score a reader on complete pictures, whose numbers a finder finds:
+    python -m trainer evaluate --run-dir runs/first --finder runs/finder \\
+      --data scenes
 
 The expected calibration error says by how many percentage points confidences
 and the shares of right answers differ on average. The run's temperature
 (calibration.json, see `calibrate`) is applied, except to the mean of --crops.
+
+With --finder, DATA is one of `prepare --task find`. Of a picture with one number,
+the surest answer counts, as `predict` prints it; of one with several, each number
+counts in its place. without-box-SPLIT.json has the scores and what became of the
+numbers, without-box-SPLIT.jsonl each picture; `report --without-box` shows them.
 
 Writes evaluation-SPLIT.json (the scores) and predictions-SPLIT.parquet (one row
 per example) to the run directory, or to --output together with the run's
@@ -65,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=place,
         help="folder for scores and predictions (default: the run directory; for weights of the package next to DATA: "
         f"DATA-{NAME}, and with --weights mnist DATA-{NAME}-mnist)",
+    )
+    parser.add_argument(
+        "--finder",
+        metavar="DIR",
+        help="run directory of a model that finds numbers, or its address: DATA holds complete pictures, in which "
+        "numbers are found and read without their boxes",
     )
     parser.add_argument(
         "--crops",
@@ -94,9 +109,14 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
     trained = chosen_run(args.run_dir, args.weights, task=None)
     records = Records.open(args.data, chosen_cache(args), args.snapshot)
-    check_task(trained, records.manifest, args.data)
+    if args.finder is not None:
+        check_reader(args, trained, records.manifest)
+    else:
+        check_task(trained, records.manifest, args.data)
     check_split(args, trained, records.manifest)
     output = chosen_output(args, trained)
+    if args.finder is not None:
+        return run_unboxed(args, trained, records, output)
     if trained.task == FIND:
         return run_finder(args, trained, records, output)
     images = records.images(args.split)
@@ -184,7 +204,8 @@ def check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> N
         raise UserError(f"--split must be a split of {args.data}: {', '.join(manifest.splits)}.", args.split)
     if args.split == UNKNOWN_SPLIT:
         raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
-    check_same_cut(args, trained, manifest)
+    if trained.task == manifest.task:
+        check_same_cut(args, trained, manifest)
     if trained.task != FIND:
         _check_labels(args, trained, manifest)
 

@@ -164,14 +164,12 @@ def _missed(pictures: Sequence[FoundPicture], kept: dict[str, list[FoundNumber]]
         Card(
             each.key,
             "Missed",
-            (("Box there", "none" if surest is None else f"{surest:.0%} confident"),),
+            (("Surest box there", "none" if surest is None else f"{surest:.0%} confident"),),
             (Mark(each.numbers[index], "missed", TRUE), *_found_marks(kept[each.key])),
         )
         for each, index, surest in missed
     ]
-    explanation = (
-        f"Numbers that no box from a confidence of {threshold:.2f} on matches; those without any box first."
-    )
+    explanation = f"Numbers that no box from a confidence of {threshold:.2f} on matches; those without any box first."
     return Group.first("missed", "Missed numbers", explanation, cards)
 
 

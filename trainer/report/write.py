@@ -9,6 +9,7 @@ from tfrecords.pages.page import check_output, write_page
 from trainer.report.finder import render_finder
 from trainer.report.inputs import load_run
 from trainer.report.page import COMMAND, Report, render
+from trainer.report.unboxed import load_unboxed, render_unboxed
 
 _PICTURE = b'<img src="data:image/'
 
@@ -37,6 +38,28 @@ def write_report(
     check_output(output, COMMAND)
     run = load_run(run_dir, data_dir, split, snapshot)
     report = render_finder(run) if run.task == FIND else render(run)
+    _check_pictures(output, report)
+    write_page(output, report.html)
+    return report
+
+
+def write_unboxed_report(
+    run_dir: Path, output: Path, data_dir: Place | Path | None = None, split: str | None = None
+) -> Report:
+    """Writes the page of numbers that were read without a box, atomically.
+
+    Args:
+      run_dir: Run directory of the reader, or the folder of `evaluate --finder`.
+      output: HTML file to write.
+      data_dir: Dataset directory; None takes the one of the evaluation.
+      split: Split whose evaluation is shown; None takes test, validation or train, whichever is there.
+
+    Raises:
+      UserError: There is no such evaluation, or `output` must not be replaced: see `write_report`.
+      OSError: A file cannot be read or written.
+    """
+    check_output(output, COMMAND)
+    report = render_unboxed(load_unboxed(run_dir, data_dir, split))
     _check_pictures(output, report)
     write_page(output, report.html)
     return report
