@@ -112,6 +112,7 @@ def run_unboxed(args: argparse.Namespace, trained: Run, records: Records, output
     facts = {
         "split": args.split,
         "data": absolute(args.data),
+        "dataset": records.manifest.name,
         "manifest_sha256": records.manifest_sha256,
         "crops": 1,
         "finder": args.finder,

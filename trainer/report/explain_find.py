@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_SCENES = 6
 """Largest number of pictures that are looked into."""
+_LEAST_HEAT = 1e-6
+"""Probability that is full orange at the least, so that none is divided by 0."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class SceneLook:
     Attributes:
       subject: Picture.
       heat: Probability of a number's centre at each place, (rows, columns) float32.
-      heated: The picture in grey with orange where that is, (height, width, 3) uint8.
+      heated: The picture in grey with orange where that is, full at the hottest place: (height, width, 3) uint8.
       maps: Feature maps of each convolution.
     """
 
@@ -125,7 +127,7 @@ def _look(model: keras.Model, subject: SceneSubject) -> SceneLook:
     image = subject.image
     heat = heat_map(model, image)
     rows, columns = subject.content
-    heated = overlay(image, over_pixels(heat, image.shape[:2]))[:rows, :columns]
+    heated = overlay(image, over_pixels(heat / max(float(heat.max()), _LEAST_HEAT), image.shape[:2]))[:rows, :columns]
     return SceneLook(subject, heat, heated, feature_maps(model, image))
 
 

@@ -32,7 +32,7 @@ def render_finder(run: RunFiles) -> Report:
     threshold = round(float(threshold), _DECIMALS)
     groups = list(choose_groups(run.found, threshold))
     split = str(scores.get("split", ""))
-    scenes, complaint = load_scenes(run, split, groups)
+    scenes, complaint = load_scenes(run.data_dir if run.manifest else None, split, groups, run.snapshot)
     pictures = draw_cards(groups, scenes)
     missing = (*run.missing, *complaint)
     values = {

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tfrecords.errors import UserError
+from tfrecords.errors import UserError, one_line
+from tfrecords.files.place import Place
 from tfrecords.images.channels import to_channels
 from tfrecords.images.crop import BoundingBox
 from tfrecords.images.marks import Mark, draw_marks
 from tfrecords.pages.page import jpeg_data_uri
 from tfrecords.record.scene import SceneExample
 from trainer.report.gallery import load_examples
-from trainer.report.inputs import RunFiles
 
 MOST_SHOWN = 12
 """Largest number of pictures in a gallery."""
@@ -72,30 +72,28 @@ def sample_order(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
-def load_scenes(run: RunFiles, split: str, groups: Iterable[Group]) -> tuple[dict[str, SceneExample], list[str]]:
+def load_scenes(
+    data_dir: Place | None, split: str, groups: Iterable[Group], snapshot: int | None = None
+) -> tuple[dict[str, SceneExample], list[str]]:
     """Returns the scenes of all cards by key, and a line if some are missing.
 
     Args:
-      run: Run, with the dataset directory.
+      data_dir: Dataset directory; None for no scenes, and no line.
       split: Split of the pictures.
       groups: Galleries.
+      snapshot: Number of a snapshot, if the directory is a stream.
     """
     keys = {card.key for group in groups for card in group.cards}
-    if not keys or run.data_dir is None or not run.manifest:
+    if not keys or data_dir is None:
         return {}, []
     try:
-        found = load_examples(run.data_dir, split, keys, run.snapshot)
+        found = load_examples(data_dir, split, keys, snapshot)
     except (UserError, OSError) as error:
-        return {}, [f"The galleries have no pictures: {error}"]
+        return {}, [f"The galleries have no pictures: {one_line(error)}"]
     scenes = {key: each for key, each in found.items() if isinstance(each, SceneExample)}
     absent = len(keys - scenes.keys())
-    complaint = f"{run.data_dir}, split {split}, does not have {absent} of the galleries' {len(keys)} pictures."
+    complaint = f"{data_dir}, split {split}, does not have {absent} of the galleries' {len(keys)} pictures."
     return scenes, [complaint] if absent else []
-
-
-def scene_boxes(scene: SceneExample) -> list[BoundingBox]:
-    """Returns the boxes of a scene's numbers in pixels of its source picture."""
-    return [_scaled(BoundingBox(*box), scene.source_size / scene.content_size) for box in scene.boxes.tolist()]
 
 
 def draw_cards(groups: Iterable[Group], scenes: Mapping[str, SceneExample]) -> dict[Card, str]:

@@ -12,9 +12,10 @@ from tfrecords.images.marks import FOUND, TRUE, Mark
 from tfrecords.pages.formats import format_percent
 from tfrecords.pages.page import render_page
 from tfrecords.typed_json import parse_object
-from trainer.report.inputs import EVALUATE, RunFiles, load_run
+from trainer.report.inputs import EVALUATE
 from trainer.report.page import COMMAND, Report
 from trainer.report.scenes import Card, Group, draw_cards, load_scenes, sample_order
+from trainer.run.directory import CONFIG
 from trainer.run.evaluations import UnboxedFiles, unboxed_splits
 from trainer.scoring.unboxed import (
     ANSWERED,
@@ -63,19 +64,23 @@ class Unboxed:
     """An evaluation of a reader and a finder together, with the run directory that it is in.
 
     Attributes:
-      run: Run directory and the dataset of the evaluation.
+      run_dir: Run directory.
+      model: Name of the reader's architecture.
+      data_dir: Dataset directory.
       split: Split that was evaluated.
       scores: Scores, as of `trainer.scoring.unboxed.score_unboxed`.
       pictures: What was read in each picture.
     """
 
-    run: RunFiles
+    run_dir: Path
+    model: str
+    data_dir: Place | None
     split: str
     scores: dict[str, Any]
     pictures: list[ReadPicture]
 
 
-def load_unboxed(run_dir: Path, data_dir: Place | Path | None, split: str | None) -> Unboxed:
+def load_unboxed(run_dir: Path, data_dir: Place | None, split: str | None) -> Unboxed:
     """Returns an evaluation of a run directory.
 
     Args:
@@ -95,23 +100,23 @@ def load_unboxed(run_dir: Path, data_dir: Place | Path | None, split: str | None
         raise UserError(rule, "--without-box" if chosen is None else f"--split {chosen}")
     files = UnboxedFiles.of_split(run_dir, chosen)
     scores = parse_object(files.scores.read_bytes(), str(files.scores))
-    run = load_run(run_dir, data_dir or Place(str(scores.get("data", ""))), None, None)
-    return Unboxed(run, chosen, scores, read_unboxed(files.pictures))
+    config = parse_object((run_dir / CONFIG).read_bytes(), str(run_dir / CONFIG))
+    recorded = scores.get("data")
+    place = data_dir or (Place(str(recorded)) if recorded else None)
+    return Unboxed(run_dir, str(config.get("model", "A model")), place, chosen, scores, read_unboxed(files.pictures))
 
 
 def render_unboxed(found: Unboxed) -> Report:
     """Returns the page of an evaluation; the same evaluation and pictures give the same page."""
     groups = list(failures(found.pictures))
-    scenes, missing = load_scenes(found.run, found.split, groups)
-    if not scenes:
-        missing = missing or [
-            f"The galleries have no pictures: {found.run.data_dir} cannot be read; use `--data DATA`."
-        ]
+    scenes, missing = load_scenes(found.data_dir, found.split, groups)
+    if found.data_dir is None:
+        missing = ["The galleries have no pictures: the evaluation names no dataset; use `--data DATA`."]
     pictures = draw_cards(groups, scenes)
     values = {
-        "name": found.run.run_dir.resolve().name,
-        "model": found.run.config.get("model", "A model"),
-        "dataset": found.run.manifest.get("name", ""),
+        "name": found.run_dir.resolve().name,
+        "model": found.model,
+        "dataset": found.scores.get("dataset", ""),
         "scores": found.scores,
         "missing": missing,
         "kinds": [(RIGHT, "Read right"), *((kind, title) for kind, (title, _) in _KINDS.items())],

@@ -44,7 +44,7 @@ def write_report(
 
 
 def write_unboxed_report(
-    run_dir: Path, output: Path, data_dir: Place | Path | None = None, split: str | None = None
+    run_dir: Path, output: Path, data_dir: Place | None = None, split: str | None = None
 ) -> Report:
     """Writes the page of numbers that were read without a box, atomically.
 
