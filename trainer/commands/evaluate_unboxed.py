@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,6 @@ from trainer.scoring.unboxed import (
     score_unboxed,
     write_unboxed,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Remembering:
