@@ -51,17 +51,15 @@ def copy_config(trained: Run, output: StandIn) -> None:
 
 
 def print_replaced(path: Path, facts: dict[str, Any]) -> None:
-    """Prints a note if scores of another dataset, snapshot or number of windows are about to be replaced."""
+    """Prints a note if scores of another dataset, snapshot, number of windows or finder are about to be replaced."""
     try:
         content = parse_object(path.read_bytes(), path.name)
-        before = str(content["data"]), content["crops"], content.get("snapshot")
+        before = str(content["data"]), content["crops"], content.get("snapshot"), content.get("finder")
     except (OSError, UserError, KeyError, TypeError):
         return
-    if before != (facts["data"], facts["crops"], facts.get("snapshot")):
-        data, crops, snapshot = (printable(str(value)) for value in before)
+    if before != (facts["data"], facts["crops"], facts.get("snapshot"), facts.get("finder")):
+        data, crops, snapshot, finder = (printable(str(value)) for value in before)
         of_stream = "" if before[2] is None else f", snapshot {snapshot},"
-        print(
-            f"note: {shown(path)} had the scores of {data}{of_stream} with --crops {crops}; use --output to keep "
-            "several",
-            file=sys.stderr,
-        )
+        how = f"--crops {crops}" if before[3] is None else f"--finder {finder}"
+        note = f"note: {shown(path)} had the scores of {data}{of_stream} with {how}; use --output to keep several"
+        print(note, file=sys.stderr)

@@ -105,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     trained, records, output = _check(args)
     if trained.task == FIND:
         explanation, evidence = explain_finder(args, trained, records, output)
-        print_summary(args, output, explanation, finder_pictures(evidence))
+        following = ("predict", "--finder", args.run_dir, "PHOTO")
+        print_summary(args, output, explanation, finder_pictures(evidence), following)
         return 0
     return _explain(args, trained, records, output)
 
@@ -131,7 +132,9 @@ def _explain(args: argparse.Namespace, trained: Run, records: Records, output: O
     explanation = render(source, answers, evidence)
     write_page(output.path, explanation.html)
     output.publish()
-    print_summary(args, output, explanation, all_pictures(evidence))
+    exported = f"{(args.run_dir or '').rstrip('/')}.keras"
+    following = ("export", "--run-dir", args.run_dir, "--output", exported) if args.run_dir else ()
+    print_summary(args, output, explanation, all_pictures(evidence), following)
     return 0
 
 
@@ -265,7 +268,11 @@ def _subjects(found: SplitPredictions, rows: list[Prediction], view: _View) -> t
 
 
 def print_summary(
-    args: argparse.Namespace, output: OutputFile, explanation: Explanation, shown: Sequence[Picture]
+    args: argparse.Namespace,
+    output: OutputFile,
+    explanation: Explanation,
+    shown: Sequence[Picture],
+    following: Sequence[str],
 ) -> None:
     """Prints what a page holds and where it is, and writes its pictures if `--png` says so.
 
@@ -274,6 +281,7 @@ def print_summary(
       output: File of the page.
       explanation: The page.
       shown: Pictures for `--png`.
+      following: Words of the command to run next; none for no line.
     """
     for line in explanation.notes:
         print(f"note: {line}", file=sys.stderr)
@@ -284,6 +292,5 @@ def print_summary(
         count = write_pictures(pictures.folder, shown)
         pictures.publish(*published_files(pictures.folder))
         print(f"Pictures as PNG files: {count} in {args.png}")
-    if args.run_dir:
-        words = ("--run-dir", args.run_dir, "--output", f"{args.run_dir.rstrip('/')}.keras")
-        print(f"Next: python -m trainer export {shlex.join(words)}")
+    if following:
+        print(f"Next: python -m trainer {shlex.join(following)}")
