@@ -85,7 +85,8 @@ def _stored_subjects(
     """Returns the pictures of the split that are looked into, and a sentence about the others."""
     examples = records.examples(args.split)
     count = min(args.examples, len(examples), 10 * MOST_SCENES)
-    chosen = choose_scenes([examples[index] for index in range(count)])
+    first = (examples[index] for index in range(count))
+    chosen = choose_scenes([scene for scene in first if isinstance(scene, SceneExample)])
     subjects = []
     for place, scene in enumerate(chosen, start=1):
         height, width = scene.content_size.tolist()
