@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,10 +84,10 @@ def _stored_subjects(
     args: argparse.Namespace, records: Records, finder: Finder
 ) -> tuple[list[SceneSubject], list[str]]:
     """Returns the pictures of the split that are looked into, and a sentence about the others."""
-    examples = records.examples(args.split)
+    # Of a dataset of this task, they are scenes.
+    examples: Sequence[Any] = records.examples(args.split)
     count = min(args.examples, len(examples), 10 * MOST_SCENES)
-    first = (examples[index] for index in range(count))
-    chosen = choose_scenes([scene for scene in first if isinstance(scene, SceneExample)])
+    chosen = choose_scenes([examples[index] for index in range(count)])
     subjects = []
     for place, scene in enumerate(chosen, start=1):
         height, width = scene.content_size.tolist()
