@@ -84,11 +84,11 @@ ROOMS = {
     "trainer.run": "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     "trainer.input": "run tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     # Test-time jitter cuts its windows as the input does.
-    "trainer.scoring": "run input tfrecords.record tfrecords.files",
+    "trainer.scoring": "run input tfrecords.record tfrecords.images tfrecords.files",
     # The sizes of the heads are those of the labels.
     "trainer.models": "tfrecords.record",
     # Targets, loss, boxes and scores of models that find numbers.
-    "trainer.finding": "run input tfrecords.record tfrecords.images tfrecords.dataset",
+    "trainer.finding": "run input tfrecords.files tfrecords.record tfrecords.images tfrecords.dataset",
     "trainer.pretrained": "run tfrecords.files tfrecords.dataset",
     # The modules of run that know the models' layers, and that build a model and may open the pretrained run: above
     # both, apart from their room.
@@ -113,7 +113,10 @@ ROOMS = {
     # What a network computes on the way to its outputs.
     "trainer.inside": "",
     "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
-    "trainer.report": "run scoring inside tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
+    "trainer.report": (
+        "run scoring finding inside "
+        "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
+    ),
     "trainer.commands": (
         "distribute run run.weights input scoring finding finding.finder models pretrained reader fit export inside "
         "report photo_reader lite "

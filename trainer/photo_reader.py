@@ -1,5 +1,6 @@
 """A finder and a reader together: the numbers in a photo, and where they are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -130,6 +131,18 @@ class PhotoReader:
                 found = [_turned_back(each, quarters, height, width) for each in turned]
         return found
 
+    def predict_at(self, picture: NDArray[np.uint8], boxes: Sequence[BoundingBox | None]) -> Predictions:
+        """Returns what the reader reads at one or more places, of each the mean over `GROWTHS`.
+
+        Args:
+          picture: Pixels, (height, width, 3) uint8 RGB.
+          boxes: Places, all of them boxes in pixels; or a single None, which is the complete picture.
+        """
+        run = self.reader.run
+        views = [[box.grow(growth)] if box else [] for box in boxes for growth in (GROWTHS if box else (0.0,))]
+        images = [cut_image(picture, view, run.crop, run.image_shape[2]) for view in views]
+        return self.reader.predict(np.stack(images), len(views) // len(boxes))
+
     def _read(self, picture: NDArray[np.uint8]) -> list[PhotoNumber]:
         """Returns the numbers in a picture that is upright, the most confident first."""
         places = [each for each in self.finder.find(picture) if _has_pixels(each.box, picture)][:_MOST]
@@ -143,10 +156,7 @@ class PhotoReader:
         """Returns the numbers at some places, the most confident first; a box of None is the complete picture."""
         if not boxes:
             return []
-        run = self.reader.run
-        views = [[box.grow(growth)] if box else [] for box in boxes for growth in (GROWTHS if box else (0.0,))]
-        images = [cut_image(picture, view, run.crop, run.image_shape[2]) for view in views]
-        predictions = self.reader.predict(np.stack(images), len(views) // len(boxes))
+        predictions = self.predict_at(picture, boxes)
         pairs = zip(boxes, confidences, strict=True)
         numbers = [PhotoNumber(predictions, index, *pair) for index, pair in enumerate(pairs)]
         kept = (number for number in numbers if number.text and number.score >= _LEAST_SCORE)
