@@ -4,8 +4,10 @@ Pillow reduces pictures by integer weights, first its rows and then its columns,
 them by other integers and rounds once. Both weigh pixels by their distance, so one function makes the weights of both.
 """
 
+import functools
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 _REDUCE_BITS = 22
@@ -57,7 +59,7 @@ def cut_part(picture: tf.Tensor, part: Part, size: tuple[int, int]) -> tf.Tensor
     sums = tf.where(is_enlarged, sums, _rounded(sums, 1 << _REDUCE_BITS))
     unit = tf.where(is_enlarged, 1 << 2 * _ENLARGE_BITS, 1 << _REDUCE_BITS)
     image = _rounded(_weigh(sums, *rows, 0), unit)
-    return tf.cast(tf.ensure_shape(image, (*size, picture.shape[-1])), tf.float32)
+    return tf.cast(tf.reshape(image, (*size, picture.shape[-1])), tf.float32)
 
 
 def _taps(
@@ -84,10 +86,31 @@ def _taps(
     total = tf.maximum(tf.reduce_sum(share, 0), 1)
     coarse, rest = _divide(tf.zeros_like(share), share, total, _ENLARGE_BITS)
     fine, last = _divide(coarse, rest, total, _REDUCE_BITS - _ENLARGE_BITS)
-    # OpenCV rounds halves to even, so that the two weights of a pixel have the sum 1; Pillow rounds them up.
-    coarse += tf.cast(2 * rest + coarse % 2 > total, tf.int32)
+    # OpenCV rounds halves so that the two weights of a pixel have the sum 1; Pillow rounds them up.
+    goes_up = coarse % 2 == 1
+    if size % (1 << _ENLARGE_BITS) == 0:  # without this factor there are no halves
+        is_second = tf.cast((2 * index + 1) * count > centre, tf.uint8)
+        table = tf.gather(_second_goes_up(size), tf.minimum(length, size))
+        goes_up = tf.where(count == size, table == is_second, goes_up)
+    coarse += tf.cast((2 * rest > total) | ((2 * rest == total) & goes_up), tf.int32)
     fine += tf.cast(2 * last >= total, tf.int32)
     return index, tf.where(is_enlarged, coarse, fine)
+
+
+@functools.cache
+def _second_goes_up(count: int) -> np.ndarray:
+    """Returns whether OpenCV rounds a half up in the weight of the second pixel: (count + 1, count) uint8 of 0 and 1.
+
+    It makes weights with float64, whose rounding errors decide about a half.
+
+    Args:
+      count: Pixels to which a row is enlarged, of each length to this one.
+    """
+    scale = 1.0 / (count / np.arange(1, count + 1, dtype=np.float64))
+    place = scale[:, np.newaxis] * (np.arange(count) + 0.5) - 0.5
+    share = (place - np.floor(place)) * (1 << _ENLARGE_BITS)
+    table = np.round(share) > np.floor(share + 1e-6)
+    return np.pad(table, ((1, 0), (0, 0))).astype(np.uint8)
 
 
 def _divide(quotient: tf.Tensor, rest: tf.Tensor, total: tf.Tensor, bits: int) -> tuple[tf.Tensor, tf.Tensor]:

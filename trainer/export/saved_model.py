@@ -70,7 +70,7 @@ def whole_images(pictures: tf.Tensor, crop: CropSpec, channels: int = 3) -> tf.T
     """
 
     def image(data: tf.Tensor) -> tf.Tensor:
-        return _to_channels(resize(decode_picture(data), crop.record_shape), channels)
+        return to_channels(resize(decode_picture(data), crop.record_shape), channels)
 
     return tf.map_fn(image, pictures, fn_output_signature=tf.float32)
 
@@ -86,7 +86,7 @@ def boxed_images(pictures: tf.Tensor, boxes: tf.Tensor, crop: CropSpec, channels
     """
 
     def image(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        return _to_channels(_cut_out(decode_picture(pair[0]), pair[1], crop), channels)
+        return to_channels(_cut_out(decode_picture(pair[0]), pair[1], crop), channels)
 
     return tf.map_fn(image, (pictures, boxes), fn_output_signature=tf.float32)
 
@@ -135,24 +135,37 @@ def _counted(digit_log: tf.Tensor) -> tf.Tensor:
     return tf.concat([sums, sums[:, -1:]], -1)
 
 
+def crop_edges(boxes: tf.Tensor, size: tf.Tensor, growth: float) -> tf.Tensor:
+    """Returns boxes grown around their centres, on whole pixels inside a picture: `tfrecords.images.crop.crop_box`.
+
+    Args:
+      boxes: ymin, xmin, ymax, xmax in pixels: (boxes, 4) float32.
+      size: Height and width of the picture: (2,) int32.
+      growth: Growth, as a fraction of the height and width.
+
+    Returns:
+      The same edges of the grown boxes: (boxes, 4) int32.
+    """
+    start, stop, limit = boxes[:, :2], boxes[:, 2:], tf.cast(size, tf.float32)
+    margin = (stop - start) * growth / 2
+    grown = tf.maximum(tf.minimum(tf.concat([start - margin, stop + margin], 1), tf.tile(limit, (2,))), 0.0)
+    return tf.cast(tf.round(grown), tf.int32)
+
+
 def _cut_out(picture: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     """Returns the image around a box: `tfrecords.images.decode.evaluation_view` in TensorFlow.
 
     The box is grown, clipped to the picture, rounded to integer pixels and resized; the centre of that is the image.
     """
     left, top, width, height = tf.unstack(box)
-    limit = tf.cast(tf.shape(picture)[:2], tf.float32)
-    ymin, ymax = top - height * crop.growth / 2, top + height * (1 + crop.growth / 2)
-    xmin, xmax = left - width * crop.growth / 2, left + width * (1 + crop.growth / 2)
-    edges = tf.stack([ymin, xmin, ymax, xmax])
-    edges = tf.cast(tf.round(tf.clip_by_value(edges, 0.0, tf.concat([limit, limit], 0))), tf.int32)
+    edges = crop_edges(tf.stack([[top, left, top + height, left + width]]), tf.shape(picture)[:2], crop.growth)[0]
     part = picture[edges[0] : edges[2], edges[1] : edges[3]]
     y, x = crop.centre
     height, width = crop.record_shape
     return resize(part, crop.crop_shape)[y : y + height, x : x + width]
 
 
-def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+def to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     """Returns (height, width, 3) float32 of integers, or its grey: `tfrecords.images.channels.to_channels`."""
     if channels == 3:
         return image
