@@ -89,8 +89,9 @@ def _taps(
     # OpenCV rounds halves so that the two weights of a pixel have the sum 1; Pillow rounds them up.
     goes_up = coarse % 2 == 1
     if size % (1 << _ENLARGE_BITS) == 0:  # without this factor there are no halves
-        is_second = tf.cast((2 * index + 1) * count > centre, tf.uint8)
-        table = tf.gather(_second_goes_up(size), tf.minimum(length, size))
+        is_second = tf.cast((2 * index + 1) * count > centre, tf.int32)
+        # LiteRT ends the process at a comparison of uint8 that is not quantised.
+        table = tf.cast(tf.gather(_second_goes_up(size), tf.minimum(length, size)), tf.int32)
         goes_up = tf.where(count == size, table == is_second, goes_up)
     coarse += tf.cast((2 * rest > total) | ((2 * rest == total) & goes_up), tf.int32)
     fine += tf.cast(2 * last >= total, tf.int32)
