@@ -6,21 +6,22 @@ RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED := 1
 
 # How the weights that come with the package are made; trainer/pretrained has them. A training that was stopped goes on.
-# FACES=folder has more typefaces (trainer/pretrained/typefaces.tsv); without it, all are drawn in twenty.
+# FACES=folder has the typefaces; without it, those of trainer/pretrained/typefaces.tsv are gathered on Debian.
+FACES ?= $(DEMO)/faces
 PRETRAINED ?= $(DEMO)/pretrained
-PRETRAINED_STREET ?= 60000
-PRETRAINED_FEW ?= 12000
-PRETRAINED_MANY ?= 36000
-PRETRAINED_DRAW = $(RUN) -m beam_jobs sample --test-fraction 0.01 --overwrite
-PRETRAINED_PREPARE = $(RUN) -m beam_jobs prepare --source svhn --jitters 0 --validation-fraction 0.01 --backgrounds 0.1 \
-	--overwrite
-PRETRAINED_TRAIN = $(RUN) -m trainer train --global-batch-size 32
+PRETRAINED_COUNT ?= 50000
+PRETRAINED_FLAGS ?= --epochs 14
 PRETRAINED_WARP = --zoom 0.25 --stretch 0.2 --rotate 10 --shear 0.2 --keep last
 
 # The same for the weights that find numbers in pictures.
 PRETRAINED_FINDER ?= $(DEMO)/pretrained-finder
 PRETRAINED_FINDER_COUNT ?= 16000
-PRETRAINED_FINDER_FLAGS ?= --epochs 5 --global-batch-size 16 --ema-decay 0.998
+PRETRAINED_FINDER_FLAGS ?= --epochs 7
+
+# The same for the weights that read displays and meters, which begin with those for house numbers.
+PRETRAINED_DISPLAY ?= $(DEMO)/pretrained-display
+PRETRAINED_DISPLAY_COUNT ?= 12000
+PRETRAINED_DISPLAY_FLAGS ?= --epochs 4
 
 # The same for the weights of one handwritten digit, from MNIST's files in the folder MNIST. Half of the images are shown
 # dark on light, and all with other contrasts, sizes and margins.
@@ -28,8 +29,8 @@ MNIST ?= ../shared/data/mnist
 PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
 PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5 --contrast 0.5 --brightness 30 --zoom 0.3 --translate 0.15
 
-.PHONY: help demo stream-demo examples pretrained pretrained-finder pretrained-mnist test test-fast test-cluster test-cluster-short \
-	lint lint-images test-images unit docs wheel lock clean
+.PHONY: help demo stream-demo examples pretrained pretrained-finder pretrained-display pretrained-mnist test test-fast test-cluster \
+	test-cluster-short lint lint-images test-images unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
@@ -37,6 +38,7 @@ help:
 	@echo "make examples   prepare, train and score each digit system on the data of DATA=folder, SEEDS=1 times, and print their table"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 40 minutes; FACES=folder has typefaces"
 	@echo "make pretrained-finder   the same for the weights that find numbers in pictures: 40 minutes"
+	@echo "make pretrained-display   the same for the weights that read displays and meters: 10 minutes"
 	@echo "make pretrained-mnist   prepare, train and score the weights for one handwritten digit: MNIST=folder has its files"
 	@echo "make docs   write the API reference to build/docs"
 	@echo "make wheel  build dist/, install the wheel in an empty environment and read a number with it"
@@ -123,37 +125,39 @@ stream-demo: $(VENV)/installed
 examples: $(VENV)/installed
 	$(RUN) -m benchmarks.systems --data $(DATA) --seeds $(SEEDS) $(if $(ONLY),--only $(ONLY))
 
-pretrained: $(VENV)/installed
-	$(PRETRAINED_DRAW) --output $(PRETRAINED)/street --count $(PRETRAINED_STREET) --seed 11 --style street
-	$(PRETRAINED_DRAW) --output $(PRETRAINED)/few --count $(PRETRAINED_FEW) --seed 11 --style varied $(FACES:%=--faces %)
-	$(PRETRAINED_DRAW) --output $(PRETRAINED)/many --count $(PRETRAINED_MANY) --seed 21 --style varied $(FACES:%=--faces %)
-	for part in street few many; do \
-		$(PRETRAINED_PREPARE) --input $(PRETRAINED)/$$part --output $(PRETRAINED)/$$part-records || exit 1; done
-	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/street-records --run-dir $(PRETRAINED)/run-1 --epochs 3 \
-		--learning-rate 0.002 --warmup-epochs 0.2 --ema-decay 0.999 --zoom 0.15 --stretch 0.15 --rotate 8 --shear 0.15
-	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/few-records --run-dir $(PRETRAINED)/run-2 --init $(PRETRAINED)/run-1 \
-		--epochs 1 --learning-rate 0.001 --warmup-epochs 0.1 --ema-decay 0.99 --keep last --zoom 0.15 --stretch 0.15 \
-		--rotate 8 --shear 0.15
-	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/few-records --run-dir $(PRETRAINED)/run-3 --init $(PRETRAINED)/run-2 \
-		--epochs 1 --learning-rate 0.001 --warmup-epochs 0.1 --ema-decay 0.99 $(PRETRAINED_WARP)
-	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/many-records --run-dir $(PRETRAINED)/run-4 --init $(PRETRAINED)/run-3 \
-		--epochs 1 --learning-rate 0.0012 --warmup-epochs 0.1 --ema-decay 0.995 $(PRETRAINED_WARP)
-	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/many-records --run-dir $(PRETRAINED)/run-5 --init $(PRETRAINED)/run-4 \
-		--epochs 5 --learning-rate 0.0015 --warmup-epochs 0.2 --ema-decay 0.997 $(PRETRAINED_WARP)
-	$(PRETRAINED_TRAIN) --data $(PRETRAINED)/many-records --run-dir $(PRETRAINED)/run --init $(PRETRAINED)/run-5 \
-		--epochs 4 --learning-rate 0.0012 --warmup-epochs 0.2 --ema-decay 0.998 $(PRETRAINED_WARP)
-	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/many-records --split test
+$(DEMO)/faces: trainer/pretrained/typefaces.tsv | $(VENV)/installed
+	rm -rf $@
+	$(RUN) -m beam_jobs.sample.typefaces --list $< --output $@
+
+pretrained: $(VENV)/installed $(FACES)
+	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/drawn --count $(PRETRAINED_COUNT) --seed 31 --style varied \
+		--faces $(FACES) --test-fraction 0.01 --overwrite
+	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/drawn --output $(PRETRAINED)/records --jitters 0 \
+		--validation-fraction 0.01 --backgrounds 0.15 --overwrite
+	$(RUN) -m trainer train --data $(PRETRAINED)/records --run-dir $(PRETRAINED)/run --global-batch-size 32 \
+		--learning-rate 0.002 --warmup-epochs 0.3 --ema-decay 0.998 $(PRETRAINED_WARP) $(PRETRAINED_FLAGS)
+	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
 
-pretrained-finder: $(VENV)/installed
+pretrained-finder: $(VENV)/installed $(FACES)
 	$(RUN) -m beam_jobs sample --scene --output $(PRETRAINED_FINDER)/scenes --count $(PRETRAINED_FINDER_COUNT) --seed 21 \
-		--test-fraction 0.03 --overwrite
+		--faces $(FACES) --test-fraction 0.03 --overwrite
 	$(RUN) -m beam_jobs prepare --source coco --task find --canvas 256 --input $(PRETRAINED_FINDER)/scenes \
 		--output $(PRETRAINED_FINDER)/records --validation-fraction 0.03 --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED_FINDER)/records --model finder --run-dir $(PRETRAINED_FINDER)/run \
-		$(PRETRAINED_FINDER_FLAGS)
+		--global-batch-size 16 --ema-decay 0.998 $(PRETRAINED_FINDER_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_FINDER)/run --data $(PRETRAINED_FINDER)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_FINDER)/run --name finder
+
+pretrained-display: $(VENV)/installed $(FACES)
+	$(RUN) -m beam_jobs sample --output $(PRETRAINED_DISPLAY)/drawn --count $(PRETRAINED_DISPLAY_COUNT) --seed 31 --style device \
+		--faces $(FACES) --test-fraction 0.05 --overwrite
+	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED_DISPLAY)/drawn --output $(PRETRAINED_DISPLAY)/records --jitters 0 \
+		--validation-fraction 0.02 --backgrounds 0.1 --overwrite
+	$(RUN) -m trainer train --data $(PRETRAINED_DISPLAY)/records --run-dir $(PRETRAINED_DISPLAY)/run --init pretrained \
+		--global-batch-size 32 --learning-rate 0.001 --warmup-epochs 0.2 --ema-decay 0.995 $(PRETRAINED_WARP) $(PRETRAINED_DISPLAY_FLAGS)
+	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_DISPLAY)/run --data $(PRETRAINED_DISPLAY)/records --split test
+	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_DISPLAY)/run --name display
 
 pretrained-mnist: $(VENV)/installed
 	$(RUN) -m beam_jobs prepare --source mnist --input $(MNIST) --output $(PRETRAINED_MNIST)/records --overwrite

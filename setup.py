@@ -37,6 +37,8 @@ TRAIN = [
     "tensorflow>=2.20,<2.22",
     'tomli>=2,<3; python_version < "3.11"',
 ]
+# Reads pictures with the weights of the package, without TensorFlow.
+LITE = [*PICTURES, "onnxruntime>=1.20,<2"]
 # For `trainer export` to TFLite and ONNX.
 EXPORT = ["ai-edge-litert>=2,<3", "onnx>=1.18,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 # Without a floor the resolver falls back to a tensorflow-metadata that protobuf 6 cannot load (Python 3.10).
@@ -111,7 +113,15 @@ setup(
         "trainer.pretrained": [
             f"{folder}{name}"
             for folder in ("", "mnist/", "finder/")
-            for name in ("*.md", "*.tsv", "config.json", "best.weights.h5", "calibration.json", "history.jsonl")
+            for name in (
+                "*.md",
+                "*.tsv",
+                "config.json",
+                "best.weights.h5",
+                "lite.onnx",
+                "calibration.json",
+                "history.jsonl",
+            )
         ],
         "tfrecords.pages": ["*.html", "*.css"],
         "trainer.report": ["*.html"],
@@ -136,6 +146,7 @@ setup(
         "beam": sorted({*BEAM}),
         "sample": SAMPLE,
         "train": TRAIN,
+        "lite": LITE,
         "export": EXPORT,
         "tfds": TFDS,
         "torch": TORCH,

@@ -25,7 +25,8 @@ from tfrecords.images.crop import BoundingBox
     ],
 )
 def test_a_background_lies_in_the_picture_and_beside_every_digit(boxes: list[BoundingBox]) -> None:
-    found = [background_box(f"train/{number}.png", 0, boxes, 60, 100, 5) for number in range(200)]
+    picture = np.zeros((60, 100, 3), np.uint8)
+    found = [background_box(f"train/{number}.png", 0, boxes, picture, 5) for number in range(200)]
     assert len(set(found)) > 100
     for box in found:
         assert box is not None
@@ -38,17 +39,32 @@ def test_a_background_lies_in_the_picture_and_beside_every_digit(boxes: list[Bou
 
 
 def test_a_background_may_be_as_wide_as_the_longest_number() -> None:
+    wall = np.zeros((30, 2000, 1), np.uint8)
+
     def widest(max_length: int) -> float:
-        found = [
-            background_box(str(number), 0, [BoundingBox(0, 0, 1, 1)], 30, 2000, max_length) for number in range(99)
-        ]
+        found = [background_box(str(number), 0, [BoundingBox(0, 0, 1, 1)], wall, max_length) for number in range(99)]
         return max(box.width / box.height for box in found if box)
 
     assert widest(1) < 1 < widest(5) < 2.6 < widest(9) < 4.6
 
 
+def _deviation(box: BoundingBox | None, picture: np.ndarray) -> float:
+    assert box
+    return float(picture[int(box.ymin) : int(box.ymax), int(box.xmin) : int(box.xmax)].std())
+
+
+def test_half_of_the_backgrounds_are_where_the_picture_has_most_contrast() -> None:
+    picture = np.full((100, 300, 3), 90, np.uint8)
+    picture[40:60, 200:230] = np.random.default_rng(0).integers(0, 256, (20, 30, 1))
+    boxes = [BoundingBox(30, 20, 70, 60)]
+    found = [background_box(str(number), 0, boxes, picture, 5) for number in range(300)]
+    busy = np.mean([_deviation(box, picture) > 0 for box in found])
+    plain = np.mean([_deviation(background_box(str(n), 0, boxes, picture * 0, 5), picture) > 0 for n in range(300)])
+    assert plain + 0.15 < busy < 0.95
+
+
 def test_a_picture_that_its_number_fills_has_no_background() -> None:
-    assert background_box("train/1.png", 0, [BoundingBox(7, 7, 53, 93)], 60, 100, 5) is None
+    assert background_box("train/1.png", 0, [BoundingBox(7, 7, 53, 93)], np.zeros((60, 100, 3), np.uint8), 5) is None
 
 
 def test_the_share_is_that_of_the_pictures_and_a_larger_one_has_the_same_and_more() -> None:

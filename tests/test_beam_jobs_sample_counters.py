@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
+from beam_jobs.sample import photo
 from beam_jobs.sample.command import draw_number
 from beam_jobs.sample.counters import display_counter, meter_counter, segment_mask
 from beam_jobs.sample.difficulty import STYLES
@@ -74,14 +76,22 @@ def test_logarithmic_numbers_of_several_digits_begin_with_1_most_often_and_singl
         assert np.allclose(shares[1:], expected, atol=0.04) and shares[0] == 0
 
 
-@pytest.mark.parametrize("name", ["display", "meter"])
+@pytest.mark.parametrize("name", ["display", "meter", "device"])
 def test_each_digit_of_a_device_has_a_box_around_its_ink(name: str) -> None:
     style = replace(STYLES[name], slack=(0.0, 0.0))
     for index in range(30):
-        photo = draw_photo(np.random.default_rng(index), find_faces(), (0, 7, 4), style)
-        assert [box.label for box in photo.boxes] == [10, 7, 4]
-        assert all(one.left + one.width <= other.left + 3 for one, other in pairwise(photo.boxes))
-        outside = photo.ink >= INK_THRESHOLD
-        for box in photo.boxes:
+        drawn = draw_photo(np.random.default_rng(index), find_faces(), (0, 7, 4), style)
+        assert [box.label for box in drawn.boxes] == [10, 7, 4]
+        assert all(one.left + one.width <= other.left + 3 for one, other in pairwise(drawn.boxes))
+        outside = drawn.ink >= INK_THRESHOLD
+        for box in drawn.boxes:
             outside[box.top : box.top + box.height, box.left : box.left + box.width] = False
         assert not outside.any()
+
+
+def test_a_device_is_a_display_or_a_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    display = Mock(side_effect=display_counter)
+    monkeypatch.setattr(photo, "display_counter", display)
+    for index in range(60):
+        draw_photo(np.random.default_rng(index), find_faces(), (4, 2), STYLES["device"])
+    assert 15 < display.call_count < 45

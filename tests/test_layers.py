@@ -94,14 +94,18 @@ ROOMS = {
     # both, apart from their room.
     "trainer.run.transfer": "run models tfrecords.record",
     "trainer.run.weights": "run run.transfer models pretrained tfrecords.record tfrecords.files",
+    # The choice of a runtime, and graphs of models for another one than TensorFlow.
+    "trainer.lite": "distribute run run.weights scoring finding tfrecords.files tfrecords.dataset",
+    "trainer.pretrained.__main__": "run lite pretrained tfrecords.files tfrecords.dataset",
     # What predict and streetdigits.load have in common.
     "trainer.reader": (
-        "distribute run run.weights input scoring pretrained tfrecords.images tfrecords.files tfrecords.dataset"
+        "run run.weights input scoring lite pretrained tfrecords.images tfrecords.files tfrecords.dataset"
     ),
     "trainer.finding.finder": (
-        "distribute run run.weights input finding pretrained tfrecords.images tfrecords.files tfrecords.dataset"
+        "run run.weights input finding lite pretrained tfrecords.images tfrecords.files tfrecords.dataset"
     ),
-    "trainer.photo_reader": "reader run finding finding.finder scoring tfrecords tfrecords.images",
+    "trainer.photo_reader": "reader run finding finding.finder lite scoring tfrecords tfrecords.images",
+    "trainer.finding_reader": "reader photo_reader run lite pretrained",
     "trainer.fit": (
         "distribute run run.weights input scoring finding models pretrained "
         "tfrecords.record tfrecords.files tfrecords.dataset"
@@ -112,7 +116,7 @@ ROOMS = {
     "trainer.report": "run scoring inside tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
     "trainer.commands": (
         "distribute run run.weights input scoring finding finding.finder models pretrained reader fit export inside "
-        "report photo_reader "
+        "report photo_reader lite "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
     ),
     "trainer": "",
@@ -134,7 +138,7 @@ ROOMS = {
     "benchmarks.systems": "common tfrecords tfrecords.* trainer.*",
     "benchmarks": "",
     #
-    "streetdigits": "tfrecords beam_jobs trainer trainer.models trainer.reader",
+    "streetdigits": "tfrecords beam_jobs trainer trainer.models trainer.reader trainer.finding_reader",
 }
 
 
@@ -170,6 +174,8 @@ def _imported_modules(path: Path) -> set[str]:
 
 def _room(module: str) -> str:
     """Returns the most specific room of a module; each child of a room that ends in `*` is a room."""
+    if module in ROOMS:  # also a __main__ with a line of its own
+        return module
     parts = module.removesuffix(".__main__").split(".")
     for size in range(len(parts), 0, -1):
         prefix = ".".join(parts[:size])

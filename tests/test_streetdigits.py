@@ -195,7 +195,7 @@ def test_without_tensorflow_load_names_what_to_install(monkeypatch: pytest.Monke
     def absent() -> None:
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
-    monkeypatch.setattr("trainer.reader.start_tensorflow", absent)
+    monkeypatch.setattr("trainer.distribute.startup.start_tensorflow", absent)
     needs = r"^streetdigits\.load needs tensorflow, which is not installed: pip install 'streetdigits\[train\]'$"
     with pytest.raises(UserError, match=needs):
         streetdigits.load(untrained)

@@ -10,6 +10,7 @@ from tfrecords.errors import UserError
 from tfrecords.images.crop import BoundingBox
 from trainer.finding.boxes import Found
 from trainer.finding.finder import Finder, run_threshold
+from trainer.lite.runtime import TENSORFLOW
 from trainer.reader import Reader, cut_image
 from trainer.run.directory import Run
 from trainer.scoring.decode import Predictions
@@ -83,16 +84,22 @@ class PhotoReader:
         self.finder, self.reader, self.least = finder, reader, least
 
     @classmethod
-    def load(cls, finder: Run, reader: Reader) -> "PhotoReader":
+    def load(cls, finder: Run, reader: Reader, runtime: str = TENSORFLOW) -> "PhotoReader":
         """Returns the pair of the finder of a run and a reader.
 
         The finder's threshold on its validation split decides about further numbers of a photo. The surest place of a
         photo is read from `CANDIDATES` on, since the reader says whether it is a number.
 
+        Args:
+          finder: Run of the finder.
+          reader: Reader.
+          runtime: What computes the finder's predictions, one of `trainer.lite.runtime.RUNTIMES`.
+
         Raises:
-          UserError: The run is not that of a finder, or has no weights.
+          UserError: The run is not that of a finder, has no weights, or the runtime is not there.
+          ModuleNotFoundError: ONNX Runtime is needed and not installed.
         """
-        return cls(Finder(finder, CANDIDATES), reader, run_threshold(finder))
+        return cls(Finder(finder, CANDIDATES, runtime), reader, run_threshold(finder))
 
     def read(self, picture: NDArray[np.uint8], rotate: str = "none") -> list[PhotoNumber]:
         """Returns the numbers in a photo, the most confident first; none if there is none.

@@ -107,9 +107,8 @@ def picture_examples(
         raise RejectedError("crop", BOX_OUTSIDE, f"{key}: {error}") from error
     yield from _cut(picture, box, annotation.text, annotation.boxes, _windows(f"{key}#", row.split, config), config)
     if config.backgrounds and annotation.placed and has_background(key, config.seed, config.backgrounds):
-        beside = background_box(
-            key, config.seed, (*annotation.placed, *annotation.others), height, width, config.labels.max_length
-        )
+        placed = (*annotation.placed, *annotation.others)
+        beside = background_box(key, config.seed, placed, picture, config.labels.max_length)
         if beside:
             yield from _cut(picture, beside, "", (), _windows(f"{key}{MARK}", row.split, config), config)
 

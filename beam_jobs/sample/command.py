@@ -80,7 +80,7 @@ class SampleConfig:
     style: str = setting(
         "clear",
         "clear: easy to read; street: faint, blurred and bent, as hard as street photos; varied: street with more "
-        "materials, cameras and loose boxes; display: seven segments; meter: rolling drums",
+        "materials, cameras, loose boxes and words; display: seven segments; meter: rolling drums; device: both",
         choices=tuple(STYLES),
         old="look",
     )

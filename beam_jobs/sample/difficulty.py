@@ -20,7 +20,7 @@ class Style:
       shade: Share of pictures with the edge of a shadow across the number.
       jpeg: Share of pictures with JPEG compression.
       quality: Minimum quality of JPEG, and the one above its maximum.
-      device: `display` or `meter` for the numbers of devices; empty for those of houses.
+      device: `display`, `meter` or `either` for the numbers of devices; empty for those of houses.
       numbers: `even`; `logarithmic`: from two digits on, the first is most often a 1, since each street has its low
         numbers and few have high ones; or `counter`: leading zeros.
       gap: Mean, standard deviation, minimum and maximum of the space between two digits.
@@ -46,6 +46,7 @@ class Style:
       few_pixels: Share of pictures enlarged from fewer pixels.
       fringe: Share of pictures with shifted red and blue.
       sharpen: Share of pictures with halos, as software that sharpens makes.
+      words: Share of pictures with a word beside, above or below the number.
     """
 
     stroke_faces: bool = False
@@ -85,6 +86,7 @@ class Style:
     few_pixels: float = 0.0
     fringe: float = 0.0
     sharpen: float = 0.0
+    words: float = 0.0
 
 
 _STREET = Style(
@@ -116,7 +118,7 @@ STYLES = {
     # Sizes as in the boxes of SVHN's test set (median 24 pixels). The other ranges were widened until a model's errors
     # on real photos were no longer of one kind: round zeros read as 9, faint and blurred digits, numbers that rise.
     "street": _STREET,
-    # `street` with what was left: ones read as 7 and 4, digits far apart, loose boxes, halos, few pixels, materials.
+    # `street` with what was left: ones read as 7 and 4, digits far apart, loose boxes, materials, cameras, words.
     "varied": replace(
         _STREET,
         contrast=(20, 190),
@@ -146,7 +148,9 @@ STYLES = {
         few_pixels=0.3,
         fringe=0.25,
         sharpen=0.3,
+        words=0.3,
     ),
     "display": replace(_DEVICE, device="display", reflection=0.25),
     "meter": replace(_DEVICE, device="meter", stroke_faces=False, reflection=0.15),
+    "device": replace(_DEVICE, device="either", stroke_faces=False, reflection=0.2),
 }

@@ -1,5 +1,6 @@
 """Typefaces of a folder, to draw with in addition to those that are installed."""
 
+import io
 from pathlib import Path
 
 from PIL import ImageFont
@@ -30,15 +31,27 @@ def folder_faces(folder: Path) -> dict[str, str]:
     return {path.name: file_sha256(path) for path in paths}
 
 
+def has_digits(content: bytes) -> bool:
+    """Returns whether a typeface file, by its bytes, can be read and draws all ten digits."""
+    try:
+        return not _missing_digits(io.BytesIO(content))
+    except OSError:
+        return False
+
+
 def _check_digits(path: Path) -> None:
     try:
-        font = ImageFont.truetype(str(path), _PROBE_PX, layout_engine=ImageFont.Layout.BASIC)
+        missing = _missing_digits(str(path))
     except OSError as error:
         raise UserError(f"{path} must be a typeface that FreeType can read.", error) from error
-    absent = bytes(font.getmask(_ABSENT))
-    drawn = [bytes(font.getmask(digit)) for digit in "0123456789"]
-    missing = [str(digit) for digit, mask in enumerate(drawn) if not any(mask) or mask == absent]
     if missing:
         raise UserError(
             f"{path} must have all ten digits: remove it from the folder.", f"none for {', '.join(missing)}"
         )
+
+
+def _missing_digits(file: str | io.BytesIO) -> list[str]:
+    font = ImageFont.truetype(file, _PROBE_PX, layout_engine=ImageFont.Layout.BASIC)
+    absent = bytes(font.getmask(_ABSENT))
+    drawn = [bytes(font.getmask(digit)) for digit in "0123456789"]
+    return [str(digit) for digit, mask in enumerate(drawn) if not any(mask) or mask == absent]

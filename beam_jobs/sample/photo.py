@@ -23,6 +23,7 @@ from beam_jobs.sample.scenery import (
     wall,
     warp,
 )
+from beam_jobs.sample.words import add_word, word_beside
 from beam_jobs.sources.svhn.write import DigitBox
 
 INK_THRESHOLD = 40  # Coverage, of 255, from which a pixel counts as ink, so that a soft edge adds no pixel.
@@ -59,13 +60,16 @@ def draw_photo(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[i
     if style.device:
         return _draw_device(rng, face, digits, style)
     glyphs, half_size, digit_height = _lay_out(rng, face, digits, style)
-    scene = _place(rng, half_size, digit_height, style)
+    word = word_beside(rng, faces, digit_height) if style.words and rng.random() < style.words else None
+    scene = _place(rng, half_size, digit_height, style, word.room if word else None)
     masks = [warp(glyph, scene.matrix @ place, scene) for glyph, place in glyphs]
     ink = np.max(masks, axis=0)
     canvas = add_plate(rng, wall(rng, scene), scene, style.plates, style.vivid)
     canvas = add_screws(rng, add_tiles(rng, canvas, scene, masks, style.tiles), scene, style.screws)
     color = _ink_color(rng, canvas[ink >= INK_THRESHOLD].mean(axis=0), style)
     canvas = add_distractors(rng, canvas, scene, faces, color, style.edges)
+    if word:
+        canvas = add_word(rng, canvas, scene, word, color)
     if rng.random() < 0.35:
         shift = np.round(rng.uniform(-0.08, 0.08, 2) * digit_height).astype(int)
         canvas = blend(canvas, np.roll(ink, tuple(shift), axis=(0, 1)), canvas * 0.6)
@@ -78,7 +82,7 @@ def draw_photo(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[i
 
 def _draw_device(rng: np.random.Generator, face: str, digits: tuple[int, ...], style: Style) -> Photo:
     """Returns a photo of the number of a display or a meter: see `draw_photo`."""
-    is_display = style.device == "display"
+    is_display = style.device == "display" or (style.device == "either" and rng.random() < 0.5)
     counter = display_counter(rng, digits, style) if is_display else meter_counter(rng, face, digits, style)
     scene = _place(rng, counter.half_size, counter.digit_height, style)
     masks = [warp(glyph, scene.matrix @ place, scene) for glyph, place in counter.glyphs]
@@ -135,8 +139,13 @@ def _stack(
     return placed, np.array((half_width, pitch * len(glyphs) / 2 + 0.1 * height)), height
 
 
-def _place(rng: np.random.Generator, half_size: np.ndarray, digit_height: float, style: Style) -> Scene:
-    """Returns a scene with the number's plane rotated, slanted and in perspective, and margins around the number."""
+def _place(
+    rng: np.random.Generator, half_size: np.ndarray, digit_height: float, style: Style, room: np.ndarray | None = None
+) -> Scene:
+    """Returns a scene with the number's plane rotated, slanted and in perspective, and margins around the number.
+
+    The margins, (2, 2) pixels before and after in x and y, are `room` larger.
+    """
     slant = np.eye(3)
     slant[0, 1] = np.clip(rng.normal(0, 0.1), -0.25, 0.25)
     slant[2, 0] = np.clip(rng.normal(0, 0.06), -0.15, 0.15) / max(half_size[0], digit_height)
@@ -148,8 +157,11 @@ def _place(rng: np.random.Generator, half_size: np.ndarray, digit_height: float,
     sides = np.clip(rng.lognormal(0.1, 0.3, 2), 0.5, 2.5) * digit_height
     above_below = np.clip(rng.normal(0.2, 0.12, 2), 0.1, 0.6) * digit_height
     low, high = corners.min(axis=0), corners.max(axis=0)
-    near = np.array((sides[0], above_below[0]))
-    size = np.ceil(high - low + (sides.sum(), above_below.sum())).astype(int)
+    margins = np.stack((sides, above_below))
+    if room is not None:
+        margins += room
+    near = margins[:, 0]
+    size = np.ceil(high - low + margins.sum(axis=1)).astype(int)
     matrix = similarity(0, *(near - low)) @ matrix
     return Scene(size, digit_height, half_size[0], matrix, near, near + high - low)
 

@@ -57,7 +57,7 @@ class SceneStyle:
     plates: float = 0.45
     turn: tuple[float, float] = (0.05, 0.3)
     contrast: tuple[float, float] = (25, 150)
-    words: tuple[float, ...] = (0.5, 0.25, 0.15, 0.1)
+    words: tuple[float, ...] = (0.35, 0.3, 0.2, 0.15)
     walls: tuple[tuple[str, float], ...] = (
         *(("plaster", 0.3), ("brick", 0.25), ("siding", 0.15)),
         *(("stone", 0.12), ("wood", 0.12), ("garden", 0.06)),

@@ -25,6 +25,8 @@ _WORDS = tuple(_SIGNS.split("|"))
 _LETTERS = string.ascii_uppercase + "ABCDEFGHKLMNRSTZBSGZ"  # Letters that are like digits come twice.
 
 _LIKE_DIGITS = "OIQSZBGD"
+_CONSONANTS = ("b", "d", "g", "l", "s", "z", "k", "m", "n", "r", "st", "t", "v", "h", "p", "ll", "sch")
+_VOWELS = ("a", "e", "i", "o", "u", "ei", "ou")
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,10 @@ def number(rng: np.random.Generator, faces: tuple[str, ...], digits: tuple[int, 
 def word(rng: np.random.Generator, faces: tuple[str, ...]) -> Lettering:
     """Returns a word, or letters at random; they are no number."""
     kind = rng.random()
-    if kind < 0.6:
+    if kind < 0.45:
         text = _WORDS[rng.integers(len(_WORDS))]
+    elif kind < 0.7:
+        text = _name(rng)
     else:
         text = "".join(_LETTERS[each] for each in rng.integers(0, len(_LETTERS), rng.integers(1, 5)))
         # Without another letter, these are a number to anyone.
@@ -86,6 +90,14 @@ def word(rng: np.random.Generator, faces: tuple[str, ...]) -> Lettering:
     scale, stretch = 1.3 / _WORD_PX, rng.uniform(0.7, 1.3)
     place = np.diag((scale * stretch, scale, 1)) @ moved(-mask.shape[1] / 2, -mask.shape[0] / 2)
     return Lettering((mask,), (place,), np.array((mask.shape[1] * scale * stretch, mask.shape[0] * scale)) / 2)
+
+
+def _name(rng: np.random.Generator) -> str:
+    """Returns syllables that look like a name, in small letters, with a capital, or in capitals."""
+    pairs = rng.integers((len(_CONSONANTS), len(_VOWELS)), size=(rng.integers(2, 5), 2))
+    text = "".join(_CONSONANTS[first] + _VOWELS[second] for first, second in pairs)
+    text = (text, text.capitalize(), text.upper())[rng.integers(3)]
+    return text if set(text) - set(_LIKE_DIGITS + "L") else "K" + text
 
 
 def rotation(angle: float) -> np.ndarray:
@@ -98,7 +110,7 @@ def _digit(face: str, digit: int, stroke: int) -> np.ndarray:
     return np.asarray(glyph_mask(face, digit, stroke))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _word(face: str, text: str, stroke: int) -> np.ndarray:
     """Returns the coverage of a text, with an empty edge."""
     size = (_WORD_PX * (len(text) + 2), 2 * _WORD_PX)
