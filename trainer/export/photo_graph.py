@@ -1,4 +1,4 @@
-"""The numbers in a photo as a graph: `trainer.photo_reader.PhotoReader` in TensorFlow, from pixels to boxes and numbers.
+"""The numbers in a photo as a graph: `trainer.photo_reader.PhotoReader` in TensorFlow, from pixels to numbers.
 
 It is made of operations that LiteRT and ONNX Runtime have too: no float64, strings or lists of tensors. Boxes are
 float32, in which one that ends within 0.0001 of half a pixel may be cut a pixel larger or smaller than in Python.
@@ -118,7 +118,7 @@ def read_photo(picture: tf.Tensor, models: PhotoModels) -> Outputs:
     # A loop, so that the reader's operations are in the graph once: over the places, then over the complete photo.
     shapes = [(None, 4), (None,), (None,), (None, models.longest), (None,)]
     kinds = (tf.float32, tf.float32, tf.int64, tf.int64, tf.float32)
-    nothing = [tf.zeros([0 if side is None else side for side in shape], kind) for shape, kind in zip(shapes, kinds)]
+    nothing = [tf.zeros([side or 0 for side in shape], kind) for shape, kind in zip(shapes, kinds, strict=True)]
     first = tf.cast(tf.shape(boxes)[0] == 0, tf.int32)
     invariants = [tf.TensorShape(()), *map(tf.TensorShape, shapes)]
     _, *found = tf.while_loop(try_again, attempt_to_read, [first, *nothing], invariants)

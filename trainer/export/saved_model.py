@@ -1,5 +1,6 @@
 """A SavedModel that takes encoded pictures, for TensorFlow Serving, and the decoding of predictions as a graph."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +41,21 @@ def write_saved_model(
         "serving_default": tf.function(without_boxes, autograph=False, input_signature=[pictures]),
         "with_boxes": tf.function(with_boxes, autograph=False, input_signature=[pictures, boxes]),
     }
-    save_signatures(model, signatures, output)
+    save_signatures([model], signatures, output)
 
 
-def save_signatures(model: keras.Model, signatures: dict[str, Any], output: Path) -> None:
-    """Writes a SavedModel of functions that call a model.
+def save_signatures(models: Sequence[keras.Model], signatures: dict[str, Any], output: Path) -> None:
+    """Writes a SavedModel of functions that call models.
 
     Keras 3.15's ExportArchive would write every weight twice: `compact` took 4.9 MB instead of 2.7.
 
     Args:
-      model: Model that the functions call.
+      models: Models that the functions call.
       signatures: Signature name to `tf.function` with an input signature.
       output: Folder to create.
     """
     module = tf.Module()
-    module.weights = [variable.value for variable in model.variables]
+    module.weights = [variable.value for model in models for variable in model.variables]
     # Traced here: what TensorFlow traces while it saves is not reused by calls outside (2.21).
     concrete = {name: signature.get_concrete_function() for name, signature in signatures.items()}
     tf.saved_model.save(module, str(output), concrete)
@@ -176,7 +177,18 @@ def to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
 def _predict(model: keras.Model, images: tf.Tensor, labels: Labels, temperature: float = 1.0) -> dict[str, tf.Tensor]:
     """Returns the predictions for (batch, height, width, channels) images, with each number as text."""
     predictions = most_probable(model(tf.ensure_shape(images, model.input_shape), training=False), temperature)
-    length, characters = predictions["length"], tf.gather(tf.constant(list(labels.alphabet)), predictions["digits"])
+    return {"number": number_texts(predictions["length"], predictions["digits"], labels), **predictions}
+
+
+def number_texts(length: tf.Tensor, digits: tf.Tensor, labels: Labels) -> tf.Tensor:
+    """Returns numbers as text: (batch,) strings, as by `trainer.scoring.decode.Predictions.texts`.
+
+    Args:
+      length: (batch,) int64.
+      digits: Indices into the alphabet, (batch, longest) int64.
+      labels: Numbers that the model predicts.
+    """
+    characters = tf.gather(tf.constant(list(labels.alphabet)), digits)
     shown = tf.where(tf.range(labels.max_length, dtype=tf.int64) < length[:, None], characters, "")
     more = tf.where(length > labels.max_length, "…", "")
-    return {"number": tf.strings.join([tf.strings.reduce_join(shown, -1), more]), **predictions}
+    return tf.strings.join([tf.strings.reduce_join(shown, -1), more])
