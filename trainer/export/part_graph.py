@@ -126,7 +126,7 @@ def _divide(quotient: tf.Tensor, rest: tf.Tensor, total: tf.Tensor, bits: int) -
 def _weigh(pixels: tf.Tensor, index: tf.Tensor, weight: tf.Tensor, axis: int) -> tf.Tensor:
     """Returns weighted sums of pixels along an axis, int32: one tap of all sums after the other.
 
-    All taps at once would take twice the memory of the picture in int32; a matrix of weights, fifty times the time.
+    All taps at once would need twice the memory of the picture in int32.
     """
     last, shape = tf.shape(pixels)[axis] - 1, [-1, 1, 1] if axis == 0 else [-1, 1]
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfrecords.images.decode import decode_picture
 from trainer.export.files import Forward, save_onnx
-from trainer.export.photo_graph import MOST_NUMBERS, PhotoModels, photo_models, read_photo
+from trainer.export.photo_graph import MOST_NUMBERS, PhotoModels, finder_of, photo_models, read_photo
 from trainer.export.picture_graph import decode_picture as decode_in_graph
 from trainer.export.saved_model import number_texts, save_signatures
 from trainer.photo_reader import PhotoReader
@@ -73,7 +73,7 @@ def write_photo_onnx(photo_reader: PhotoReader, output: Path) -> None:
 
 
 def _models(photo_reader: PhotoReader) -> list[keras.Model]:
-    return [photo_reader.finder.model, photo_reader.reader.model]
+    return [finder_of(photo_reader).model, photo_reader.reader.model]
 
 
 def ask_photo_saved_model(path: Path, pictures: Sequence[bytes]) -> list[dict[str, np.ndarray]]:

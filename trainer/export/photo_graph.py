@@ -6,6 +6,7 @@ float32, in which one that ends within 0.0001 of half a pixel may be cut a pixel
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import keras
 import tensorflow as tf
@@ -15,6 +16,7 @@ from trainer.export.part_graph import Part, cut_part
 from trainer.export.saved_model import crop_edges, most_probable, to_channels
 from trainer.finding.boxes import _PART, _SAME_IOU
 from trainer.finding.decode import peaks
+from trainer.finding.finder import Finder
 from trainer.finding.learn import stride_of
 from trainer.photo_reader import _LEAST_SCORE, _MOST, PhotoReader
 
@@ -64,7 +66,7 @@ def photo_models(photo_reader: PhotoReader, find: Forward | None = None, read: F
       find: Function to call in place of the finder's model.
       read: Function to call in place of the reader's model.
     """
-    finder, reader = photo_reader.finder, photo_reader.reader
+    finder, reader = finder_of(photo_reader), photo_reader.reader
     return PhotoModels(
         find=find or _forward(finder.model),
         read=read or _forward(reader.model),
@@ -78,6 +80,11 @@ def photo_models(photo_reader: PhotoReader, find: Forward | None = None, read: F
         least=photo_reader.least,
         temperature=reader.calibration.temperature if reader.calibration else 1.0,
     )
+
+
+def finder_of(photo_reader: PhotoReader) -> Finder:
+    """Returns the finder of a photo reader that `PhotoReader.load` made."""
+    return cast(Finder, photo_reader.finder)
 
 
 def _forward(model: keras.Model) -> Forward:
