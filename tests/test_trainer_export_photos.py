@@ -36,7 +36,7 @@ from trainer.models import FINDERS
 from trainer.photo_reader import PhotoReader
 from trainer.run.config import TrainConfig
 from trainer.run.directory import CONFIG, Run, write_json
-from trainer.run.weights import save_weights
+from trainer.run.weights import load_model, save_weights
 from trainer.scoring.decode import decode_predictions
 
 ROOT = Path(__file__).parents[1]
@@ -185,9 +185,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]
     write_json(finder / CONFIG, {**TrainConfig(model=scene_runs.NAME).to_dict(), **facts})
     keras.utils.set_random_seed(0)
     model = scene_runs.build((CANVAS, CANVAS, 3))
-    model.get_layer("heat_logits").bias.assign([0.5])
+    model.get_layer("heat_logits").bias.assign([2.0])
     save_weights(model, Run.load(finder).weights)
     make_run(reader, Labels(max_length=1, alphabet="0123456789X"), (8, 8, 1), model="optdigits_cnn")
+    # Sure of what it reads: what it is unsure of would be left out.
+    run = Run.load(reader)
+    sure = load_model(run)
+    kernel = sure.get_layer("flat_digit_logits").kernel
+    kernel.assign(30 * kernel)
+    save_weights(sure, run.weights)
     yield finder, reader
     del FINDERS[scene_runs.NAME]
 
