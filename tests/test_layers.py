@@ -112,7 +112,9 @@ ROOMS = {
     ),
     # What a network computes on the way to its outputs.
     "trainer.inside": "",
-    "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
+    "trainer.export": (
+        "models scoring finding finding.finder photo_reader tfrecords.record tfrecords.images tfrecords.files"
+    ),
     "trainer.report": (
         "run scoring finding inside "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
