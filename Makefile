@@ -123,7 +123,7 @@ stream-demo: $(VENV)/installed
 examples: $(VENV)/installed
 	$(RUN) -m benchmarks.systems --data $(DATA) --seeds $(SEEDS) $(if $(ONLY),--only $(ONLY))
 
-pretrained: $(VENV)/installed
+pretrained: $(VENV)/installed-for-tests
 	$(PRETRAINED_DRAW) --output $(PRETRAINED)/street --count $(PRETRAINED_STREET) --seed 11 --style street
 	$(PRETRAINED_DRAW) --output $(PRETRAINED)/few --count $(PRETRAINED_FEW) --seed 11 --style varied $(FACES:%=--faces %)
 	$(PRETRAINED_DRAW) --output $(PRETRAINED)/many --count $(PRETRAINED_MANY) --seed 21 --style varied $(FACES:%=--faces %)
@@ -145,7 +145,7 @@ pretrained: $(VENV)/installed
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/many-records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
 
-pretrained-finder: $(VENV)/installed
+pretrained-finder: $(VENV)/installed-for-tests
 	$(RUN) -m beam_jobs sample --scene --output $(PRETRAINED_FINDER)/scenes --count $(PRETRAINED_FINDER_COUNT) --seed 21 \
 		--test-fraction 0.03 --overwrite
 	$(RUN) -m beam_jobs prepare --source coco --task find --canvas 256 --input $(PRETRAINED_FINDER)/scenes \
@@ -155,7 +155,7 @@ pretrained-finder: $(VENV)/installed
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_FINDER)/run --data $(PRETRAINED_FINDER)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_FINDER)/run --name finder
 
-pretrained-mnist: $(VENV)/installed
+pretrained-mnist: $(VENV)/installed-for-tests
 	$(RUN) -m beam_jobs prepare --source mnist --input $(MNIST) --output $(PRETRAINED_MNIST)/records --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED_MNIST)/records --run-dir $(PRETRAINED_MNIST)/run $(PRETRAINED_MNIST_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_MNIST)/run --data $(PRETRAINED_MNIST)/records --split test

@@ -79,6 +79,6 @@ def test_a_finder_goes_with_any_reader_and_other_readers_have_none_of_themselves
 def test_the_keras_model_is_there_with_its_first_use() -> None:
     reader = streetdigits.load("pretrained-mnist")
     images = np.random.default_rng(1).integers(0, 256, (2, *reader.run.image_shape), np.uint8)
-    logits = reader.forward(images)["digit_logits"].numpy()  # type: ignore[arg-type]
+    logits = reader.forward(images)["digit_logits"].numpy()
     assert reader.predict(images).digits[:, 0].tolist() == logits[:, 0].argmax(-1).tolist()
     assert reader.model.input_shape[1:] == reader.run.image_shape
