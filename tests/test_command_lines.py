@@ -25,7 +25,10 @@ from tfrecords.files.place import Place
 from trainer.commands import evaluate
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("apache_beam", "cv2", "h5py", "imagecodecs", "jinja2", "keras", "matplotlib", "tensorflow", "torch")
+HEAVY = (
+    *("apache_beam", "cv2", "h5py", "imagecodecs", "jinja2", "keras", "matplotlib", "onnxruntime", "tensorflow"),
+    "torch",
+)
 """Libraries of the extras, and those that are slow to import."""
 NAMES = [command.name for command in streetdigits.COMMANDS]
 REQUIRED = {
@@ -183,7 +186,7 @@ def _installs(argv: list[str], errors: str, extra: str) -> bool:
     return re.fullmatch(needs, last) is not None and "Traceback" not in errors
 
 
-@pytest.mark.parametrize("hidden", [HEAVY, ("apache_beam", "tensorflow", "keras", "jinja2", "h5py")])
+@pytest.mark.parametrize("hidden", [HEAVY, ("apache_beam", "tensorflow", "keras", "jinja2", "h5py", "onnxruntime")])
 def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     drawn: Path, records: Path, tmp_path: Path, hidden: tuple[str, ...]
 ) -> None:

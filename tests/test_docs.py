@@ -57,6 +57,7 @@ BENCHMARKS = (
     "reading.__main__",
     "readers.__main__",
     "sources.__main__",
+    "startup",
     "steps",
     "store_steps",
     "stores",

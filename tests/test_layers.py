@@ -138,6 +138,7 @@ ROOMS = {
     "benchmarks.stores": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.store_steps": "common input tfrecords tfrecords.* trainer.*",
+    "benchmarks.startup": "common",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.systems": "common tfrecords tfrecords.* trainer.*",

@@ -24,6 +24,7 @@ from tfrecords.cli import main
 from tfrecords.errors import UserError
 from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
+from trainer.lite.runtime import LITE_MODEL, choose_runtime
 from trainer.models import build_model
 from trainer.pretrained import (
     CARD,
@@ -266,9 +267,9 @@ def test_a_run_becomes_the_weights_that_come_along(run: Run, tmp_path: Path) -> 
     write_json(run.directory / EVALUATION, EVALUATION_OF_TEST)
     folder = tmp_path / "published"
     publish(run.directory, folder, TABLE[STREET].card.read_text())
-    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS, CONFIG]
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS, CONFIG, LITE_MODEL]
     assert (folder / WEIGHTS).read_bytes() == run.weights.read_bytes()
-    assert Run.load(folder).config.init == "drawn"
+    assert Run.load(folder).config.init == "drawn" and choose_runtime(Run.load(folder)) == "lite"
     written = (folder / "README.md").read_text()
     assert "| whole-number accuracy | 90.0 % (95 % interval 87.0 % to 92.3 %) |\n" in written
     assert "| weights | 9,000, float32 |\n| training examples | 1,234 |\n" in written
