@@ -29,11 +29,11 @@ from trainer.__main__ import COMMANDS
 from trainer.export.compare_photos import compare_on_photos, sample_photos
 from trainer.export.formats import FORMATS, TOLERANCE
 from trainer.export.part_graph import Part, cut_part
-from trainer.export.photo_graph import MOST_NUMBERS, PhotoModels, _select, read_photo
+from trainer.export.photo_graph import PhotoModels, _select, read_photo
 from trainer.finding.boxes import select
 from trainer.finding.decode import peaks
 from trainer.models import FINDERS
-from trainer.photo_reader import PhotoReader
+from trainer.photo_reader import MOST_NUMBERS, PhotoReader
 from trainer.run.config import TrainConfig
 from trainer.run.directory import CONFIG, Run, write_json
 from trainer.run.weights import load_model, save_weights
@@ -81,7 +81,7 @@ def test_each_number_is_kept_once_as_select_keeps_it() -> None:
         boxes = np.concatenate([start, start + rng.uniform(1, 40, (20, 2))], 1).astype(np.float32)
         confidence = np.sort(rng.uniform(0, 1, 20).astype(np.float32))[::-1]
         found = [one.confidence for one in select(boxes, confidence, (200, 200), 0.2)]
-        np.testing.assert_array_equal(confidence[keep(boxes, confidence >= 0.2)], np.float32(found))
+        np.testing.assert_array_equal(confidence[keep(boxes, confidence >= 0.2)], np.array(found, np.float32))
         kept += len(found)
     assert 40 * 2 < kept < 40 * 15
 
