@@ -196,7 +196,7 @@ def test_without_tensorflow_load_names_what_to_install(monkeypatch: pytest.Monke
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
     monkeypatch.setattr("trainer.distribute.startup.start_tensorflow", absent)
-    needs = r"^streetdigits\.load needs tensorflow, which is not installed: pip install 'streetdigits\[train\]'$"
+    needs = r"^The model of .+ needs tensorflow, which is not installed: pip install 'streetdigits\[train\]'\. Without"
     with pytest.raises(UserError, match=needs):
         streetdigits.load(untrained)
 

@@ -41,7 +41,7 @@ from trainer.pretrained.__main__ import publish
 from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model, start_from
 
-LARGEST = {STREET: 10e6, "mnist": 1e6}
+LARGEST = {STREET: 10e6, "display": 10e6, "mnist": 1e6}
 """Sizes that the weights of a name may have, bytes."""
 PACKAGED = dict(TABLE)
 """What comes with the package, also while a fixture has put other weights in its place."""
@@ -198,13 +198,13 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pretrained]:
 
 
 def test_weights_have_names(mnist: Pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(offered()) == [STREET, "mnist"]
+    assert list(offered()) == [STREET, "display", "mnist"]
     assert run_directory("pretrained-mnist") == mnist.directory == chosen_run(None, "mnist").directory
     assert chosen_run(None, STREET).directory == DIRECTORY == chosen_run("pretrained").directory
     assert find_pretrained(Path("pretrained-mnist")) == mnist and find_pretrained(mnist.directory / "x") is None
     monkeypatch.setitem(TABLE, "mnist", replace(mnist, directory=mnist.directory / "gone"))
     # Before they are published, the name is a path like any other.
-    assert list(offered()) == [STREET] and run_directory("pretrained-mnist") == Path("pretrained-mnist")
+    assert list(offered()) == [STREET, "display"] and run_directory("pretrained-mnist") == Path("pretrained-mnist")
 
 
 def test_a_digit_is_read_by_weights_of_a_name(
