@@ -27,8 +27,8 @@ GROWTHS = (0.0, 0.3)
 found box is less exact than one that a person drew: of 3,591 photos the mean of two reads 86.9 % right and covers 62 %
 at 98 %, the box as it is 86.4 and 48 % (docs/accuracy.md)."""
 LEAST_SCORE = 0.15
-"""Confidence in box and text together below which there is no number. Of 79 drawn streets without a number 15 have more,
-of 3,150 photos that are read right 74 have less; with 0.1, 30 and 30 (docs/accuracy.md)."""
+"""Confidence in box and text together below which there is no number. Of 79 drawn streets without one, 15 have more, of
+3,150 photos that are read right 74 have less; with 0.1, 30 and 30 (docs/accuracy.md)."""
 _SURE = 0.5
 """Confidence in box and text together from which on a photo is not turned."""
 
