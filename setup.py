@@ -29,16 +29,16 @@ GCS = [*REMOTE, "gcsfs>=2025.3"]
 BEAM = ["apache-beam>=2.76,<3", HDF5, PAGES, *PICTURES, *S3, *GCS]
 # matplotlib only for the typefaces in its wheel.
 SAMPLE = ["matplotlib>=3.9,<4", HDF5, OPENCV]
+# Reads pictures with the weights of the package, without TensorFlow: also where TensorFlow is, whose import takes seconds.
+LITE = [*PICTURES, "onnxruntime>=1.20,<2"]
 TRAIN = [
-    *PICTURES,
+    *LITE,
     PAGES,
     "keras>=3.12,<4",
     "tensorboard>=2.20,<3",
     "tensorflow>=2.20,<2.22",
     'tomli>=2,<3; python_version < "3.11"',
 ]
-# Reads pictures with the weights of the package, without TensorFlow.
-LITE = [*PICTURES, "onnxruntime>=1.20,<2"]
 # For `trainer export` to TFLite and ONNX.
 EXPORT = ["ai-edge-litert>=2,<3", "onnx>=1.18,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 # Without a floor the resolver falls back to a tensorflow-metadata that protobuf 6 cannot load (Python 3.10).
