@@ -165,6 +165,7 @@ def _prove(
     """
     from beam_jobs.rebuild.prove import LISTED, compare_with, make
     from beam_jobs.rebuild.remake import plan_remake
+    from beam_jobs.rebuild.tables import COLUMNS
 
     if is_cluster := is_of_cluster(options):
         job = absolute(job, "output")
@@ -173,10 +174,11 @@ def _prove(
     at_once = is_kept and is_of_this_process(options)
     with ending_at_once(RESUMES) if at_once else contextlib.nullcontext():
         check_output(output)
-        plan = plan_remake(original, job, output, job.allow_other_versions)
         print(_title(original))
+        plan = plan_remake(original, job, output, job.allow_other_versions)
+        table = original.read_table(COLUMNS)
         remade = make(plan.on_cluster() if is_cluster else plan, job.overwrite, job.worker_count, options, verbose)
-        found = compare_with(original, remade, plan)
+        found = compare_with(original, table, remade, plan)
     for line in found.lines(LISTED):
         print(printable(line))
     print(printable(_verdict(original, remade, found)))
@@ -200,9 +202,8 @@ def _verdict(original: Original, remade: Remade, found: Comparison) -> str:
     shards = sum(len(info.shards) for info in remade.manifest.splits.values())
     examples = sum(info.examples for info in remade.manifest.splits.values())
     if found.is_same:
-        whole = (
-            f"{MANIFEST} too, byte for byte" if remade.content == original.content else f"{MANIFEST} differs as said"
-        )
+        is_whole = remade.content == original.content
+        whole = f"{MANIFEST} too, byte for byte" if is_whole else f"{MANIFEST} differs in what was said above"
         return (
             f"same: all {shards:,} shards with {examples:,} examples, the annotations and all counts are those of "
             f"{original.name}; {whole} ({remade.seconds:.1f} s)"

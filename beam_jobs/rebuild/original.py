@@ -63,9 +63,9 @@ class Original:
         Raises:
           UserError: The file is not the one that the manifest names, or has other columns.
         """
-        place = self.place and self.place / ANNOTATIONS
-        data = place and read_bytes(place)
-        return data and read_table(data, str(place), self.manifest, columns)
+        if self.place is None or (data := read_bytes(self.place / ANNOTATIONS)) is None:
+            return None
+        return read_table(data, str(self.place / ANNOTATIONS), self.manifest, columns)
 
 
 def read_table(data: bytes, name: str, manifest: Manifest, columns: tuple[str, ...]) -> "pa.Table":

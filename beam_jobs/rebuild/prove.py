@@ -19,6 +19,7 @@ from tfrecords.files.place import Place
 from tfrecords.progress import progress
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from beam_jobs.prepare.plan import Plan
@@ -74,18 +75,15 @@ def make(plan: Plan, overwrite: bool, workers: int | None, options: PipelineOpti
     return Remade(Manifest.parse(content, str(place)), content, is_published, time.monotonic() - start)
 
 
-def compare_with(original: Original, remade: Remade, plan: Plan) -> Comparison:
+def compare_with(original: Original, before: pa.Table | None, remade: Remade, plan: Plan) -> Comparison:
     """Returns what differs between a dataset and the one that was made again.
 
     Args:
       original: The dataset.
+      before: `COLUMNS` of its table of annotations; None where that is not at hand.
       remade: The one that was made again.
       plan: Plan of that.
-
-    Raises:
-      UserError: The original's table of annotations is not the one that its manifest names.
     """
-    before = original.read_table(COLUMNS)
     found = compare_manifests(original.manifest, remade.manifest, before is not None)
     if before is not None:
         path = plan.path(ANNOTATIONS)

@@ -8,11 +8,13 @@ from beam_jobs.job.given import GivenData, find_subsets
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import Plan, make_plan
 from beam_jobs.rebuild.original import Original
+from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Subset
 from beam_jobs.watch.stream import Stream, flat_settings
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
+from tfrecords.nested import flatten
 from tfrecords.typed_json import from_json
 
 _NESTED = ("crop", "options")
@@ -23,14 +25,20 @@ def config_of(original: Original) -> PrepareConfig:
     """Returns the configuration in a manifest.
 
     Raises:
-      UserError: A setting is not known to this version, or has a value that it does not allow.
+      UserError: A setting, or the source, is not known to this version, or has a value that it does not allow.
     """
     saved, defaults = original.manifest.config, asdict(PrepareConfig())
     values = {**defaults, **saved}
     for name in _NESTED:
         # Settings that are not set are not in the manifest.
         values[name] = {**defaults[name], **saved[name]} if isinstance(saved.get(name), dict) else values[name]
-    return from_json(PrepareConfig, values, f"{original.name}: config")
+    if unknown := sorted(set(flatten(values)) - set(flatten(defaults))):
+        made = original.manifest.versions.get("streetdigits", "an unknown version")
+        rule = f"{original.name} was made with streetdigits {made}, and this version lacks a setting of it: upgrade."
+        raise UserError(rule, ", ".join(unknown))
+    config = from_json(PrepareConfig, values, f"{original.name}: config")
+    load_source(config.source)
+    return config
 
 
 def subset_names(manifest: Manifest) -> str:
