@@ -17,6 +17,7 @@ from beam_jobs.prepare import versions as own
 from beam_jobs.prepare.versions import versions
 from beam_jobs.watch.stream import Stream
 from tests.drawn_streams import STREAMED, batch, commit, draw_batch, make_generation
+from tests.stores import Bucket
 from tests.test_beam_jobs_prepare_command import digests
 from tfrecords.cli import main
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST
@@ -32,13 +33,15 @@ def call(command: str, *words: object) -> int:
 
 
 def write_pictures(folder: Path) -> Path:
-    """Writes eight pictures of noise, and a table with a number and its box of each."""
+    """Writes eight pictures of noise and a file that is none, and a table with a number and its box of each."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(7)
     lines = []
     for number in range(8):
         Image.fromarray(random.integers(0, 256, (24, 30, 3), np.uint8)).save(folder / f"{number}.png")
         lines.append(f"{number}.png,{number + 10},4,5,20,14\n")
+    (folder / "8.png").write_bytes(b"no picture")
+    lines.append("8.png,18,4,5,20,14\n")
     (folder / "labels.csv").write_text(HEAD + "".join(lines))
     return folder
 
@@ -90,11 +93,11 @@ def rebuilt(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("task", ["read", "find"])
 def test_a_dataset_of_each_task_is_the_same_and_the_files_are_equal(
-    prepared: Path, tmp_path: Path, rebuilt: Rebuilt, task: str
+    prepared: Path, pictures: Path, tmp_path: Path, rebuilt: Rebuilt, task: str
 ) -> None:
-    code, lines, _ = rebuilt(prepared / task, "--input", prepared / "in", "--output", tmp_path / "again")
+    code, lines, _ = rebuilt(prepared / task, "--input", pictures, "--output", tmp_path / "again")
     assert code == 0, lines
-    assert lines[0].startswith(f"{prepared / task}: table, {task}, 8 pictures of table, made with streetdigits ")
+    assert lines[0].startswith(f"{prepared / task}: table, {task}, 9 pictures of table, made with streetdigits ")
     assert lines[1].startswith("same: all ") and "manifest.json too, byte for byte" in lines[1] and len(lines) == 2
     assert digests(tmp_path / "again") == digests(prepared / task)
 
@@ -128,7 +131,9 @@ def test_pictures_that_were_changed_removed_and_relabelled_are_named(
     assert "picture   1 row with other boxes\n            train/6.png (" in shown
     assert "): accepted, now missing_picture (" in shown or "): accepted, now no_image (" in shown, shown
     assert "shard     table-train.tfrecord-00000-of-00002 " in shown
-    assert lines[-1].startswith("differs: ") and "1 row no longer in the source; " in lines[-1]
+    assert (
+        lines[-1].startswith(f"differs from {prepared / task} in ") and "1 row no longer in the source; " in lines[-1]
+    )
 
 
 def test_a_copied_manifest_names_the_subset_and_how_to_have_the_pictures_named(
@@ -140,7 +145,7 @@ def test_a_copied_manifest_names_the_subset_and_how_to_have_the_pictures_named(
     assert code == 1
     assert any(line.startswith("source    train: pictures' files SHA-256 ") for line in lines)
     assert f"note      give the dataset directory in place of {tmp_path / 'cited.json'} " in "\n".join(lines)
-    assert "; train: pictures' files SHA-256 " in lines[-1]
+    assert ": train: pictures' files SHA-256 " in lines[-1]
 
 
 def test_too_many_rejected_pictures_differ_with_their_names(prepared: Path, pictures: Path, rebuilt: Rebuilt) -> None:
@@ -148,7 +153,7 @@ def test_too_many_rejected_pictures_differ_with_their_names(prepared: Path, pict
         (pictures / f"{number}.png").unlink()
     code, lines, _ = rebuilt(prepared / "read", "--input", pictures)
     assert code == 1 and "picture   5 rows that prepare treats otherwise" in lines
-    assert any(line.endswith("5 of 8 pictures are rejected, and --max-dead-fraction is 0.5") for line in lines)
+    assert any(line.endswith("6 of 9 pictures are rejected, and --max-dead-fraction is 0.5") for line in lines)
 
 
 def test_other_versions_are_told_and_are_no_difference_where_the_bytes_are_the_same(
@@ -166,7 +171,7 @@ def test_other_versions_are_told_and_are_no_difference_where_the_bytes_are_the_s
     monkeypatch.setattr(make_shard, "cut", lambda *given: cut(*given) ^ 1)
     code, lines, _ = rebuilt(prepared / "read", "--input", prepared / "in")
     assert code == 1 and told in lines and "record    8 pictures with other pixels" in lines
-    assert lines[-1].endswith(f"; version of {told.removeprefix('version   ')}")
+    assert lines[-1].endswith(f" shards: version of {told.removeprefix('version   ')}")
 
 
 def test_settings_are_those_of_the_manifest_and_refused_otherwise(prepared: Path, rebuilt: Rebuilt) -> None:
@@ -275,3 +280,24 @@ def test_a_generation_without_its_batch_or_with_corrections_is_refused(
     assert code == 2 and "Corrections, which are in the stream's ledger" in errors
     code, _, errors = rebuilt(tmp_path / "stream" / MANIFEST, "--input", stream / "inbox")
     assert code == 2
+
+
+def test_a_folder_whose_name_cannot_be_asked_for_is_found_and_another_one_refused(
+    drawn: Path, tmp_path: Path, rebuilt: Rebuilt
+) -> None:
+    shutil.copytree(drawn / "test", tmp_path / "my photos")
+    given = ("--source", "svhn", "--input", tmp_path / "my photos", "--output", tmp_path / "made")
+    assert call("prepare", *given, "--split", "test", "--limit", "4", "--validation-fraction", "0") == 0
+    code, lines, _ = rebuilt(tmp_path / "made", "--input", tmp_path / "my photos")
+    assert code == 0, lines
+    code, _, errors = rebuilt(tmp_path / "made", "--input", drawn / "test")
+    assert code == 2 and errors == "error: --input must have the subsets my photos. Received: test\n"
+
+
+def test_a_dataset_in_a_bucket_is_made_again_there(prepared: Path, bucket: Bucket, rebuilt: Rebuilt) -> None:
+    for folder in ("in", "read"):
+        bucket.put_folder(prepared / folder, folder)
+    code, lines, _ = rebuilt(
+        f"{bucket.address}/read/{MANIFEST}", "--input", f"{bucket.address}/in", "--output", f"{bucket.address}/again"
+    )
+    assert code == 0 and lines[-1].startswith("same: ") and "byte for byte" in lines[-1]

@@ -34,6 +34,7 @@ REQUIRED = {
     "sources": [],
     "explore": ["--source", "svhn", "--input", "svhn", "--output", "made.html"],
     "prepare": ["--source", "svhn", "--input", "svhn", "--output", "made"],
+    "rebuild": ["records", "--input", "svhn"],
     "watch": ["--source", "svhn", "--input", "inbox", "--output", "made"],
     "status": ["made"],
     "compact": ["stream"],
@@ -67,6 +68,9 @@ REFUSED = [
     ["prepare", *REQUIRED["prepare"], "--encoding", "gif"],
     ["prepare", *REQUIRED["prepare"], "--runner", "DataflowRunner"],
     ["explore", *REQUIRED["explore"], "--runner", "DataflowRunner"],
+    ["rebuild", *REQUIRED["rebuild"]],
+    ["rebuild", *REQUIRED["rebuild"], "--workers", "0"],
+    ["rebuild", *REQUIRED["rebuild"], "--jiters", "0"],
     ["watch", *REQUIRED["watch"], "--pictures", "0"],
     ["watch", *REQUIRED["watch"], "--after", "burn"],
     ["watch", *REQUIRED["watch"], "--once", "--until-idle", "5"],
@@ -167,7 +171,7 @@ def test_help_comes_without_the_heavy_libraries_and_fits_80_columns(helps: list[
 
 
 def test_a_refused_option_is_one_line_without_the_heavy_libraries_and_makes_nothing(tmp_path: Path) -> None:
-    pass_through = ("explore", "prepare", "watch", "watch-job")
+    pass_through = ("explore", "prepare", "rebuild", "watch", "watch-job")
     lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name not in pass_through]
     for argv, code, shown, errors, heavy in run_all(tmp_path, [*REFUSED, *lines]):
         assert code in (1, 2) and shown == "", argv
@@ -197,6 +201,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "sample": ["--output", "made", "--count", "2"],
         "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
+        "rebuild": [str(records), "--input", str(drawn)],
         "watch": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
         "watch-job": ["--stream", "stream", "--runner", "PrismRunner"],
         "train": ["--data", str(records), "--run-dir", "made"],

@@ -19,7 +19,7 @@ from beam_jobs.prepare.command import PrepareJob
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import RESUMES, is_of_cluster, is_of_this_process, parse_beam_options
 from beam_jobs.prepare.output_lock import check_output
-from tfrecords.dataset.manifest import MANIFEST
+from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files.place import Place, place
 from tfrecords.flags import add_flags, from_flags
@@ -209,7 +209,8 @@ def _verdict(original: Original, remade: Remade, found: Comparison) -> str:
             f"{original.name}; {whole} ({remade.seconds:.1f} s)"
         )
     causes = "; ".join(found.causes) or "nothing in the manifests explains it: the files or the machine may be damaged"
-    return f"differs: {len(found.shards):,} of {shards:,} shards and files of {original.name}; {causes}"
+    changed = sum(not line.startswith(ANNOTATIONS) for line in found.shards)
+    return f"differs from {original.name} in {changed:,} of {shards:,} shards: {causes}"
 
 
 def _of_all(given: Place, count: int, differing: int) -> str:

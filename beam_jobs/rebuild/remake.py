@@ -9,7 +9,7 @@ from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.plan import Plan, make_plan
 from beam_jobs.rebuild.original import Original
 from beam_jobs.sources import load_source
-from beam_jobs.sources.base import Subset
+from beam_jobs.sources.base import Subset, check_subset_names
 from beam_jobs.watch.stream import Stream, flat_settings
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
@@ -41,9 +41,17 @@ def config_of(original: Original) -> PrepareConfig:
     return config
 
 
-def subset_names(manifest: Manifest) -> str:
-    """Returns the names of the subsets that were read, as `--subsets` takes them."""
-    return ",".join(source.subset for source in manifest.sources)
+def subset_names(manifest: Manifest) -> str | None:
+    """Returns the names of the subsets that were read, as `--subsets` takes them; None where it cannot name them.
+
+    A folder may have a name that can be found, and not be asked for, as `my photos`.
+    """
+    names = tuple(source.subset for source in manifest.sources)
+    try:
+        check_subset_names(names)
+    except UserError:
+        return None
+    return ",".join(names)
 
 
 def refuse_others(given: Mapping[str, Any], original: Original, config: PrepareConfig) -> None:
@@ -59,7 +67,7 @@ def refuse_others(given: Mapping[str, Any], original: Original, config: PrepareC
     """
     settings = {**flat_settings(config), "source": config.source}
     if original.stream is None:
-        settings[_SUBSETS] = subset_names(original.manifest)
+        settings[_SUBSETS] = subset_names(original.manifest) or ""
     for name in (each for each in settings if each in given):
         same = given[name] == settings[name]
         if name == _SUBSETS:
@@ -87,7 +95,12 @@ def plan_remake(original: Original, data: GivenData, output: Place, allow_other_
     """
     if original.stream is None:
         config = config_of(original)
-        return make_plan(config, find_subsets(data, config.reading), output, allow_other_versions)
+        subsets = find_subsets(data, config.reading)
+        wanted = {source.subset for source in original.manifest.sources}
+        found = {subset.name for subset in subsets}
+        if wanted != found:
+            raise UserError(f"--input must have the subsets {', '.join(sorted(wanted))}.", ", ".join(sorted(found)))
+        return make_plan(config, subsets, output, allow_other_versions)
     from beam_jobs.watch.generation import plan_subsets
 
     subsets = _find_batches(original.stream, original.manifest, Place(data.input))
