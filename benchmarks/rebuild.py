@@ -24,7 +24,7 @@ from benchmarks.common.own_process import choose
 from benchmarks.common.table import markdown, verdict
 from benchmarks.prepare.make_input import make_input
 from tests.cluster import jobs
-from tfrecords.dataset.manifest import MANIFEST, TASKS, Manifest
+from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, TASKS, Manifest
 from tfrecords.errors import UserError
 
 _PICTURES = 1000
@@ -33,7 +33,8 @@ _OF_TASKS = {"read": ["--examples-per-shard", "1024"], "find": ["--task", "find"
 _SECONDS = 900.0
 _PRINT_VERSION = "import platform; print(platform.python_version())"
 _DIGEST_LETTERS = 12
-_HEAD = ("task", "Python", "way", "shards", "SHA-256 of manifest.json", "exit code", "same", "seconds")
+_NONE = "none"
+_HEAD = ("task", "Python", "way", "shards", "SHA-256 of shards and annotations", "other versions", "same", "seconds")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Rebuilt:
       python: Version of Python.
       way: Title of the way.
       shards: Number of shards.
-      digest: SHA-256 of the manifest that it wrote, which names those of all files; empty if it wrote none.
+      digest: SHA-256 of the names and digests of all shards and tables that it wrote; empty if it wrote no dataset.
+      versions: Packages of other versions than the original's, with theirs.
       code: Exit code.
       said: Its last line.
       seconds: Time that it took.
@@ -56,6 +58,7 @@ class Rebuilt:
     way: str
     shards: int
     digest: str
+    versions: str
     code: int
     said: str
     seconds: float
@@ -70,7 +73,7 @@ def table(rows: Sequence[Rebuilt], digests: dict[str, str]) -> str:
 
     Args:
       rows: Runs.
-      digests: SHA-256 of the original's manifest, by task.
+      digests: SHA-256 of the original's names and digests, by task.
     """
     return markdown(_HEAD, (_cells(row, row.is_same(digests[row.task])) for row in rows), words=3)
 
@@ -78,7 +81,7 @@ def table(rows: Sequence[Rebuilt], digests: dict[str, str]) -> str:
 def _cells(row: Rebuilt, same: bool) -> tuple[str, ...]:
     shown = f"{row.digest[:_DIGEST_LETTERS]}..." if row.digest else "-"
     return (
-        *(row.task, row.python, row.way, f"{row.shards:,}", shown, str(row.code)),
+        *(row.task, row.python, row.way, f"{row.shards:,}", shown, row.versions),
         *("yes" if same else f"NO: {row.said}", f"{row.seconds:.1f}"),
     )
 
@@ -98,14 +101,34 @@ def rebuild(python: str, task: str, way: str, options: Sequence[str], source: Pa
     words = [python, "-m", "beam_jobs", "rebuild", str(folder / task), "--input", str(source), "--output", str(output)]
     done = jobs.run([*words, *options], seconds=_SECONDS)
     seconds = time.perf_counter() - start
-    said = (done.output.strip() or done.errors.strip() or "nothing").splitlines()[-1]
+    said = (
+        f"exit code {done.code}, " * bool(done.code)
+        + (done.output.strip() or done.errors.strip() or "nothing").splitlines()[-1]
+    )
     try:
-        content = (output / MANIFEST).read_bytes() if (output / MANIFEST).exists() else b""
-        shards = sum(len(info.shards) for info in Manifest.load(folder / task).splits.values())
-        digest = hashlib.sha256(content).hexdigest() if content else ""
-        return Rebuilt(task, version_of(python), WAYS[way], shards, digest, done.code, said, seconds)
+        before = Manifest.load(folder / task)
+        shards = sum(len(info.shards) for info in before.splits.values())
+        digest, versions = "", "-"
+        if (output / MANIFEST).exists():
+            after = Manifest.load(output)
+            digest, versions = digest_of(after), other_versions(before, after)
+        return Rebuilt(task, version_of(python), WAYS[way], shards, digest, versions, done.code, said, seconds)
     finally:
         shutil.rmtree(output, ignore_errors=True)
+
+
+def digest_of(manifest: Manifest) -> str:
+    """Returns the SHA-256 of the names and digests of a dataset's shards, annotations.parquet and dead letters."""
+    files = {shard.file: shard.sha256 for info in manifest.splits.values() for shard in info.shards}
+    files |= {name: manifest.files[name] for name in (ANNOTATIONS, DEAD_LETTERS)}
+    return hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in files.items()).encode()).hexdigest()
+
+
+def other_versions(before: Manifest, after: Manifest) -> str:
+    """Returns the packages whose versions differ between two datasets, with those of the second one."""
+    names = sorted({*before.versions, *after.versions})
+    pairs = {name: (before.versions.get(name, _NONE), after.versions.get(name, _NONE)) for name in names}
+    return ", ".join(f"{name} {new}" for name, (old, new) in pairs.items() if old != new) or "-"
 
 
 def version_of(python: str) -> str:
@@ -176,10 +199,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _prepare(task: str, source: Path, folder: Path) -> str:
-    """Makes the dataset of a task, and returns the SHA-256 of its manifest."""
+    """Makes the dataset of a task, and returns the SHA-256 of its names and digests."""
     words = ["python", "-m", "beam_jobs", "prepare", "--source", "svhn", "--input", str(source), "--workers", "1"]
     jobs.check(jobs.run([*words, "--output", str(folder / task), *_OF_TASKS[task]]))
-    return hashlib.sha256((folder / task / MANIFEST).read_bytes()).hexdigest()
+    return digest_of(Manifest.load(folder / task))
 
 
 if __name__ == "__main__":

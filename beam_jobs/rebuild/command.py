@@ -93,6 +93,9 @@ def _rebuild(args: argparse.Namespace, beam_options: list[str]) -> int:
     from beam_jobs.rebuild.remake import config_of, refuse_others
 
     given: dict[str, Any] = vars(args)
+    for name in ("input", "media_root", "output"):
+        if name in given:
+            Place(given[name])  # an address with a slash too few is refused before anything is read
     filesystem.refuse_store_options(beam_options)
     originals = open_originals(args.manifest)
     for original in originals:
@@ -174,9 +177,9 @@ def _prove(
     at_once = is_kept and is_of_this_process(options)
     with ending_at_once(RESUMES) if at_once else contextlib.nullcontext():
         check_output(output)
-        print(_title(original))
         plan = plan_remake(original, job, output, job.allow_other_versions)
         table = original.read_table(COLUMNS)
+        print(_title(original))
         remade = make(plan.on_cluster() if is_cluster else plan, job.overwrite, job.worker_count, options, verbose)
         found = compare_with(original, table, remade, plan)
     for line in found.lines(LISTED):
