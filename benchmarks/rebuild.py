@@ -176,6 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = Path(temporary).resolve()
         try:
             ways = choose(args.only or ",".join(way for way in WAYS if way != "flink-1"), WAYS)
+            if args.pictures < 1:
+                raise UserError("--pictures must be 1 or more.", args.pictures)
             source = make_input(args.input, folder / "input", args.pictures)
             pythons = [sys.executable, *args.python]
             for python in pythons:
