@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from beam_jobs.__main__ import COMMANDS
-from beam_jobs.prepare import make_shard
 from beam_jobs.prepare import plan as planning
 from beam_jobs.prepare import versions as own
 from beam_jobs.prepare.versions import versions
@@ -23,6 +22,7 @@ from tfrecords.cli import main
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST
 from tfrecords.dataset.snapshots import Part
 from tfrecords.files.place import Place
+from tfrecords.images.decode import cut
 
 HEAD = "path,number,x,y,w,h\n"
 SCHEMA_1 = Path(__file__).parent / "schema1"
@@ -167,8 +167,7 @@ def test_other_versions_are_told_and_are_no_difference_where_the_bytes_are_the_s
     assert code == 0 and told in lines and lines[-1].startswith("same: ")
     assert "manifest.json differs in what was said above" in lines[-1]
     # Another library cuts otherwise.
-    cut = make_shard.cut
-    monkeypatch.setattr(make_shard, "cut", lambda *given: cut(*given) ^ 1)
+    monkeypatch.setattr("beam_jobs.prepare.make_shard.cut", lambda *given: cut(*given) ^ 1)
     code, lines, _ = rebuilt(prepared / "read", "--input", prepared / "in")
     assert code == 1 and told in lines and "record    8 pictures with other pixels" in lines
     assert lines[-1].endswith(f" shards: version of {told.removeprefix('version   ')}")
