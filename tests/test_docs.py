@@ -56,6 +56,7 @@ BENCHMARKS = (
     "prepare.__main__",
     "reading.__main__",
     "readers.__main__",
+    "rebuild",
     "sources.__main__",
     "startup",
     "steps",

@@ -76,6 +76,10 @@ ROOMS = {
         "annotation filesystem file_lock sources sources.base job prepare "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
     ),
+    # A dataset of prepare, or the generations of a stream, made again.
+    "beam_jobs.rebuild": (
+        "filesystem sources sources.base job prepare watch tfrecords.record tfrecords.files tfrecords.dataset"
+    ),
     # Synthetic pictures are written as SVHN publishes them.
     "beam_jobs.sample": "sources.svhn tfrecords.files",
     "beam_jobs": "",
@@ -130,6 +134,7 @@ ROOMS = {
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.cluster": "common prepare tfrecords tfrecords.*",
+    "benchmarks.rebuild": "common prepare cluster tfrecords tfrecords.*",
     "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.watch": "common beam_jobs.* tfrecords.*",
     "benchmarks.follow": "common watch beam_jobs.* tfrecords tfrecords.* trainer.*",
