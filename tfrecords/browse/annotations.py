@@ -97,6 +97,8 @@ class Annotations:
           parts: Paths of the dataset directories in it; an empty path for itself.
         """
         self.notes: list[str] = []
+        # Pages may be published, and are not to name folders of this machine.
+        self._start = f"{directory}/"
         tables = [found for part in parts if (found := self._read(directory / part if part else directory)) is not None]
         self._table = pa.concat_tables(tables, promote_options="default") if tables else pa.table({"key": _strings([])})
         if "reason" not in self._table.column_names:
@@ -106,15 +108,18 @@ class Annotations:
         self._rejected = np.flatnonzero(np.asarray(self._reasons.is_valid()))
         self.reasons = dict(Counter(self._reasons.drop_null().to_pylist()).most_common())
 
+    def _note(self, text: str) -> None:
+        self.notes.append(text.replace(self._start, ""))
+
     def _read(self, directory: Place) -> pa.Table | None:
         """Returns the table of one directory; of one without it, its dead letters; None and a note if neither is."""
         place = directory / ANNOTATIONS
         try:
             return read_table(place, {**_REQUIRED, **self._optional(place)})
         except FileNotFoundError:
-            self.notes.append(f"{place}: there is no such file, so nothing is known of the source pictures.")
+            self._note(f"{place}: there is no such file, so nothing is known of the source pictures.")
         except (UserError, OSError) as error:
-            self.notes.append(str(error))
+            self._note(str(error))
         return self._dead_letters(directory / DEAD_LETTERS)
 
     def _optional(self, place: Place) -> dict[str, Column]:
@@ -128,7 +133,7 @@ class Annotations:
         found = {name: column for name, column in _OPTIONAL.items() if name in schema.names}
         for name, column in list(found.items()):
             if not column.accepts(schema.field(name).type):
-                self.notes.append(f"{place}: the column {name} holds no {column.kind}, and is not shown.")
+                self._note(f"{place}: the column {name} holds no {column.kind}, and is not shown.")
                 del found[name]
         return found
 
@@ -141,7 +146,7 @@ class Annotations:
                 found = json.loads(line)
                 rows.append({name: str(found[name]) for name in names})
             except (ValueError, KeyError, TypeError):
-                self.notes.append(f"{place}: line {number} is no dead letter: {shorten(repr(line))}")
+                self._note(f"{place}: line {number} is no dead letter: {shorten(repr(line))}")
         return pa.table({name: _strings([row[name] for row in rows]) for name in names}) if rows else None
 
     def of_picture(self, picture: str) -> list[Row]:

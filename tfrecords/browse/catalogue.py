@@ -161,6 +161,10 @@ class Catalogue:
             raise StillReadingError(self.scan.done, self.scan.total)
         return facts
 
+    def without_path(self, text: str) -> str:
+        """Returns a text about files of the dataset with their paths in it: a page may be published."""
+        return text.replace(f"{self.place}/", "")
+
     def example(self, spot: Spot) -> Any:
         """Returns the `DigitExample` or `SceneExample` at a place.
 

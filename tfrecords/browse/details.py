@@ -119,7 +119,8 @@ def letter_card(row: Row, folder: SourceFolder | None) -> dict[str, Any]:
         try:
             uri = source_thumbnail(data, path) if data is not None else ""
         except UserError as error:
-            note = str(error)
+            # Most often what the detail says, too.
+            note = "" if str(error) == row.values.get("detail") else str(error)
     values = row.values
     return {
         "uri": uri,

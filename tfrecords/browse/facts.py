@@ -101,14 +101,15 @@ class Facts:
         pictures = pc.replace_substring_regex(self.keys, "#[0-9]+$", "")
         names = pa.array(list(found), pa.string())
         both = [np.asarray(pc.index_in(keys, names).fill_null(len(found))) for keys in (self.keys, pictures)]
-        return np.fmax(*(values[each] for each in both))
+        scores: NDArray[np.float64] = np.fmax(values[both[0]], values[both[1]])
+        return scores
 
     def _ranks(self, query: Query, scores: NDArray[np.float64] | None) -> NDArray[np.float64]:
         """Returns the place of each example in the query's order, upwards: (examples,) float64."""
         if query.sort == "height":
             return self.height.astype(np.float64)
         if query.sort == "key":
-            return np.asarray(pc.rank(self.keys, tiebreaker="min"), np.float64)
+            return pc.rank(self.keys, tiebreaker="min").to_numpy().astype(np.float64)
         if scores is not None and query.sort == SCORE:
             return np.nan_to_num(scores, nan=-np.inf)
         is_text = query.sort == "text"

@@ -74,7 +74,7 @@ class Drawing:
     @property
     def line(self) -> float:
         """Height of a letter over the picture, pixels of the drawing."""
-        return max(3.0, 0.05 * min(self.width, self.height))
+        return 0.033 * max(self.width, self.height)
 
 
 def mark(box: Sequence[float], label: str, kind: str) -> Mark:

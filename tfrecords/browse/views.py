@@ -82,7 +82,7 @@ class Views:
         try:
             example = self.catalogue.example(spot)
         except UserError as error:
-            return {**card, "text": "damaged", "key": str(error)}
+            return {**card, "text": "damaged", "key": self.catalogue.without_path(str(error))}
         texts = example.texts if isinstance(example, SceneExample) else (example.text,)
         suspects = self.catalogue.suspects.of(example.key)
         return {
@@ -127,7 +127,8 @@ class Views:
                 "source": details.source_of(self.catalogue, self.sources, example),
             }
         except UserError as error:
-            values |= {"heading": "damaged", "key": f"{spot.split}, example {spot.index}", "error": str(error)}
+            text = self.catalogue.without_path(str(error))
+            values |= {"heading": "damaged", "key": f"example {spot.index}", "error": text}
         return self._render("example.html", query, "Examples", values)
 
     def rejected(self, query: Query, reason: str, page: int, most: int | None = None) -> str:
@@ -211,7 +212,6 @@ class Views:
         values = {
             "manifest": manifest,
             "splits_of_manifest": splits,
-            "notes": [f"the folder of source pictures is {self.sources.folder}"] if self.sources else [],
             "damaged": self._damaged(),
         }
         return self._render("about.html", query, "About", values)

@@ -107,16 +107,25 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _serve(args: argparse.Namespace, stock: "Stock", sources: "SourceFolder | None") -> None:
+    from http import HTTPStatus
+
     from tfrecords.browse.router import Router
     from tfrecords.browse.server import Server, is_loopback, serve
 
-    server = Server(args.host, args.port, Router(stock, sources).answer)
+    router = Router(stock, sources)
+
+    def answer(target: str) -> tuple[HTTPStatus, str]:
+        found = router.answer(target)
+        # In the background, and not before somebody looks: the first page would wait. Over a network it is asked for.
+        if not stock.shown.place.is_remote:
+            stock.shown.scan.start()
+        return found
+
+    server = Server(args.host, args.port, answer)
     if not is_loopback(args.host):
-        warning = (
-            f"anybody who can reach {args.host} can see the dataset, and the pictures of --input: there is no password"
-        )
-        print(f"warning: {warning}", file=sys.stderr)
+        warning = f"anybody who reaches {args.host} can look at the dataset and the pictures of --input"
+        print(f"warning: {warning}; there is no password", file=sys.stderr)
+    # Compiles the templates and opens the first files, so that the first page is there at once.
+    router.answer("/")
     print(f"{args.directory}: {server.url} (Ctrl-C ends it)", flush=True)
-    if not stock.shown.place.is_remote:
-        stock.shown.scan.start()
     serve(server)
