@@ -99,11 +99,10 @@ def test_a_request_that_is_none_is_refused_with_the_same_headers(server: Server)
     for request, status in (
         (b"GET / HTTP/1.1\r\n\r\n", b"421"),
         (b"GET / HTTP/1.1\r\nHost: a.example\r\nHost: localhost\r\n\r\n", b"421"),
-        (b"NONSENSE / HTTP/one\r\n\r\n", b"400"),
         (b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"501"),
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", b"414"),
     ):
-        with socket.create_connection(server.server_address[:2], timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=20) as connection:
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
             with connection.makefile("rb") as stream:

@@ -12,8 +12,7 @@ from tests.browsed import write_stream
 from tests.pages import Page, browser
 from tests.scene_records import write_scenes
 from tfrecords.__main__ import COMMANDS
-from tfrecords.browse import site as site_module
-from tfrecords.browse.views import SCRIPT_POLICY
+from tfrecords.browse.views import SCRIPT_POLICY, Views
 from tfrecords.cli import main
 
 Run = Callable[..., str]
@@ -97,7 +96,7 @@ def test_a_site_that_fails_leaves_nothing(tmp_path: Path, run: Run, monkeypatch:
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(site_module.Views, "about", fail)
+    monkeypatch.setattr(Views, "about", fail)
     photos = write_scenes(tmp_path / "photos")
     assert "No space left" in run(photos, "--output", tmp_path / "site", code=1)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
@@ -106,7 +105,6 @@ def test_a_site_that_fails_leaves_nothing(tmp_path: Path, run: Run, monkeypatch:
 def test_keys_turn_the_pages_of_a_site(tmp_path: Path, run: Run) -> None:
     output = tmp_path / "site"
     run(write_scenes(tmp_path / "photos"), "--output", output)
-    assert "<title>no number" in (output / "example-00002.html").read_text()
     # From the second example to the third one, and from there to the list.
     for name, key in (("example-00002", "ArrowRight"), ("example-00003", "u")):
         press = f'document.dispatchEvent(new KeyboardEvent("keydown", {{key: "{key}"}}))'

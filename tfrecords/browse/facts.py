@@ -109,7 +109,7 @@ class Facts:
         if query.sort == "height":
             return self.height.astype(np.float64)
         if query.sort == "key":
-            return pc.rank(self.keys, tiebreaker="min").to_numpy().astype(np.float64)
+            return np.array(pc.rank(self.keys, tiebreaker="min"), np.float64)
         if scores is not None and query.sort == SCORE:
             return np.nan_to_num(scores, nan=-np.inf)
         is_text = query.sort == "text"
