@@ -115,4 +115,4 @@ def test_keys_turn_the_pages_of_a_site(tmp_path: Path, run: Run) -> None:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--virtual-time-budget=2000"]
     command = [browser(), *flags, "--dump-dom", (output / "example-00002.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert re.findall("<title>(.*?)</title>", done.stdout)[0].startswith("photos ")
+    assert re.findall("<title>(.*?)</title>", done.stdout)[0].startswith("photos: ")
