@@ -221,6 +221,7 @@ def test_suspects_are_shown_filtered_and_sorted(records: Path, tmp_path: Path, e
     assert len(site.keys("/?suspect=any")) == len({keys[0], keys[9], *of_picture})
     assert "two readers &lt;agree&gt;" in site.get("/example?suspect=label&n=1")
     assert "label 0.9" in site.get("/?suspect=label")
+    assert "1 keys of the suspects are those of no example." in site.get("/about")
     assert site.refused("/?suspect=leak") == "suspect must be any, box, label. Received: leak"
 
 
@@ -266,7 +267,7 @@ def test_a_damaged_record_has_a_page_and_the_others_have_theirs(records: Path, t
     assert site.get("/?split=test").count("damaged</b>") == 1
     page = site.get("/example?split=test&n=1")
     assert "This example cannot be read" in page and "checksum" in page and str(tmp_path) not in page
-    assert "1 records cannot be read" in site.get("/about")
+    assert "1 records cannot be read, and no filter finds them" in site.get("/about")
     assert len(_of_all_pages(site, "split=test&sort=length")) == len(tfrecords.open(records, "test")) - 1
 
 

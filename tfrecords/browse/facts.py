@@ -59,6 +59,16 @@ class Facts:
             rows = rows[::-1]
         return rows
 
+    def count_unknown(self, suspects: Suspects) -> int:
+        """Returns the number of keys with suspicions that are those of no example and no picture."""
+        names = pa.array(list(suspects.scores("")), pa.string())
+        known = pc.or_(pc.is_in(names, self.keys), pc.is_in(names, self._pictures()))
+        return len(names) - int(np.count_nonzero(_to_numpy(known)))
+
+    def _pictures(self) -> pa.Array:
+        """Returns the key of each example without its jitter."""
+        return pc.replace_substring_regex(self.keys, "#[0-9]+$", "")
+
     def _mask(self, query: Query, scores: NDArray[np.float64] | None) -> NDArray[np.bool_]:
         """Returns whether each example passes the filters: (examples,) bool."""
         found = np.ones(len(self.index), bool)
@@ -98,7 +108,7 @@ class Facts:
         """Returns the highest score of each example, NaN without a suspicion of the kind: (examples,) float64."""
         found = suspects.scores("" if query.suspect in ("", ANY_SUSPECT) else query.suspect)
         values = np.array([*found.values(), np.nan])
-        pictures = pc.replace_substring_regex(self.keys, "#[0-9]+$", "")
+        pictures = self._pictures()
         names = pa.array(list(found), pa.string())
         both = [np.asarray(pc.index_in(keys, names).fill_null(len(found))) for keys in (self.keys, pictures)]
         scores: NDArray[np.float64] = np.fmax(values[both[0]], values[both[1]])

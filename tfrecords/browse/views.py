@@ -212,15 +212,23 @@ class Views:
         values = {
             "manifest": manifest,
             "splits_of_manifest": splits,
-            "damaged": self._damaged(),
+            "notes": self._notes(),
         }
         return self._render("about.html", query, "About", values)
 
-    def _damaged(self) -> int:
-        """Returns the number of damaged records; 0 as long as they were not read."""
+    def _notes(self) -> list[str]:
+        """Returns sentences about damaged records and suspicions of nothing; none as long as records were not read."""
         scan = self.catalogue.scan
         facts = scan.result(0) if scan.is_started else None
-        return facts.damaged if facts else 0
+        if facts is None:
+            return []
+        notes = []
+        if facts.damaged:
+            checks = "`python -m tfrecords validate` lists them"
+            notes.append(f"{facts.damaged:,} records cannot be read, and no filter finds them: {checks}.")
+        if unknown := facts.count_unknown(self.catalogue.suspects):
+            notes.append(f"{unknown:,} keys of the suspects are those of no example.")
+        return notes
 
     def snapshots(self, query: Query, found: Sequence[Snapshot], more: int, damaged: Sequence[str]) -> str:
         """Returns the list of a stream's snapshots.
