@@ -21,6 +21,8 @@ PICTURES = ["imagecodecs>=2024.9.22,<2027", OPENCV]
 HDF5 = "h5py>=3.12,<4"
 # Renders pages.
 PAGES = "jinja2>=3.1,<4"
+# Shows records, and source pictures.
+BROWSE = [PAGES, *PICTURES]
 # https:// needs aiohttp; other stores their own file system.
 REMOTE = ["fsspec>=2025.3", "aiohttp>=3.10,<4"]
 S3 = [*REMOTE, "s3fs>=2025.3"]
@@ -124,6 +126,7 @@ setup(
             )
         ],
         "tfrecords.pages": ["*.html", "*.css"],
+        "tfrecords.browse": ["*.html", "*.css", "*.js"],
         "trainer.report": ["*.html"],
         "beam_jobs.explore": ["*.html"],
         "tfrecords": ["py.typed", "manifest.schema.json", "manifest.schema-1.json"],
@@ -148,6 +151,7 @@ setup(
         "train": TRAIN,
         "lite": LITE,
         "export": EXPORT,
+        "browse": BROWSE,
         "tfds": TFDS,
         "torch": TORCH,
         "grain": GRAIN,

@@ -33,6 +33,7 @@ ROOMS = {
     "tfrecords.dataset": "record images files",
     # HTML pages of commands: skeleton, stylesheet, charts.
     "tfrecords.pages": "record files",
+    "tfrecords.browse": "record images files dataset pages",
     # Doors to other ecosystems.
     "tfrecords.arrow": "record",
     "tfrecords.webdataset": "record",
@@ -40,7 +41,7 @@ ROOMS = {
     "tfrecords.grain": "dataset",
     "tfrecords.torch": "dataset",
     "tfrecords.tfds": "files dataset",
-    "tfrecords.commands": "record images files dataset arrow webdataset detection",
+    "tfrecords.commands": "record images files dataset browse arrow webdataset detection",
     "tfrecords": "record images files dataset tfds",
     #
     "beam_jobs.annotation": "tfrecords.images",
@@ -131,6 +132,7 @@ ROOMS = {
     "trainer": "",
     #
     "benchmarks.common": "tfrecords.files",
+    "benchmarks.browse": "common tfrecords.*",
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.cluster": "common prepare tfrecords tfrecords.*",
