@@ -40,7 +40,9 @@ ROOMS = {
     "tfrecords.grain": "dataset",
     "tfrecords.torch": "dataset",
     "tfrecords.tfds": "files dataset",
-    "tfrecords.commands": "record images files dataset arrow webdataset detection",
+    # croissant.json and README.md of a dataset.
+    "tfrecords.cards": "record files dataset",
+    "tfrecords.commands": "record images files dataset arrow webdataset detection cards",
     "tfrecords": "record images files dataset tfds",
     #
     "beam_jobs.annotation": "tfrecords.images",
@@ -69,12 +71,12 @@ ROOMS = {
     ),
     "beam_jobs.prepare": (
         "annotation filesystem file_lock sources sources.base job "
-        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
     ),
     # A stream's generations are datasets of prepare.
     "beam_jobs.watch": (
         "annotation filesystem file_lock sources sources.base job prepare "
-        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
     ),
     # Synthetic pictures are written as SVHN publishes them.
     "beam_jobs.sample": "sources.svhn tfrecords.files",

@@ -19,11 +19,15 @@ from beam_jobs.job.words import (
     refuse_local_on_dataflow,
 )
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
+from beam_jobs.prepare.describe_again import describe_again
 from beam_jobs.prepare.dry_run import describe
 from beam_jobs.prepare.execute import RESUMES, execute, is_of_cluster, is_of_this_process, parse_beam_options
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan, note_of_whole
 from beam_jobs.prepare.versions import note_of_others
+from tfrecords.cards.files import is_own_card
+from tfrecords.cards.readme import README
+from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, FIND, MANIFEST, READ, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -107,7 +111,7 @@ class PrepareJob(GivenData):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options: those of the job and those of the dataset's configuration."""
-    add_flags(parser, PrepareJob, PrepareConfig)
+    add_flags(parser, PrepareJob, PrepareConfig, About)
     add_dry_run(parser)
 
 
@@ -123,6 +127,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     """
     job: PrepareJob = from_flags(PrepareJob, vars(args))
     config = config_from_flags(vars(args))
+    about: About = from_flags(About, vars(args))
     output = Place(job.output)
     filesystem.refuse_store_options(beam_options)
     refuse_local_on_dataflow(beam_options, job.places)
@@ -137,7 +142,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
         check_output(output)
         subsets = find_subsets(job, config.reading)
-        plan = make_plan(config, subsets, output, job.allow_other_versions)
+        plan = make_plan(config, subsets, output, job.allow_other_versions, about)
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
@@ -174,6 +179,8 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
     start = time.monotonic()
     with lock_output(plan, job.overwrite) as complete:
         metrics = None if complete else execute(plan, job.worker_count, options, verbose)
+        if complete:
+            describe_again(plan)
     if metrics:
         _print_metrics(*metrics)
     manifest = _print_dataset(plan)
@@ -181,6 +188,8 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
         _warn_of_splits(plan, manifest)
     elif line := note_of_others(manifest.versions, plan):
         print(f"note: {line}")
+    if not is_own_card(plan.output):
+        print(f"note: {plan.path(README)} is not a card that prepare wrote, and stays as it is")
     seconds = time.monotonic() - start
     if plan.survey.largest_digest is not None:
         print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
