@@ -11,7 +11,7 @@ from typing import Any
 from tfrecords.cards.facts import Facts, task_words
 from tfrecords.cards.record_sets import pictures, records, splits
 from tfrecords.dataset.about import licence_address
-from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST, SPLITS, Manifest
+from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST, Manifest
 from tfrecords.dataset.snapshots import GENERATIONS
 
 CROISSANT = "croissant.json"
@@ -103,8 +103,7 @@ def dataset_croissant(facts: Facts, manifest_sha256: str) -> bytes:
     files.append(file_set(_SHARDS, includes, TFRECORD, what))
     readable = "TFRecords, which not every reader of Croissant can read: TensorFlow, TensorFlow Datasets, Grain, "
     readable += "PyTorch and tfrecords.open do. `python -m tfrecords export --to parquet` writes records that all read."
-    pattern = rf"^.*-({'|'.join(SPLITS)})\.tfrecord-.*$"
-    sets = [splits(manifest.splits), records(manifest, _SHARDS, pattern, readable)]
+    sets = [splits(manifest.splits), records(manifest, _SHARDS, readable)]
     if ANNOTATIONS in manifest.files:
         sets.append(pictures(ANNOTATIONS))
     return document(facts, files, sets)

@@ -1,24 +1,27 @@
 """What is known of a dataset: what it is, how it was made, what its owner states, and counts of its numbers."""
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import ANNOTATIONS, FIND, Manifest
 from tfrecords.dataset.publications import is_published, publication_of, stated
-from tfrecords.dataset.snapshots import STREAM
+from tfrecords.dataset.snapshots import shard_directories
 from tfrecords.dataset.tfds_metadata import description
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.storage import read_bytes
 from tfrecords.nested import flatten
-from tfrecords.typed_json import parse_object
+from tfrecords.typed_json import from_json, parse_object
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ABOUT = "about.json"
+"""Name of the file of a stream that has what its owner states: a manifest of each snapshot would not change with it."""
 STATISTICS_COLUMNS = ["text", "split", "source_height", "source_width"]
 """Columns of annotations.parquet that `count_numbers` needs."""
 
@@ -86,19 +89,32 @@ class Facts:
         return ", ".join(f"{name} {value}" for name, value in found if value not in ({}, None))
 
 
-def load_about(directory: Place, manifest: Manifest) -> About:
-    """Returns what the owner states of a dataset: in its manifest, or of a stream in its configuration.
+def load_about(directory: Place, manifest: Manifest | None = None) -> About:
+    """Returns what the owner states of a dataset: in its manifest, or in about.json of a stream.
+
+    Args:
+      directory: Dataset directory or stream.
+      manifest: Its manifest; None of a stream.
 
     Raises:
-      UserError: The configuration of a stream is damaged, or a value is none.
+      UserError: A value cannot be used, or about.json is damaged.
     """
-    found: Mapping[str, Any] = manifest.about
-    if not found and directory.has_listing and (data := read_bytes(directory / STREAM)) is not None:
-        found = parse_object(data, str(directory / STREAM)).get("about") or {}
-    try:
-        return About(**found)
-    except TypeError as error:
-        raise UserError(f"{directory / STREAM}: about must have the names of {About()}.", sorted(found)) from error
+    if manifest is not None and (manifest.about or not shard_directories(manifest)):
+        return About(**manifest.about)
+    place = directory / ABOUT
+    data = read_bytes(place)
+    return from_json(About, {**asdict(About()), **parse_object(data, str(place))}, str(place)) if data else About()
+
+
+def save_about(stream: Place, about: About) -> None:
+    """Writes what the owner states of a stream; what is not stated stays as it is there.
+
+    Raises:
+      UserError: about.json is damaged, or cannot be written.
+    """
+    before = load_about(stream)
+    if (now := about.over(before.to_dict())) != before:
+        (stream / ABOUT).write([(json.dumps(now.to_dict(), indent=1, ensure_ascii=False) + "\n").encode()])
 
 
 def count_numbers(table: "pa.Table", splits: Iterable[str] | None = None) -> Statistics:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfrecords.dataset.manifest import FIND, UNKNOWN_SPLIT, Manifest
+from tfrecords.dataset.manifest import FIND, SPLITS, UNKNOWN_SPLIT, Manifest
 from tfrecords.record.scene import SCENE_FEATURES
 from tfrecords.record.schema import DYNAMIC_IMAGE, Feature, features_of
 
@@ -18,6 +18,8 @@ _SPLITS = {
     "test": "cr:TestSplit",
     UNKNOWN_SPLIT: None,
 }
+# The split itself too: mlcroissant applies it to what it has found once more, and warns where nothing matches.
+_SPLIT_IN_PATH = rf"^(?:.*[/-])?({'|'.join(SPLITS)})(?:[-./].*)?$"
 _LABELS = ("text", "digits", "digits/label", "numbers/text", "texts", "digit_labels")
 _TYPES = {"bytes": "sc:Text", "int64": "sc:Integer", "float": "sc:Float"}
 _SCENE_COLUMNS = {
@@ -70,13 +72,12 @@ def splits(names: Iterable[str]) -> Json:
     }
 
 
-def records(manifest: Manifest, files: str, pattern: str, readable: str) -> Json:
+def records(manifest: Manifest, files: str, readable: str) -> Json:
     """Returns the record set of a dataset's TFRecords: a field for each feature, whose column has its name.
 
     Args:
       manifest: Manifest of the dataset.
       files: Identifier of the file set of the shards.
-      pattern: Regular expression of a shard's path, whose group is the split.
       readable: Sentence on who can read the records.
     """
     known = SCENE_FEATURES if manifest.task == FIND else features_of(manifest.labels, manifest.schema_version)
@@ -86,16 +87,15 @@ def records(manifest: Manifest, files: str, pattern: str, readable: str) -> Json
             fields.append(_stored_image(manifest, feature, files))
         else:
             fields.append(_of_feature(f"{EXAMPLES}/{name}", name, feature, files))
-    return _examples(manifest, [_split_field(files, pattern), *fields], readable)
+    return _examples(manifest, [_split_field(files), *fields], readable)
 
 
-def columns(manifest: Manifest, files: str, pattern: str, readable: str) -> Json:
+def columns(manifest: Manifest, files: str, readable: str) -> Json:
     """Returns the record set of an export as Parquet or Arrow files: a field for each column.
 
     Args:
       manifest: Manifest of the dataset that was exported.
       files: Identifier of the file set.
-      pattern: Regular expression of a file's path, whose group is the split.
       readable: Sentence on who can read the files.
     """
     image = _field(f"{EXAMPLES}/image", "sc:ImageObject", "PNG file of the image; of scenes also a JPEG file")
@@ -104,7 +104,7 @@ def columns(manifest: Manifest, files: str, pattern: str, readable: str) -> Json
         image if name == "image" else _of_feature(f"{EXAMPLES}/{name}", name, feature, files)
         for name, feature in column_features(manifest).items()
     ]
-    return _examples(manifest, [_split_field(files, pattern), *fields], readable)
+    return _examples(manifest, [_split_field(files), *fields], readable)
 
 
 def column_features(manifest: Manifest) -> dict[str, Feature]:
@@ -116,20 +116,21 @@ def column_features(manifest: Manifest) -> dict[str, Feature]:
     return {name: known[name] for name in known if "/" not in name}
 
 
-def files_of_pictures(manifest: Manifest, files: str, pattern: str, readable: str) -> Json:
+def files_of_pictures(manifest: Manifest, files: str, has_split: bool, readable: str) -> Json:
     """Returns the record set of an export of one file for each picture: its name, pixels and split.
 
     Args:
       manifest: Manifest of the dataset that was exported.
       files: Identifier of the file set of the pictures.
-      pattern: Regular expression of a picture's path, whose group is the split.
+      has_split: Whether the first folder of a picture is its split.
       readable: Sentence on what else there is.
     """
     name = _field(f"{EXAMPLES}/file", "sc:Text", "Name of the picture's file.")
     name["source"] = {"fileSet": {"@id": files}, "extract": {"fileProperty": "filename"}}
     image = _field(f"{EXAMPLES}/image", "sc:ImageObject", "The picture.")
     image["source"] = {"fileSet": {"@id": files}, "extract": {"fileProperty": "content"}}
-    return _examples(manifest, [_split_field(files, pattern), name, image], readable)
+    split = [_split_field(files)] if has_split else []
+    return _examples(manifest, [*split, name, image], readable)
 
 
 def pictures(file: str) -> Json:
@@ -174,9 +175,13 @@ def _examples(manifest: Manifest, fields: list[Json], readable: str) -> Json:
     }
 
 
-def _split_field(files: str, pattern: str) -> Json:
+def _split_field(files: str) -> Json:
     field = _field(f"{EXAMPLES}/split", "sc:Text", "Split of the example, from the path of its file.")
-    source = {"fileSet": {"@id": files}, "extract": {"fileProperty": "fullpath"}, "transform": {"regex": pattern}}
+    source = {
+        "fileSet": {"@id": files},
+        "extract": {"fileProperty": "fullpath"},
+        "transform": {"regex": _SPLIT_IN_PATH},
+    }
     return {**field, "source": source, "references": {"field": {"@id": "splits/name"}}}
 
 
