@@ -66,16 +66,18 @@ ROOMS = {
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
     # What the jobs that read a source have in common.
     "beam_jobs.job": "annotation sources sources.base tfrecords.images tfrecords.files",
+    # OpenLineage's events of prepare and watch.
+    "beam_jobs.lineage": "job sources.base tfrecords.record tfrecords.dataset",
     "beam_jobs.explore": (
         "annotation filesystem sources sources.base job tfrecords.images tfrecords.files tfrecords.pages"
     ),
     "beam_jobs.prepare": (
-        "annotation filesystem file_lock sources sources.base job "
+        "annotation filesystem file_lock sources sources.base job lineage "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
     ),
     # A stream's generations are datasets of prepare.
     "beam_jobs.watch": (
-        "annotation filesystem file_lock sources sources.base job prepare "
+        "annotation filesystem file_lock sources sources.base job lineage prepare "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
     ),
     # Synthetic pictures are written as SVHN publishes them.

@@ -18,6 +18,7 @@ from beam_jobs.job.words import (
     print_dry_run,
     refuse_local_on_dataflow,
 )
+from beam_jobs.lineage import BATCH, Run, check_target, following, read_by, read_subsets, written
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.describe_again import describe_again
 from beam_jobs.prepare.dry_run import describe
@@ -87,6 +88,11 @@ class PrepareJob(GivenData):
         "below 2,000 pictures",
         group=DATA,
     )
+    openlineage: str | None = setting(
+        None,
+        "file to which OpenLineage events of the run are appended, or http:// address to which they are posted",
+        group=DATA,
+    )
 
     def __post_init__(self) -> None:
         """Checks the values, before anything large is imported.
@@ -95,6 +101,7 @@ class PrepareJob(GivenData):
           UserError: One cannot be used.
         """
         super().__post_init__()
+        check_target(self.openlineage)
         if self.workers != _AUTO and not (self.workers.isdecimal() and 1 <= int(self.workers) <= _MOST_WORKERS):
             raise UserError(f"--workers must be {_AUTO} or 1..{_MOST_WORKERS}.", self.workers)
 
@@ -171,7 +178,20 @@ def _runner(plan: Plan, job: PrepareJob, options: PipelineOptions | None) -> str
 
 
 def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbose: bool) -> None:
-    """Makes the dataset of a plan unless it is complete, and prints a summary.
+    """Makes the dataset of a plan unless it is complete, and delivers OpenLineage's events of it.
+
+    Raises:
+      UserError: The output cannot be used, or too many pictures were rejected.
+    """
+    lineage = Run(job.openlineage, f"prepare.{plan.config.name}", BATCH, [read_subsets(job.input, plan.subsets)])
+    with following(lineage):
+        manifest = _make(plan, job, options, verbose)
+        lineage.inputs = [read_by(job.input, manifest)]
+        lineage.outputs = [written(job.output, manifest)]
+
+
+def _make(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbose: bool) -> Manifest:
+    """Makes the dataset of a plan unless it is complete, and prints a summary; returns its manifest.
 
     Raises:
       UserError: The output cannot be used, or too many pictures were rejected.
@@ -200,6 +220,7 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
     done = "were already prepared" if not metrics else f"in {seconds:.1f} s ({count / seconds:,.0f}/s)"
     print(f"{what} {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
+    return manifest
 
 
 def _print_metrics(counters: Mapping[str, int], distributions: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from beam_jobs import filesystem
 from beam_jobs.job.given import absolute_path
 from beam_jobs.job.words import refuse_local_on_dataflow
+from beam_jobs.lineage import STREAMING, Run, following, read_from, written
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import RESUMES, execute, is_of_this_process, parse_beam_options
 from beam_jobs.sources import load_source
@@ -24,6 +25,7 @@ from beam_jobs.watch.ledger import LOG
 from beam_jobs.watch.stream import STATUS, Stream
 from tfrecords.cards.facts import ABOUT, save_about
 from tfrecords.dataset.about import About
+from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.snapshots import STREAM, is_stream
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
@@ -280,7 +282,16 @@ def _watch(
     server = serve(stream, job.metrics_port) if job.metrics_port else None
     try:
         watcher = Watcher(stream, config, inbox, make, job, ahead)
-        watcher.run()
+        lineage = Run(job.openlineage, f"watch.{stream.name}", STREAMING, [read_from(job.input)])
+
+        def committed() -> None:
+            if job.openlineage:
+                lineage.outputs = [written(job.output, Manifest.load(stream))]
+                lineage.emit("RUNNING")
+
+        watcher.committed = committed
+        with following(lineage):
+            watcher.run()
     finally:
         if server:
             server.kill()

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from tfrecords.cards.facts import Facts, load_about, origin
+from tfrecords.dataset.about import UNKNOWN
 from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.dataset.snapshots import Snapshot, find_snapshot, load_manifest
 from tfrecords.errors import printable
@@ -18,8 +20,8 @@ examples:
   python -m tfrecords inspect s3://bucket/svhn-records
   python -m tfrecords inspect stream --snapshot 41
 
-Reads manifest.json only, and of a stream the file of the snapshot; with
---snapshot also the manifest of each of its directories. `python -m tfrecords
+Reads manifest.json only, and of a stream the file of the snapshot and about.json;
+with --snapshot also the manifest of each of its directories. `python -m tfrecords
 validate` reads all files.
 """
 _ABOUT_SCENES = (
@@ -43,7 +45,14 @@ def run(args: argparse.Namespace) -> int:
     """
     manifest = load_manifest(args.directory, args.snapshot)
     print(format_manifest(manifest, args.directory, find_snapshot(args.directory, manifest, args.snapshot)))
+    print(printable(_licence(Facts(manifest, load_about(args.directory, manifest)))))
     return 0
+
+
+def _licence(facts: Facts) -> str:
+    """Returns the line on the licence: stated by the owner, or of a publication, or unknown."""
+    where = "" if facts.about.licence is not None else origin(facts)
+    return f"licence: {facts.known.licence or UNKNOWN}" + (f". {where}" if where else "")
 
 
 def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snapshot | None = None) -> str:
