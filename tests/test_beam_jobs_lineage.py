@@ -1,4 +1,4 @@
-"""OpenLineage's events of prepare: valid by the published schemas, delivered to a file or a server, never in the way."""
+"""OpenLineage's events of prepare: valid by the published schemas, to a file or a server, never in the way."""
 
 import http.server
 import json

@@ -97,7 +97,7 @@ def test_the_snapshot_is_there_before_the_manifest_names_its_files(
     monkeypatch.setattr(Place, "write", noted(write))
     monkeypatch.setattr(Place, "create", noted(create))
     commit(stream, snapshot_of(stream, 0))
-    assert order == ["00000000.json", "manifest.json"]
+    assert order == ["00000000.json", "README.md", "croissant.json", "manifest.json"]
     assert json.loads((stream / "snapshots" / "00000000.json").read_bytes())["version"] == 1
 
 

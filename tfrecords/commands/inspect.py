@@ -44,8 +44,9 @@ def run(args: argparse.Namespace) -> int:
       UserError: DIR is no dataset directory.
     """
     manifest = load_manifest(args.directory, args.snapshot)
-    print(format_manifest(manifest, args.directory, find_snapshot(args.directory, manifest, args.snapshot)))
-    print(printable(_licence(Facts(manifest, load_about(args.directory, manifest)))))
+    snapshot = find_snapshot(args.directory, manifest, args.snapshot)
+    licence = _licence(Facts(manifest, load_about(args.directory, manifest)))
+    print(format_manifest(manifest, args.directory, snapshot, licence))
     return 0
 
 
@@ -55,13 +56,16 @@ def _licence(facts: Facts) -> str:
     return f"licence: {facts.known.licence or UNKNOWN}" + (f". {where}" if where else "")
 
 
-def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snapshot | None = None) -> str:
+def format_manifest(
+    manifest: Manifest, directory: Place | Path, snapshot: Snapshot | None = None, licence: str = ""
+) -> str:
     """Returns the content of a manifest as a table.
 
     Args:
       manifest: Manifest.
       directory: Dataset directory or stream.
       snapshot: Snapshot of the stream that the manifest is of.
+      licence: Line on the licence; empty for none.
     """
     longest, is_find = manifest.labels.max_length, manifest.task == FIND
     counted, stored = ("entries", "scenes") if is_find else ("pictures", "examples")
@@ -75,6 +79,7 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
         f"images of {shape}, {manifest.image.encoding}; schema version {manifest.schema_version}; seed {manifest.seed}",
         *([_ABOUT_SCENES] if is_find else []),
         f"numbers of up to {longest} character{'s' * (longest > 1)} of {manifest.labels.alphabet!r}",
+        *([licence] if licence else []),
         "",
         f"{'split':<12}{counted:>10}{stored:>11}{'shards':>8}{'MB':>10}",
     ]
