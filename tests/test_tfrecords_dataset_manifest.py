@@ -74,7 +74,7 @@ def test_schema_and_dataclasses_name_the_same_fields() -> None:
     for kind, part in _objects(SCHEMA):
         names = [field.name for field in dataclasses.fields(kind)]
         assert list(part["properties"]) == names, kind
-        assert part["required"] == [name for name in names if name not in ("worker_versions", "task", "about")], kind
+        assert part["required"] == [name for name in names if name not in ("worker_versions", "task")], kind
         assert part["additionalProperties"] is False, kind
 
 

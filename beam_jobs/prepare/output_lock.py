@@ -11,6 +11,7 @@ from beam_jobs.file_lock import lock_folder
 from beam_jobs.prepare import claim
 from beam_jobs.prepare.plan import RESULT_SUFFIX, WORK, Plan
 from tfrecords.cards.croissant import CROISSANT
+from tfrecords.cards.facts import ABOUT
 from tfrecords.cards.files import is_own_card
 from tfrecords.cards.readme import README
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
@@ -27,7 +28,16 @@ REJECTED_MANIFEST = "manifest.rejected.json"
 _RUN = "run.json"
 _SCRATCH_PREFIX = "run-"
 _SHARD = re.compile(r"[a-z][a-z0-9_]*-[a-z][a-z0-9_]*\.(tfrecord|idx)-\d{5}-of-\d{5}")
-_OTHER_FILES = (MANIFEST, REJECTED_MANIFEST, ANNOTATIONS, DEAD_LETTERS, "features.json", "dataset_info.json", CROISSANT)
+_OTHER_FILES = (
+    MANIFEST,
+    REJECTED_MANIFEST,
+    ANNOTATIONS,
+    DEAD_LETTERS,
+    "features.json",
+    "dataset_info.json",
+    CROISSANT,
+    ABOUT,
+)
 
 
 def check_output(output: Place) -> None:

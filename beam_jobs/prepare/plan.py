@@ -41,8 +41,8 @@ class Plan:
       mounts: Local paths that every worker must see; none if all workers are on this machine.
       counts: Local folder for the counts of pictures where the output is at an address; empty if there is none.
       image_splits: Splits that decide the shape of the images; nothing for those of the plan.
-      about: What the owner of the pictures states of them, for the manifest and the cards; None of a generation of a
-        stream, which has no cards of its own.
+      about: What the owner of the pictures states of them, for the cards; None of a generation of a stream, which has
+        no cards of its own.
     """
 
     config: PrepareConfig

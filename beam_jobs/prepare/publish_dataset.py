@@ -17,8 +17,9 @@ from beam_jobs.prepare.publish_shard import ShardResult, check_shards
 from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
 from beam_jobs.prepare.versions import check_worker, worker_versions
 from beam_jobs.sources.base import Subset
-from tfrecords.cards.facts import Facts, count_numbers
+from tfrecords.cards.facts import ABOUT, Facts, about_json, count_numbers
 from tfrecords.cards.files import make_cards, write_cards
+from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import (
     ANNOTATIONS,
     DEAD_LETTERS,
@@ -79,6 +80,8 @@ def publish_dataset(plan: Plan, read: Read, others: list[WorkerVersions] | None 
     content = manifest.to_json().encode()
     if plan.about is not None and name == MANIFEST:
         cards = make_cards(Facts(manifest, plan.about, statistics), content)
+        if plan.about != About():
+            cards[ABOUT] = about_json(plan.about)
         write_cards(plan.output, cards, lambda place, data: filesystem.publish(place, [data], plan.scratch))
         filesystem.sync_names(plan.output)
     filesystem.publish(plan.path(name), [content], plan.scratch)
@@ -114,7 +117,6 @@ def _manifest(shards: list[ShardInfo], table: pa.Table, plan: Plan) -> Manifest:
         dead_letters=count_values(table.select(["reason"]).filter(pc.is_valid(table["reason"])), "reason"),
         labels=plan.config.labels,
         task=plan.config.task,
-        about=plan.about.to_dict() if plan.about else {},
     )
 
 

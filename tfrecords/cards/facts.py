@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import ANNOTATIONS, FIND, Manifest
 from tfrecords.dataset.publications import is_published, publication_of, stated
-from tfrecords.dataset.snapshots import shard_directories
 from tfrecords.dataset.tfds_metadata import description
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ABOUT = "about.json"
-"""Name of the file of a stream that has what its owner states: a manifest of each snapshot would not change with it."""
+"""Name of the file with what the owner states. It is not in the manifest, by whose digest trainings know a dataset."""
 STATISTICS_COLUMNS = ["text", "split", "source_height", "source_width"]
 """Columns of annotations.parquet that `count_numbers` needs."""
 
@@ -89,32 +88,31 @@ class Facts:
         return ", ".join(f"{name} {value}" for name, value in found if value not in ({}, None))
 
 
-def load_about(directory: Place, manifest: Manifest | None = None) -> About:
-    """Returns what the owner states of a dataset: in its manifest, or in about.json of a stream.
-
-    Args:
-      directory: Dataset directory or stream.
-      manifest: Its manifest; None of a stream.
+def load_about(directory: Place) -> About:
+    """Returns what the owner states of a dataset or a stream, in its about.json; nothing without one.
 
     Raises:
-      UserError: A value cannot be used, or about.json is damaged.
+      UserError: The file is damaged, or a value cannot be used.
     """
-    if manifest is not None and (manifest.about or not shard_directories(manifest)):
-        return About(**manifest.about)
     place = directory / ABOUT
     data = read_bytes(place)
     return from_json(About, {**asdict(About()), **parse_object(data, str(place))}, str(place)) if data else About()
 
 
-def save_about(stream: Place, about: About) -> None:
-    """Writes what the owner states of a stream; what is not stated stays as it is there.
+def about_json(about: About) -> bytes:
+    """Returns the content of about.json."""
+    return (json.dumps(about.to_dict(), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def save_about(directory: Place, about: About) -> None:
+    """Writes what the owner states of a dataset or a stream; what is not stated stays as it is there.
 
     Raises:
       UserError: about.json is damaged, or cannot be written.
     """
-    before = load_about(stream)
+    before = load_about(directory)
     if (now := about.over(before.to_dict())) != before:
-        (stream / ABOUT).write([(json.dumps(now.to_dict(), indent=1, ensure_ascii=False) + "\n").encode()])
+        (directory / ABOUT).write([about_json(now)])
 
 
 def count_numbers(table: "pa.Table", splits: Iterable[str] | None = None) -> Statistics:

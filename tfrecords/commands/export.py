@@ -192,7 +192,7 @@ def _facts(args: argparse.Namespace, manifest: Manifest, about: About, splits: I
     Raises:
       UserError: A file of it is damaged.
     """
-    about = about.over(load_about(args.directory, manifest).to_dict())
+    about = about.over(load_about(args.directory).to_dict())
     snapshot = find_snapshot(args.directory, manifest, args.snapshot)
     number = None if snapshot is None else snapshot.snapshot
     return Facts(manifest, about, read_statistics(args.directory, manifest, splits), number)

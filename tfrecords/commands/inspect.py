@@ -20,7 +20,7 @@ examples:
   python -m tfrecords inspect s3://bucket/svhn-records
   python -m tfrecords inspect stream --snapshot 41
 
-Reads manifest.json only, and of a stream the file of the snapshot and about.json;
+Reads manifest.json and about.json, and of a stream the file of the snapshot;
 with --snapshot also the manifest of each of its directories. `python -m tfrecords
 validate` reads all files.
 """
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """
     manifest = load_manifest(args.directory, args.snapshot)
     snapshot = find_snapshot(args.directory, manifest, args.snapshot)
-    licence = _licence(Facts(manifest, load_about(args.directory, manifest)))
+    licence = _licence(Facts(manifest, load_about(args.directory)))
     print(format_manifest(manifest, args.directory, snapshot, licence))
     return 0
 

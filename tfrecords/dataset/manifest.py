@@ -5,12 +5,11 @@ It holds no time, path or runner, so the same inputs give the same bytes.
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
-from tfrecords.dataset.about import About
 from tfrecords.errors import UserError
 from tfrecords.files.framing import FRAMING_BYTES, MAX_RECORD_BYTES
 from tfrecords.files.place import Place
@@ -141,7 +140,6 @@ class Manifest:
       schema_version: Schema version of the records and of this file: 1 or 2.
       worker_versions: Other versions that took part, with --allow-other-versions.
       task: One of `TASKS`. With "find" the records are scenes; see `tfrecords.record.scene`.
-      about: What the owner of the pictures states of them, by the names of `About`; nothing in a stream.
     """
 
     name: Annotated[str, matching("[a-z][a-z0-9_]*", "lower-case letters, digits and underscores, a letter first")]
@@ -157,7 +155,6 @@ class Manifest:
     schema_version: int = SCHEMA_VERSION
     worker_versions: list[WorkerVersions] = field(default_factory=list)
     task: Annotated[str, one_of(*TASKS)] = READ
-    about: dict[Annotated[str, one_of(*(each.name for each in fields(About)))], str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Returns the text of the file; equal manifests give equal texts."""
@@ -166,8 +163,6 @@ class Manifest:
             del content["worker_versions"]
         if self.task == READ:
             del content["task"]
-        if not self.about:
-            del content["about"]
         return json.dumps(content, indent=2) + "\n"
 
     def split(self, name: str) -> SplitInfo:
@@ -203,12 +198,12 @@ class Manifest:
         """
         content = parse_content(data, name)
         if content["schema_version"] == 1:
-            for newer in ("labels", "worker_versions", "task", "about"):
+            for newer in ("labels", "worker_versions", "task"):
                 if newer in content:
                     rule = f"{name}: {newer} must be missing in a manifest of schema version 1."
                     raise UserError(rule, shorten(repr(content[newer])))
             content = {**content, "labels": asdict(Labels())}
-        manifest = from_json(cls, {"worker_versions": [], "task": READ, "about": {}, **content}, name)
+        manifest = from_json(cls, {"worker_versions": [], "task": READ, **content}, name)
         if prod(size for size in manifest.image.shape if size is not None) > MAX_RECORD_BYTES:
             raise UserError(f"{name}: an image must fit a record, {MAX_RECORD_BYTES} bytes.", manifest.image.shape)
         for shard in (shard for split in manifest.splits.values() for shard in split.shards):
