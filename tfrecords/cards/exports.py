@@ -1,6 +1,5 @@
 """The cards of an export: what its files are, and which of them readers of Croissant and of Hugging Face can load."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from tfrecords.cards import record_sets
 from tfrecords.cards.croissant import CROISSANT, document, file_object, file_set
 from tfrecords.cards.facts import Facts
 from tfrecords.cards.readme import README, Configs, card
+from tfrecords.files.shards import stream_sha256
 
 PATTERN = rf"{CROISSANT}|{README}".replace(".", r"\.")
 """Regular expression of the names of the cards of an export."""
@@ -39,15 +39,8 @@ class File(NamedTuple):
 def describe_file(path: Path, folder: Path) -> File:
     """Returns a file of an export in a folder."""
     with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256") if hasattr(hashlib, "file_digest") else _digest(stream)
-    return File(path.relative_to(folder).as_posix(), path.stat().st_size, digest.hexdigest())
-
-
-def _digest(stream: Any) -> Any:
-    found = hashlib.sha256()  # Python 3.10
-    while chunk := stream.read(1 << 20):
-        found.update(chunk)
-    return found
+        digest = stream_sha256(stream)
+    return File(path.relative_to(folder).as_posix(), path.stat().st_size, digest)
 
 
 def export_cards(facts: Facts, kind: str, files: list[File], examples: Mapping[str, int]) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ _SPLITS = {
     "train": "cr:TrainingSplit",
     "validation": "cr:ValidationSplit",
     "test": "cr:TestSplit",
-    UNKNOWN_SPLIT: None,
+    UNKNOWN_SPLIT: f"urn:split:{UNKNOWN_SPLIT}",
 }
 # The split itself too: mlcroissant applies it to what it has found once more, and warns where nothing matches.
 _SPLIT_IN_PATH = rf"^(?:.*[/-])?({'|'.join(SPLITS)})(?:[-./].*)?$"
@@ -50,13 +50,7 @@ def splits(names: Iterable[str]) -> Json:
     Args:
       names: Names of the splits.
     """
-    rows = [
-        {
-            "splits/name": name,
-            **({"splits/url": kind} if (kind := _SPLITS[name]) else {"splits/url": f"urn:split:{name}"}),
-        }
-        for name in names
-    ]
+    rows = [{"splits/name": name, "splits/url": _SPLITS[name]} for name in names]
     return {
         "@type": "cr:RecordSet",
         "@id": "splits",
@@ -144,13 +138,14 @@ def pictures(file: str) -> Json:
         field = _field(f"{PICTURES}/{name}", _TYPES[feature.kind], feature.meaning)
         field["source"] = {"fileObject": {"@id": file}, "extract": {"column": name}}
         fields.append(field)
-    box = _field(f"{PICTURES}/crop_box", "cr:Label", f"Crop: {_BOX_EDGES}; null if it was rejected.")
-    del box["dataType"]
-    box["subField"] = []
+    edges = []
     for edge in ("ymin", "xmin", "ymax", "xmax"):
         part = _field(f"{PICTURES}/crop_box/{edge}", "sc:Float", f"Edge of the crop, pixels: {edge}.")
         source = {"fileObject": {"@id": file}, "extract": {"column": "crop_box"}, "transform": {"jsonPath": edge}}
-        box["subField"].append({**part, "source": source})
+        edges.append({**part, "source": source})
+    identifier = f"{PICTURES}/crop_box"
+    box: Json = {"@type": "cr:Field", "@id": identifier, "name": identifier, "subField": edges}
+    box["description"] = f"Crop: {_BOX_EDGES}; null if it was rejected."
     return {
         "@type": "cr:RecordSet",
         "@id": PICTURES,
