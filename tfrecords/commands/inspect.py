@@ -21,8 +21,8 @@ examples:
   python -m tfrecords inspect stream --snapshot 41
 
 Reads manifest.json and about.json, and of a stream the file of the snapshot;
-with --snapshot also the manifest of each of its directories. `python -m tfrecords
-validate` reads all files.
+with --snapshot also the manifest of each of its directories.
+`python -m tfrecords validate` reads all files.
 """
 _ABOUT_SCENES = (
     "task find: complete pictures with the boxes of their numbers; entries are numbers, and pictures without one"
