@@ -29,8 +29,8 @@ MNIST ?= ../shared/data/mnist
 PRETRAINED_MNIST ?= $(DEMO)/pretrained-mnist
 PRETRAINED_MNIST_FLAGS ?= --model digits --invert 0.5 --contrast 0.5 --brightness 30 --zoom 0.3 --translate 0.15
 
-.PHONY: help demo stream-demo examples pretrained pretrained-finder pretrained-mnist test test-fast test-cluster test-cluster-short \
-	lint lint-images test-images unit docs wheel lock clean
+.PHONY: help demo stream-demo examples pretrained pretrained-finder pretrained-display pretrained-mnist test test-fast test-cluster \
+	test-cluster-short lint lint-images test-images unit docs wheel lock clean
 
 help:
 	@echo "make demo   draw pictures, prepare, train, evaluate, predict, report: about five minutes on two cores"
@@ -38,6 +38,7 @@ help:
 	@echo "make examples   prepare, train and score each digit system on the data of DATA=folder, SEEDS=1 times, and print their table"
 	@echo "make pretrained   draw, prepare, train and score the weights that come with the package, and put them there: 40 minutes; FACES=folder has typefaces"
 	@echo "make pretrained-finder   the same for the weights that find numbers in pictures: 40 minutes"
+	@echo "make pretrained-display   the same for the weights that read displays and meters: 10 minutes"
 	@echo "make pretrained-mnist   prepare, train and score the weights for one handwritten digit: MNIST=folder has its files"
 	@echo "make docs   write the API reference to build/docs"
 	@echo "make wheel  build dist/, install the wheel in an empty environment and read a number with it"
@@ -128,7 +129,7 @@ $(DEMO)/faces: trainer/pretrained/typefaces.tsv | $(VENV)/installed
 	rm -rf $@
 	$(RUN) -m beam_jobs.sample.typefaces --list $< --output $@
 
-pretrained: $(VENV)/installed $(FACES)
+pretrained: $(VENV)/installed-for-tests $(FACES)
 	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/drawn --count $(PRETRAINED_COUNT) --seed 31 --style varied \
 		--faces $(FACES) --test-fraction 0.01 --overwrite
 	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/drawn --output $(PRETRAINED)/records --jitters 0 \
@@ -138,7 +139,7 @@ pretrained: $(VENV)/installed $(FACES)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
 
-pretrained-finder: $(VENV)/installed $(FACES)
+pretrained-finder: $(VENV)/installed-for-tests $(FACES)
 	$(RUN) -m beam_jobs sample --scene --output $(PRETRAINED_FINDER)/scenes --count $(PRETRAINED_FINDER_COUNT) --seed 21 \
 		--faces $(FACES) --test-fraction 0.03 --overwrite
 	$(RUN) -m beam_jobs prepare --source coco --task find --canvas 256 --input $(PRETRAINED_FINDER)/scenes \
@@ -148,7 +149,17 @@ pretrained-finder: $(VENV)/installed $(FACES)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_FINDER)/run --data $(PRETRAINED_FINDER)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_FINDER)/run --name finder
 
-pretrained-mnist: $(VENV)/installed
+pretrained-display: $(VENV)/installed-for-tests $(FACES)
+	$(RUN) -m beam_jobs sample --output $(PRETRAINED_DISPLAY)/drawn --count $(PRETRAINED_DISPLAY_COUNT) --seed 31 --style device \
+		--faces $(FACES) --test-fraction 0.05 --overwrite
+	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED_DISPLAY)/drawn --output $(PRETRAINED_DISPLAY)/records --jitters 0 \
+		--validation-fraction 0.02 --backgrounds 0.1 --overwrite
+	$(RUN) -m trainer train --data $(PRETRAINED_DISPLAY)/records --run-dir $(PRETRAINED_DISPLAY)/run --init pretrained \
+		--global-batch-size 32 --learning-rate 0.001 --warmup-epochs 0.2 --ema-decay 0.995 $(PRETRAINED_WARP) $(PRETRAINED_DISPLAY_FLAGS)
+	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_DISPLAY)/run --data $(PRETRAINED_DISPLAY)/records --split test
+	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_DISPLAY)/run --name display
+
+pretrained-mnist: $(VENV)/installed-for-tests
 	$(RUN) -m beam_jobs prepare --source mnist --input $(MNIST) --output $(PRETRAINED_MNIST)/records --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED_MNIST)/records --run-dir $(PRETRAINED_MNIST)/run $(PRETRAINED_MNIST_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_MNIST)/run --data $(PRETRAINED_MNIST)/records --split test

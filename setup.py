@@ -29,8 +29,10 @@ GCS = [*REMOTE, "gcsfs>=2025.3"]
 BEAM = ["apache-beam>=2.76,<3", HDF5, PAGES, *PICTURES, *S3, *GCS]
 # matplotlib only for the typefaces in its wheel.
 SAMPLE = ["matplotlib>=3.9,<4", HDF5, OPENCV]
+# Reads pictures with the weights of the package, without TensorFlow: also where TensorFlow is, whose import takes seconds.
+LITE = [*PICTURES, "onnxruntime>=1.20,<2"]
 TRAIN = [
-    *PICTURES,
+    *LITE,
     PAGES,
     "keras>=3.12,<4",
     "tensorboard>=2.20,<3",
@@ -117,8 +119,16 @@ setup(
     package_data={
         "trainer.pretrained": [
             f"{folder}{name}"
-            for folder in ("", "mnist/", "finder/")
-            for name in ("*.md", "*.tsv", "config.json", "best.weights.h5", "calibration.json", "history.jsonl")
+            for folder in ("", "display/", "mnist/", "finder/")
+            for name in (
+                "*.md",
+                "*.tsv",
+                "config.json",
+                "best.weights.h5",
+                "lite.onnx",
+                "calibration.json",
+                "history.jsonl",
+            )
         ],
         "tfrecords.pages": ["*.html", "*.css"],
         "trainer.report": ["*.html"],
@@ -143,6 +153,7 @@ setup(
         "beam": sorted({*BEAM}),
         "sample": SAMPLE,
         "train": TRAIN,
+        "lite": LITE,
         "export": EXPORT,
         "tfds": TFDS,
         "torch": TORCH,

@@ -3,12 +3,12 @@
     import streetdigits
 
     reader = streetdigits.load()                       # the weights of the package, or a run directory
-    print(reader.read("photo.jpg").text)               # also .confidence and .digits
+    print(reader.read("photo.jpg").text)               # also .confidence, .digits and .box
     examples = streetdigits.open("svhn-records", "train")
     print(examples, examples[0].text)
 
-`keras.load_model` reads exported `.keras` files once this module is imported. TensorFlow and Keras are imported by
-`load` only, NumPy with the first use of a name that needs it: a command answers Ctrl-C before that.
+`keras.load_model` reads exported `.keras` files once this module is imported. ONNX Runtime or TensorFlow is imported
+by `load` only, NumPy with the first use of a name that needs it: a command answers Ctrl-C before that.
 """
 
 import dataclasses
@@ -44,22 +44,33 @@ _RENAMED = {"tfrecords.commands.export": "export-records"}
 """Names of the commands whose own name is taken, by module: people export models more often than datasets."""
 
 
-def load(run_or_name: "str | PathLike[str]" = "pretrained") -> "Reader":
+def load(
+    run_or_name: "str | PathLike[str]" = "pretrained",
+    finder: "str | PathLike[str] | None" = "auto",
+    runtime: str = "auto",
+) -> "Reader":
     """Returns a trained model, whose `read` returns the number in a picture with its confidence and digits.
+
+    With a finder, `read` returns the surest number anywhere in the picture, with its box, and `read_all` all numbers.
+    Without one, or with `read(picture, box=...)`, the picture or its box must be the number and little else.
 
     Args:
       run_or_name: Run directory that `trainer train` wrote, or weights of the package: `pretrained` reads printed house
         numbers, `pretrained-mnist` one handwritten digit.
+      finder: Run directory of a model that finds numbers, or `pretrained-finder`. By default, `pretrained` has that of
+        the package, and other readers have none; None for none.
+      runtime: What computes predictions: `tensorflow`; `lite`, ONNX Runtime, for weights of the package; or `auto`,
+        which is `lite` where that is installed.
 
     Raises:
-      UserError: There is no such run, it has no weights, or TensorFlow is not installed.
+      UserError: There is no such run, it has no weights, or the runtime is not installed.
     """
-    from trainer.reader import load_reader
+    from trainer.finding_reader import load as load_reader
 
     try:
-        return load_reader(run_or_name)
+        return load_reader(run_or_name, finder, runtime)
     except ModuleNotFoundError as error:
-        raise missing_library("streetdigits.load", "train", error) from error
+        raise missing_library("streetdigits.load", "lite", error) from error
 
 
 def _in_one_list(command: Command) -> Command:

@@ -21,7 +21,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
+from tests import collector, quick_disk
 from tests.failing_proxy import Proxy, proxying
+from tests.long_first import long_first
 from tests.offline import attempts, refuse_other_machines
 from tests.stores import Bucket, forget_buckets, serving_s3, share_models, use_store
 from tfrecords.cli import main
@@ -35,13 +37,21 @@ if WORKERS > 1:
         os.environ.setdefault(name, threads)
 
 refuse_other_machines()
+quick_disk.do_not_wait()
 
 Shared = Callable[[str, Callable[[Path], None]], Path]
 
 
+@pytest.hookimpl(trylast=True)  # when those that are not to run are gone
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest modules at the start of each worker's share."""
+    if WORKERS > 1:
+        items[:] = long_first(items, WORKERS, lambda item: item.path.name)
+
+
 def pytest_collection_finish() -> None:
     """Starts garbage collection, which passes over what is imported."""
-    gc.freeze()
+    collector.pass_over_imports()
     # At Python's default of 700 objects, the collector took 5 % of the tests' time.
     gc.set_threshold(20_000, 20, 20)
     gc.enable()

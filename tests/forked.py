@@ -9,8 +9,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from tests import quick_disk
+
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["beam_jobs.prepare.transforms", "beam_jobs.job.runner", "tests.tiny"])
+_CONTEXT.set_forkserver_preload(
+    ["beam_jobs.prepare.transforms", "beam_jobs.job.runner", "tests.tiny", "tests.preloaded"]
+)
 _STREAMS = ("output", "errors")
 FILE_OPERATIONS = ("open", "os.rename", "os.mkdir", "os.remove", "os.link")
 """Names of operations on files, as audit hooks get them."""
@@ -70,6 +74,7 @@ def signal_before(
 def _run(folder: str, environment: dict[str, str], work: Callable[..., int], arguments: tuple[Any, ...]) -> None:
     os.environ.clear()  # it has that of the moment when the first process was forked: another test's
     os.environ.update(environment)
+    quick_disk.do_not_wait()
     for number, name in enumerate(_STREAMS, 1):
         os.dup2(os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT), number)
     sys.exit(work(*arguments))

@@ -469,12 +469,6 @@ def test_a_dry_run_says_what_would_be_stored(tmp_path: Path, capsys: pytest.Capt
     assert "train: 1 shard, 1 example of each picture" in shown and not (tmp_path / "out").exists()
 
 
-def test_a_stream_is_for_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--source", "svhn", "--input", str(tmp_path), "--output", str(tmp_path / "stream"), "--once"]
-    assert main("beam_jobs", "", COMMANDS, ["watch", *arguments, "--task", "find"]) == 1
-    assert "A stream holds crops to read" in capsys.readouterr().err
-
-
 def no_numbers(source: str, path: Path) -> dict[str, bool]:
     """Returns for each rejected annotation of an input whether it says that there is no number."""
     return {each.key.removeprefix("train/"): each.dead.no_number for each in read(source, path) if each.dead}

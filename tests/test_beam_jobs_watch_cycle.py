@@ -23,6 +23,7 @@ from beam_jobs.watch.inboxes.inbox import Arrivals
 from beam_jobs.watch.ledger import Ledger
 from beam_jobs.watch.perform import maker
 from beam_jobs.watch.upkeep import retention
+from tests import collector
 from tests.arriving import SimpleInbox, drop
 from tests.forked import Forked, signal_before
 from tfrecords.cli import main
@@ -339,6 +340,7 @@ def _resident() -> float:
 
 def _measure(folder: Path) -> int:
     """Makes 40 generations, and prints the megabytes that the last 30 have left."""
+    collector.collect_as_ever()
     setting = Setting(folder, once=True, pictures=4, every=0.0)
     for index in range(40):
         drop(setting.folder, f"b{index:02d}", 4)

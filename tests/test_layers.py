@@ -80,6 +80,10 @@ ROOMS = {
         "annotation filesystem file_lock sources sources.base job lineage prepare "
         "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
     ),
+    # A dataset of prepare, or the generations of a stream, made again.
+    "beam_jobs.rebuild": (
+        "filesystem sources sources.base job prepare watch tfrecords.record tfrecords.files tfrecords.dataset"
+    ),
     # Synthetic pictures are written as SVHN publishes them.
     "beam_jobs.sample": "sources.svhn tfrecords.files",
     "beam_jobs": "",
@@ -88,35 +92,44 @@ ROOMS = {
     "trainer.run": "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     "trainer.input": "run tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     # Test-time jitter cuts its windows as the input does.
-    "trainer.scoring": "run input tfrecords.record tfrecords.files",
+    "trainer.scoring": "run input tfrecords.record tfrecords.images tfrecords.files",
     # The sizes of the heads are those of the labels.
     "trainer.models": "tfrecords.record",
     # Targets, loss, boxes and scores of models that find numbers.
-    "trainer.finding": "run input tfrecords.record tfrecords.images tfrecords.dataset",
+    "trainer.finding": "run input tfrecords.files tfrecords.record tfrecords.images tfrecords.dataset",
     "trainer.pretrained": "run tfrecords.files tfrecords.dataset",
     # The modules of run that know the models' layers, and that build a model and may open the pretrained run: above
     # both, apart from their room.
     "trainer.run.transfer": "run models tfrecords.record",
     "trainer.run.weights": "run run.transfer models pretrained tfrecords.record tfrecords.files",
+    # The choice of a runtime, and graphs of models for another one than TensorFlow.
+    "trainer.lite": "distribute run run.weights scoring finding tfrecords.files tfrecords.dataset",
+    "trainer.pretrained.__main__": "run lite pretrained tfrecords.files tfrecords.dataset",
     # What predict and streetdigits.load have in common.
     "trainer.reader": (
-        "distribute run run.weights input scoring pretrained tfrecords.images tfrecords.files tfrecords.dataset"
+        "run run.weights input scoring lite pretrained tfrecords.images tfrecords.files tfrecords.dataset"
     ),
     "trainer.finding.finder": (
-        "distribute run run.weights input finding pretrained tfrecords.images tfrecords.files tfrecords.dataset"
+        "run run.weights input finding lite pretrained tfrecords.images tfrecords.files tfrecords.dataset"
     ),
-    "trainer.photo_reader": "reader run finding finding.finder scoring tfrecords tfrecords.images",
+    "trainer.photo_reader": "reader run finding finding.finder lite scoring tfrecords tfrecords.images",
+    "trainer.finding_reader": "reader photo_reader run lite pretrained",
     "trainer.fit": (
         "distribute run run.weights input scoring finding models pretrained "
         "tfrecords.record tfrecords.files tfrecords.dataset"
     ),
     # What a network computes on the way to its outputs.
     "trainer.inside": "",
-    "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
-    "trainer.report": "run scoring inside tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
+    "trainer.export": (
+        "models scoring finding finding.finder photo_reader tfrecords.record tfrecords.images tfrecords.files"
+    ),
+    "trainer.report": (
+        "run scoring finding inside "
+        "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
+    ),
     "trainer.commands": (
         "distribute run run.weights input scoring finding finding.finder models pretrained reader fit export inside "
-        "report photo_reader "
+        "report photo_reader lite "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
     ),
     "trainer": "",
@@ -125,6 +138,7 @@ ROOMS = {
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.cluster": "common prepare tfrecords tfrecords.*",
+    "benchmarks.rebuild": "common prepare cluster tfrecords tfrecords.*",
     "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.watch": "common beam_jobs.* tfrecords.*",
     "benchmarks.follow": "common watch beam_jobs.* tfrecords tfrecords.* trainer.*",
@@ -133,12 +147,13 @@ ROOMS = {
     "benchmarks.stores": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.store_steps": "common input tfrecords tfrecords.* trainer.*",
+    "benchmarks.startup": "common",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.systems": "common tfrecords tfrecords.* trainer.*",
     "benchmarks": "",
     #
-    "streetdigits": "tfrecords beam_jobs trainer trainer.models trainer.reader",
+    "streetdigits": "tfrecords beam_jobs trainer trainer.models trainer.reader trainer.finding_reader",
 }
 
 
@@ -174,6 +189,8 @@ def _imported_modules(path: Path) -> set[str]:
 
 def _room(module: str) -> str:
     """Returns the most specific room of a module; each child of a room that ends in `*` is a room."""
+    if module in ROOMS:  # also a __main__ with a line of its own
+        return module
     parts = module.removesuffix(".__main__").split(".")
     for size in range(len(parts), 0, -1):
         prefix = ".".join(parts[:size])

@@ -33,6 +33,7 @@ from beam_jobs.watch.ledger import Entry, Ledger
 from beam_jobs.watch.perform import maker
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.upkeep.retention import Keep, sweep
+from tests import collector
 from tests.arriving import drop
 from tests.forked import Forked, signal_before
 from tests.messages import line
@@ -314,6 +315,7 @@ def test_no_decision_compares_a_files_mtime_with_a_clock(tmp_path: Path) -> None
 
 def _measure(inbox: Path, stream: Path, first: int, batches: int) -> int:
     """Makes a backlog, each time after the same first generation, and prints by how much the peak has grown, MB."""
+    collector.collect_as_ever()
     for index in range(batches):
         if index == first:
             assert watch(inbox, stream, "--pictures", "20") == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import quick_disk
 from tests.forgetful import ForgetfulDisk
 from tests.forked import Forked
 from tfrecords.errors import one_line
@@ -153,6 +154,19 @@ def test_a_file_and_its_new_folders_are_on_the_disk_when_it_is_published(
     with atomic_write(tmp_path / "new" / "inner" / "file") as stream:
         stream.write(b"whole")
     assert disk.files() == {"new/inner/file": b"whole"}
+
+
+def test_a_real_disk_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = list[str]()
+
+    def watched(descriptor: int) -> None:
+        quick_disk.fsync(descriptor)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with atomic_write(tmp_path / "new" / "file") as stream:
+        stream.write(b"whole")
+    assert "new" in synced and any("file" in name for name in synced)
 
 
 def test_no_power_cut_leaves_half_of_a_file_or_none_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

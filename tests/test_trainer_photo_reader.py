@@ -12,7 +12,7 @@ from tfrecords.images.crop import BoundingBox, CropSpec
 from trainer.finding.boxes import Found
 from trainer.photo_reader import PhotoReader
 from trainer.reader import Reader
-from trainer.scoring.decode import decode_predictions
+from trainer.scoring.decode import decode_predictions, mean_of_views
 
 _BOXES = (BoundingBox(10, 20, 30, 60), BoundingBox(50, 70, 60, 90), BoundingBox(66, 4, 76, 34))
 _GREENS = (200, 100, 50)
@@ -36,7 +36,7 @@ class FakeReader:
 
     run = SimpleNamespace(crop=CropSpec(growth=0.0, crop_size=16, record_size=16), image_shape=(16, 16, 3))
 
-    def predict(self, images: NDArray[np.uint8]) -> Any:
+    def predict(self, images: NDArray[np.uint8], views: int = 1) -> Any:
         length, digits = np.full((len(images), 7), -9.0), np.full((len(images), 5, 10), -9.0)
         for index, image in enumerate(images):
             is_upright = image[:8, :, 0].mean() > image[8:, :, 0].mean() + 50
@@ -45,7 +45,7 @@ class FakeReader:
             length[index, len(text)] = 0
             for place, character in enumerate(text):
                 digits[index, place, int(character)] = 0
-        return decode_predictions(length, digits)
+        return decode_predictions(mean_of_views(length, views), mean_of_views(digits, views))
 
 
 def _photo(*greens: int) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from trainer.scoring.decode import decode_predictions
+from trainer.scoring.decode import decode_predictions, mean_of_views
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -108,3 +108,11 @@ def test_equally_probable_numbers_are_read_as_the_shortest_and_lowest() -> None:
 
 def test_no_pictures_are_no_numbers() -> None:
     assert decode_predictions(np.zeros((0, 7)), np.zeros((0, 5, 10))).texts == []
+
+
+def test_views_of_a_number_are_averaged_as_probabilities() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (6, 5, 10)).astype(np.float32)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    expected = np.stack([probabilities[:3].mean(axis=0), probabilities[3:].mean(axis=0)])
+    assert np.allclose(np.exp(mean_of_views(logits, 3)), expected)
+    assert np.allclose(np.exp(mean_of_views(logits, 1)), probabilities)

@@ -29,6 +29,8 @@ _OF_CHARACTERS = "--alphabet"
 """Option whose value is no word, and may begin with a minus."""
 _LONGEST_NAME = 7
 """Letters of the longest name of a value in `--help`; a longer one repeats the option and fills the line."""
+_TENSORFLOW = ("train", "lite")
+"""Extras of the commands that may run TensorFlow."""
 _TOO_LARGE = 1 << 63
 _LIKE_OURS = 0.8
 """Similarity from which an unknown option of a command that passes options through is a slip. Beam has none as near."""
@@ -80,7 +82,7 @@ def main(prog: str, description: str, commands: Sequence[Command], argv: Sequenc
             with ending_at_once():
                 args = _parse(prog, description, commands, argv)
             # TensorFlow keeps the main thread for minutes, in which nothing could be raised.
-            with interruptible(SIGNALS if args.command.extra != "train" else [signal.SIGINT]):
+            with interruptible([signal.SIGINT] if args.command.extra in _TENSORFLOW else SIGNALS):
                 return _run(args)
         finally:
             # Flushed here, because Python would print a traceback for a closed pipe or a full disk at exit.

@@ -1,11 +1,13 @@
 """A trained model that reads the numbers in pictures: what `predict` and `streetdigits.load` have in common.
 
-TensorFlow is imported with the first `Reader`, not with this module.
+A runtime, TensorFlow or ONNX Runtime, is imported with the first `Reader`, not with this module.
 """
 
+import functools
 import os
 from dataclasses import dataclass
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,23 @@ from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.images.crop import BoundingBox, CropSpec
 from tfrecords.images.formats import SUFFIXES
-from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import is_folder
+from trainer.lite.runtime import LITE, TENSORFLOW, Outputs, choose_runtime, open_lite, start_keras
 from trainer.pretrained import run_directory
 from trainer.run.directory import Run
 from trainer.run.stand_in import forget, shown
 from trainer.scoring.calibration_file import read_calibration
-from trainer.scoring.decode import Predictions, decode_predictions
+from trainer.scoring.decode import Predictions, decode_predictions, mean_of_views
+
+if TYPE_CHECKING:
+    import keras
+
+    from trainer.scoring.inference import Forward
+
+Picture = str | PathLike[str] | bytes | NDArray[np.uint8]
+"""Path or address of a picture file, its bytes, or its pixels: (height, width, 3) uint8 RGB, or 1 channel of grey."""
+Box = tuple[float, float, float, float]
+"""Left, top, width and height of a number in a picture, pixels."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +43,20 @@ class Prediction:
     Attributes:
       text: Characters of the number; empty for no number, with an ellipsis at the end for a number that is longer than
         the longest that the model predicts.
-      confidence: Probability that the whole number is right, 0..1, at the temperature of the run if it is calibrated.
+      confidence: Probability that the whole number is right, 0..1, at the temperature of the run if it is calibrated;
+        0 where numbers were looked for and none was found.
       digits: Digits in reading order, as indices into the alphabet of the model: each 0..9, unless it was trained on
         other characters.
+      box: Where the number is; None where the complete picture was read.
+      box_confidence: Probability of a number in the box, 0..1, if it was found; 1 for a box that was given, and for the
+        complete picture.
     """
 
     text: str
     confidence: float
     digits: tuple[int, ...]
+    box: Box | None = None
+    box_confidence: float = 1.0
 
 
 class Reader:
@@ -47,45 +65,50 @@ class Reader:
     Attributes:
       run: Run that trained the model.
       calibration: Temperature of the confidences; None if the run has none.
-      model: The model.
-      forward: Function from (batch, height, width, channels) uint8 images to the model's outputs.
+      runtime: What computes predictions: `tensorflow` or `lite`.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, runtime: str = TENSORFLOW) -> None:
         """Loads the model.
 
         Args:
           run: Run that trained it.
+          runtime: One of `trainer.lite.runtime.RUNTIMES`.
 
         Raises:
-          UserError: The model does not read numbers, the run has no weights, or Keras already runs on another backend
-            than TensorFlow.
+          UserError: The model does not read numbers, the run has no weights, the runtime is not there, or Keras already
+            runs on another backend than TensorFlow.
+          ModuleNotFoundError: ONNX Runtime is needed and not installed.
         """
         if run.task != READ:
             raise UserError(f"{run.directory} must be the run of a model that can {READ} numbers.", run.config.model)
-        start_tensorflow()
-        import keras
-
-        from trainer.run.weights import load_model
-        from trainer.scoring.inference import make_forward
-
-        if keras.backend.backend() != "tensorflow":
-            raise UserError("Keras must run on TensorFlow: set KERAS_BACKEND=tensorflow.", keras.backend.backend())
+        self.runtime = choose_runtime(run, runtime)
         self.run = run
         self.calibration = read_calibration(run)
-        self.model = load_model(run)
-        self.forward = make_forward(self.model)
+        self._outputs = open_lite(run) if self.runtime == LITE else self._keras_outputs()
+
+    @functools.cached_property
+    def model(self) -> "keras.Model":
+        """The Keras model, which the runtime `lite` loads with its first use."""
+        start_keras(self.run)
+        from trainer.run.weights import load_model
+
+        return load_model(self.run)
+
+    @functools.cached_property
+    def forward(self) -> "Forward":
+        """Function from (batch, height, width, channels) uint8 images to the Keras model's outputs."""
+        model = self.model
+        from trainer.scoring.inference import make_forward
+
+        return make_forward(model)
 
     def __repr__(self) -> str:
         height, width, _ = self.run.image_shape
         cut = f"reads numbers cut to {height} x {width} pixels"
         return f"<Reader {shown(self.run.directory)}: {self.run.config.model}, {cut}>"
 
-    def read(
-        self,
-        picture: "str | PathLike[str] | bytes | NDArray[np.uint8]",
-        box: tuple[float, float, float, float] | None = None,
-    ) -> Prediction:
+    def read(self, picture: Picture, box: Box | None = None) -> Prediction:
         """Returns the number in a picture.
 
         Args:
@@ -98,31 +121,76 @@ class Reader:
           OSError: The file cannot be read.
         """
         boxes = [] if box is None else [number_box(*box)]
-        if isinstance(picture, str | PathLike):
-            image = read_image(Place(os.fspath(picture)), boxes, self.run.crop, self.run.image_shape[2])
-        else:
-            image = cut_image(_pixels(picture), boxes, self.run.crop, self.run.image_shape[2])
-        predictions = self.predict(image[None])
-        digits = predictions.digits[0, : predictions.length[0]]
-        return Prediction(predictions.texts[0], float(predictions.confidence[0]), tuple(map(int, digits)))
+        name = os.fspath(picture) if isinstance(picture, str | PathLike) else "picture"
+        image = cut_image(picture_pixels(picture), boxes, self.run.crop, self.run.image_shape[2], name)
+        return prediction_at(self.predict(image[None]), 0, box)
 
-    def predict(self, images: NDArray[np.uint8]) -> Predictions:
-        """Returns the predictions for images cut as the run's records: (batch, height, width, channels) uint8."""
-        outputs = {name: value.numpy() for name, value in self.forward(images).items()}
+    def read_all(self, picture: Picture) -> list[Prediction]:
+        """Returns the numbers in a picture, the most confident first: that of the complete picture, or none.
+
+        Raises:
+          UserError: It is no picture.
+          OSError: The file cannot be read.
+        """
+        found = self.read(picture)
+        return [found] if found.text else []
+
+    def predict(self, images: NDArray[np.uint8], views: int = 1) -> Predictions:
+        """Returns the predictions for images cut as the run's records.
+
+        Args:
+          images: (batch * views, height, width, channels) uint8, the views of a number one after the other.
+          views: Images of a number, whose probabilities are averaged.
+        """
+        outputs = self._outputs(images)
+        if views > 1:
+            outputs = {name: mean_of_views(logits, views) for name, logits in outputs.items()}
         found = decode_predictions(outputs.get("length_logits"), outputs["digit_logits"], self.run.labels)
         return found.with_temperature(self.calibration.temperature) if self.calibration else found
 
+    def _keras_outputs(self) -> Outputs:
+        forward = self.forward
+        return lambda images: {name: value.numpy() for name, value in forward(images).items()}
 
-def load_reader(run_or_name: "str | PathLike[str]") -> Reader:
+
+def prediction_at(predictions: Predictions, index: int, box: Box | None, box_confidence: float = 1.0) -> Prediction:
+    """Returns one of a batch of predictions.
+
+    Args:
+      predictions: Predictions of a batch.
+      index: Index of the image in the batch.
+      box: Where the number is in the picture; None for the complete picture.
+      box_confidence: Probability of a number there, 0..1.
+    """
+    digits = predictions.digits[index, : predictions.length[index]]
+    confidence = float(predictions.confidence[index])
+    return Prediction(predictions.texts[index], confidence, tuple(map(int, digits)), box, box_confidence)
+
+
+def load_reader(run_or_name: str | PathLike[str], runtime: str = TENSORFLOW) -> Reader:
     """Returns the model of a run directory, local or at an address, or of a name: `pretrained` or `pretrained-mnist`.
 
+    Args:
+      run_or_name: Run directory or name.
+      runtime: One of `trainer.lite.runtime.RUNTIMES`.
+
     Raises:
-      UserError: There is no such run, or it has no weights.
+      UserError: There is no such run, it has no weights, or the runtime is not there.
+      ModuleNotFoundError: ONNX Runtime is needed and not installed.
+    """
+    return Reader(find_run(run_or_name), runtime)
+
+
+def find_run(run_or_name: str | PathLike[str]) -> Run:
+    """Returns the run of a directory, local or at an address, of which its present state is read, or of a name.
+
+    Raises:
+      UserError: There is no such run.
     """
     name = os.fspath(run_or_name)
     if "://" in name:
         forget(Place(name))
-    return Reader(Run.load(run_directory(name)))
+    return Run.load(run_directory(name))
 
 
 def number_box(left: float, top: float, width: float, height: float) -> BoundingBox:
@@ -191,11 +259,18 @@ def read_image(file: Place, boxes: list[BoundingBox], crop: CropSpec, channels: 
     return cut_image(read_picture(file), boxes, crop, channels, str(file))
 
 
-def _pixels(picture: bytes | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns the RGB pixels of a picture that is given as a file's bytes, or as pixels, which are checked."""
+def picture_pixels(picture: Picture) -> NDArray[np.uint8]:
+    """Returns the pixels of a picture as viewers show it: (height, width, 3) uint8 RGB, which may be read-only.
+
+    Raises:
+      UserError: It is no picture.
+      OSError: The file cannot be read.
+    """
     from tfrecords.images.channels import to_channels
     from tfrecords.images.decode import decode_picture
 
+    if isinstance(picture, str | PathLike):
+        return read_picture(Place(os.fspath(picture)))
     if isinstance(picture, bytes):
         return decode_picture(picture, "picture")
     if not isinstance(picture, np.ndarray):

@@ -226,14 +226,14 @@ def config_from_flags(values: Mapping[str, Any]) -> PrepareConfig:
     drawn = {"validation_fraction": 0.0} if values.get("test_fraction") == 1 else {}
     of_source = {"name": name.replace("-", "_"), "max_length": None, **source.defaults}
     if values.get("task") == FIND:
-        _refuse_crops(values)
+        refuse_crops(values)
         of_source = {**{each: of_source[each] for each in of_source if each not in _OF_READ}, **_OF_FIND}
     config: PrepareConfig = from_flags(PrepareConfig, {**of_source, **drawn, **values})
     check_options(name, values)
     return config
 
 
-def _refuse_crops(values: Mapping[str, Any]) -> None:
+def refuse_crops(values: Mapping[str, Any]) -> None:
     """Checks that no flag of crops was given for a dataset that has none.
 
     Raises:

@@ -21,8 +21,9 @@ from beam_jobs.prepare.load_picture import PictureRow, load
 from beam_jobs.prepare.make_shard import reject_duplicates
 from tfrecords.files.framing import frame
 from tfrecords.images.channels import to_channels
-from tfrecords.images.crop import BoundingBox, union
+from tfrecords.images.crop import BoundingBox, Shape, union
 from tfrecords.images.fit import fit_to_canvas
+from tfrecords.record.labels import Labels
 from tfrecords.record.scene import SceneExample, encode_scene
 
 INCOMPLETE = "incomplete_picture"
@@ -74,7 +75,7 @@ def make_scenes(
                 placed.append((order_of(example.key, config.seed), record))
             except RejectedError as error:
                 whole.dead = error.letter
-        _complete(own, whole)
+        complete(own, whole)
         rows += own
     rows.sort(key=lambda row: (row.annotation.subset, row.annotation.index))
     return [record for _, record in sorted(placed, key=lambda item: item[0])], rows
@@ -87,13 +88,22 @@ def _pictures(
     for _, group in groupby(annotations, attrgetter("picture")):
         rows = [PictureRow(annotation, split, shard, dead=annotation.dead) for annotation in group]
         reject_duplicates(rows)
-        cause = next((row.dead for row in rows if row.dead and row.dead.reason not in _TWICE), None)
         waiting.append(rows)
-        yield PictureRow(replace(rows[0].annotation, part=0, dead=cause), split, shard)
+        yield PictureRow(replace(rows[0].annotation, part=0, dead=cause_of(rows)), split, shard)
 
 
-def _complete(rows: list[PictureRow], whole: PictureRow) -> None:
-    """Completes the rows of a picture by what is known of it: of those without a number, one at most is accepted."""
+def cause_of(rows: Iterable[PictureRow]) -> DeadLetter | None:
+    """Returns why a picture cannot be used, by the rows of its annotations; None if it can."""
+    return next((row.dead for row in rows if row.dead and row.dead.reason not in _TWICE), None)
+
+
+def complete(rows: list[PictureRow], whole: PictureRow) -> None:
+    """Completes the rows of a picture by what is known of it: of those without a number, one at most is accepted.
+
+    Args:
+      rows: Rows of all its annotations, in the source's order.
+      whole: Row of the picture, with the reason if it is left out.
+    """
     cause = whole.dead
     numbers = sum(bool(row.annotation.text) for row in rows if not row.dead)
     for at, row in enumerate(rows):
@@ -122,8 +132,6 @@ def scene_of(
 ) -> SceneExample:
     """Returns the scene of a picture.
 
-    Boxes that reach outside the picture are clipped.
-
     Args:
       key: Subset and name of the picture.
       annotations: All its annotations; those without a text are no numbers.
@@ -134,9 +142,35 @@ def scene_of(
       RejectedError: A box lies outside the picture.
       AssertionError: The source returned another number of boxes than characters.
     """
+    image, _, content = fit_to_canvas(picture, config.canvas)
+    fitted = to_channels(image, config.channels)
     height, width, _ = picture.shape
+    return label_scene(key, annotations, fitted, (height, width), content, config.labels)
+
+
+def label_scene(
+    key: str, annotations: list[Annotation], image: NDArray[np.uint8], size: Shape, content: Shape, labels: Labels
+) -> SceneExample:
+    """Returns the scene of a picture that is fitted into its image already.
+
+    Boxes that reach outside the picture are clipped.
+
+    Args:
+      key: Subset and name of the picture.
+      annotations: All its annotations; those without a text are no numbers.
+      image: Pixels, (height, width, 3 or 1) uint8.
+      size: Height and width of the picture, pixels.
+      content: Height and width of the picture in the image, pixels.
+      labels: What the dataset's numbers may be.
+
+    Raises:
+      RejectedError: A box lies outside the picture.
+      AssertionError: The source returned another number of boxes than characters.
+    """
+    height, width = size
+    scale = np.tile((content[0] / height, content[1] / width), 2)
     numbers = [annotation for annotation in annotations if annotation.text]
-    boxes, labels, owners, digit_boxes = [], [], [], []
+    boxes, indices, owners, digit_boxes = [], [], [], []
     for index, annotation in enumerate(numbers):
         text, characters = annotation.text, annotation.boxes
         if characters and len(characters) != len(text):
@@ -144,20 +178,19 @@ def scene_of(
             raise AssertionError(f"{rule} Received: {len(characters)}")
         digit_boxes += [_inside(annotation.key, box, height, width) for box in characters]
         boxes.append(_inside(annotation.key, union(annotation.placed), height, width))
-        labels += config.labels.digits(text)[: len(characters)].tolist()
+        indices += labels.digits(text)[: len(characters)].tolist()
         owners += [index] * len(characters)
-    image, scale, content = fit_to_canvas(picture, config.canvas)
     return SceneExample(
         key=key,
-        image=to_channels(image, config.channels),
+        image=image,
         texts=tuple(annotation.text for annotation in numbers),
         boxes=(np.array(boxes, np.float64).reshape(-1, 4) * scale).astype(np.float32),
-        digit_labels=np.array(labels, np.int64),
+        digit_labels=np.array(indices, np.int64),
         digit_numbers=np.array(owners, np.int64),
         digit_boxes=(np.array(digit_boxes, np.float64).reshape(-1, 4) * scale).astype(np.float32),
-        source_size=np.array((height, width), np.int64),
+        source_size=np.array(size, np.int64),
         content_size=np.array(content, np.int64),
-        alphabet=config.alphabet,
+        alphabet=labels.alphabet,
     )
 
 

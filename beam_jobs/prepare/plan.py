@@ -145,9 +145,7 @@ def make_plan(
         config = replace(config, validation_fraction=0.0)
     found = survey(config, subsets)
     config = for_boxes(replace(config, max_length=found.longest), found.has_boxes)
-    if config.task == FIND and not found.has_boxes:
-        rule = "--task find needs the boxes of numbers or of their characters, and no number of the input has one."
-        raise UserError(rule, f"--source {config.source}, {', '.join(subset.path for subset in subsets)}")
+    need_boxes(config, found, subsets)
     if not any(found.kept.values()):
         raise UserError("The annotations must name at least one picture.", ", ".join(s.path for s in subsets))
     return Plan(
@@ -161,6 +159,22 @@ def make_plan(
         allow_other_versions=allow_other_versions,
         about=about or About(),
     )
+
+
+def need_boxes(config: PrepareConfig, found: Survey, subsets: tuple[Subset, ...]) -> None:
+    """Checks that a dataset for finding has a place to find.
+
+    Args:
+      config: How the dataset is made.
+      found: What was found in the annotations.
+      subsets: Subsets that have them.
+
+    Raises:
+      UserError: No number has a box, with a configuration for finding.
+    """
+    if config.task == FIND and not found.has_boxes:
+        rule = "--task find needs the boxes of numbers or of their characters, and no number of the input has one."
+        raise UserError(rule, f"--source {config.source}, {', '.join(subset.path for subset in subsets)}")
 
 
 def for_boxes(config: PrepareConfig, has_boxes: bool) -> PrepareConfig:

@@ -23,9 +23,10 @@ from beam_jobs.watch.config import WITHOUT, WatchJob, check_given, new_config
 from beam_jobs.watch.inboxes.logs import LINES, is_log
 from beam_jobs.watch.ledger import LOG
 from beam_jobs.watch.stream import STATUS, Stream
+from beam_jobs.watch.summary import counted_words
 from tfrecords.cards.facts import ABOUT, save_about
 from tfrecords.dataset.about import About
-from tfrecords.dataset.manifest import Manifest
+from tfrecords.dataset.manifest import READ, Manifest
 from tfrecords.dataset.snapshots import STREAM, is_stream
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
@@ -49,6 +50,9 @@ examples:
     ... --after archive:DONE
   the watcher of a monitored machine:
     ... --metrics-port 9200
+  complete pictures, for a model that finds the numbers in a photo:
+    python -m beam_jobs watch --source coco --task find --max-length 5 \\
+      --input INBOX --output STREAM
   labels in a table, whose longest number must be known before:
     python -m beam_jobs watch --source table --max-length 8 \\
       --input INBOX --output STREAM
@@ -318,6 +322,7 @@ def _print_end(watcher: Watcher, stream: Place) -> None:
     examples = sum(total.examples for total in snapshot.totals.values())
     made = f"{watcher.made:,} {'snapshot was' if watcher.made == 1 else 'snapshots were'} made"
     batches = f"{snapshot.batches:,} {'batch' if snapshot.batches == 1 else 'batches'}"
-    held = f"{batches}, {pictures:,} pictures, {examples:,} examples"
+    counted, stored = counted_words(watcher.stream.config.task if watcher.stream else READ)
+    held = f"{batches}, {pictures:,} {counted}, {examples:,} {stored}"
     print(f"{made}: snapshot {snapshot.snapshot} of {stream} has {held}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(stream))}")

@@ -6,12 +6,13 @@ from typing import Any
 
 from beam_jobs.job.given import DATA
 from beam_jobs.lineage import check_target
-from beam_jobs.prepare.config import PrepareConfig, config_from_flags
-from beam_jobs.prepare.plan import for_boxes
+from beam_jobs.prepare.config import PrepareConfig, config_from_flags, refuse_crops
+from beam_jobs.prepare.plan import for_boxes, need_boxes
 from beam_jobs.prepare.survey import survey
 from beam_jobs.sources import SOURCES
 from beam_jobs.watch.batch import Batch
 from beam_jobs.watch.stream import Stream, flat_settings
+from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.flags import setting, settings_of
@@ -141,12 +142,15 @@ def check_given(stream: Stream, values: Mapping[str, Any]) -> None:
       values: Flags that were given, by setting.
 
     Raises:
-      UserError: One differs.
+      UserError: One differs, or is about crops, which a stream for finding does not have.
     """
+    if values.get("task", stream.config.task) == stream.config.task == FIND:
+        refuse_crops(values)
     saved = flat_settings(stream.config)
     # Where pictures are stored whole, what the flags say of crops is not what is saved.
     decided = () if stream.has_boxes or stream.config.whole_crops else ("crop_size", "jitters")
-    for name in settings_of(PrepareConfig):
+    # First the task, from which others follow.
+    for name in ("task", *settings_of(PrepareConfig)):
         if name in values and name not in decided and values[name] != saved[name]:
             flag = f"--{name.replace('_', '-')}"
             rule = f"{stream.place} was started with {flag} {saved[name]}, which cannot change: leave {flag} out."
@@ -156,15 +160,19 @@ def check_given(stream: Stream, values: Mapping[str, Any]) -> None:
 def begin(place: Place, config: PrepareConfig, batches: list[Batch]) -> Stream | None:
     """Returns the stream of a configuration, whose crops fit its first batches; None while these do not say.
 
+    A picture without a number is a record of a stream for finding, which waits for no number.
+
     Args:
       place: Folder of the stream.
       config: Configuration, as the flags say.
       batches: Batches of the first entry.
 
     Raises:
-      UserError: The annotations of a batch cannot be read.
+      UserError: The annotations of a batch cannot be read, or no number has a box, with a configuration for finding.
     """
-    found = survey(config, tuple(subset for batch in batches for subset in batch.subsets))
-    if not found.has_numbers:
+    subsets = tuple(subset for batch in batches for subset in batch.subsets)
+    found = survey(config, subsets)
+    need_boxes(config, found, subsets)
+    if config.task != FIND and not found.has_numbers:
         return None
     return Stream(place, for_boxes(config, found.has_boxes), found.has_boxes)

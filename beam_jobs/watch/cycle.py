@@ -22,6 +22,7 @@ from beam_jobs.watch.status import ENDED, IDLE, RUNNING, Board
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.summary import snapshot_line
 from beam_jobs.watch.upkeep.compact import Tidying, due, tidying
+from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.dataset.snapshots import SNAPSHOTS, STREAM, Snapshot
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files.place import Place
@@ -327,7 +328,8 @@ class Watcher:
         manifest = self._known[part] if part else None
         latencies = [now - seen for batch in done.batches if (seen := (times or {}).get((batch.name, batch.digest)))]
         self._board.add(latencies, sum(batch.entries for batch in done.batches), now - start)
-        print(snapshot_line(snapshot, done, manifest, now - start, left), flush=True)
+        negatives = _negatives(self._place / part.directory, manifest) if part and manifest else None
+        print(snapshot_line(snapshot, done, manifest, now - start, left, negatives), flush=True)
         self._finish(done)
         return snapshot
 
@@ -400,6 +402,18 @@ def _unreadable(entry: Entry, config: PrepareConfig) -> Entry | None:
     found = ((batch, fault(config, batch)) for batch in entry.batches)
     refusals = [Refusal(batch.name, batch.digest, batch.stamp, INCOMPLETE, why) for batch, why in found if why]
     return Entry(entry.entry, refusals=[*entry.refusals, *refusals]) if refusals else None
+
+
+def _negatives(directory: Place, manifest: Manifest) -> int | None:
+    """Returns the number of pictures without a number in a generation; None unless numbers are to be found."""
+    if manifest.task != FIND:
+        return None
+    # Arrow, which commands must not import at start.
+    from beam_jobs.prepare.annotations_table import read_table
+    from beam_jobs.prepare.scene_counts import COLUMNS, count_scenes
+
+    counts = count_scenes(manifest, read_table(directory, manifest).select(COLUMNS))
+    return sum(each.negatives for each in counts.values())
 
 
 def _free_memory() -> None:

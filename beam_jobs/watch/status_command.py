@@ -5,6 +5,9 @@ import os
 import socket
 
 from beam_jobs.watch.status import ENDED, Status
+from beam_jobs.watch.stream import Stream
+from beam_jobs.watch.summary import counted_words
+from tfrecords.dataset.manifest import READ
 from tfrecords.dataset.snapshots import STREAM, is_stream
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place, place
@@ -35,14 +38,22 @@ def run(args: argparse.Namespace) -> int:
     if status is None:
         print(f"{stream}: no watcher has written a status yet")
         return 0
-    print("".join(f"{title:<11}{text}\n" for title, text in _rows(status)), end="")
+    # A stream has a status before its first batch, and with it a configuration.
+    words = counted_words(Stream.load(stream).config.task if is_stream(stream) else READ)
+    print("".join(f"{title:<11}{text}\n" for title, text in _rows(status, *words)), end="")
     return 0
 
 
-def _rows(status: Status) -> list[tuple[str, str]]:
-    """Returns a title and a text for each line."""
+def _rows(status: Status, counted: str, stored: str) -> list[tuple[str, str]]:
+    """Returns a title and a text for each line.
+
+    Args:
+      status: Status.
+      counted: What is counted in annotations.
+      stored: What is counted in records.
+    """
     number = "none yet" if status.snapshot is None else str(status.snapshot)
-    held = f"{status.batches:,} batches, {status.pictures:,} pictures, {status.examples:,} examples"
+    held = f"{status.batches:,} batches, {status.pictures:,} {counted}, {status.examples:,} {stored}"
     rows = [("snapshot", f"{number}: {held}")]
     for title, counts in (("rejected", status.dead_letters), ("refused", status.refused)):
         if counts:
@@ -54,7 +65,7 @@ def _rows(status: Status) -> list[tuple[str, str]]:
     waiting = f", the oldest for {status.oldest_pending_s:,.0f} s" if status.pending else ""
     rows.append(("waiting", f"{status.pending:,} batches{waiting}"))
     if status.pictures_per_s:
-        rows.append(("speed", f"{status.pictures_per_s:,.0f} pictures/s"))
+        rows.append(("speed", f"{status.pictures_per_s:,.0f} {counted}/s"))
     if status.latency_s:
         rows.append(("latency", f"median {status.latency_s.p50:g} s, 95 % below {status.latency_s.p95:g} s"))
     rows.append(("watcher", _watcher(status)))

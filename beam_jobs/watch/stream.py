@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from beam_jobs.prepare.config import PrepareConfig
-from tfrecords.dataset.manifest import READ
 from tfrecords.dataset.snapshots import STREAM
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -25,7 +24,8 @@ class Stream:
       place: Folder, local or in a store.
       config: How every generation is made. Its longest number is set; the largest share of rejected pictures is 1,
         since a picture that is rejected never stops a stream.
-      has_boxes: Whether pictures are cut as those of the first batch with a number were: around boxes.
+      has_boxes: Whether pictures are cut as those of the first batch with a number were: around boxes. Always so where
+        numbers are to be found.
     """
 
     place: Place
@@ -39,9 +39,6 @@ class Stream:
           UserError: The longest number is open, or a setting is about a complete dataset.
         """
         config = self.config
-        if config.task != READ:
-            rule = "A stream holds crops to read: prepare makes datasets for finding."
-            raise UserError(rule, f"--task {config.task}")
         if config.max_length is None:
             rule = "The longest number of a stream must be fixed before it starts: give --max-length."
             raise UserError(rule, "no --max-length")

@@ -117,7 +117,7 @@ class Ours:
         texts = [
             Text(
                 "" if number.text.endswith(_LONGER) else kept_digits(number.text),
-                number.score,
+                number.confidence,
                 number.box.xmin if number.box else 0.0,
                 number.box.height if number.box else float(len(picture)),
             )

@@ -83,18 +83,19 @@ SCENE_NAMES = tuple(field.name for field in fields(SceneExample) if field.name n
 """The attributes of `SceneExample` without the alphabet and the file, in its order."""
 
 
-def encode_scene(example: SceneExample, encoding: str = "jpeg") -> bytes:
+def encode_scene(example: SceneExample, encoding: str = "jpeg", file: bytes = b"") -> bytes:
     """Returns the record of one scene; equal scenes give equal bytes.
 
     Args:
       example: Scene to encode. It is not checked here.
       encoding: Encoding of the pixels, one of `SCENE_ENCODINGS`.
+      file: File of these pixels in this encoding, to store as it is; empty to encode the pixels.
     """
     record = _Example()
     features = record.features.feature
     size = np.tile(np.array(example.image.shape[:2], np.float32), 2)
     features["key"].bytes_list.value.append(example.key.encode())
-    features["image"].bytes_list.value.append(_encoded(example.image, encoding))
+    features["image"].bytes_list.value.append(file or _encoded(example.image, encoding))
     features["image/format"].bytes_list.value.append(encoding.encode())
     for name, integers in (
         ("image/shape", example.image.shape),

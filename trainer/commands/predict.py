@@ -5,71 +5,25 @@ import functools
 import itertools
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tfrecords.dataset.manifest import UNKNOWN_SPLIT
-from tfrecords.errors import UserError, one_line
-from tfrecords.files.ahead import read_ahead
+from tfrecords.errors import UserError
 from tfrecords.files.place import Place, place
 from tfrecords.flags import add_snapshot
 from tfrecords.images.crop import BoundingBox
-from tfrecords.interrupts import ending_at_once
-from tfrecords.progress import print_line, progress, silent
-from trainer.commands.predict_found import (
-    Drawings,
-    add_finding_arguments,
-    check_finding,
-    chosen_finder,
-    found_rows,
-)
-from trainer.commands.predict_split import predict_split
+from tfrecords.progress import progress, silent
+from trainer.commands.predict_answers import LARGE, Answering, Answers
+from trainer.commands.predict_found import add_finding_arguments, check_finding, chosen_finder
 from trainer.commands.refusals import add_refusal_arguments, check_refusals, chosen_refusals
-from trainer.distribute.startup import start_tensorflow
 from trainer.input.photos import find_photos, is_folder, left_out_line
-from trainer.photo_reader import PhotoReader
+from trainer.lite.runtime import AUTO, LITE, RUNTIMES
 from trainer.pretrained import add_run_arguments, chosen_run
-from trainer.reader import Reader, cut_image, number_box, read_picture
+from trainer.reader import number_box
 from trainer.run.cache_folder import add_cache_arguments
 from trainer.run.cut import ALLOW
-from trainer.run.directory import Run
 from trainer.run.stand_in import naming_addresses
-from trainer.scoring.prediction_output import PredictionPrinter, prediction_json
-
-_LARGE = 500
-"""Longest side, pixels, above which a picture without a box is warned of: 0.15 % of SVHN's training pictures."""
-_Batch = list[tuple[Path | str, BoundingBox | None]]
-"""Photos, each with its box if that is given."""
-
-
-@dataclass
-class _Answers:
-    """What was read in photos.
-
-    Attributes:
-      rows: Rows to print.
-      read: Number of photos that could be read.
-      failed: Number of photos that could not.
-      large: Number of large photos that were read as a whole.
-      empty: Number of photos without a number.
-    """
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    read: int = 0
-    failed: int = 0
-    large: int = 0
-    empty: int = 0
-
-    def add(self, other: "_Answers") -> None:
-        """Adds the numbers of photos, without the rows."""
-        for name in ("read", "failed", "large", "empty"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
+from trainer.scoring.prediction_output import PredictionPrinter
 
 EPILOG = """\
 examples:
@@ -144,6 +98,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=int, default=64, help="pictures per batch")
     parser.add_argument(
+        "--runtime",
+        choices=RUNTIMES,
+        default=AUTO,
+        help=f"what computes the predictions of photos. lite: ONNX Runtime, for weights that come with the package; "
+        f"{AUTO}: that where it is installed, otherwise TensorFlow",
+    )
+    parser.add_argument(
         "--data", type=place, help="dataset directory, or its address, to read instead of photos; needs --output"
     )
     add_snapshot(parser)
@@ -169,6 +130,10 @@ def run(args: argparse.Namespace) -> int:
         given = f"{len(args.photos)} photos and --data {args.data}" if args.data else "neither"
         raise UserError("Either photos must be given, or --data with a dataset directory.", given)
     if args.data:
+        if args.runtime == LITE:
+            raise UserError(f"--runtime {LITE} must go with photos: a dataset is read with TensorFlow.", args.data)
+        from trainer.commands.predict_split import predict_split
+
         return predict_split(args)
     if args.snapshot is not None:
         raise UserError("--snapshot must go with --data: it is that of a stream.", args.snapshot)
@@ -189,24 +154,17 @@ def _predict_photos(args: argparse.Namespace) -> int:
     chosen = chosen_run(args.run_dir, args.weights)
     least = chosen_refusals(args, chosen).min_confidence
     finder = chosen_finder(args)
-    # The models are loaded with the first picture that can be read, so never where there is none.
-    reader = functools.cache(lambda: _load(chosen))
-    if finder is None:
-        answer = functools.partial(_read, reader=reader, run=chosen, least=least)
-    else:
-        drawings = Drawings(args.draw) if args.draw else None
-        pair = functools.cache(lambda: PhotoReader.load(finder, reader()))
-        answer = functools.partial(_find, photo_reader=pair, args=args, least=least, drawings=drawings)
+    answering = Answering(args, chosen, finder, least)
     photos = functools.partial(find_photos, args.photos, sys.stdin.buffer, b"\0" if args.null else b"\n")
     left_out: Counter[str] = Counter()
     pairs = zip(photos(left_out), boxes or itertools.repeat(None), strict=False)
     total = None if "-" in args.photos else sum(1 for _ in photos())
     printer = PredictionPrinter(args.json, args.json_lines)
-    done = _Answers()
+    done = Answers()
     is_short = total is not None and total <= args.batch_size
     with silent() if is_short else progress("predict", total, "pictures", keep=False) as shown:
         while batch := list(itertools.islice(pairs, args.batch_size)):
-            answers = answer(batch)
+            answers = answering.answer(batch)
             if answers.rows:
                 printer.write(answers.rows)
             done.add(answers)
@@ -219,7 +177,7 @@ def _predict_photos(args: argparse.Namespace) -> int:
 
 
 def _print_summary(
-    args: argparse.Namespace, done: _Answers, printer: PredictionPrinter, refuses: bool, finds: bool
+    args: argparse.Namespace, done: Answers, printer: PredictionPrinter, refuses: bool, finds: bool
 ) -> None:
     """Prints what was read, and what may be wrong with it, to standard error.
 
@@ -232,7 +190,7 @@ def _print_summary(
     """
     if done.large:
         rule = "was read as if the number filled it; give --box X,Y,W,H where the number is a part of the picture."
-        print(f"warning: what is larger than {_LARGE} pixels ({done.large:,} of {done.read:,}) {rule}", file=sys.stderr)
+        print(f"warning: what is larger than {LARGE} pixels ({done.large:,} of {done.read:,}) {rule}", file=sys.stderr)
     elif done.empty and not args.box and not finds:
         rule = "found; give --box X,Y,W,H where one is a small part of the picture."
         print(f"note: in {done.empty:,} of {done.read:,} pictures no number was {rule}", file=sys.stderr)
@@ -245,18 +203,6 @@ def _print_summary(
     refused = f"; {printer.refused:,} refused" if refuses else ""
     read = done.read if args.all else done.read - printer.refused
     print(f"Read {read:,} of {done.read + done.failed:,} pictures{several}{refused}{lost}.", file=sys.stderr)
-
-
-def _is_far(pair: tuple[Path | str, BoundingBox | None]) -> bool:
-    """Returns whether a picture of `_read_images` is at an address."""
-    return "://" in str(pair[0]) and not isinstance(pair[0], Path)
-
-
-def _load(run: Run) -> Reader:
-    # TensorFlow, whose import takes seconds, does not end at an exception.
-    with ending_at_once():
-        start_tensorflow()
-    return Reader(run)
 
 
 def parse_box(text: str) -> BoundingBox:
@@ -280,52 +226,3 @@ def _boxes(args: argparse.Namespace) -> list[BoundingBox]:
     if boxes and no_files:
         raise UserError("--box must be given for files, not for folders or standard input.", no_files[0])
     return boxes
-
-
-def _pictures(batch: _Batch) -> Iterator[tuple[str, BoundingBox | None, NDArray[np.uint8]]]:
-    """Yields name, box and pixels of each photo that can be read, and prints an error for each other one."""
-    # Pictures at addresses are read several at once.
-    for (path, box), read in read_ahead(batch, lambda pair: read_picture(Place(pair[0])), _is_far):
-        try:
-            # A name that is not UTF-8 cannot be printed.
-            yield str(path).encode(errors="backslashreplace").decode(), box, read()
-        except (UserError, OSError) as error:
-            print_line(f"error: {one_line(error)}")
-
-
-def _read(batch: _Batch, reader: Callable[[], Reader], run: Run, least: float | None) -> _Answers:
-    """Reads photos in their boxes, or as a whole."""
-    names, images, large = [], [], 0
-    for name, box, picture in _pictures(batch):
-        try:
-            images.append(cut_image(picture, [box] if box else [], run.crop, run.image_shape[2], name))
-        except UserError as error:
-            print_line(f"error: {one_line(error)}")
-            continue
-        large += box is None and max(picture.shape) > _LARGE
-        names.append(name)
-    if not images:
-        return _Answers(failed=len(batch))
-    predictions = reader().predict(np.stack(images))
-    rows = [prediction_json(name, predictions, index, least) for index, name in enumerate(names)]
-    return _Answers(rows, len(names), len(batch) - len(names), large, predictions.texts.count(""))
-
-
-def _find(
-    batch: _Batch,
-    photo_reader: Callable[[], PhotoReader],
-    args: argparse.Namespace,
-    least: float | None,
-    drawings: Drawings | None,
-) -> _Answers:
-    """Finds the numbers in photos, reads and draws them."""
-    answers = _Answers()
-    for name, _, picture in _pictures(batch):
-        numbers = photo_reader().read(picture, args.rotate)
-        answers.rows += found_rows(name, numbers, args.all, least)
-        answers.read += 1
-        answers.empty += not numbers
-        if drawings:
-            drawings.write(name, picture, numbers if args.all else numbers[:1])
-    answers.failed = len(batch) - answers.read
-    return answers

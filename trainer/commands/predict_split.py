@@ -12,8 +12,8 @@ from tfrecords.progress import progress_of
 from tfrecords.record.labels import DIGITS
 from trainer.commands.evaluate import check_same_cut
 from trainer.commands.refusals import chosen_refusals
-from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
+from trainer.lite.runtime import start_keras
 from trainer.pretrained import chosen_run
 from trainer.run.cache_folder import chosen_cache
 from trainer.run.directory import Run
@@ -46,7 +46,7 @@ def predict_split(args: argparse.Namespace) -> int:
         raise UserError("Kaggle takes no refusals: --min-confidence and --target-accuracy must be left out.", args.data)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
-        start_tensorflow()
+        start_keras(trained)
     keys, predictions = _predict(args, trained, records)
     numbers = predictions.texts
     if least is not None:

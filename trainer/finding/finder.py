@@ -1,19 +1,24 @@
-"""A trained model that finds the numbers in pictures. TensorFlow is imported with the first `Finder`."""
+"""A trained model that finds the numbers in pictures. A runtime is imported with the first `Finder`."""
 
+import functools
 import json
 from os import PathLike, fspath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError
-from trainer.distribute.startup import start_tensorflow
 from trainer.finding.boxes import Found, select
 from trainer.finding.scores import FIXED_THRESHOLD
+from trainer.lite.runtime import BOXES, CONFIDENCE, LITE, TENSORFLOW, Outputs, choose_runtime, open_lite, start_keras
 from trainer.pretrained import run_directory
 from trainer.run.directory import HISTORY, Run
 from trainer.run.stand_in import shown, stand_in_of
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Finder:
@@ -21,30 +26,36 @@ class Finder:
 
     Attributes:
       run: Run that trained the model.
-      model: The model.
       canvas: Height and width of the images that pictures are fitted into, pixels.
       threshold: Confidence from which a box is a number.
+      runtime: What computes predictions: `tensorflow` or `lite`.
     """
 
-    def __init__(self, run: Run, threshold: float | None = None) -> None:
+    def __init__(self, run: Run, threshold: float | None = None, runtime: str = TENSORFLOW) -> None:
         """Loads the model.
 
         Args:
           run: Run that trained it.
           threshold: Confidence from which a box is a number; None takes that of the best F1 on the validation split.
+          runtime: One of `trainer.lite.runtime.RUNTIMES`.
 
         Raises:
-          UserError: The model does not find numbers, or the run has no weights.
+          UserError: The model does not find numbers, the run has no weights, or the runtime is not there.
+          ModuleNotFoundError: ONNX Runtime is needed and not installed.
         """
         check_finds(run)
-        start_tensorflow()
-        from trainer.finding.inference import make_peaks
-        from trainer.run.weights import load_model
-
+        self.runtime = choose_runtime(run, runtime)
         self.run, self.canvas = run, run.image_shape[0]
         self.threshold = run_threshold(run) if threshold is None else threshold
-        self.model = load_model(run)
-        self._peaks = make_peaks(self.model)
+        self._outputs = open_lite(run) if self.runtime == LITE else self._keras_outputs()
+
+    @functools.cached_property
+    def model(self) -> "keras.Model":
+        """The Keras model, which the runtime `lite` loads with its first use."""
+        start_keras(self.run)
+        from trainer.run.weights import load_model
+
+        return load_model(self.run)
 
     def __repr__(self) -> str:
         return f"<Finder {shown(self.run.directory)}: {self.run.config.model}, in {self.canvas} x {self.canvas} pixels>"
@@ -59,8 +70,15 @@ class Finder:
         from tfrecords.images.fit import fit_to_canvas
 
         image, scale, content = fit_to_canvas(to_channels(picture, self.run.image_shape[2]), self.canvas)
-        boxes, confidence = (part.numpy()[0] for part in self._peaks(image[None]))
-        return select(boxes, confidence, content, self.threshold, scale)
+        found = self._outputs(image[None])
+        return select(found[BOXES][0], found[CONFIDENCE][0], content, self.threshold, scale)
+
+    def _keras_outputs(self) -> Outputs:
+        model = self.model
+        from trainer.finding.inference import make_peaks
+
+        find = make_peaks(model)
+        return lambda images: dict(zip((BOXES, CONFIDENCE), (part.numpy() for part in find(images)), strict=True))
 
 
 def check_finds(run: Run) -> None:

@@ -77,8 +77,7 @@ class Records:
           UserError: There is no such snapshot, a file of it is damaged, or its images or labels are of another kind.
         """
         manifest = flatten(self.directory, Snapshot.load(self.directory, snapshot), self._known)
-        now, here = manifest, self.manifest
-        if (now.image, now.labels, now.config["crop"]) != (here.image, here.labels, here.config["crop"]):
+        if _kind(manifest) != _kind(self.manifest):
             rule = f"The snapshots of {self.directory} must have one kind of images and labels."
             raise UserError(rule, f"another one in snapshot {snapshot} than in {self.snapshot}")
         return replace(self, manifest=manifest, manifest_sha256=_sha256(manifest), snapshot=snapshot)
@@ -114,7 +113,7 @@ class Records:
         """Moves the images of another snapshot to this one, after a check of the files that are new.
 
         Args:
-          images: Images that `images` returned for another snapshot of the same stream.
+          images: Images that `inputs` returned for another snapshot of the same stream.
           split: Name of the split.
 
         Raises:
@@ -122,7 +121,10 @@ class Records:
         """
         known = set(images.shards)
         self._check([shard for shard in self.manifest.split(split).shards if shard not in known])
-        images.move_to(self.manifest)
+        if isinstance(images, SceneImages):
+            images.move_to(self.examples(split))
+        else:
+            images.move_to(self.manifest)
 
     def _check(self, shards: Sequence[ShardInfo]) -> None:
         """Raises a UserError if a shard is missing or of the wrong size."""
@@ -165,6 +167,11 @@ class Records:
             **asdict(self.manifest.labels),
             **({} if self.snapshot is None else {"snapshot": self.snapshot}),
         }
+
+
+def _kind(manifest: Manifest) -> tuple[object, ...]:
+    """Returns what all snapshots of a stream have in common; pictures to find numbers in have no crops."""
+    return manifest.task, manifest.image, manifest.labels, manifest.config.get("crop")
 
 
 def _sha256(manifest: Manifest) -> str:

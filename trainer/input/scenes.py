@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tfrecords.dataset.image_cache import ImageCache
-from tfrecords.dataset.manifest import Manifest, ShardInfo
+from tfrecords.dataset.manifest import ShardInfo
 from tfrecords.dataset.reader import Examples
 from tfrecords.errors import UserError
 from tfrecords.record.scene import SceneExample, decode_scene
@@ -52,14 +52,22 @@ class SceneImages:
         Raises:
           UserError: There are none, or they differ in size.
         """
+        self._lay_out(examples)
+
+    def _lay_out(self, examples: Examples) -> None:
+        """Takes the examples of a split.
+
+        Raises:
+          UserError: There are none, or they differ in size; then nothing has changed.
+        """
         if not len(examples):
             raise UserError(f"The split {examples.split} of {examples.directory} must hold at least one example.", 0)
-        self._examples = examples
-        self.shards: tuple[ShardInfo, ...] = tuple(examples.manifest.split(examples.split).shards)
         height, width, channels = examples.manifest.image.shape
         if height is None or width is None:
             rule = f"The manifest of {examples.directory} must state one size of all pictures."
             raise UserError(rule, examples.manifest.image.shape)
+        self._examples = examples
+        self.shards: tuple[ShardInfo, ...] = tuple(examples.manifest.split(examples.split).shards)
         self.shape: tuple[int, ...] = height, width, channels
         self._alphabet = examples.manifest.labels.alphabet
 
@@ -94,13 +102,20 @@ class SceneImages:
     def start_epoch(self) -> None:
         """Marks a new epoch; nothing is read ahead."""
 
-    def move_to(self, manifest: Manifest) -> None:
-        """Refuses another state of the directory, as streams hold numbers to read.
+    def move_to(self, examples: Examples) -> None:
+        """Moves to another state of the directory; files that both have stay open.
+
+        No other thread may use the pictures: call it between two passes.
+
+        Args:
+          examples: Examples of the split in the other state.
 
         Raises:
-          UserError: Always.
+          UserError: There are none; then nothing has changed.
         """
-        raise UserError("A stream must hold numbers to read, not pictures to find them in.", manifest.name)
+        before = self._examples
+        self._lay_out(examples)
+        examples.take_over(before)
 
     def _scene(self, index: int) -> SceneExample:
         data, file, in_file = self._examples.record(index)

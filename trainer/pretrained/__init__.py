@@ -44,6 +44,9 @@ class Pretrained:
 
 TABLE = {
     STREET: Pretrained(NAME, DIRECTORY, "printed house numbers", "synthetic pictures only"),
+    "display": Pretrained(
+        f"{NAME}-display", DIRECTORY / "display", "seven-segment displays and meters", "synthetic pictures only"
+    ),
     "mnist": Pretrained(f"{NAME}-mnist", DIRECTORY / "mnist", "one handwritten digit", "MNIST's handwritten digits"),
 }
 """Weights by the name that `--weights` takes."""

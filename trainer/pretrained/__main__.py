@@ -1,4 +1,7 @@
-"""python -m trainer.pretrained: copies a run's weights into the package, as `make pretrained` does."""
+"""python -m trainer.pretrained: copies a run's weights into the package, as `make pretrained` does.
+
+With them goes the graph for ONNX Runtime that reads these weights (`trainer.lite.write`).
+"""
 
 import argparse
 import re
@@ -7,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tfrecords.cli import missing_library
 from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
 from tfrecords.typed_json import parse_object
+from trainer.lite.runtime import start_keras
 from trainer.pretrained import CARD, STREET, every
 from trainer.run.directory import CALIBRATION, CONFIG, HISTORY, WEIGHTS, Run, write_json
 from trainer.run.evaluations import EvaluationFiles, find_evaluations
@@ -27,21 +32,32 @@ _MANY = 10_000
 def main() -> int:
     """Parses the command line, copies the weights and returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m trainer.pretrained", description=__doc__)
-    parser.add_argument("--run-dir", type=local_path, required=True, help="run directory of an evaluated model")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run-dir", type=local_path, help="run directory of an evaluated model")
+    source.add_argument(
+        "--lite-only", action="store_true", help="write only the graph for ONNX Runtime, of the weights that are there"
+    )
     parser.add_argument("--name", choices=list(every()), default=STREET, help="name of the weights (default: street)")
     args = parser.parse_args()
     weights = every()[args.name]
     try:
-        publish(args.run_dir, weights.directory, weights.card.read_text(encoding="utf-8"))
+        if args.lite_only:
+            write_graph(weights.directory)
+        else:
+            publish(args.run_dir, weights.directory, weights.card.read_text(encoding="utf-8"))
+    except ModuleNotFoundError as error:
+        print(f"error: {missing_library('trainer.pretrained', 'train,export', error)}", file=sys.stderr)
+        return 1
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"The weights are in {weights.directory}. Next: measure the other scores of its {CARD} again, if it has any.")
+    card = "" if args.lite_only else f" Next: measure the other scores of its {CARD} again, if it has any."
+    print(f"The {'graph is' if args.lite_only else 'weights are'} in {weights.directory}.{card}")
     return 0
 
 
 def publish(run_dir: Path, folder: Path, card: str) -> None:
-    """Copies what a reader or finder needs of a run into a folder, with the model card and the scores in it.
+    """Copies what a reader or finder needs of a run into a folder, with its graph and the model card with scores.
 
     Args:
       run_dir: Run directory of a trained and evaluated model.
@@ -51,6 +67,7 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
     Raises:
       UserError: The run is not trained or evaluated, or the card does not have exactly one section for the scores.
       OSError: A file cannot be read or written.
+      ModuleNotFoundError: The extra `export` is not installed.
     """
     run = Run.load(run_dir)
     files = next(iter(find_evaluations(run_dir).values()), EvaluationFiles.of_split(run_dir, "test"))
@@ -73,6 +90,21 @@ def publish(run_dir: Path, folder: Path, card: str) -> None:
     for name, content in {WEIGHTS: run.weights.read_bytes(), CARD: filled.encode(), **copied}.items():
         with atomic_write(folder / name) as stream:
             stream.write(content)
+    write_graph(folder)
+
+
+def write_graph(folder: Path) -> None:
+    """Writes the graph for ONNX Runtime of the weights in a folder of the package.
+
+    Raises:
+      UserError: The weights are missing, or of another architecture.
+      ModuleNotFoundError: The extra `train` or `export` is not installed.
+    """
+    run = Run.load(folder)
+    start_keras(run)
+    from trainer.lite.write import write_lite
+
+    write_lite(run)
 
 
 def portable(content: dict[str, Any]) -> dict[str, Any]:

@@ -101,6 +101,18 @@ def decode_predictions(
     )
 
 
+def mean_of_views(logits: NDArray[np.floating], views: int) -> NDArray[np.float64]:
+    """Returns the logarithms of the mean probabilities of several views of each number.
+
+    Args:
+      logits: (batch * views, ..., classes) unnormalised log-probabilities, the views of a number one after the other.
+      views: Views of a number.
+    """
+    logs = _log_softmax(logits)
+    means: NDArray[np.float64] = np.logaddexp.reduce(logs.reshape(-1, views, *logs.shape[1:]), axis=1) - np.log(views)
+    return means
+
+
 def _counted(best_digit: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the sum of the log-probabilities of the best digits of each length: (batch, longest + 2)."""
     # A length counts the digits before its end: none for length 0, all for the longest and for a longer one.

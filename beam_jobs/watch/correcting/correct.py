@@ -13,7 +13,7 @@ from typing import NamedTuple
 from beam_jobs.watch.batch import DELETE, Correction
 from beam_jobs.watch.inboxes.correction_files import read_corrections
 from beam_jobs.watch.stream import Stream
-from tfrecords.dataset.manifest import ANNOTATIONS
+from tfrecords.dataset.manifest import ANNOTATIONS, FIND
 from tfrecords.dataset.snapshots import Part, part_manifest
 from tfrecords.files.place import Place
 
@@ -56,10 +56,11 @@ def affected(stream: Place, parts: Sequence[Part], corrections: Iterable[Correct
     for correction in last.values():
         of_batches.setdefault(correction.key.partition("/")[0], []).append(correction)
     found: dict[Part, list[Correction]] = {}
-    for part, subsets in zip(parts, _subsets(stream, parts if of_batches else ()), strict=False):
-        given = [each for subset in of_batches.keys() & subsets for each in of_batches.pop(subset)]
+    for part, held in zip(parts, _held(stream, parts if of_batches else ()), strict=False):
+        given = [each for subset in of_batches.keys() & held.subsets for each in of_batches.pop(subset)]
         if given:
-            good, missing = _in_directory(stream / part.directory, sorted(given, key=lambda each: each.key))
+            given.sort(key=lambda each: each.key)
+            good, missing = _in_directory(stream / part.directory, given, held.task == FIND)
             found.update({part: good} if good else {})
             not_found += missing
     for rest in of_batches.values():
@@ -101,35 +102,65 @@ def _last_of_each(corrections: Iterable[Correction]) -> tuple[dict[str, Correcti
     return last, late
 
 
-def _subsets(stream: Place, parts: Sequence[Part]) -> list[frozenset[str]]:
-    """Returns the names of the subsets that each directory holds, from memory where they are known."""
+class _Held(NamedTuple):
+    """What a directory holds.
+
+    Attributes:
+      subsets: Names of its subsets.
+      task: Task of the dataset.
+    """
+
+    subsets: frozenset[str]
+    task: str
+
+
+def _held(stream: Place, parts: Sequence[Part]) -> list[_Held]:
+    """Returns what each directory holds, from memory where it is known."""
     if not stream.is_remote:
-        return [_subsets_of(stream, part) for part in parts]
+        return [_held_by(stream, part) for part in parts]
     with ThreadPoolExecutor(_THREADS) as threads:
-        return list(threads.map(lambda part: _subsets_of(stream, part), parts))
+        return list(threads.map(lambda part: _held_by(stream, part), parts))
 
 
 @lru_cache(_KNOWN_PARTS)
-def _subsets_of(stream: Place, part: Part) -> frozenset[str]:
-    return frozenset(source.subset for source in part_manifest(stream, part).sources)
+def _held_by(stream: Place, part: Part) -> _Held:
+    manifest = part_manifest(stream, part)
+    return _Held(frozenset(source.subset for source in manifest.sources), manifest.task)
 
 
-def _in_directory(directory: Place, corrections: Sequence[Correction]) -> tuple[list[Correction], list[str]]:
-    """Returns those of some corrections whose number a directory has a record of, and a line for each other one."""
+def _in_directory(
+    directory: Place, corrections: Sequence[Correction], is_find: bool
+) -> tuple[list[Correction], list[str]]:
+    """Returns those of some corrections whose number a directory has a record of, and a line for each other one.
+
+    Args:
+      directory: Dataset directory.
+      corrections: Corrections of numbers of its batches.
+      is_find: Whether its records are pictures to find numbers in: then a deletion may name a picture.
+    """
     from tfrecords.files.parquet import STRINGS, STRINGS_OR_NULLS, read_columns
 
     wanted = {each.key for each in corrections}
-    rows = read_columns(directory / ANNOTATIONS, {"key": STRINGS, "reason": STRINGS_OR_NULLS})
+    columns = {"key": STRINGS, "subset": STRINGS, "name": STRINGS, "reason": STRINGS_OR_NULLS}
+    rows = read_columns(directory / ANNOTATIONS, columns)
     reasons: dict[str, str | None] = {}
-    for key, reason in zip(rows["key"], rows["reason"], strict=True):
-        # Several rows may have one key; one of them at most is accepted.
-        if key in wanted and reasons.get(key, "") is not None:
-            reasons[key] = reason
+    deletes = {each.key for each in corrections if each.action == DELETE} if is_find else set()
+    parts: dict[str, str] = {}
+    for key, subset, name, reason in zip(*(rows[column] for column in columns), strict=True):
+        picture = f"{subset}/{name}"
+        if is_find and key != picture:
+            parts.setdefault(picture, key)
+        # Several rows may have one key; one of them at most is accepted. A picture is deleted with all its numbers.
+        for named in {key, picture} if picture in deletes else (key,):
+            if named in wanted and reasons.get(named, "") is not None:
+                reasons[named] = reason
     good = [each for each in corrections if reasons.get(each.key, "") is None]
-    return good, [_why_not(each.key, reasons) for each in corrections if reasons.get(each.key, "") is not None]
+    return good, [_why_not(each.key, reasons, parts) for each in corrections if reasons.get(each.key, "") is not None]
 
 
-def _why_not(key: str, reasons: Mapping[str, str | None]) -> str:
+def _why_not(key: str, reasons: Mapping[str, str | None], parts: Mapping[str, str]) -> str:
+    if key in parts and key not in reasons:
+        return f"{key}: a picture has no text, and its numbers have keys of their own, as {parts[key]}"
     if key not in reasons:
         return f"{key}: its batch has no such number"
     return f"{key}: it has no record, since it is rejected ({reasons[key]})"

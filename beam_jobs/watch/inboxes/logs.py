@@ -7,6 +7,7 @@ from beam_jobs.watch.inboxes.kafka import KafkaInbox, parse_address, settings_fr
 from beam_jobs.watch.inboxes.lines import LinesInbox
 from beam_jobs.watch.inboxes.log import LogInbox
 from beam_jobs.watch.inboxes.spool import SOURCE
+from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
@@ -29,8 +30,12 @@ def open_log(text: str, stream: Place, config: PrepareConfig, *, patience_s: flo
       patience_s: Time after which pictures at addresses that cannot be reached are refused, seconds.
 
     Raises:
-      UserError: The input is no address of a log, or the configuration is for a table with other columns.
+      UserError: The input is no address of a log, or the configuration is for a table with other columns, or to find
+        numbers.
     """
+    if config.task == FIND:
+        rule = "--task find needs all numbers of a picture, and a message has one: --input must be a folder of batches."
+        raise UserError(rule, text)
     if config.source != SOURCE:
         rule = f"--source must be {SOURCE} where --input is a log: its messages become tables."
         raise UserError(rule, config.source)

@@ -15,6 +15,7 @@ from beam_jobs.sources import load_source
 from beam_jobs.sources.base import CORRECTIONS, Input, Source, Subset, published_split, subset_of
 from beam_jobs.watch.batch import Batch, Correction, subset_name
 from beam_jobs.watch.inboxes.identity import Content, Files, digest_of, sample_pictures, stamp_of
+from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError, one_line, printable
 from tfrecords.files import remote, remote_write
 from tfrecords.files.place import Place
@@ -225,12 +226,14 @@ def _find_pictures(
         if annotation.dead and annotation.dead.reason in unfinished:
             lacks.add(annotation.dead.detail)
             continue
+        # A picture without a number is a record where numbers are to be found.
+        is_rejected = annotation.dead and not (config.task == FIND and annotation.dead.no_number)
         places = source.picture_places(subset, annotation.name)
-        if not places or (annotation.dead and annotation.name.startswith("#")):
+        if not places or (is_rejected and annotation.name.startswith("#")):
             continue
         sized = ((each, pictures.size(each)) for each in places)
         place, size = next((pair for pair in sized if pair[1] >= 0), (places[0], -1))
-        if size < 0 and annotation.dead:
+        if size < 0 and is_rejected:
             continue
         found[annotation.name] = place, size
         if complete and (size <= 0 or not has_end(place, size)):

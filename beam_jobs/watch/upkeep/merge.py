@@ -28,16 +28,15 @@ from beam_jobs.prepare.shard_work import ShardKey
 from beam_jobs.sources.base import Subset
 from beam_jobs.watch.generation import plan_subsets
 from beam_jobs.watch.ledger import DamagedError
+from beam_jobs.watch.record_keys import example_of, record_key
 from beam_jobs.watch.stream import Stream
 from beam_jobs.watch.upkeep.copies import copy_shard, remove_old, temporary_folder
-from tfrecords.dataset.manifest import ANNOTATIONS, Manifest, ShardInfo, WorkerVersions
+from tfrecords.dataset.manifest import ANNOTATIONS, FIND, Manifest, ShardInfo, WorkerVersions
 from tfrecords.dataset.snapshots import Part, merge_manifests, part_manifest
 from tfrecords.errors import UserError
 from tfrecords.files.framing import frame
 from tfrecords.files.place import Place
 from tfrecords.files.record_file import RecordFile
-from tfrecords.record.codec import decode
-from tfrecords.record.fast_decode import UnknownLayoutError, split_values
 
 _OPEN_FILES = 200
 """Limit of open files; many systems allow 1,024 per process, and the watcher has others."""
@@ -131,7 +130,8 @@ class _Rows:
     """Rows of all pictures, and the shard that each belongs to.
 
     Attributes:
-      buckets: Index of the new shard in `Plan.shard_keys`, by the key of an accepted picture.
+      buckets: Index of the new shard in `Plan.shard_keys`, by the key of an accepted number; of pictures to find
+        numbers in, by that of a picture of which one is accepted.
     """
 
     def __init__(self, plan: Plan, table: pa.Table) -> None:
@@ -147,7 +147,7 @@ class _Rows:
             split = split_of(subset, picture, config.seed, config.fractions)
             bucket = of_rows[row] = index[split, shard_of(picture, config.seed, plan.shards[split])]
             if reason is None:
-                self.buckets[key] = bucket
+                self.buckets[picture if config.task == FIND else key] = bucket
         order = np.lexsort((table["index"].to_numpy(), _ranks(table["subset"]), of_rows))
         self._order, self._sorted = order, of_rows[order]
 
@@ -266,7 +266,7 @@ def _locate(plan: Plan, files: _Files, rows: _Rows) -> Iterator[tuple[int, int, 
         with _reading(source.directory):
             for record, data in enumerate(files[number]):
                 key = _record_key(data, source)
-                bucket = rows.buckets.get(key.rpartition("#")[0])
+                bucket = rows.buckets.get(example_of(key, source.manifest))
                 if bucket is None or keys[bucket][0] != source.split:
                     rule = f"record {record} must be of a picture that {ANNOTATIONS} has in {source.split}."
                     raise UserError(f"{source.place}: {rule}", key)
@@ -291,7 +291,4 @@ def _record_key(data: bytes, source: _Source) -> str:
     Raises:
       UserError: It is no record of this dataset.
     """
-    try:
-        return split_values(data, source.manifest.labels)[1][0].decode()
-    except (UnknownLayoutError, ValueError):
-        return decode(data, source.place, source.manifest.labels).key
+    return record_key(data, source.manifest, source.place)

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
+from beam_jobs.watch.stream import Stream
+from beam_jobs.watch.summary import counted_words
 from tfrecords.dataset.manifest import SPLITS
 from tfrecords.dataset.pins import pin, pinned, unpin
 from tfrecords.dataset.snapshots import (
@@ -106,7 +108,7 @@ def _list(stream: Place, is_all: bool, is_json: bool) -> None:
         for row in rows:
             print(json.dumps(asdict(row)))
         return
-    for line in _table(list(rows)):
+    for line in _table(list(rows), counted_words(Stream.load(stream).config.task)[0]):
         print(line)
     if not numbers:
         print(f"{stream} has no snapshot yet")
@@ -146,12 +148,12 @@ def _files(stream: Place, part: Part) -> int:
     return sum(bool(shard.examples) for shard in shards)
 
 
-def _table(rows: list[_Row]) -> Iterator[str]:
-    """Yields the lines of the table; a column for each split that a row has."""
+def _table(rows: list[_Row], counted: str) -> Iterator[str]:
+    """Yields the lines of the table; a column for each split that a row has, and one for what annotations count."""
     if not rows:
         return
     splits = [name for name in SPLITS if any(name in row.examples for row in rows)]
-    titles = ["snapshot", "pictures", *splits, "directories", "files", "rejected"]
+    titles = ["snapshot", counted, *splits, "directories", "files", "rejected"]
     yield "".join(f"{title:>{_width(title)}}" for title in titles) + "  pins"
     for row in rows:
         numbers = [row.pictures, *(row.examples.get(name, 0) for name in splits), row.directories, row.files]
