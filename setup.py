@@ -31,7 +31,7 @@ GCS = [*REMOTE, "gcsfs>=2025.3"]
 BEAM = ["apache-beam>=2.76,<3", HDF5, PAGES, *PICTURES, *S3, *GCS]
 # matplotlib only for the typefaces in its wheel.
 SAMPLE = ["matplotlib>=3.9,<4", HDF5, OPENCV]
-# Reads pictures with the weights of the package, without TensorFlow: also where TensorFlow is, whose import takes seconds.
+# Reads pictures with the weights of the package, also where TensorFlow is, whose import takes seconds.
 LITE = [*PICTURES, "onnxruntime>=1.20,<2"]
 TRAIN = [
     *LITE,
@@ -53,7 +53,14 @@ TORCH = ["torch>=2.6,<3"]
 # Before 0.2.16, which needs Python 3.11, Grain cuts text short in worker processes.
 GRAIN = ["grain>=0.2.16,<1; python_version >= '3.11'"]
 # Other packages' readers, which the tests compare with this package's.
-PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "mat73>=0.65,<1", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
+PEERS = [
+    "datasets>=4,<6",
+    "duckdb>=1.2,<2",
+    "mat73>=0.65,<1",
+    "mlcroissant>=1.1.1,<2",
+    "pandas>=2.2,<4",
+    "torchdata>=0.11,<1",
+]
 # Other packages' readers and writers of annotations, and a server of S3's protocol on loopback.
 SOURCES = ["globox>=2.5,<3", "pycocotools>=2.0.8,<3", "scikit-learn>=1.6,<2", "moto[s3,server]>=5.1,<6", *S3, *HEIF]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]

@@ -79,7 +79,7 @@ OF_OTHERS = {
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }
-OPTIONAL = {"datasets", "duckdb", "grain", "pandas", "tensorflow_datasets", "torch", "webdataset"}
+OPTIONAL = {"datasets", "duckdb", "grain", "mlcroissant", "pandas", "tensorflow_datasets", "torch", "webdataset"}
 """Modules that a reader of a snippet may not have."""
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)

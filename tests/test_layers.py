@@ -41,7 +41,9 @@ ROOMS = {
     "tfrecords.grain": "dataset",
     "tfrecords.torch": "dataset",
     "tfrecords.tfds": "files dataset",
-    "tfrecords.commands": "record images files dataset browse arrow webdataset detection",
+    # croissant.json and README.md of a dataset.
+    "tfrecords.cards": "record files dataset",
+    "tfrecords.commands": "record images files dataset browse arrow webdataset detection cards",
     "tfrecords": "record images files dataset tfds",
     #
     "beam_jobs.annotation": "tfrecords.images",
@@ -65,17 +67,19 @@ ROOMS = {
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
     # What the jobs that read a source have in common.
     "beam_jobs.job": "annotation sources sources.base tfrecords.images tfrecords.files",
+    # OpenLineage's events of prepare and watch.
+    "beam_jobs.lineage": "job sources.base tfrecords.record tfrecords.dataset",
     "beam_jobs.explore": (
         "annotation filesystem sources sources.base job tfrecords.images tfrecords.files tfrecords.pages"
     ),
     "beam_jobs.prepare": (
-        "annotation filesystem file_lock sources sources.base job "
-        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+        "annotation filesystem file_lock sources sources.base job lineage "
+        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
     ),
     # A stream's generations are datasets of prepare.
     "beam_jobs.watch": (
-        "annotation filesystem file_lock sources sources.base job prepare "
-        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+        "annotation filesystem file_lock sources sources.base job lineage prepare "
+        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
     ),
     # A dataset of prepare, or the generations of a stream, made again.
     "beam_jobs.rebuild": (
