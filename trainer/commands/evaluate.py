@@ -49,10 +49,11 @@ The expected calibration error says by how many percentage points confidences
 and the shares of right answers differ on average. The run's temperature
 (calibration.json, see `calibrate`) is applied, except to the mean of --crops.
 
-With --finder, DATA is one of `prepare --task find`. Of a picture with one number,
-the surest answer counts, as `predict` prints it; of one with several, each number
-counts in its place. without-box-SPLIT.json has the scores and what became of the
-numbers, without-box-SPLIT.jsonl each picture; `report --without-box` shows them.
+With --finder, DATA is one of `prepare --task find`. Of a picture with one
+number, the surest answer counts, as `predict` prints it; of one with several,
+each number counts in its place. without-box-SPLIT.json has the scores and what
+became of the numbers, without-box-SPLIT.jsonl each picture; `report
+--without-box` shows them.
 
 Writes evaluation-SPLIT.json (the scores) and predictions-SPLIT.parquet (one row
 per example) to the run directory, or to --output together with the run's

@@ -24,7 +24,6 @@ from tfrecords.pages.page import check_output, write_page
 from tfrecords.progress import progress_of
 from trainer.commands.evaluate import check_split
 from trainer.commands.evaluate_find import check_task
-from trainer.commands.explain_find import explain_finder
 from trainer.commands.predict import parse_box
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
@@ -32,7 +31,6 @@ from trainer.pretrained import NAME, add_run_arguments, chosen_run, find_pretrai
 from trainer.reader import Reader, read_image
 from trainer.report.evidence import MOST_SUBJECTS, Subject, first_of_classes, gather
 from trainer.report.explain import Answers, Source, render
-from trainer.report.explain_find import finder_pictures
 from trainer.report.gallery import choose
 from trainer.report.pictures import Picture, all_pictures
 from trainer.report.room import COMMAND, Explanation, write_pictures
@@ -104,6 +102,10 @@ def run(args: argparse.Namespace) -> int:
     """
     trained, records, output = _check(args)
     if trained.task == FIND:
+        # These decode pictures, with libraries that take a tenth of a second to import.
+        from trainer.commands.explain_find import explain_finder
+        from trainer.report.explain_find import finder_pictures
+
         explanation, evidence = explain_finder(args, trained, records, output)
         following = ("predict", "--finder", args.run_dir, "PHOTO")
         print_summary(args, output, explanation, finder_pictures(evidence), following)

@@ -57,11 +57,12 @@ a SavedModel on pictures of several formats and sizes, with both signatures.
 
 with --finder, a finder and a reader are one export, which finds and reads the
 numbers of complete photos as `predict` does:
-  savedmodel  input: `pictures` (batch,), the bytes of picture files of any size.
-  tflite      input: `picture` (height, width, 3) uint8 RGB: one decoded photo of
-              any size. LiteRT has no operation that decodes picture files.
-  onnx        same input. ONNX Runtime 1.31 has no ImageDecoder of ai.onnx, which
-              would decode them.
+  savedmodel  input: `pictures` (batch,), the bytes of picture files of any
+              size.
+  tflite      input: `picture` (height, width, 3) uint8 RGB: one decoded photo
+              of any size. LiteRT has no operation that decodes picture files.
+  onnx        same input. ONNX Runtime 1.31 has no ImageDecoder of ai.onnx,
+              which would decode them.
 
 They return `count`, the number of numbers of a photo, and rows for four, the
 surest number first, 0 from `count` on: boxes (left, top, width and height in
