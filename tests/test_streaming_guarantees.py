@@ -58,9 +58,11 @@ ELSEWHERE = {
 LOCAL = ("status.json", ".watch.lock")
 
 
-def watch(inbox: Path | str, stream: Path, *options: str, source: str = "svhn") -> int:
+def watch(
+    inbox: Path | str, stream: Path, *options: str, source: str = "svhn", until: tuple[str, ...] = ("--once",)
+) -> int:
     """Watches until all that is there has been made."""
-    flags = ["--source", source, "--input", str(inbox), "--output", str(stream), "--once", "--poll", "0.05"]
+    flags = ["--source", source, "--input", str(inbox), "--output", str(stream), *until, "--poll", "0.05"]
     flags += ["--settle", "0.1", "--jitters", "1", "--examples-per-shard", "8", *options]
     return main("beam_jobs", "", COMMANDS, ["watch", *flags])
 
@@ -132,7 +134,8 @@ def test_a_batch_is_after_any_kills_in_exactly_one_generation_or_refused_with_on
         if killed == 4 or code == 0:
             break
     assert killed >= 2
-    assert watch(inbox, stream, *options, source=kind) == 0
+    # Longer than the patience with the batch that is incomplete.
+    assert watch(inbox, stream, *options, source=kind, until=("--until-idle", "0.8")) == 0
     found = pictures(stream)
     assert set(found.values()) == {1} and (found.keys() == expected or (source == "lines" and len(found) == 12))
     names_of_batches = Counter(batch.name for batch in accepted(stream))
