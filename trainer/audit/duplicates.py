@@ -29,6 +29,9 @@ MOST_ALIKE = 3
 nearly all of the digit 1, have a correlation of 0.95."""
 _AT_ONCE = 4096
 
+_Near = dict[int, list[tuple[float, int]]]
+"""Correlation and index of the other picture of each pair, by picture."""
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -70,7 +73,7 @@ def perceptual_hash(small: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def close_hashes(hashes: NDArray[np.uint64], most: int = MOST_DIFFERENT) -> NDArray[np.int64]:
-    """Returns all pairs of hashes that differ in at most some bits, (pairs, 2) int64, each with the smaller index first.
+    """Returns all pairs of hashes that differ in at most some bits, (pairs, 2) int64, the smaller index first.
 
     Args:
       hashes: (pictures,) uint64.
@@ -115,7 +118,8 @@ def _equal(
 
 def _ones(values: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Returns the number of bits that are 1 in each value; NumPy counts them from version 2 on."""
-    return np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1, dtype=np.int64)
+    ones: NDArray[np.int64] = np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1, dtype=np.int64)
+    return ones
 
 
 def duplicates(small: NDArray[np.uint8], least: float = LEAST_CORRELATION) -> list[Pair]:
@@ -136,18 +140,19 @@ def duplicates(small: NDArray[np.uint8], least: float = LEAST_CORRELATION) -> li
         values[part] = correlation(first, second)
         same[part] = (first == second).all(axis=(1, 2))
     values[same] = 1.0
-    near: dict[int, list[tuple[float, int]]] = {}
+    near: _Near = {}
     for (first, second), value in zip(pairs.tolist(), values.tolist(), strict=True):
         near.setdefault(first, []).append((value, second))
         near.setdefault(second, []).append((value, first))
     return [
-        Pair(*pairs[index].tolist(), float(values[index]), bool(same[index]))
+        Pair(int(pairs[index, 0]), int(pairs[index, 1]), float(values[index]), bool(same[index]))
         for index in np.flatnonzero(values >= least).tolist()
-        if same[index] or _alike(near, *pairs[index].tolist(), 2 * float(values[index]) - 1) <= MOST_ALIKE
+        if same[index]
+        or _alike(near, int(pairs[index, 0]), int(pairs[index, 1]), 2 * float(values[index]) - 1) <= MOST_ALIKE
     ]
 
 
-def _alike(near: dict[int, list[tuple[float, int]]], first: int, second: int, least: float) -> int:
+def _alike(near: _Near, first: int, second: int, least: float) -> int:
     """Returns the number of other pictures whose correlation with one of two is at least a value."""
     found = {other for value, other in (*near[first], *near[second]) if value >= least}
     return len(found - {first, second})
@@ -176,4 +181,5 @@ def _normal(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     flat = pictures.reshape(len(pictures), -1).astype(np.float64)
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.divide(flat, length, out=np.zeros_like(flat), where=length > 1e-9)
+    normal: NDArray[np.float64] = np.divide(flat, length, out=np.zeros_like(flat), where=length > 1e-9)
+    return normal

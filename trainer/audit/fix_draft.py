@@ -1,4 +1,4 @@
-"""A draft of fixes.csv, the list of corrections that `beam_jobs prepare --fix` applies once a person has reviewed it."""
+"""A draft of fixes.csv, the list that `beam_jobs prepare --fix` applies once a person has reviewed it."""
 
 import csv
 import io

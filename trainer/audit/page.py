@@ -18,7 +18,7 @@ _TEMPLATE = Path(__file__).parent / "audit.html"
 _TITLES = {
     "label": (
         "Labels",
-        "Readers read another number than the label. The score is 1 where all are sure of another one.",
+        "Readers read another number than the label. The score is 1 where all are sure of it.",
     ),
     "box": (
         "Boxes",
@@ -29,7 +29,7 @@ _TITLES = {
     "leak": ("Leaks", "Pictures of two splits that show the same: what a model learnt from one, it is scored on."),
     "outlier": (
         "Outliers",
-        "Crops that are far smaller, larger, fainter, stronger, softer or sharper than the others.",
+        "Crops that are far smaller, larger, fainter, softer or sharper than the others.",
     ),
 }
 

@@ -167,7 +167,7 @@ class _Gathered:
         """
         if not self._rows:
             raise UserError("The dataset must have at least one number that is known.", 0)
-        columns = {name: np.concatenate(parts) for name, parts in self._columns.items()}
+        columns: dict[str, Any] = {name: np.concatenate(parts) for name, parts in self._columns.items()}
         views = np.bincount(np.concatenate(self._owners), minlength=len(self._rows))
         return replace(self._found, **columns, views=views)
 
