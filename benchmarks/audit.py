@@ -114,7 +114,9 @@ def measure(args: argparse.Namespace, folder: Path) -> list[str]:
     planted = plant(args, folder / "input")
     prepare = ["--source", "table", "--input", str(folder / "input"), "--output", str(folder / "records")]
     options = _OF_MNIST if args.source == "mnist" else ()
-    _run("beam_jobs", ["prepare", *prepare, *options, "--jitters", "0", "--validation-fraction", "0"])
+    # In this process: OpenCV has started threads in it, which processes that are forked from it would wait for.
+    options = (*options, "--workers", "1", "--jitters", "0", "--validation-fraction", "0")
+    _run("beam_jobs", ["prepare", *prepare, *options])
     page = folder / "audit.html"
     _run("trainer", ["audit", "--data", str(folder / "records"), "--run-dir", *args.run_dir, "--output", str(page)])
     import pyarrow.parquet as pq

@@ -81,11 +81,11 @@ def test_a_dropped_number_has_a_dead_letter_and_others_stay_as_they_are() -> Non
 def test_keys_of_no_annotation_and_of_rejected_ones_are_refused_by_name() -> None:
     unseen = Fixes({"train/1.png": "7", "train/9.png": None}).unseen()
     assert list(unseen.without([ONE])) == [ONE]
-    with pytest.raises(UserError, match="1 unknown: train/9.png"):
+    with pytest.raises(UserError, match=r"1 unknown: train/9\.png"):
         unseen.check()
     unseen = Fixes({"train/1.png": "7"}).unseen()
     list(unseen.without([DEAD]))
-    with pytest.raises(UserError, match="1 unknown: train/1.png"):
+    with pytest.raises(UserError, match=r"1 unknown: train/1\.png"):
         unseen.check()
 
 

@@ -52,6 +52,7 @@ REQUIRED = {
     "export": ["--output", "made"],
     "summary": [],
     "report": ["--run-dir", "run"],
+    "audit": ["--data", "records", "--output", "made.html"],
     "explain": ["--data", "records"],
 }
 """Arguments that each command cannot do without."""
@@ -105,6 +106,8 @@ REFUSED = [
     ["summary", "--model", "compact", "--image-shape", "4x4x1"],
     ["summary", "--model", "compact", "--alphabet", "aa"],
     ["report", "--run-dir", "run", "--nothing"],
+    ["audit", *REQUIRED["audit"], "--most", "0"],
+    ["audit", "--data", "records", "--output", "made.txt"],
     ["explain", "--data", "records", "--examples", "0"],
     ["explain", "--data", "records", "--box", "1,2,3,4"],
     ["explain", "--data", "records", "--picture", "photo.png", "--box", "1,2"],

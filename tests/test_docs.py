@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     for package in (beam_jobs.__main__, tfrecords.__main__, trainer.__main__)
 }
 BENCHMARKS = (
+    "audit",
     "cluster",
     "digit_struct",
     "follow.__main__",

@@ -13,8 +13,8 @@ def copy_suspects(pictures: Pictures, pairs: list[Pair]) -> list[Suspect]:
     """Returns a suspicion for each pair of copies, about the one that should go.
 
     That is the one in train rather than in validation or test, and otherwise the later one in the order of keys. Two
-    numbers of one picture are no copies of each other. A pair in two splits is a leak. The score is the correlation,
-    and 1 more for two different labels: one of them is wrong.
+    numbers of one picture are no copies of each other. A pair in two splits is a leak. The score is how far they
+    stand out, and 1 more for two different labels: one of them is wrong.
 
     Args:
       pictures: Pictures of the dataset.
@@ -37,7 +37,7 @@ def copy_suspects(pictures: Pictures, pairs: list[Pair]) -> list[Suspect]:
             "same_label": same,
         }
         kind = LEAK if is_leak else DUPLICATE_EXACT if pair.exact else DUPLICATE_NEAR
-        score = pair.correlation + (not same)
+        score = pair.distinct + (not same)
         found.append(Suspect(pictures.keys[goes], kind, score, pictures.texts[goes], "", evidence))
     return found
 

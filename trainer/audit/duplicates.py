@@ -15,18 +15,27 @@ _BLOCK = 8
 """Height and width of the block of low frequencies whose signs are the hash."""
 _BITS = 16
 _BANDS = _BLOCK * _BLOCK // _BITS
-MOST_DIFFERENT = 7
-"""Bits of two hashes that may differ. Of 4 bands of 16 bits at least one differs then in one bit or none, so that all
-such pairs are found by looking each band up, as it is and with each bit changed."""
+ALL_FOUND = 7
+"""Bits that two hashes may differ in to be found for sure: of 4 bands of 16 bits at least one differs then in one bit
+or none, and each band is looked up as it is and with each bit changed."""
+MOST_DIFFERENT = 10
+"""Bits that two hashes may differ in: beyond `ALL_FOUND` those pairs are compared that are found all the same."""
 _PAIRS = 1 << 22
 """Pairs whose hashes are compared at once: 64 MB."""
 _SHIFTS = tuple((y, x) for y in (-2, -1, 0, 1, 2) for x in (-2, -1, 0, 1, 2))
 _MARGIN = 2
+_WORTH_SHIFTS = 0.5
+"""Correlation of unshifted pictures below which no shift of two pixels makes them the same."""
 LEAST_CORRELATION = 0.95
 """Correlation of the grey values of two pictures from which they are near duplicates."""
 MOST_ALIKE = 3
 """Other pictures that may be about as close to one of two near duplicates. 3,098 pairs of MNIST's 10,000 test pictures,
 nearly all of the digit 1, have a correlation of 0.95."""
+_ALIKE = 0.85
+"""Correlation below which pictures are not alike."""
+_LEAST_DISTINCT = 0.5
+_SMOOTH = 0.002
+"""Distance that is added to others, so that noise of a thousandth decides nothing."""
 _AT_ONCE = 4096
 
 _Near = dict[int, list[tuple[float, int]]]
@@ -41,12 +50,15 @@ class Pair:
       first: Index of one picture.
       second: Index of the other one, larger.
       correlation: Correlation of their grey values where they fit best, 0..1.
+      distinct: How far they stand out from pictures that are merely alike, 0..1: one minus the ratio of their distance,
+        one minus the correlation, to that of the next picture but `MOST_ALIKE`.
       exact: Whether their grey values are the same.
     """
 
     first: int
     second: int
     correlation: float
+    distinct: float
     exact: bool
 
 
@@ -77,7 +89,7 @@ def close_hashes(hashes: NDArray[np.uint64], most: int = MOST_DIFFERENT) -> NDAr
 
     Args:
       hashes: (pictures,) uint64.
-      most: Largest number of different bits, 0..7.
+      most: Largest number of different bits. All pairs are found up to `ALL_FOUND`, and some beyond.
     """
     found = [np.zeros((0, 2), np.int64)]
     for band in range(_BANDS):
@@ -126,7 +138,7 @@ def duplicates(small: NDArray[np.uint8], least: float = LEAST_CORRELATION) -> li
     """Returns the pairs of pictures that show the same, in order of their indices.
 
     A pair that is no exact copy must stand out: where more than `MOST_ALIKE` other pictures are within twice its
-    distance, one minus the correlation, of one of the two, the shape is a common one, as the digit 1 in handwriting.
+    distance of one of the two, the shape is a common one, as the digit 1 in handwriting.
 
     Args:
       small: (pictures, side, side) uint8, grey.
@@ -140,22 +152,31 @@ def duplicates(small: NDArray[np.uint8], least: float = LEAST_CORRELATION) -> li
         values[part] = correlation(first, second)
         same[part] = (first == second).all(axis=(1, 2))
     values[same] = 1.0
+    kept = values >= _ALIKE
+    pairs, values, same = pairs[kept], values[kept], same[kept]
     near: _Near = {}
     for (first, second), value in zip(pairs.tolist(), values.tolist(), strict=True):
         near.setdefault(first, []).append((value, second))
         near.setdefault(second, []).append((value, first))
-    return [
-        Pair(int(pairs[index, 0]), int(pairs[index, 1]), float(values[index]), bool(same[index]))
-        for index in np.flatnonzero(values >= least).tolist()
-        if same[index]
-        or _alike(near, int(pairs[index, 0]), int(pairs[index, 1]), 2 * float(values[index]) - 1) <= MOST_ALIKE
-    ]
+    found = []
+    for index in np.flatnonzero(values >= least).tolist():
+        first, second = pairs[index].tolist()
+        distance = 1 - float(values[index]) + _SMOOTH
+        distinct = 1 - distance / (1 - _next_alike(near, first, second) + _SMOOTH)
+        if same[index] or distinct >= _LEAST_DISTINCT:
+            one = 1.0 if same[index] else distinct
+            found.append(Pair(first, second, float(values[index]), one, bool(same[index])))
+    return found
 
 
-def _alike(near: _Near, first: int, second: int, least: float) -> int:
-    """Returns the number of other pictures whose correlation with one of two is at least a value."""
-    found = {other for value, other in (*near[first], *near[second]) if value >= least}
-    return len(found - {first, second})
+def _next_alike(near: _Near, first: int, second: int) -> float:
+    """Returns the correlation of the next picture but `MOST_ALIKE` with one of two pictures, at least `_ALIKE`."""
+    others: dict[int, float] = {}
+    for value, other in (*near[first], *near[second]):
+        if other not in (first, second):
+            others[other] = max(value, others.get(other, 0.0))
+    ordered = sorted(others.values(), reverse=True)
+    return ordered[MOST_ALIKE] if len(ordered) > MOST_ALIKE else _ALIKE
 
 
 def correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -168,17 +189,20 @@ def correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[
       second: The same of the other pictures.
     """
     centre = _normal(first[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
-    best = np.zeros(len(first))
+    best = (centre * _normal(second[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN])).sum(axis=1)
+    # Most pairs of pictures that are merely of one kind fit badly, and shifts would take 25 times as long.
+    worth = np.flatnonzero(best >= _WORTH_SHIFTS)
+    centre, second = centre[worth], second[worth]
     for y, x in _SHIFTS:
         rows = slice(_MARGIN + y, second.shape[1] - _MARGIN + y)
         columns = slice(_MARGIN + x, second.shape[2] - _MARGIN + x)
-        best = np.maximum(best, (centre * _normal(second[:, rows, columns])).sum(axis=1))
-    return best
+        best[worth] = np.maximum(best[worth], (centre * _normal(second[:, rows, columns])).sum(axis=1))
+    return np.clip(best, 0.0, 1.0)
 
 
 def _normal(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Returns grey values with the mean 0 and the length 1, (pictures, pixels)."""
-    flat = pictures.reshape(len(pictures), -1).astype(np.float64)
+    flat = pictures.reshape(len(pictures), pictures.shape[1] * pictures.shape[2]).astype(np.float64)
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     normal: NDArray[np.float64] = np.divide(flat, length, out=np.zeros_like(flat), where=length > 1e-9)
