@@ -134,7 +134,7 @@ def _load(runs: dict[str, Run]) -> list[NamedReader]:
 
 def _audit(records: Records, readers: list[NamedReader]) -> tuple[Pictures, list[Suspect]]:
     """Returns the pictures of a dataset, and all suspicions about them, ranked."""
-    from trainer.audit.boxes import order_suspects
+    from trainer.audit.boxes import box_suspects, order_suspects
     from trainer.audit.copies import copy_suspects
     from trainer.audit.duplicates import duplicates
     from trainer.audit.labels import label_suspects
@@ -143,8 +143,10 @@ def _audit(records: Records, readers: list[NamedReader]) -> tuple[Pictures, list
     from trainer.audit.suspects import rank
 
     pictures, answers = look(records, readers)
+    labels = label_suspects(pictures.keys, pictures.texts, answers)
     found = [
-        *label_suspects(pictures.keys, pictures.texts, answers),
+        *labels,
+        *box_suspects(records, pictures, labels, readers),
         *order_suspects(pictures),
         *copy_suspects(pictures, duplicates(pictures.small)),
         *outlier_suspects(pictures),
