@@ -145,52 +145,60 @@ def plant(args: argparse.Namespace, folder: Path) -> Planted:
     Raises:
       UserError: The input cannot be read, or has too few pictures.
     """
+    (folder / "pictures").mkdir(parents=True)
+    rows, pictures = _read(args)
+    if len(rows) < 10 * (NEAR + LEAKS):
+        raise UserError(f"The input must have at least {10 * (NEAR + LEAKS)} pictures.", len(rows))
+    for row, picture in zip(rows, pictures, strict=True):
+        cv2.imwrite(str(folder / row.name), picture)
+    draw = random.Random(args.seed)
+    order = draw.sample(range(len(rows)), len(rows))
+    count = round(WRONG_SHARE * len(rows))
+    for number, index in enumerate(order[:count]):
+        rows[index] = replace(rows[index], text=wrong_text(rows[index].text, number, draw))
+    wrong = {rows[index].key for index in order[:count]}
+    pairs: list[frozenset[str]] = []
+    for number, index in enumerate(order[count : count + NEAR + LEAKS]):
+        original, is_leak = rows[index], number >= NEAR
+        split = {"train": "test", "test": "train"}[original.split] if is_leak else original.split
+        copy, picture = replace(original, name=f"pictures/copy-{number}.png", split=split), pictures[index]
+        if not (is_leak and number % 2):
+            picture, copy = slightly_changed(picture, copy, number, np.random.default_rng((args.seed, number)))
+        cv2.imwrite(str(folder / copy.name), picture)
+        rows.append(copy)
+        pairs.append(frozenset((original.key, copy.key)))
+    (folder / "labels.csv").write_text(_table(rows))
+    return Planted(wrong, set(pairs[:NEAR]), set(pairs[NEAR:]))
+
+
+def _read(args: argparse.Namespace) -> tuple[list[Row], list[NDArray[Any]]]:
+    """Returns the numbers of a subset that can be used, and their pictures, BGR or grey.
+
+    Raises:
+      UserError: The input cannot be read.
+    """
     from beam_jobs.sources import load_source
     from beam_jobs.sources.base import Input, SourceOptions
     from tfrecords.images.crop import union
 
     source = load_source(args.source)
-    subsets = source.find_subsets(Input(Place(args.input), (args.subset,) if args.subset else ()), SourceOptions())
-    (folder / "pictures").mkdir(parents=True)
-    rows, pixels = [], {}
-    for one in source.read_annotations(subsets[0], 0, subsets[0].entries, "left", SourceOptions()):
+    subset = source.find_subsets(Input(Place(args.input), (args.subset,) if args.subset else ()), SourceOptions())[0]
+    rows, pictures = [], []
+    for one in source.read_annotations(subset, 0, subset.entries, "left", SourceOptions()):
         if one.dead or one.part:
             continue
-        content = source.read_picture(subsets[0], one.name)
         name = f"{Path(one.name).stem}.png"
-        pixels[name] = _decoded(content)
         box = union(one.placed) if one.placed else None
         placed = (box.xmin, box.ymin, box.width, box.height) if box else ()
         is_test = stable_digest(f"{args.seed}/split/{name}") / 2**64 < _TEST_SHARE
         rows.append(Row(f"pictures/{name}", one.text, "test" if is_test else "train", placed))
-        cv2.imwrite(str(folder / "pictures" / name), pixels[name])
-    if len(rows) < 10 * (NEAR + LEAKS):
-        raise UserError(f"The input must have at least {10 * (NEAR + LEAKS)} pictures.", len(rows))
-    draw = random.Random(args.seed)
-    order = draw.sample(range(len(rows)), len(rows))
-    count = round(WRONG_SHARE * len(rows))
-    wrong = set()
-    for number, index in enumerate(order[:count]):
-        rows[index] = replace(rows[index], text=wrong_text(rows[index].text, number, draw))
-        wrong.add(rows[index].key)
-    near, leaks = set(), set()
-    for number, index in enumerate(order[count : count + NEAR + LEAKS]):
-        one, is_leak = rows[index], number >= NEAR
-        split = {"train": "test", "test": "train"}[one.split] if is_leak else one.split
-        copy = replace(one, name=f"pictures/copy-{number}.png", split=split)
-        changed = pixels[Path(one.name).name]
-        if not (is_leak and number % 2):
-            changed, copy = slightly_changed(changed, copy, number, np.random.default_rng((args.seed, number)))
-        cv2.imwrite(str(folder / copy.name), changed)
-        rows.append(copy)
-        (leaks if is_leak else near).add(frozenset((one.key, copy.key)))
-    (folder / "labels.csv").write_text(_table(rows))
-    return Planted(wrong, near, leaks)
+        pictures.append(_decoded(source.read_picture(subset, one.name)))
+    return rows, pictures
 
 
 def _decoded(content: bytes | NDArray[np.uint8]) -> NDArray[Any]:
     if isinstance(content, bytes):
-        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        return np.asarray(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
     return content if content.shape[2] == 1 else content[:, :, ::-1]
 
 
@@ -226,7 +234,8 @@ def slightly_changed(
         return np.clip(picture + rng.normal(0, 5, picture.shape), 0, 255).astype(np.uint8), row
     if way == 2:
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 90))])
-        return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE if picture.shape[2] == 1 else cv2.IMREAD_COLOR), row
+        kind = cv2.IMREAD_GRAYSCALE if picture.shape[2] == 1 else cv2.IMREAD_COLOR
+        return np.asarray(cv2.imdecode(data, kind)), row
     if way == 3:
         small = cv2.resize(picture, (max(1, 3 * width // 4), max(1, 3 * height // 4)), interpolation=cv2.INTER_AREA)
         return cv2.resize(small, (width, height)), row

@@ -209,6 +209,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "export": ["--output", "made"],
         "summary": ["--model", "compact"],
         "report": ["--run-dir", run, "--output", "made.html"],
+        "audit": ["--data", str(records), "--output", "made.html"],
         "explain": ["--data", str(records), "--output", "made.html"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}

@@ -46,7 +46,8 @@ def test_all_pairs_of_close_hashes_are_found_as_by_comparing_each_with_each(most
         for first in range(second)
         if (changed[first] ^ changed[second]).bit_count() <= most
     ]
-    found = close_hashes(np.array(changed, np.uint64), most)
+    hashes = np.array(changed, np.uint64)
+    found = close_hashes(hashes, hashes, most)
     assert sorted(map(tuple, found.tolist())) == sorted(expected) and (most == 0 or expected)
 
 
@@ -61,8 +62,10 @@ def test_a_picture_that_is_moved_by_two_pixels_has_the_correlation_1() -> None:
 def test_copies_are_found_and_other_pictures_are_not() -> None:
     pictures = _scenes(200)
     noisy = np.clip(pictures[3] + np.random.default_rng(1).normal(0, 4, (32, 32)), 0, 255).astype(np.uint8)
-    found = duplicates(np.concatenate([pictures, pictures[:1], noisy[None]]))
-    assert [(pair.first, pair.second, pair.exact) for pair in found] == [(0, 200, True), (3, 201, False)]
+    moved = np.roll(pictures[5:6], (2, 2), axis=(1, 2))
+    found = duplicates(np.concatenate([pictures, pictures[:1], noisy[None], moved]))
+    pairs = [(pair.first, pair.second, pair.exact) for pair in found]
+    assert pairs == [(0, 200, True), (3, 201, False), (5, 202, False)]
     assert 0.95 < found[1].correlation < 1 and 0.5 < found[1].distinct < found[0].distinct == 1
 
 

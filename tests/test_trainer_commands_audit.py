@@ -69,7 +69,9 @@ def test_the_draft_makes_the_dataset_right_again(audited: tuple[Path, dict[str, 
     rows = list(csv.DictReader((folder / "fixes.csv").read_text().splitlines()))
     reviewed = [row for row in rows if row["key"] in right]
     assert {row["key"]: row["text"] for row in reviewed} == right
-    (folder / "reviewed.csv").write_bytes(fixes_csv([tuple(row.values()) for row in reviewed]))
+    (folder / "reviewed.csv").write_bytes(
+        fixes_csv([(row["key"], row["action"], row["text"], row["reason"]) for row in reviewed])
+    )
     _prepare(drawn, folder / "again", folder / "reviewed.csv")
     assert _texts(folder / "again") == _texts(folder / "right")
 

@@ -1,8 +1,8 @@
 """Pictures that are there twice: found by a perceptual hash, compared pixel by pixel.
 
 The hash is the signs of the 63 lowest frequencies of a picture's cosine transform: contrast and brightness change none
-of them. OpenCV's own hashes are in its contrib packages only, and imagehash would add SciPy and PyWavelets for the same
-transform.
+of them. A move by a pixel changes many, so each picture is also looked up as moved. OpenCV's own hashes are in its
+contrib packages only, and imagehash would add SciPy and PyWavelets for the same transform.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,9 @@ _BLOCK = 8
 """Height and width of the block of low frequencies whose signs are the hash."""
 _BITS = 16
 _BANDS = _BLOCK * _BLOCK // _BITS
-ALL_FOUND = 7
-"""Bits that two hashes may differ in to be found for sure: of 4 bands of 16 bits at least one differs then in one bit
-or none, and each band is looked up as it is and with each bit changed."""
-MOST_DIFFERENT = 10
-"""Bits that two hashes may differ in: beyond `ALL_FOUND` those pairs are compared that are found all the same."""
+MOST_DIFFERENT = 7
+"""Bits that two hashes may differ in. Of 4 bands of 16 bits at least one differs then in one bit or none, so that all
+such pairs are found by looking each band up, as it is and with each bit changed."""
 _PAIRS = 1 << 22
 """Pairs whose hashes are compared at once: 64 MB."""
 _SHIFTS = tuple((y, x) for y in (-2, -1, 0, 1, 2) for x in (-2, -1, 0, 1, 2))
@@ -84,24 +82,42 @@ def perceptual_hash(small: NDArray[np.uint8]) -> NDArray[np.uint64]:
     return hashes
 
 
-def close_hashes(hashes: NDArray[np.uint64], most: int = MOST_DIFFERENT) -> NDArray[np.int64]:
-    """Returns all pairs of hashes that differ in at most some bits, (pairs, 2) int64, the smaller index first.
+def close_hashes(
+    wanted: NDArray[np.uint64], hashes: NDArray[np.uint64], most: int = MOST_DIFFERENT
+) -> NDArray[np.int64]:
+    """Returns all pairs of two different pictures whose hashes differ in at most some bits.
 
     Args:
-      hashes: (pictures,) uint64.
-      most: Largest number of different bits. All pairs are found up to `ALL_FOUND`, and some beyond.
+      wanted: (pictures,) uint64, hashes to look for.
+      hashes: (pictures,) uint64, hashes of the same pictures to look among.
+      most: Largest number of different bits, 0..7.
+
+    Returns:
+      (pairs, 2) int64, each pair once, the smaller index first.
     """
     found = [np.zeros((0, 2), np.int64)]
     for band in range(_BANDS):
-        part = (hashes >> np.uint64(band * _BITS)).astype(np.uint16)
+        shift = np.uint64(band * _BITS)
+        part = (hashes >> shift).astype(np.uint16)
         order = np.argsort(part, kind="stable")
-        values = part[order]
         for change in (0, *(1 << bit for bit in range(_BITS))):
-            for pairs in _equal(values, order, part ^ np.uint16(change)):
-                pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-                different = _ones(hashes[pairs[:, 0]] ^ hashes[pairs[:, 1]])
-                found.append(pairs[different <= most])
-    return np.unique(np.concatenate(found), axis=0)
+            changed = (wanted >> shift).astype(np.uint16) ^ np.uint16(change)
+            for pairs in _equal(part[order], order, changed):
+                different = _ones(wanted[pairs[:, 0]] ^ hashes[pairs[:, 1]])
+                found.append(pairs[(different <= most) & (pairs[:, 0] != pairs[:, 1])])
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
+
+
+def _candidates(small: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Returns the pairs of pictures whose central windows have close hashes, one of them moved or not: (pairs, 2)."""
+    side = small.shape[1] - _MARGIN
+
+    def window(y: int, x: int) -> NDArray[np.uint8]:
+        return small[:, _MARGIN + y : side + y, _MARGIN + x : side + x]
+
+    hashes = perceptual_hash(window(0, 0))
+    moves = [(y, x) for y in (-_MARGIN, 0, _MARGIN) for x in (-_MARGIN, 0, _MARGIN)]
+    return np.unique(np.concatenate([close_hashes(perceptual_hash(window(*move)), hashes) for move in moves]), axis=0)
 
 
 def _equal(
@@ -144,7 +160,7 @@ def duplicates(small: NDArray[np.uint8], least: float = LEAST_CORRELATION) -> li
       small: (pictures, side, side) uint8, grey.
       least: Least correlation of a pair, 0..1.
     """
-    pairs = close_hashes(perceptual_hash(small))
+    pairs = _candidates(small)
     values, same = np.zeros(len(pairs)), np.zeros(len(pairs), np.bool_)
     for start in range(0, len(pairs), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
@@ -189,7 +205,8 @@ def correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[
       second: The same of the other pictures.
     """
     centre = _normal(first[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
-    best = (centre * _normal(second[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN])).sum(axis=1)
+    unmoved = _normal(second[:, _MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
+    best = (centre * unmoved).sum(axis=1, dtype=np.float64)
     # Most pairs of pictures that are merely of one kind fit badly, and shifts would take 25 times as long.
     worth = np.flatnonzero(best >= _WORTH_SHIFTS)
     centre, second = centre[worth], second[worth]
@@ -197,13 +214,14 @@ def correlation(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[
         rows = slice(_MARGIN + y, second.shape[1] - _MARGIN + y)
         columns = slice(_MARGIN + x, second.shape[2] - _MARGIN + x)
         best[worth] = np.maximum(best[worth], (centre * _normal(second[:, rows, columns])).sum(axis=1))
-    return np.clip(best, 0.0, 1.0)
+    bounded: NDArray[np.float64] = np.clip(best, 0.0, 1.0)
+    return bounded
 
 
-def _normal(pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
+def _normal(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Returns grey values with the mean 0 and the length 1, (pictures, pixels)."""
-    flat = pictures.reshape(len(pictures), pictures.shape[1] * pictures.shape[2]).astype(np.float64)
+    flat = pictures.reshape(len(pictures), pictures.shape[1] * pictures.shape[2]).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
-    normal: NDArray[np.float64] = np.divide(flat, length, out=np.zeros_like(flat), where=length > 1e-9)
+    normal: NDArray[np.float32] = np.divide(flat, length, out=np.zeros_like(flat), where=length > 1e-9)
     return normal

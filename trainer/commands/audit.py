@@ -28,13 +28,13 @@ EPILOG = """\
 examples:
   with the weights that come with the package as the reader:
     python -m trainer audit --data records --output audit.html
-  with two readers that were not trained on these pictures, and a draft of fixes:
+  with two readers that were trained on other pictures, and a draft of fixes:
     python -m trainer audit --data records --run-dir pretrained runs/other \\
       --output audit.html --write-fixes fixes.csv
 
 Writes the page, and next to it every suspicion to audit.suspects.parquet: key,
 kind, score, given, suggested, evidence. Nothing in the dataset is changed.
-`python -m beam_jobs prepare --fix fixes.csv` makes it again with reviewed fixes.
+`python -m beam_jobs prepare --fix fixes.csv` applies the fixes once reviewed.
 """
 SUSPECTS_SUFFIX = ".suspects.parquet"
 _MOST = 10_000
