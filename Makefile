@@ -129,7 +129,7 @@ $(DEMO)/faces: trainer/pretrained/typefaces.tsv | $(VENV)/installed
 	rm -rf $@
 	$(RUN) -m beam_jobs.sample.typefaces --list $< --output $@
 
-pretrained: $(VENV)/installed $(FACES)
+pretrained: $(VENV)/installed-for-tests $(FACES)
 	$(RUN) -m beam_jobs sample --output $(PRETRAINED)/drawn --count $(PRETRAINED_COUNT) --seed 31 --style varied \
 		--faces $(FACES) --test-fraction 0.01 --overwrite
 	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED)/drawn --output $(PRETRAINED)/records --jitters 0 \
@@ -139,7 +139,7 @@ pretrained: $(VENV)/installed $(FACES)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED)/run --data $(PRETRAINED)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED)/run
 
-pretrained-finder: $(VENV)/installed $(FACES)
+pretrained-finder: $(VENV)/installed-for-tests $(FACES)
 	$(RUN) -m beam_jobs sample --scene --output $(PRETRAINED_FINDER)/scenes --count $(PRETRAINED_FINDER_COUNT) --seed 21 \
 		--faces $(FACES) --test-fraction 0.03 --overwrite
 	$(RUN) -m beam_jobs prepare --source coco --task find --canvas 256 --input $(PRETRAINED_FINDER)/scenes \
@@ -149,7 +149,7 @@ pretrained-finder: $(VENV)/installed $(FACES)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_FINDER)/run --data $(PRETRAINED_FINDER)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_FINDER)/run --name finder
 
-pretrained-display: $(VENV)/installed $(FACES)
+pretrained-display: $(VENV)/installed-for-tests $(FACES)
 	$(RUN) -m beam_jobs sample --output $(PRETRAINED_DISPLAY)/drawn --count $(PRETRAINED_DISPLAY_COUNT) --seed 31 --style device \
 		--faces $(FACES) --test-fraction 0.05 --overwrite
 	$(RUN) -m beam_jobs prepare --source svhn --input $(PRETRAINED_DISPLAY)/drawn --output $(PRETRAINED_DISPLAY)/records --jitters 0 \
@@ -159,7 +159,7 @@ pretrained-display: $(VENV)/installed $(FACES)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_DISPLAY)/run --data $(PRETRAINED_DISPLAY)/records --split test
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_DISPLAY)/run --name display
 
-pretrained-mnist: $(VENV)/installed
+pretrained-mnist: $(VENV)/installed-for-tests
 	$(RUN) -m beam_jobs prepare --source mnist --input $(MNIST) --output $(PRETRAINED_MNIST)/records --overwrite
 	$(RUN) -m trainer train --data $(PRETRAINED_MNIST)/records --run-dir $(PRETRAINED_MNIST)/run $(PRETRAINED_MNIST_FLAGS)
 	$(RUN) -m trainer evaluate --run-dir $(PRETRAINED_MNIST)/run --data $(PRETRAINED_MNIST)/records --split test

@@ -21,6 +21,8 @@ PICTURES = ["imagecodecs>=2024.9.22,<2027", OPENCV]
 HDF5 = "h5py>=3.12,<4"
 # Renders pages.
 PAGES = "jinja2>=3.1,<4"
+# Shows records, and source pictures.
+BROWSE = [PAGES, *PICTURES]
 # https:// needs aiohttp; other stores their own file system.
 REMOTE = ["fsspec>=2025.3", "aiohttp>=3.10,<4"]
 S3 = [*REMOTE, "s3fs>=2025.3"]
@@ -29,16 +31,16 @@ GCS = [*REMOTE, "gcsfs>=2025.3"]
 BEAM = ["apache-beam>=2.76,<3", HDF5, PAGES, *PICTURES, *S3, *GCS]
 # matplotlib only for the typefaces in its wheel.
 SAMPLE = ["matplotlib>=3.9,<4", HDF5, OPENCV]
+# Reads pictures with the weights of the package, also where TensorFlow is, whose import takes seconds.
+LITE = [*PICTURES, "onnxruntime>=1.20,<2"]
 TRAIN = [
-    *PICTURES,
+    *LITE,
     PAGES,
     "keras>=3.12,<4",
     "tensorboard>=2.20,<3",
     "tensorflow>=2.20,<2.22",
     'tomli>=2,<3; python_version < "3.11"',
 ]
-# Reads pictures with the weights of the package, without TensorFlow.
-LITE = [*PICTURES, "onnxruntime>=1.20,<2"]
 # For `trainer export` to TFLite and ONNX.
 EXPORT = ["ai-edge-litert>=2,<3", "onnx>=1.18,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.17,<2"]
 # Without a floor the resolver falls back to a tensorflow-metadata that protobuf 6 cannot load (Python 3.10).
@@ -51,7 +53,14 @@ TORCH = ["torch>=2.6,<3"]
 # Before 0.2.16, which needs Python 3.11, Grain cuts text short in worker processes.
 GRAIN = ["grain>=0.2.16,<1; python_version >= '3.11'"]
 # Other packages' readers, which the tests compare with this package's.
-PEERS = ["datasets>=4,<6", "duckdb>=1.2,<2", "mat73>=0.65,<1", "pandas>=2.2,<4", "torchdata>=0.11,<1"]
+PEERS = [
+    "datasets>=4,<6",
+    "duckdb>=1.2,<2",
+    "mat73>=0.65,<1",
+    "mlcroissant>=1.1.1,<2",
+    "pandas>=2.2,<4",
+    "torchdata>=0.11,<1",
+]
 # Other packages' readers and writers of annotations, and a server of S3's protocol on loopback.
 SOURCES = ["globox>=2.5,<3", "pycocotools>=2.0.8,<3", "scikit-learn>=1.6,<2", "moto[s3,server]>=5.1,<6", *S3, *HEIF]
 BENCH = ["tfrecord>=1.14.6,<2", "webdataset>=0.2.111,<2", *TORCH, *GRAIN, *TFDS]
@@ -124,6 +133,7 @@ setup(
             )
         ],
         "tfrecords.pages": ["*.html", "*.css"],
+        "tfrecords.browse": ["*.html", "*.css", "*.js"],
         "trainer.report": ["*.html"],
         "trainer.audit": ["*.html"],
         "beam_jobs.explore": ["*.html"],
@@ -149,6 +159,7 @@ setup(
         "train": TRAIN,
         "lite": LITE,
         "export": EXPORT,
+        "browse": BROWSE,
         "tfds": TFDS,
         "torch": TORCH,
         "grain": GRAIN,

@@ -29,6 +29,13 @@ COMMANDS = (
         extra="beam",
     ),
     Command(
+        "rebuild",
+        "make a dataset again from its manifest, and prove that it is the same",
+        "beam_jobs.rebuild.command",
+        passes_through=True,
+        extra="beam",
+    ),
+    Command(
         "watch",
         "turn pictures, as they arrive, into a dataset that grows while it is read",
         "beam_jobs.watch.command",

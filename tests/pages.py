@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-VOID = {"meta", "link", "img", "br", "path", "circle", "rect", "hr"}
+VOID = {"meta", "link", "img", "input", "br", "path", "circle", "rect", "hr"}
 _BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 _FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage")
 _DARK = "--blink-settings=preferredColorScheme=0"

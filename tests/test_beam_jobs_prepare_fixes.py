@@ -132,6 +132,11 @@ def test_prepare_applies_a_list_and_states_it(source: Path, tmp_path: Path, caps
     assert "already prepared" in capsys.readouterr().out
     assert _prepare(source, outputs[0], "--shards", "1") == 1
     assert "fixes_sha256" in capsys.readouterr().err
+    # What was made with a list is made again with it.
+    rebuild = ["rebuild", str(outputs[0]), "--input", str(source), "--workers", "1"]
+    assert main("beam_jobs", "", COMMANDS, rebuild) == 2
+    assert f"was made with a list of fixes: give --fix, a list of the digest {digest}" in capsys.readouterr().err
+    assert main("beam_jobs", "", COMMANDS, [*rebuild, "--fix", str(fixes)]) == 0
 
 
 def test_a_dataset_without_a_list_states_none(source: Path, tmp_path: Path) -> None:

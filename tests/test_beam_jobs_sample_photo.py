@@ -33,7 +33,7 @@ def test_pixels_are_rgb_bytes_of_a_street_photo_s_size(photos: list[Photo]) -> N
         assert photo.pixels.shape == (*photo.ink.shape, 3)
         height, width = photo.ink.shape
         assert 10 <= height <= 300
-        assert 20 <= width <= 700
+        assert 20 <= width <= 900
 
 
 def test_boxes_have_the_digits_in_reading_order_with_10_for_zero() -> None:

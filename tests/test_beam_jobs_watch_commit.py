@@ -10,6 +10,9 @@ import pytest
 import tfrecords
 from beam_jobs.watch.commit import Known, commit, describe, newest, part_of, repair
 from beam_jobs.watch.ledger import LostStreamError
+from tfrecords.cards.facts import save_about
+from tfrecords.cards.files import find_card_errors, write_cards
+from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.dataset.snapshots import Snapshot, load_manifest
 from tfrecords.errors import UserError
@@ -97,7 +100,7 @@ def test_the_snapshot_is_there_before_the_manifest_names_its_files(
     monkeypatch.setattr(Place, "write", noted(write))
     monkeypatch.setattr(Place, "create", noted(create))
     commit(stream, snapshot_of(stream, 0))
-    assert order == ["00000000.json", "manifest.json"]
+    assert order == ["00000000.json", "README.md", "croissant.json", "manifest.json"]
     assert json.loads((stream / "snapshots" / "00000000.json").read_bytes())["version"] == 1
 
 
@@ -120,3 +123,28 @@ def test_the_manifest_of_a_process_that_was_paused_never_stays_behind_a_newer_sn
     with pytest.raises(LostStreamError):
         repair(stream, first)
     assert load_manifest(stream) == load_manifest(stream, 1)
+
+
+def test_a_stream_has_the_cards_of_its_newest_snapshot_with_what_its_owner_states_now(stream: Place) -> None:
+    import mlcroissant
+
+    for number in range(2):
+        commit(stream, snapshot_of(stream, number))
+    manifest, data = load_manifest(stream), stream.path.joinpath("manifest.json").read_bytes()
+    assert list(find_card_errors(stream, manifest, data, True)) == []
+    last = newest(stream)
+    assert last and not repair(stream, last)
+    save_about(stream, About(licence="CC-BY-4.0"))
+    assert not repair(stream, last)
+    metadata = mlcroissant.Dataset(jsonld=str(stream.path / "croissant.json")).metadata
+    assert metadata.ctx.is_live_dataset and metadata.license == ["https://spdx.org/licenses/CC-BY-4.0.html"]
+    assert "this is its snapshot 1." in str(metadata.description)
+    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    assert {each.uuid: each.sha256 for each in metadata.file_objects} == {
+        "manifest.json": None,
+        **{shard.file: shard.sha256 for shard in shards},
+    }
+    # A kill between the cards and the manifest.
+    write_cards(stream, {"croissant.json": b"{}"})
+    assert not repair(stream, last)
+    assert list(find_card_errors(stream, manifest, data, True)) == []

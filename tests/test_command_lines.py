@@ -25,7 +25,10 @@ from tfrecords.files.place import Place
 from trainer.commands import evaluate
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("apache_beam", "cv2", "h5py", "imagecodecs", "jinja2", "keras", "matplotlib", "tensorflow", "torch")
+HEAVY = (
+    *("apache_beam", "cv2", "h5py", "imagecodecs", "jinja2", "keras", "matplotlib", "onnxruntime", "tensorflow"),
+    "torch",
+)
 """Libraries of the extras, and those that are slow to import."""
 NAMES = [command.name for command in streetdigits.COMMANDS]
 REQUIRED = {
@@ -34,6 +37,7 @@ REQUIRED = {
     "sources": [],
     "explore": ["--source", "svhn", "--input", "svhn", "--output", "made.html"],
     "prepare": ["--source", "svhn", "--input", "svhn", "--output", "made"],
+    "rebuild": ["records", "--input", "svhn"],
     "watch": ["--source", "svhn", "--input", "inbox", "--output", "made"],
     "status": ["made"],
     "compact": ["stream"],
@@ -45,6 +49,7 @@ REQUIRED = {
     "export-records": ["records", "--to", "parquet", "--output", "made"],
     "diff": ["records", "others"],
     "show": ["records", "--output", "made.png"],
+    "browse": ["records"],
     "train": ["--data", "records", "--run-dir", "made"],
     "evaluate": ["--run-dir", "run", "--data", "records"],
     "calibrate": ["--run-dir", "run", "--data", "records"],
@@ -68,6 +73,9 @@ REFUSED = [
     ["prepare", *REQUIRED["prepare"], "--encoding", "gif"],
     ["prepare", *REQUIRED["prepare"], "--runner", "DataflowRunner"],
     ["explore", *REQUIRED["explore"], "--runner", "DataflowRunner"],
+    ["rebuild", *REQUIRED["rebuild"]],
+    ["rebuild", *REQUIRED["rebuild"], "--workers", "0"],
+    ["rebuild", *REQUIRED["rebuild"], "--jiters", "0"],
     ["watch", *REQUIRED["watch"], "--pictures", "0"],
     ["watch", *REQUIRED["watch"], "--after", "burn"],
     ["watch", *REQUIRED["watch"], "--once", "--until-idle", "5"],
@@ -81,6 +89,9 @@ REFUSED = [
     ["watch-job", *REQUIRED["watch-job"], "--runner", "DataflowRunner"],
     ["export-records", *REQUIRED["export-records"], "--jobs", "0"],
     ["show", "records", "--output", "made.png", "--scale", "0"],
+    ["browse", "records", "--port", "65536"],
+    ["browse", "records", "--output", "made", "--count", "0"],
+    ["browse", "records", "--overwrite"],
     ["diff", "records"],
     ["diff", *REQUIRED["diff"], "--limit", "-1"],
     ["diff", *REQUIRED["diff"]],
@@ -170,7 +181,7 @@ def test_help_comes_without_the_heavy_libraries_and_fits_80_columns(helps: list[
 
 
 def test_a_refused_option_is_one_line_without_the_heavy_libraries_and_makes_nothing(tmp_path: Path) -> None:
-    pass_through = ("explore", "prepare", "watch", "watch-job")
+    pass_through = ("explore", "prepare", "rebuild", "watch", "watch-job")
     lines = [[name, *REQUIRED[name], "--no-such-thing", "1"] for name in NAMES if name not in pass_through]
     for argv, code, shown, errors, heavy in run_all(tmp_path, [*REFUSED, *lines]):
         assert code in (1, 2) and shown == "", argv
@@ -186,7 +197,7 @@ def _installs(argv: list[str], errors: str, extra: str) -> bool:
     return re.fullmatch(needs, last) is not None and "Traceback" not in errors
 
 
-@pytest.mark.parametrize("hidden", [HEAVY, ("apache_beam", "tensorflow", "keras", "jinja2", "h5py")])
+@pytest.mark.parametrize("hidden", [HEAVY, ("apache_beam", "tensorflow", "keras", "jinja2", "h5py", "onnxruntime")])
 def test_without_the_extras_help_works_and_a_command_names_what_to_install(
     drawn: Path, records: Path, tmp_path: Path, hidden: tuple[str, ...]
 ) -> None:
@@ -200,8 +211,10 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "sample": ["--output", "made", "--count", "2"],
         "explore": ["--source", "svhn", "--input", str(drawn), "--output", "made.html"],
         "prepare": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
+        "rebuild": [str(records), "--input", str(drawn)],
         "watch": ["--source", "svhn", "--input", str(drawn), "--output", "made"],
         "watch-job": ["--stream", "stream", "--runner", "PrismRunner"],
+        "browse": [str(records), "--output", "made"],
         "train": ["--data", str(records), "--run-dir", "made"],
         "evaluate": ["--run-dir", run, "--data", str(records)],
         "calibrate": ["--run-dir", str(own), "--data", str(records)],
@@ -265,17 +278,25 @@ def test_an_address_works_or_is_refused_in_one_line_before_anything_is_written(
         if named in ("--output", "--input", "--media-root", "--data", "--run-dir", "--config", "--init"):
             at = words.index(named) if named in words else len(words)
             argv = [*words[:at], named, address, *words[at + 2 :]]
-        elif action.dest in ("directory", "paths", "photos"):
+        elif action.dest in ("directory", "manifest", "paths", "photos"):
             argv = [address, *words[1:]]
         else:
             continue
         with contextlib.suppress(SystemExit):
-            assert main("streetdigits", "", streetdigits.COMMANDS, [command.name, *argv]) == 1, argv
+            code = 2 if command.name == "rebuild" else 1  # 1 says that a dataset differs
+            assert main("streetdigits", "", streetdigits.COMMANDS, [command.name, *argv]) == code, argv
         errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Using the weights")]
         errors = [line for line in errors if not line.startswith("Read 0 of 1")]
         assert len(errors) == 1 and errors[0].startswith("error: "), (argv, errors)
-        # Commands look for their input first, which is not there.
-        assert address in errors[0] or named in ("--output", "--data", "--run-dir", "--init"), argv
+        # Commands look for their input first, which is not there; rebuild for its manifest.
+        later = (
+            "--output",
+            "--data",
+            "--run-dir",
+            "--init",
+            *(["--input", "--media-root"] if command.name == "rebuild" else []),
+        )
+        assert address in errors[0] or named in later, argv
         assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "records"], argv
 
 

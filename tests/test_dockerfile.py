@@ -28,7 +28,7 @@ LOCKS = {
     "cli": "requirements.lock",
 }
 """Lock of each image."""
-LARGEST_CONTEXT = 8 * 2**20
+LARGEST_CONTEXT = 12 * 2**20
 """Bytes that `docker build` may send; most are the weights that come with the package."""
 SMALL = """\
 # syntax=docker/dockerfile:1

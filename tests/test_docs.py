@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
     for package in (beam_jobs.__main__, tfrecords.__main__, trainer.__main__)
 }
 BENCHMARKS = (
+    "browse",
     "audit",
     "cluster",
     "digit_struct",
@@ -57,7 +58,9 @@ BENCHMARKS = (
     "prepare.__main__",
     "reading.__main__",
     "readers.__main__",
+    "rebuild",
     "sources.__main__",
+    "startup",
     "steps",
     "store_steps",
     "stores",
@@ -77,7 +80,7 @@ OF_OTHERS = {
     *("--enable_batching", "--batching_parameters_file"),  # TensorFlow Serving
     "--faults",  # an old name, which CONTRIBUTING.md explains renaming by
 }
-OPTIONAL = {"datasets", "duckdb", "grain", "pandas", "tensorflow_datasets", "torch", "webdataset"}
+OPTIONAL = {"datasets", "duckdb", "grain", "mlcroissant", "pandas", "tensorflow_datasets", "torch", "webdataset"}
 """Modules that a reader of a snippet may not have."""
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -33,6 +33,7 @@ ROOMS = {
     "tfrecords.dataset": "record images files",
     # HTML pages of commands: skeleton, stylesheet, charts.
     "tfrecords.pages": "record files",
+    "tfrecords.browse": "record images files dataset pages",
     # Doors to other ecosystems.
     "tfrecords.arrow": "record",
     "tfrecords.webdataset": "record",
@@ -40,7 +41,9 @@ ROOMS = {
     "tfrecords.grain": "dataset",
     "tfrecords.torch": "dataset",
     "tfrecords.tfds": "files dataset",
-    "tfrecords.commands": "record images files dataset arrow webdataset detection",
+    # croissant.json and README.md of a dataset.
+    "tfrecords.cards": "record files dataset",
+    "tfrecords.commands": "record images files dataset browse arrow webdataset detection cards",
     "tfrecords": "record images files dataset tfds",
     #
     "beam_jobs.annotation": "tfrecords.images",
@@ -64,17 +67,23 @@ ROOMS = {
     "beam_jobs.download": "file_lock filesystem tfrecords.files",
     # What the jobs that read a source have in common.
     "beam_jobs.job": "annotation sources sources.base tfrecords.images tfrecords.files",
+    # OpenLineage's events of prepare and watch.
+    "beam_jobs.lineage": "job sources.base tfrecords.record tfrecords.dataset",
     "beam_jobs.explore": (
         "annotation filesystem sources sources.base job tfrecords.images tfrecords.files tfrecords.pages"
     ),
     "beam_jobs.prepare": (
-        "annotation filesystem file_lock sources sources.base job "
-        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+        "annotation filesystem file_lock sources sources.base job lineage "
+        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
     ),
     # A stream's generations are datasets of prepare.
     "beam_jobs.watch": (
-        "annotation filesystem file_lock sources sources.base job prepare "
-        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset"
+        "annotation filesystem file_lock sources sources.base job lineage prepare "
+        "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset tfrecords.cards"
+    ),
+    # A dataset of prepare, or the generations of a stream, made again.
+    "beam_jobs.rebuild": (
+        "filesystem sources sources.base job prepare watch tfrecords.record tfrecords.files tfrecords.dataset"
     ),
     # Synthetic pictures are written as SVHN publishes them.
     "beam_jobs.sample": "sources.svhn tfrecords.files",
@@ -84,11 +93,11 @@ ROOMS = {
     "trainer.run": "tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     "trainer.input": "run tfrecords.record tfrecords.images tfrecords.files tfrecords.dataset",
     # Test-time jitter cuts its windows as the input does.
-    "trainer.scoring": "run input tfrecords.record tfrecords.files",
+    "trainer.scoring": "run input tfrecords.record tfrecords.images tfrecords.files",
     # The sizes of the heads are those of the labels.
     "trainer.models": "tfrecords.record",
     # Targets, loss, boxes and scores of models that find numbers.
-    "trainer.finding": "run input tfrecords.record tfrecords.images tfrecords.dataset",
+    "trainer.finding": "run input tfrecords.files tfrecords.record tfrecords.images tfrecords.dataset",
     "trainer.pretrained": "run tfrecords.files tfrecords.dataset",
     # The modules of run that know the models' layers, and that build a model and may open the pretrained run: above
     # both, apart from their room.
@@ -112,8 +121,13 @@ ROOMS = {
     ),
     # What a network computes on the way to its outputs.
     "trainer.inside": "",
-    "trainer.export": "models scoring tfrecords.record tfrecords.images tfrecords.files",
-    "trainer.report": "run scoring inside tfrecords tfrecords.record tfrecords.files tfrecords.pages tfrecords.dataset",
+    "trainer.export": (
+        "models scoring finding finding.finder photo_reader tfrecords.record tfrecords.images tfrecords.files"
+    ),
+    "trainer.report": (
+        "run scoring finding inside "
+        "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
+    ),
     # Pictures with what readers answer about them, in suspicions and a page.
     "trainer.audit": (
         "run input scoring reader tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
@@ -126,9 +140,11 @@ ROOMS = {
     "trainer": "",
     #
     "benchmarks.common": "tfrecords.files",
+    "benchmarks.browse": "common tfrecords.*",
     "benchmarks.digit_struct": "common beam_jobs.*",
     "benchmarks.prepare": "common digit_struct beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.cluster": "common prepare tfrecords tfrecords.*",
+    "benchmarks.rebuild": "common prepare cluster tfrecords tfrecords.*",
     "benchmarks.sources": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.watch": "common beam_jobs.* tfrecords.*",
     "benchmarks.follow": "common watch beam_jobs.* tfrecords tfrecords.* trainer.*",
@@ -137,6 +153,7 @@ ROOMS = {
     "benchmarks.stores": "common tfrecords tfrecords.*",
     "benchmarks.input": "common readers tfrecords tfrecords.* trainer.*",
     "benchmarks.store_steps": "common input tfrecords tfrecords.* trainer.*",
+    "benchmarks.startup": "common",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.audit": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",

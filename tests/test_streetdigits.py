@@ -178,7 +178,7 @@ def test_what_it_returns_says_what_it_is(reader: streetdigits.Reader, untrained:
     first = examples[0]
     assert repr(first) == f"<DigitExample {first.key}: {first.text}, image of 54 x 54 x 3 uint8>"
     prediction = streetdigits.Prediction("19", 0.5, (1, 9))
-    assert repr(prediction) == "Prediction(text='19', confidence=0.5, digits=(1, 9))"
+    assert repr(prediction) == "Prediction(text='19', confidence=0.5, digits=(1, 9), box=None, box_confidence=1.0)"
 
 
 def test_the_pretrained_weights_are_the_default(drawn: Path) -> None:
@@ -196,7 +196,7 @@ def test_without_tensorflow_load_names_what_to_install(monkeypatch: pytest.Monke
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
     monkeypatch.setattr("trainer.distribute.startup.start_tensorflow", absent)
-    needs = r"^streetdigits\.load needs tensorflow, which is not installed: pip install 'streetdigits\[train\]'$"
+    needs = r"^The model of .+ needs tensorflow, which is not installed: pip install 'streetdigits\[train\]'\. Without"
     with pytest.raises(UserError, match=needs):
         streetdigits.load(untrained)
 

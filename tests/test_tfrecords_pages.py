@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.pages import Page
 from tfrecords.errors import UserError
-from tfrecords.pages.page import check_output, grey_data_uri, png_data_uri, render_page, write_page
+from tfrecords.pages.page import check_output, grey_data_uri, jpeg_data_uri, png_data_uri, render_page, write_page
 
 COMMAND = "python -m trainer show-me"
 TEMPLATE = """{% extends 'base.html' %}{% from 'macros.html' import absent, incomplete, pairs %}
@@ -55,3 +55,12 @@ def test_a_grey_image_keeps_black_and_white_and_is_near_everywhere() -> None:
     assert read.shape == (40, 30) and read[0, :2].tolist() == [0, 255]
     assert np.abs(read.astype(int) - image[..., 0]).max() <= 8
     assert len(grey_data_uri(image)) < 0.7 * len(png_data_uri(image))
+
+
+def test_a_jpeg_keeps_the_colour_of_thin_lines() -> None:
+    image = np.full((64, 64, 3), 90, np.uint8)
+    image[20, 8:56] = (230, 60, 60)
+    uri = jpeg_data_uri(image)
+    assert uri.startswith("data:image/jpeg;base64,")
+    read = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+    assert read.shape == image.shape and np.abs(read[20, 10:54].astype(int) - (230, 60, 60)).max() <= 40

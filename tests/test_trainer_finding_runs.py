@@ -1,6 +1,7 @@
 """A model that finds numbers, trained by the loop of all models, scored, and used."""
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,15 +13,19 @@ import pytest
 from tests import scene_runs
 from tests.conftest import Shared
 from tests.forked import Forked
+from tests.pages import Page
 from tests.scenes import CANVAS, draw_scene, write_scenes
 from tests.test_trainer_fit_resume import saved_history, saved_state
 from tfrecords.cli import main
 from tfrecords.errors import UserError
 from trainer.__main__ import COMMANDS
 from trainer.finding.finder import Finder, load_finder, run_threshold
+from trainer.finding.found_file import read_found
 from trainer.input.records import Records
+from trainer.inside.heat import heat_map, over_pixels
 from trainer.models import FINDERS
 from trainer.reader import load_reader
+from trainer.report.finder import precision_recall
 from trainer.run.directory import Run
 from trainer.run.weights import start_from
 
@@ -100,6 +105,71 @@ def test_evaluate_writes_the_scores_and_the_boxes_of_every_picture(
     threshold = run_threshold(Run.load(run_dir))
     right = [one for line in lines for one in line["found"] if one["confidence"] >= round(threshold, 4) and one["iou"]]
     assert len(right) == pytest.approx(scores["recall"] * scores["num_numbers"])
+
+
+def test_report_shows_the_run_and_its_evaluation(
+    scenes: Path, run_dir: Path, own: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["--run-dir", str(run_dir), "--output", str(tmp_path / "out")]
+    assert main("trainer", "", COMMANDS, ["evaluate", "--data", str(scenes), *options]) == 0
+    assert main("trainer", "", COMMANDS, ["report", "--run-dir", str(tmp_path / "out")]) == 0
+    assert re.search(r"^Report with \d+ pictures, 1 part missing", capsys.readouterr().out.splitlines()[-1])
+    scores = json.loads((tmp_path / "out" / "evaluation-test.json").read_text())
+    found = read_found(tmp_path / "out" / "found-test.jsonl")
+    # The point of the curve at the threshold is the score.
+    _, recall, precision = [row for row in precision_recall(found) if row[0] >= round(scores["threshold"], 4)][-1]
+    assert [recall, precision] == pytest.approx([scores["recall"], scores["precision"]])
+
+
+def test_explain_shows_heat_maps_and_feature_maps(
+    scenes: Path, run_dir: Path, own: None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    options = ["explain", "--data", str(scenes), "--run-dir", str(run_dir), "--png", str(tmp_path / "png")]
+    assert main("trainer", "", COMMANDS, [*options, "--output", str(tmp_path / "page.html")]) == 0
+    parsed = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    parsed.check_self_contained()
+    assert "Inside tiny_finder on scenes" in parsed.text and "Where it sees numbers" in parsed.text
+    names = {path.name for path in (tmp_path / "png").iterdir()}
+    assert {"look-scene-1-heat.png", "kernels-01-patches.png", "maps-scene-1-02-context.png"} <= names
+    assert main("trainer", "", COMMANDS, [*options[:5], "--picture", "a.png", "--box", "1,1,5,5"]) == 1
+    assert "--box must not go with tiny_finder" in capsys.readouterr().err
+
+
+def test_the_heat_map_is_hottest_where_a_number_is_found(run_dir: Path, own: None) -> None:
+    finder = load_finder(run_dir)
+    scene = next(scene for scene in map(draw_scene, range(2000, 2008)) if len(scene.boxes))
+    surest = finder.find(scene.image[: scene.content_size[0]])[0]
+    heat = heat_map(finder.model, scene.image)
+    assert heat.max() == pytest.approx(surest.confidence, abs=1e-4)
+    over = over_pixels(heat, scene.image.shape[:2])
+    row, column = np.unravel_index(over.argmax(), over.shape)
+    assert surest.box.ymin - 8 <= row <= surest.box.ymax and surest.box.xmin - 8 <= column <= surest.box.xmax
+
+
+def test_a_reader_and_a_finder_are_scored_together(
+    scenes: Path,
+    records: Path,
+    run_dir: Path,
+    untrained: Path,
+    own: None,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    out = ["--output", str(tmp_path / "out")]
+    options = ["evaluate", "--run-dir", str(untrained), "--finder", str(run_dir)]
+    assert main("trainer", "", COMMANDS, [*options, "--data", str(scenes), *out]) == 0
+    assert "pictures with one number, without a box (95 % interval" in capsys.readouterr().out
+    scores = json.loads((tmp_path / "out" / "without-box-test.json").read_text())
+    truth = [len(draw_scene(2000 + index).boxes) for index in range(8)]
+    assert (scores["num_examples"], scores["several"]["num_pictures"]) == (truth.count(1), truth.count(2))
+    assert main("trainer", "", COMMANDS, ["report", "--run-dir", str(tmp_path / "out"), "--without-box"]) == 0
+    assert "Failures by kind" in Page((tmp_path / "out" / "without-box.html").read_text(encoding="utf-8")).text
+    capsys.readouterr()
+    assert main("trainer", "", COMMANDS, [*options, "--data", str(records), *out]) == 1
+    assert "--finder must go with a dataset of complete pictures" in capsys.readouterr().err
+    finders = ["evaluate", "--run-dir", str(run_dir), "--finder", str(run_dir), "--data", str(scenes)]
+    assert main("trainer", "", COMMANDS, finders) == 1
+    assert "--finder must go with a model that can read numbers" in capsys.readouterr().err
 
 
 def test_a_finder_finds_in_pixels_of_the_picture_what_evaluate_finds(scenes: Path, run_dir: Path, own: None) -> None:

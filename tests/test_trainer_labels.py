@@ -21,7 +21,8 @@ from tfrecords.errors import UserError
 from tfrecords.images.channels import to_channels
 from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
-from trainer.export.saved_model import _predict, _to_channels
+from trainer.export.saved_model import _predict
+from trainer.export.saved_model import to_channels as to_channels_in_graph
 from trainer.input import augment as augmentation
 from trainer.input.augment import centre_window, random_window, warped_window
 from trainer.input.records import Records
@@ -224,7 +225,7 @@ def test_grey_is_pillow_s_and_the_graph_s_to_the_bit() -> None:
     colours = np.random.default_rng(0).integers(0, 256, (300, 200, 3), np.uint8)
     grey = to_channels(colours, 1)
     np.testing.assert_array_equal(grey[..., 0], np.asarray(Image.fromarray(colours).convert("L")))
-    np.testing.assert_array_equal(_to_channels(tf.constant(colours, tf.float32), 1), grey)
+    np.testing.assert_array_equal(to_channels_in_graph(tf.constant(colours, tf.float32), 1), grey)
     np.testing.assert_array_equal(to_channels(to_channels(grey, 3), 1), grey)
     with pytest.raises(UserError, match=r"must have 1 or 3 channels\. Received: "):
         to_channels(colours[..., :2], 1)

@@ -24,6 +24,7 @@ from tfrecords.cli import main
 from tfrecords.errors import UserError
 from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
+from trainer.lite.runtime import LITE_MODEL, choose_runtime
 from trainer.models import build_model
 from trainer.pretrained import (
     CARD,
@@ -40,7 +41,7 @@ from trainer.pretrained.__main__ import publish
 from trainer.run.directory import CONFIG, EVALUATION, WEIGHTS, Run, write_json
 from trainer.run.weights import load_model, start_from
 
-LARGEST = {STREET: 10e6, "mnist": 1e6}
+LARGEST = {STREET: 10e6, "display": 10e6, "mnist": 1e6}
 """Sizes that the weights of a name may have, bytes."""
 PACKAGED = dict(TABLE)
 """What comes with the package, also while a fixture has put other weights in its place."""
@@ -197,13 +198,13 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pretrained]:
 
 
 def test_weights_have_names(mnist: Pretrained, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(offered()) == [STREET, "mnist"]
+    assert list(offered()) == [STREET, "display", "mnist"]
     assert run_directory("pretrained-mnist") == mnist.directory == chosen_run(None, "mnist").directory
     assert chosen_run(None, STREET).directory == DIRECTORY == chosen_run("pretrained").directory
     assert find_pretrained(Path("pretrained-mnist")) == mnist and find_pretrained(mnist.directory / "x") is None
     monkeypatch.setitem(TABLE, "mnist", replace(mnist, directory=mnist.directory / "gone"))
     # Before they are published, the name is a path like any other.
-    assert list(offered()) == [STREET] and run_directory("pretrained-mnist") == Path("pretrained-mnist")
+    assert list(offered()) == [STREET, "display"] and run_directory("pretrained-mnist") == Path("pretrained-mnist")
 
 
 def test_a_digit_is_read_by_weights_of_a_name(
@@ -266,9 +267,9 @@ def test_a_run_becomes_the_weights_that_come_along(run: Run, tmp_path: Path) -> 
     write_json(run.directory / EVALUATION, EVALUATION_OF_TEST)
     folder = tmp_path / "published"
     publish(run.directory, folder, TABLE[STREET].card.read_text())
-    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS, CONFIG]
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, WEIGHTS, CONFIG, LITE_MODEL]
     assert (folder / WEIGHTS).read_bytes() == run.weights.read_bytes()
-    assert Run.load(folder).config.init == "drawn"
+    assert Run.load(folder).config.init == "drawn" and choose_runtime(Run.load(folder)) == "lite"
     written = (folder / "README.md").read_text()
     assert "| whole-number accuracy | 90.0 % (95 % interval 87.0 % to 92.3 %) |\n" in written
     assert "| weights | 9,000, float32 |\n| training examples | 1,234 |\n" in written

@@ -15,9 +15,10 @@ from trainer.inside.features import FeatureMaps
 from trainer.inside.kernels import KernelGrid
 from trainer.inside.layers import LayerRow, ModelSize
 from trainer.report.evidence import Evidence, Look, Subject, first_of_classes
-from trainer.report.explain import MOST_BYTES, Answers, Source, render, write_pictures
+from trainer.report.explain import Answers, Source, render
 from trainer.report.gallery import choose
 from trainer.report.pictures import all_pictures, first_kernels, look_pictures
+from trainer.report.room import MOST_BYTES, write_pictures
 from trainer.scoring.prediction_file import Prediction
 
 HOSTILE = '<script>alert("1")</script>&'
@@ -110,8 +111,8 @@ def test_equal_evidence_gives_the_same_page_and_the_same_files(
     evidence: Evidence, answers: Answers, tmp_path: Path
 ) -> None:
     assert render(SOURCE, answers, evidence) == render(SOURCE, answers, evidence)
-    count = write_pictures(tmp_path / "one", evidence)
-    assert write_pictures(tmp_path / "two", evidence) == count == 1 + 2 + 2 * (5 + 2)
+    count = write_pictures(tmp_path / "one", all_pictures(evidence))
+    assert write_pictures(tmp_path / "two", all_pictures(evidence)) == count == 1 + 2 + 2 * (5 + 2)
     files = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert len(files) == count and {"kernels-01-conv_0.png", "maps-class-02-02-conv_1.png"} <= set(files)
     for name in files:

@@ -38,7 +38,7 @@ def _files(package: str) -> Iterator[str]:
 def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
     expected = {file for package in PACKAGES for file in _files(package)}
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
-    data = {"report.html", "style.css", "best.weights.h5", "manifest.schema.json", "py.typed"}
+    data = {"report.html", "style.css", "best.weights.h5", "lite.onnx", "manifest.schema.json", "py.typed"}
     assert data <= {Path(name).name for name in expected}
 
 
@@ -85,6 +85,7 @@ def _needed(requirements: list[str], extras: set[str]) -> set[str]:
         ("s3", {"fsspec", "s3fs"}, {"gcsfs", "apache-beam"}),
         ("gcs", {"fsspec", "gcsfs"}, {"s3fs", "apache-beam"}),
         ("train", {"tensorflow", "keras", "jinja2"}, {"matplotlib", "apache-beam", "torch"}),
+        ("lite", {"onnxruntime", "imagecodecs"}, {"tensorflow", "keras", "h5py", "jinja2", "onnx"}),
         ("all", {"apache-beam", "tensorflow", "matplotlib", "tensorflow-datasets"}, {"torch"}),
     ],
 )

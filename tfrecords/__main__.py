@@ -1,4 +1,4 @@
-"""Inspects, validates, indexes, exports, compares and draws dataset directories."""
+"""Inspects, validates, indexes, exports, compares, draws and browses dataset directories."""
 
 import sys
 
@@ -12,6 +12,7 @@ COMMANDS = (
     Command("export", "write a dataset as Parquet, Arrow or WebDataset files", "tfrecords.commands.export"),
     Command("diff", "compare two dataset directories, or snapshots of a stream", "tfrecords.commands.diff"),
     Command("show", "draw a sheet of a split's images with their labels", "tfrecords.commands.show"),
+    Command("browse", "serve pages of a dataset, picture by picture", "tfrecords.commands.browse", extra="browse"),
 )
 
 if __name__ == "__main__":

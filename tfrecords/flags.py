@@ -106,6 +106,7 @@ def add_flags(
     *configs: type,
     choices: Mapping[str, Sequence[str]] | None = None,
     without: Collection[str] = (),
+    hidden: bool = False,
 ) -> None:
     """Adds a flag for each setting that has a help line; `from_flags` reads them.
 
@@ -114,6 +115,8 @@ def add_flags(
       *configs: Configurations whose settings become flags.
       choices: Allowed values, by setting, that only the command knows; they replace the setting's own.
       without: Names of settings that the command does not offer.
+      hidden: Whether the flags are understood, so that they can be refused in words, and not in `--help`; none is
+        required then.
     """
     groups: dict[str, Any] = {"": parser}
     for config in configs:
@@ -123,7 +126,7 @@ def add_flags(
                 if title not in groups:
                     groups[title] = parser.add_argument_group(title)
                 allowed = (choices or {}).get(each.name, each.metadata["choices"])
-                _add(groups[title], each, _kind(config, each.name), allowed)
+                _add(groups[title], each, _kind(config, each.name), allowed, hidden)
 
 
 def add_renamed(parser: argparse.ArgumentParser, old: str, new: str, **options: Any) -> None:
@@ -176,18 +179,21 @@ def from_flags(config: type, values: Mapping[str, Any]) -> Any:
     return config(**arguments)
 
 
-def _add(group: Any, each: "Field[Any]", kind: type, choices: Sequence[str]) -> None:
+def _add(group: Any, each: "Field[Any]", kind: type, choices: Sequence[str], hidden: bool) -> None:
     flag, text = _flag(each.name), each.metadata["help"].replace("%", "%%")
     if each.default is not None and each.default is not MISSING and kind is not bool:
         text += f" (default: {each.default})"
     options: dict[str, Any] = {}
+    if hidden:
+        text = argparse.SUPPRESS
     if kind is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=text)
     else:
         options = {"type": local_path if kind is Path else kind, "choices": choices or None}
         if len(",".join(choices)) > _LONGEST_CHOICES:
-            options["metavar"], text = "NAME", f"{text}: {', '.join(choices)}"
-        required = each.default is MISSING
+            options["metavar"] = "NAME"
+            text = text if hidden else f"{text}: {', '.join(choices)}"
+        required = each.default is MISSING and not hidden
         group.add_argument(flag, default=argparse.SUPPRESS, required=required, help=text, **options)
     if old := each.metadata["old"]:
         add_renamed(group, _flag(old), flag, **options)

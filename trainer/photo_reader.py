@@ -1,5 +1,6 @@
 """A finder and a reader together: the numbers in a photo, and where they are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,15 +20,15 @@ ROTATE = ("none", "auto")
 """Whether a photo is turned by 90, 180 and 270 degrees too, where no number is read for sure as it is."""
 CANDIDATES = 0.05
 """Confidence of the finder from which a place is read, if no other number of the photo is surer."""
-_MOST = 4
+MOST_NUMBERS = 4
 """Places of a photo that are read, the most confident ones."""
 GROWTHS = (0.0, 0.3)
 """Growths of a found box, as fractions of its size, with each of which it is read; the probabilities are averaged. A
-found box is less exact than one that a person drew: of 3,591 photos the mean of two reads 87.1 % right and covers 64 %
-at 98 %, the box as it is 86.9 and 52 % (docs/accuracy.md)."""
-_LEAST_SCORE = 0.1
-"""Confidence in box and text together below which there is no number. Of 599 photos none that was read right had less,
-and of 79 drawn streets without a number 60 % (docs/accuracy.md)."""
+found box is less exact than one that a person drew: of 3,591 photos the mean of two reads 86.9 % right and covers 62 %
+at 98 %, the box as it is 86.4 and 48 % (docs/accuracy.md)."""
+LEAST_SCORE = 0.15
+"""Confidence in box and text together below which there is no number. Of 79 drawn streets without one, 15 have more, of
+3,150 photos that are read right 74 have less; with 0.1, 30 and 30 (docs/accuracy.md)."""
 _SURE = 0.5
 """Confidence in box and text together from which on a photo is not turned."""
 
@@ -130,9 +131,21 @@ class PhotoReader:
                 found = [_turned_back(each, quarters, height, width) for each in turned]
         return found
 
+    def predict_at(self, picture: NDArray[np.uint8], boxes: Sequence[BoundingBox | None]) -> Predictions:
+        """Returns what the reader reads at one or more places, of each the mean over `GROWTHS`.
+
+        Args:
+          picture: Pixels, (height, width, 3) uint8 RGB.
+          boxes: Places, all of them boxes in pixels; or a single None, which is the complete picture.
+        """
+        run = self.reader.run
+        views = [[box.grow(growth)] if box else [] for box in boxes for growth in (GROWTHS if box else (0.0,))]
+        images = [cut_image(picture, view, run.crop, run.image_shape[2]) for view in views]
+        return self.reader.predict(np.stack(images), len(views) // len(boxes))
+
     def _read(self, picture: NDArray[np.uint8]) -> list[PhotoNumber]:
         """Returns the numbers in a picture that is upright, the most confident first."""
-        places = [each for each in self.finder.find(picture) if _has_pixels(each.box, picture)][:_MOST]
+        places = [each for each in self.finder.find(picture) if _has_pixels(each.box, picture)][:MOST_NUMBERS]
         numbers = self._read_at(picture, [each.box for each in places], [each.confidence for each in places])
         others = [number for number in numbers[1:] if number.box_confidence >= self.least]
         return [*numbers[:1], *others] or self._read_at(picture, [None], [1.0])
@@ -143,13 +156,10 @@ class PhotoReader:
         """Returns the numbers at some places, the most confident first; a box of None is the complete picture."""
         if not boxes:
             return []
-        run = self.reader.run
-        views = [[box.grow(growth)] if box else [] for box in boxes for growth in (GROWTHS if box else (0.0,))]
-        images = [cut_image(picture, view, run.crop, run.image_shape[2]) for view in views]
-        predictions = self.reader.predict(np.stack(images), len(views) // len(boxes))
+        predictions = self.predict_at(picture, boxes)
         pairs = zip(boxes, confidences, strict=True)
         numbers = [PhotoNumber(predictions, index, *pair) for index, pair in enumerate(pairs)]
-        kept = (number for number in numbers if number.text and number.score >= _LEAST_SCORE)
+        kept = (number for number in numbers if number.text and number.score >= LEAST_SCORE)
         return sorted(kept, key=lambda number: -number.score)
 
 

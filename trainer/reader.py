@@ -98,9 +98,10 @@ class Reader:
     @functools.cached_property
     def forward(self) -> "Forward":
         """Function from (batch, height, width, channels) uint8 images to the Keras model's outputs."""
+        model = self.model
         from trainer.scoring.inference import make_forward
 
-        return make_forward(self.model)
+        return make_forward(model)
 
     def __repr__(self) -> str:
         height, width, _ = self.run.image_shape

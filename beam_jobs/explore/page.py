@@ -1,14 +1,11 @@
 """What was found to one HTML page that needs nothing but itself."""
 
-import base64
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from beam_jobs.annotation import NO_FAULTS
 from beam_jobs.explore import charts
@@ -30,14 +27,13 @@ from beam_jobs.explore.statistics import (
 from tfrecords.images.channels import to_channels
 from tfrecords.pages.bars import MOST_SERIES
 from tfrecords.pages.formats import visible
-from tfrecords.pages.page import png_data_uri, render_page
+from tfrecords.pages.page import jpeg_data_uri, png_data_uri, render_page
 
 _TEMPLATE = Path(__file__).parent / "explore.html"
 _MOST_LISTED = 24
 """Lengths that a table lists."""
 _LARGEST_PNG = 30_000
 """Largest PNG on the page, characters of its URI."""
-_JPEG_QUALITY = 90
 
 
 def render(
@@ -89,12 +85,7 @@ def image_uri(image: NDArray[np.uint8]) -> str:
       image: (height, width, 1 or 3) uint8.
     """
     uri = png_data_uri(image)
-    if len(uri) <= _LARGEST_PNG:
-        return uri
-    stream = io.BytesIO()
-    # Without subsampling of colours, which would blur the lines of boxes.
-    Image.fromarray(to_channels(image, 3)).save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return uri if len(uri) <= _LARGEST_PNG else jpeg_data_uri(to_channels(image, 3))
 
 
 def _charts(subsets: Mapping[str, Statistics], found: Statistics) -> dict[str, Any]:

@@ -18,13 +18,18 @@ from beam_jobs.job.words import (
     print_dry_run,
     refuse_local_on_dataflow,
 )
+from beam_jobs.lineage import BATCH, Run, check_target, following, read_by, read_subsets, written
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags
+from beam_jobs.prepare.describe_again import describe_again
 from beam_jobs.prepare.dry_run import describe
 from beam_jobs.prepare.execute import RESUMES, execute, is_of_cluster, is_of_this_process, parse_beam_options
 from beam_jobs.prepare.fixes import NONE, read_fixes
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan, note_of_whole
 from beam_jobs.prepare.versions import note_of_others
+from tfrecords.cards.files import is_own_card
+from tfrecords.cards.readme import README
+from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, FIND, MANIFEST, READ, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -90,6 +95,11 @@ class PrepareJob(GivenData):
         "below 2,000 pictures",
         group=DATA,
     )
+    openlineage: str | None = setting(
+        None,
+        "file to which OpenLineage events of the run are appended, or http:// address to which they are posted",
+        group=DATA,
+    )
 
     def __post_init__(self) -> None:
         """Checks the values, before anything large is imported.
@@ -98,6 +108,7 @@ class PrepareJob(GivenData):
           UserError: One cannot be used.
         """
         super().__post_init__()
+        check_target(self.openlineage)
         if self.workers != _AUTO and not (self.workers.isdecimal() and 1 <= int(self.workers) <= _MOST_WORKERS):
             raise UserError(f"--workers must be {_AUTO} or 1..{_MOST_WORKERS}.", self.workers)
 
@@ -114,7 +125,7 @@ class PrepareJob(GivenData):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options: those of the job and those of the dataset's configuration."""
-    add_flags(parser, PrepareJob, PrepareConfig)
+    add_flags(parser, PrepareJob, PrepareConfig, About)
     add_dry_run(parser)
 
 
@@ -130,6 +141,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     """
     job: PrepareJob = from_flags(PrepareJob, vars(args))
     config = config_from_flags(vars(args))
+    about: About = from_flags(About, vars(args))
     output = Place(job.output)
     filesystem.refuse_store_options(beam_options)
     refuse_local_on_dataflow(beam_options, job.places)
@@ -144,7 +156,8 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
         check_output(output)
         subsets = find_subsets(job, config.reading)
-        plan = make_plan(config, subsets, output, job.allow_other_versions, read_fixes(job.fix) if job.fix else NONE)
+        fixes = read_fixes(job.fix) if job.fix else NONE
+        plan = make_plan(config, subsets, output, job.allow_other_versions, about, fixes)
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
@@ -173,7 +186,20 @@ def _runner(plan: Plan, job: PrepareJob, options: PipelineOptions | None) -> str
 
 
 def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbose: bool) -> None:
-    """Makes the dataset of a plan unless it is complete, and prints a summary.
+    """Makes the dataset of a plan unless it is complete, and delivers OpenLineage's events of it.
+
+    Raises:
+      UserError: The output cannot be used, or too many pictures were rejected.
+    """
+    lineage = Run(job.openlineage, f"prepare.{plan.config.name}", BATCH, [read_subsets(job.input, plan.subsets)])
+    with following(lineage):
+        manifest = _make(plan, job, options, verbose)
+        lineage.inputs = [read_by(job.input, manifest)]
+        lineage.outputs = [written(job.output, manifest)]
+
+
+def _make(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbose: bool) -> Manifest:
+    """Makes the dataset of a plan unless it is complete, and prints a summary; returns its manifest.
 
     Raises:
       UserError: The output cannot be used, or too many pictures were rejected.
@@ -181,6 +207,8 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
     start = time.monotonic()
     with lock_output(plan, job.overwrite) as complete:
         metrics = None if complete else execute(plan, job.worker_count, options, verbose)
+        if complete:
+            describe_again(plan)
     if metrics:
         _print_metrics(*metrics)
     manifest = _print_dataset(plan)
@@ -188,6 +216,8 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
         _warn_of_splits(plan, manifest)
     elif line := note_of_others(manifest.versions, plan):
         print(f"note: {line}")
+    if not is_own_card(plan.output):
+        print(f"note: {plan.path(README)} is not a card that prepare wrote, and stays as it is")
     seconds = time.monotonic() - start
     if plan.survey.largest_digest is not None:
         print(f"--limit took {plan.pictures:,} of {sum(subset.entries for subset in plan.subsets):,} pictures")
@@ -200,6 +230,7 @@ def _prepare(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbo
         print(f"--fix relabelled {plan.fixes.relabelled:,} numbers and dropped {plan.fixes.dropped:,}")
     print(f"{what} {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
+    return manifest
 
 
 def _print_metrics(counters: Mapping[str, int], distributions: Mapping[str, Any]) -> None:

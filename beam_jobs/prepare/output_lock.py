@@ -10,6 +10,10 @@ from beam_jobs import filesystem
 from beam_jobs.file_lock import lock_folder
 from beam_jobs.prepare import claim
 from beam_jobs.prepare.plan import RESULT_SUFFIX, WORK, Plan
+from tfrecords.cards.croissant import CROISSANT
+from tfrecords.cards.facts import ABOUT
+from tfrecords.cards.files import is_own_card
+from tfrecords.cards.readme import README
 from tfrecords.dataset.manifest import ANNOTATIONS, DEAD_LETTERS, MANIFEST, Manifest
 from tfrecords.dataset.snapshots import STREAM
 from tfrecords.errors import UserError
@@ -24,7 +28,16 @@ REJECTED_MANIFEST = "manifest.rejected.json"
 _RUN = "run.json"
 _SCRATCH_PREFIX = "run-"
 _SHARD = re.compile(r"[a-z][a-z0-9_]*-[a-z][a-z0-9_]*\.(tfrecord|idx)-\d{5}-of-\d{5}")
-_OTHER_FILES = (MANIFEST, REJECTED_MANIFEST, ANNOTATIONS, DEAD_LETTERS, "features.json", "dataset_info.json")
+_OTHER_FILES = (
+    MANIFEST,
+    REJECTED_MANIFEST,
+    ANNOTATIONS,
+    DEAD_LETTERS,
+    "features.json",
+    "dataset_info.json",
+    CROISSANT,
+    ABOUT,
+)
 
 
 def check_output(output: Place) -> None:
@@ -40,7 +53,7 @@ def check_output(output: Place) -> None:
         raise UserError(f"{output} must be a dataset of prepare or a new folder: give another --output.", "a stream")
     if _holds_dataset(output, names):
         return
-    own = (*_OTHER_FILES, "lost+found")
+    own = [*_OTHER_FILES, "lost+found", *([README] if README in names and is_own_card(output) else [])]
     foreign = [name for name in names if not (name.startswith(".") or name in own or _SHARD.fullmatch(name))]
     if foreign:
         rule = f"{output} must be a new or empty folder, or hold a dataset of prepare: give another --output."
@@ -210,7 +223,8 @@ def _start_or_resume(plan: Plan, overwrite: bool, names: list[str]) -> None:
     # run.json first: without it, the run after a kill in here starts from the beginning.
     if run.exists():
         run.delete()
-    plan.output.delete_names(name for name in names if name in _OTHER_FILES)
+    cards = [README] if README in names and is_own_card(plan.output) else []
+    plan.output.delete_names(name for name in names if name in (*_OTHER_FILES, *cards))
     # No power cut may leave a manifest that names deleted shards.
     filesystem.sync_names(plan.output)
     plan.output.delete_names(shards)

@@ -11,6 +11,7 @@ from beam_jobs.prepare.fixes import NONE, Fixes
 from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.prepare.versions import versions
 from beam_jobs.sources.base import Subset, published_split
+from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import FIND, SPLITS, ImageInfo
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -41,6 +42,8 @@ class Plan:
       mounts: Local paths that every worker must see; none if all workers are on this machine.
       counts: Local folder for the counts of pictures where the output is at an address; empty if there is none.
       image_splits: Splits that decide the shape of the images; nothing for those of the plan.
+      about: What the owner of the pictures states of them, for the cards; None of a generation of a stream, which has
+        no cards of its own.
       fixes: Corrections of the source's labels.
     """
 
@@ -56,6 +59,7 @@ class Plan:
     mounts: Mounts = field(default_factory=Mounts)
     counts: str = ""
     image_splits: tuple[str, ...] = ()
+    about: About | None = None
     fixes: Fixes = NONE
 
     @property
@@ -121,6 +125,7 @@ def make_plan(
     subsets: tuple[Subset, ...],
     output: Place,
     allow_other_versions: bool = False,
+    about: About | None = None,
     fixes: Fixes = NONE,
 ) -> Plan:
     """Returns the plan; the number of shards follows from the examples that each split can expect.
@@ -135,6 +140,7 @@ def make_plan(
       subsets: Subsets to read.
       output: Place of the dataset directory.
       allow_other_versions: Whether workers may have other versions than this process.
+      about: What the owner of the pictures states of them; None for nothing.
       fixes: Corrections of the source's labels; the plan's configuration states their digest and their counts.
 
     Raises:
@@ -164,6 +170,7 @@ def make_plan(
         found,
         versions=versions(config.source),
         allow_other_versions=allow_other_versions,
+        about=about or About(),
         fixes=fixes,
     )
 

@@ -1,4 +1,4 @@
-"""Writes the files next to the shards: annotations.parquet, dead letters, TFDS's files, and the manifest last."""
+"""Writes the files next to the shards: annotations.parquet, dead letters, TFDS's files, cards, the manifest last."""
 
 import hashlib
 
@@ -17,6 +17,9 @@ from beam_jobs.prepare.publish_shard import ShardResult, check_shards
 from beam_jobs.prepare.split_warnings import COLUMNS, shared_pictures
 from beam_jobs.prepare.versions import check_worker, worker_versions
 from beam_jobs.sources.base import Subset
+from tfrecords.cards.facts import ABOUT, Facts, about_json, count_numbers
+from tfrecords.cards.files import make_cards, write_cards
+from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import (
     ANNOTATIONS,
     DEAD_LETTERS,
@@ -56,6 +59,7 @@ def publish_dataset(plan: Plan, read: Read, others: list[WorkerVersions] | None 
     table = pa.concat_tables([result.table for result in results])
     del results
     files = {ANNOTATIONS: to_parquet(table), DEAD_LETTERS: dead_letters_jsonl(table)}
+    statistics = count_numbers(table) if plan.about is not None else None
     # Copied: a column of a result that was read shares its memory with all others.
     table = table.select(COLUMNS).combine_chunks()
     release_memory()
@@ -73,7 +77,14 @@ def publish_dataset(plan: Plan, read: Read, others: list[WorkerVersions] | None 
     if plan.output.is_remote:
         check_shards(plan, shards)
         claim.check(plan.claim, plan.run_id)
-    filesystem.publish(plan.path(name), [manifest.to_json().encode()], plan.scratch)
+    content = manifest.to_json().encode()
+    if plan.about is not None and name == MANIFEST:
+        cards = make_cards(Facts(manifest, plan.about, statistics), content)
+        if plan.about != About():
+            cards[ABOUT] = about_json(plan.about)
+        write_cards(plan.output, cards, lambda place, data: filesystem.publish(place, [data], plan.scratch))
+        filesystem.sync_names(plan.output)
+    filesystem.publish(plan.path(name), [content], plan.scratch)
     filesystem.sync_names(plan.output)
 
 

@@ -1,8 +1,8 @@
 """Versions of the packages that decide a dataset's bytes: the launcher's, and those of workers that have others.
 
-Neither Python's version nor the machine is among them. The packages have the same versions on every Python, and our
-code uses nothing that differs between Pythons or processors, such as `hash()` or the order of a set: golden digests of
-the tests hold on every Python that setup.py allows.
+Neither Python's version nor the machine is among them. The locks give every Python the same versions of the packages,
+except imagecodecs, which is compared. Our code uses nothing that differs between Pythons or processors, such as
+`hash()` or the order of a set: golden digests of the tests hold on every Python that setup.py allows.
 """
 
 from __future__ import annotations

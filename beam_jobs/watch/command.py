@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from beam_jobs import filesystem
 from beam_jobs.job.given import absolute_path
 from beam_jobs.job.words import refuse_local_on_dataflow
+from beam_jobs.lineage import STREAMING, Run, following, read_from, written
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import RESUMES, execute, is_of_this_process, parse_beam_options
 from beam_jobs.sources import load_source
@@ -23,7 +24,9 @@ from beam_jobs.watch.inboxes.logs import LINES, is_log
 from beam_jobs.watch.ledger import LOG
 from beam_jobs.watch.stream import STATUS, Stream
 from beam_jobs.watch.summary import counted_words
-from tfrecords.dataset.manifest import READ
+from tfrecords.cards.facts import ABOUT, save_about
+from tfrecords.dataset.about import About
+from tfrecords.dataset.manifest import READ, Manifest
 from tfrecords.dataset.snapshots import STREAM, is_stream
 from tfrecords.errors import UserError, printable
 from tfrecords.files.place import Place
@@ -74,15 +77,15 @@ then.
 """
 
 
-_BEFORE_START = (LOG, STATUS, "spool")
-"""What a stream may have before its first batch is accepted: refusals, the status, and messages of a log."""
+_BEFORE_START = (LOG, STATUS, "spool", ABOUT)
+"""What a stream may have before its first batch is accepted: refusals, the status, messages of a log, the licence."""
 _MODULES = {"pyyaml": "yaml"}
 """Names of the modules of packages that have another name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options: those of the job and those of the stream's configuration."""
-    add_flags(parser, WatchJob, ClusterJob, PrepareConfig, without=WITHOUT)
+    add_flags(parser, WatchJob, ClusterJob, PrepareConfig, About, without=WITHOUT)
 
 
 def run(args: argparse.Namespace, beam_options: list[str]) -> int:
@@ -100,6 +103,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     # The ledger keeps the places of batches, and a later start may be in another folder.
     job = replace(job, input=_absolute_input(job.input), output=absolute_path(job.output))
     cluster: ClusterJob = from_flags(ClusterJob, values)
+    about: About = from_flags(About, values)
     if "takeover" in values and not cluster.cluster:
         raise UserError("--takeover is about a job on a cluster: give --cluster too.", values["takeover"])
     _refuse_complete(beam_options)
@@ -124,6 +128,7 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     at_once = is_of_this_process(options) and not cluster.cluster
     with _interruptible(at_once), lock_stream(stream), contextlib.ExitStack() as stack:
         config = _configuration(stream, values)
+        save_about(stream, about)
         inbox = _inbox(job, stream, config.config if isinstance(config, Stream) else config)
         ahead = LookAhead()
         make: Make = maker(job.worker_count, options, args.verbose, ahead.running)
@@ -281,7 +286,16 @@ def _watch(
     server = serve(stream, job.metrics_port) if job.metrics_port else None
     try:
         watcher = Watcher(stream, config, inbox, make, job, ahead)
-        watcher.run()
+        lineage = Run(job.openlineage, f"watch.{stream.name}", STREAMING, [read_from(job.input)])
+
+        def committed() -> None:
+            if job.openlineage:
+                lineage.outputs = [written(job.output, Manifest.load(stream))]
+                lineage.emit("RUNNING")
+
+        watcher.committed = committed
+        with following(lineage):
+            watcher.run()
     finally:
         if server:
             server.kill()

@@ -8,6 +8,8 @@ import hashlib
 from dataclasses import replace
 
 from beam_jobs.watch.ledger import LostStreamError
+from tfrecords.cards.facts import Facts, load_about
+from tfrecords.cards.files import make_cards, write_cards
 from tfrecords.dataset.manifest import MANIFEST, Manifest
 from tfrecords.dataset.snapshots import Part, Snapshot, Total, flatten, snapshot_numbers, snapshot_place
 from tfrecords.errors import UserError
@@ -82,13 +84,14 @@ def repair(stream: Place, snapshot: Snapshot, known: Known | None = None) -> boo
     """
     data = flatten(stream, snapshot, known).to_json().encode()
     if read_bytes(stream / MANIFEST) == data:
+        write_cards(stream, _cards(stream, snapshot.snapshot, data))
         return False
     _publish(stream, snapshot.snapshot, data)
     return True
 
 
 def _publish(stream: Place, number: int, data: bytes) -> None:
-    """Writes the manifest of a snapshot as that of the stream, which must not stay behind the newest snapshot.
+    """Writes manifest and cards of a snapshot as those of the stream, which must not stay behind the newest snapshot.
 
     A process that was paused, and whose stream another one has taken over meanwhile, would set readers back.
 
@@ -97,13 +100,25 @@ def _publish(stream: Place, number: int, data: bytes) -> None:
       UserError: A file cannot be read or written.
     """
     written = number
-    (stream / MANIFEST).write([data])
+    _write(stream, number, data)
     while (last := newest(stream)) and last.snapshot > written:
         written = last.snapshot
-        (stream / MANIFEST).write([flatten(stream, last).to_json().encode()])
+        _write(stream, written, flatten(stream, last).to_json().encode())
     if written > number:
         rule = f"{stream} must be this process' to write: another one has committed snapshot {written}."
         raise LostStreamError(rule, f"snapshot {number}")
+
+
+def _write(stream: Place, number: int, data: bytes) -> None:
+    """Writes the cards and the manifest of a snapshot; a reader of both may find the next cards for a moment."""
+    write_cards(stream, _cards(stream, number, data))
+    (stream / MANIFEST).write([data])
+
+
+def _cards(stream: Place, number: int, data: bytes) -> dict[str, bytes]:
+    """Returns the cards of a snapshot whose manifest is `data`, by their names."""
+    manifest = Manifest.parse(data, str(stream / MANIFEST))
+    return make_cards(Facts(manifest, load_about(stream), snapshot=number), data)
 
 
 def part_of(stream: Place, directory: str) -> Part:

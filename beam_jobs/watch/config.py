@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, replace
 from typing import Any
 
 from beam_jobs.job.given import DATA
+from beam_jobs.lineage import check_target
 from beam_jobs.prepare.config import PrepareConfig, config_from_flags, refuse_crops
 from beam_jobs.prepare.plan import for_boxes, need_boxes
 from beam_jobs.prepare.survey import survey
@@ -69,6 +70,11 @@ class WatchJob:
     )
     keep_snapshots: int = setting(50, "number of newest snapshots to keep", group=_KEEPING)
     keep_days: float = setting(7.0, "days for which older snapshots are kept", group=_KEEPING)
+    openlineage: str | None = setting(
+        None,
+        "file to which OpenLineage events of the run are appended, or http:// address to which they are posted",
+        group=_KEEPING,
+    )
 
     def __post_init__(self) -> None:
         """Checks the values, before anything large is imported.
@@ -99,6 +105,7 @@ class WatchJob:
         check(port is None or 1 <= port <= _LARGEST_PORT, f"--metrics-port must be 1..{_LARGEST_PORT}.", port)
         for place in (self.input, self.output):
             Place(place)
+        check_target(self.openlineage)
 
     @property
     def worker_count(self) -> int | None:

@@ -3,7 +3,7 @@
 import gc
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from beam_jobs.job.given import warn
@@ -83,6 +83,7 @@ class Watcher:
       made: Number of snapshots that this process has committed.
       pending: Number of batches in the inbox that are in no entry, at the last look.
       early: Those of them that wait for batches that they correct.
+      committed: Function that is called after each snapshot that this process has committed.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Watcher:
         self.ledger = Ledger(place)
         self.snapshot = newest(place)
         self.made = self.pending = 0
+        self.committed: Callable[[], None] = lambda: None
         self.early = EarlyCorrections(job.patience)
         self._known: Known = {}
         self._board = Board(place)
@@ -319,6 +321,7 @@ class Watcher:
             return None
         self.snapshot = snapshot
         self.made += 1
+        self.committed()
         done = self.ledger.effective(entry)
         now = time.monotonic()
         part = next((part for part in snapshot.parts if part.first == part.last == entry.entry), None)

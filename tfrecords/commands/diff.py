@@ -7,9 +7,10 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tfrecords.dataset.manifest import FIND, MANIFEST
+from tfrecords.dataset.manifest import FIND
+from tfrecords.dataset.snapshots import split_number
 from tfrecords.errors import UserError, printable
-from tfrecords.files.place import Place, place
+from tfrecords.files.place import place
 from tfrecords.progress import progress
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ cannot be read.
 """
 _LIMIT = 20
 _TROUBLE = 2
-_SNAPSHOT = re.compile(r"(.+)@([0-9]{1,8})")
 _WORDS = {"recut": "cut at another place", "redrawn": "with other pixels or boxes", "reencoded": "in other bytes"}
 _WORDS_OF_SCENES = {**_WORDS, "recut": "with other boxes", "redrawn": "with other pixels"}
 
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from tfrecords.dataset.compare import State, compare
 
     try:
-        before, after = (State.open(*_parse(each)) for each in (args.a, args.b))
+        before, after = (State.open(*split_number(each)) for each in (args.a, args.b))
         examples = sum(info.examples for side in (before, after) for info in side.manifest.splits.values())
         with progress("diff", examples, "examples", keep=False) as bar:
             found = compare(before, after, args.limit, bar.update)
@@ -83,14 +83,6 @@ def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"must be a number of 0 or more, not {text!r}")
     return int(text)
-
-
-def _parse(given: Place) -> tuple[Place, int | None]:
-    """Returns the place and the number of the snapshot of A or B; a directory may have an @ in its name."""
-    found = _SNAPSHOT.fullmatch(given.text)
-    if found is None or (given / MANIFEST).is_file():
-        return given, None
-    return Place(found[1]), int(found[2])
 
 
 def _content(args: argparse.Namespace, found: "Difference") -> dict[str, Any]:

@@ -12,17 +12,21 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tfrecords.cards.exports import PATTERN as CARD_PATTERN
+from tfrecords.cards.exports import File, describe_file, export_cards
+from tfrecords.cards.facts import Facts, load_about, read_statistics
 from tfrecords.commands import export_pictures
 from tfrecords.commands.export_pictures import PictureTask
 from tfrecords.dataset import reader
+from tfrecords.dataset.about import About
 from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.dataset.reader import Examples, Scenes
-from tfrecords.dataset.snapshots import load_manifest
+from tfrecords.dataset.snapshots import find_snapshot, load_manifest
 from tfrecords.detection import CLASSES
 from tfrecords.errors import UserError
 from tfrecords.files.place import place
 from tfrecords.files.publish import atomic_path
-from tfrecords.flags import add_snapshot, local_path
+from tfrecords.flags import add_flags, add_snapshot, from_flags, local_path
 from tfrecords.progress import progress
 from tfrecords.spawn import spawn_map
 
@@ -52,6 +56,10 @@ the pictures of scenes stay the JPEG files that they are. Scenes are what
 prepare --task find writes. For coco and yolo, --classes number makes each
 number one box, --classes digits each character whose box is known, all both.
 
+OUT has croissant.json, MLCommons' metadata with the digest of each file, and
+README.md, a dataset card in Hugging Face's form. Every reader of Croissant can
+load the records of parquet; of the other formats it reads what they are.
+
 OUT appears when the export is complete. It is a local folder, since many files
 in a store cannot appear at once: copy it there, as with aws s3 sync.
 """
@@ -69,7 +77,9 @@ _NEXT = {
 }
 _FORMATS = (*_NAMES, *export_pictures.FORMATS)
 _EXPORTED = re.compile(
-    r"data|(data/)?[a-z][a-z0-9_]*-(\d{5}-of-\d{5}\.(parquet|arrow)|\d{6}\.tar)|" + export_pictures.PATTERN
+    rf"{CARD_PATTERN}|"
+    + r"data|(data/)?[a-z][a-z0-9_]*-(\d{5}-of-\d{5}\.(parquet|arrow)|\d{6}\.tar)|"
+    + export_pictures.PATTERN
 )
 
 
@@ -79,6 +89,7 @@ class _Task:
 
     examples: Examples
     path: Path
+    folder: Path
     kind: str
 
 
@@ -88,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "directory", type=place, metavar="DIR", help="dataset directory that prepare wrote, or its address"
     )
     add_snapshot(parser)
+    add_flags(parser, About)
     parser.add_argument("--to", choices=_FORMATS, required=True, help="format of the files")
     parser.add_argument("--output", required=True, type=local_path, metavar="OUT", help="local folder to write")
     split = "split to export; repeat it or separate names with commas for several (default: all)"
@@ -106,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
       UserError: An option is out of range, OUT holds other files, or the dataset is missing or damaged.
     """
+    about: About = from_flags(About, vars(args))
     if args.jobs < 1:
         raise UserError("--jobs must be at least 1.", args.jobs)
     # A symbolic link keeps pointing to the folder, which is replaced.
@@ -129,10 +142,16 @@ def run(args: argparse.Namespace) -> int:
         if args.to in export_pictures.FORMATS:
             found, size, skipped = export_pictures.write_pictures_of(tasks, manifest.labels.alphabet, each)
             written = {split: len(pictures) for split, pictures in found.items()}
+            named = ("data.yaml", *(f"{split}/instances.json" for split in found))
+            files = [describe_file(folder / name, folder) for name in named if (folder / name).exists()]
             for note in export_pictures.notes(args.to, found):
                 print(note, file=sys.stderr)
         else:
-            written, size, skipped = _write_files(tasks, each)
+            written, files, skipped = _write_files(tasks, each)
+            size = sum(file.bytes for file in files)
+        facts = _facts(args, manifest, about, splits)
+        for name, data in export_cards(facts, args.to, files, written).items():
+            (folder / name).write_bytes(data)
     count = sum(written.values()) if args.to in export_pictures.FORMATS else len(tasks)
     what = "pictures" if args.to in export_pictures.FORMATS else "files"
     _report(args, written, f"{count:,} {what}, {size / 1e6:,.1f} MB", skipped, manifest.task == FIND)
@@ -156,15 +175,27 @@ def _check_format(args: argparse.Namespace, manifest: Manifest) -> None:
 
 def _write_files(
     tasks: list[_Task], each: Callable[[Callable[[Any], Any], list[Any]], Iterator[Any]]
-) -> tuple[dict[str, int], int, int]:
-    """Writes a file for each task; returns the examples by split, the size in bytes, and the skipped examples."""
+) -> tuple[dict[str, int], list[File], int]:
+    """Writes a file for each task; returns the examples by split, the files, and the skipped examples."""
     written: dict[str, int] = {}
-    size = skipped = 0
-    for task, (count, bad) in each(_write, tasks):
+    files, skipped = [], 0
+    for task, (count, bad, file) in each(_write, tasks):
         written[task.examples.split] = written.get(task.examples.split, 0) + count
         skipped += bad
-        size += task.path.stat().st_size
-    return written, size, skipped
+        files.append(file)
+    return written, files, skipped
+
+
+def _facts(args: argparse.Namespace, manifest: Manifest, about: About, splits: Iterable[str]) -> Facts:
+    """Returns what is known of the dataset, with what the flags state of it.
+
+    Raises:
+      UserError: A file of it is damaged.
+    """
+    about = about.over(load_about(args.directory).to_dict())
+    snapshot = find_snapshot(args.directory, manifest, args.snapshot)
+    number = None if snapshot is None else snapshot.snapshot
+    return Facts(manifest, about, read_statistics(args.directory, manifest, splits), number)
 
 
 def _report(args: argparse.Namespace, written: dict[str, int], files: str, skipped: int, of_scenes: bool) -> None:
@@ -199,19 +230,19 @@ def _tasks(
                 yield PictureTask(examples[start:stop], start, folder, args.to, classes)
                 continue
             path = folder / _NAMES[args.to].format(split=split, index=index, count=len(sizes))
-            yield _Task(examples[start:stop], path, args.to)
+            yield _Task(examples[start:stop], path, folder, args.to)
     if empty:
         raise UserError(f"{args.directory} must hold at least one example in the splits to export.", ", ".join(splits))
 
 
-def _write(task: _Task) -> tuple[int, int]:
-    """Writes one file, and returns the numbers of written and of skipped examples."""
+def _write(task: _Task) -> tuple[int, int, File]:
+    """Writes one file, and returns the numbers of written and of skipped examples, and its size and digest."""
     # A copy, which closes the shard after reading.
     examples = task.examples[:]
     task.path.parent.mkdir(exist_ok=True)
     with task.path.open("wb") as stream:
         count = _writer(task.kind, isinstance(examples, Scenes))(examples, stream)
-    return count, examples.skipped
+    return count, examples.skipped, describe_file(task.path, task.folder)
 
 
 def _writer(kind: str, of_scenes: bool) -> Callable[[Iterable[Any], BinaryIO], int]:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from tfrecords.cards.facts import Facts, load_about, origin
+from tfrecords.dataset.about import UNKNOWN
 from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.dataset.snapshots import Snapshot, find_snapshot, load_manifest
 from tfrecords.errors import printable
@@ -18,9 +20,9 @@ examples:
   python -m tfrecords inspect s3://bucket/svhn-records
   python -m tfrecords inspect stream --snapshot 41
 
-Reads manifest.json only, and of a stream the file of the snapshot; with
---snapshot also the manifest of each of its directories. `python -m tfrecords
-validate` reads all files.
+Reads manifest.json and about.json, and of a stream the file of the snapshot;
+with --snapshot also the manifest of each of its directories.
+`python -m tfrecords validate` reads all files.
 """
 _ABOUT_SCENES = (
     "task find: complete pictures with the boxes of their numbers; entries are numbers, and pictures without one"
@@ -42,17 +44,28 @@ def run(args: argparse.Namespace) -> int:
       UserError: DIR is no dataset directory.
     """
     manifest = load_manifest(args.directory, args.snapshot)
-    print(format_manifest(manifest, args.directory, find_snapshot(args.directory, manifest, args.snapshot)))
+    snapshot = find_snapshot(args.directory, manifest, args.snapshot)
+    licence = _licence(Facts(manifest, load_about(args.directory)))
+    print(format_manifest(manifest, args.directory, snapshot, licence))
     return 0
 
 
-def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snapshot | None = None) -> str:
+def _licence(facts: Facts) -> str:
+    """Returns the line on the licence: stated by the owner, or of a publication, or unknown."""
+    where = "" if facts.about.licence is not None else origin(facts)
+    return f"licence: {facts.known.licence or UNKNOWN}" + (f". {where}" if where else "")
+
+
+def format_manifest(
+    manifest: Manifest, directory: Place | Path, snapshot: Snapshot | None = None, licence: str = ""
+) -> str:
     """Returns the content of a manifest as a table.
 
     Args:
       manifest: Manifest.
       directory: Dataset directory or stream.
       snapshot: Snapshot of the stream that the manifest is of.
+      licence: Line on the licence; empty for none.
     """
     longest, is_find = manifest.labels.max_length, manifest.task == FIND
     counted, stored = ("entries", "scenes") if is_find else ("pictures", "examples")
@@ -66,6 +79,7 @@ def format_manifest(manifest: Manifest, directory: Place | Path, snapshot: Snaps
         f"images of {shape}, {manifest.image.encoding}; schema version {manifest.schema_version}; seed {manifest.seed}",
         *([_ABOUT_SCENES] if is_find else []),
         f"numbers of up to {longest} character{'s' * (longest > 1)} of {manifest.labels.alphabet!r}",
+        *([licence] if licence else []),
         "",
         f"{'split':<12}{counted:>10}{stored:>11}{'shards':>8}{'MB':>10}",
     ]

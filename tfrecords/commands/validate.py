@@ -2,8 +2,11 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Iterable, Iterator
 
+from tfrecords.cards.croissant import CROISSANT
+from tfrecords.cards.files import find_card_errors
 from tfrecords.commands.dataset_errors import find_errors, find_manifest_errors
 from tfrecords.commands.stream_errors import find_stream_errors
 from tfrecords.dataset.manifest import Manifest, read_manifest
@@ -27,10 +30,17 @@ the first errors are printed. If manifest.json breaks its own JSON schema
 other files are checked against the manifest. A remote shard is copied to a
 temporary file (TMPDIR), and the next one while it is checked.
 
+croissant.json, where there is one, must name the manifest's files with their
+digests. README.md may be edited and is not checked.
+
 Of a stream, each directory of the snapshot is checked as a dataset, then that
 no batch is in two of them, and that the snapshot states their sums.
 """
 _MAX_ERRORS = 20
+_ATTEMPTS = 5
+"""Looks at the cards of a stream that grows."""
+_BETWEEN_S = 0.2
+"""Time between two of these, seconds."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
       UserError: DIR has no manifest or snapshot, or it is no JSON object or of another schema version.
     """
     errors, what = _find(args.directory, args.snapshot)
+    if args.snapshot is None:
+        errors = _with_cards(args.directory, errors)
     count = 0
     for count, error in enumerate(errors, start=1):
         print_line(f"error: {printable(error)}")
@@ -80,6 +92,29 @@ def _find(directory: Place, number: int | None) -> tuple[Iterable[str], str]:
         return [f"{path}: the manifest of none of the newest snapshots of the stream; the next start writes it"], ""
     errors, what = _of_snapshot(directory, snapshot)
     return _with_root(directory, snapshot, errors), what
+
+
+def _with_cards(directory: Place, errors: Iterable[str]) -> Iterator[str]:
+    """Yields the errors of a directory, and of croissant.json where its other files have none."""
+    clean = True
+    for error in errors:
+        clean = False
+        yield error
+    if not clean:
+        return
+    if not (directory / CROISSANT).is_file():
+        again = "the same `prepare` again, or the next start of a stream, writes it"
+        print(f"note: {directory} has no {CROISSANT}, as older versions made it; {again}", file=sys.stderr)
+        return
+    for attempt in range(_ATTEMPTS):
+        data, path = load_content(directory)
+        manifest = Manifest.parse(data, path)
+        grows = directory.has_listing and is_stream(directory)
+        found = list(find_card_errors(directory, manifest, data, grows))
+        if not found or not grows or attempt == _ATTEMPTS - 1:
+            yield from found
+            return
+        time.sleep(_BETWEEN_S)  # a snapshot is being committed, whose cards come before its manifest
 
 
 def _of_snapshot(stream: Place, snapshot: Snapshot) -> tuple[Iterator[str], str]:

@@ -44,6 +44,7 @@ STREAM = "stream.json"
 """Name of the file that makes a folder a stream: its configuration, fixed at first start."""
 _DIGITS = 8
 _NAME = re.compile(rf"([0-9]{{{_DIGITS}}})\.json")
+_GIVEN = re.compile(r"(.+)@([0-9]{1,8})")
 _VERSION = 1
 _THREADS = 16
 """Manifests that are read at once from a store."""
@@ -186,6 +187,18 @@ def snapshot_numbers(stream: Place) -> list[int]:
 def is_stream(directory: Place) -> bool:
     """Returns whether a folder is a stream: whether it has a configuration of one."""
     return (directory / STREAM).is_file()
+
+
+def split_number(given: Place) -> tuple[Place, int | None]:
+    """Returns the place and the number of the snapshot that `STREAM@41` names; a directory may have an @ in its name.
+
+    Args:
+      given: Dataset directory, stream, or snapshot of a stream.
+    """
+    found = _GIVEN.fullmatch(given.text)
+    if found is None or (given / MANIFEST).is_file():
+        return given, None
+    return Place(found[1]), int(found[2])
 
 
 def load_manifest(directory: Place | Path | str, snapshot: int | None = None) -> Manifest:

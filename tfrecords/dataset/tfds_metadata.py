@@ -6,79 +6,16 @@ files: another wording makes another dataset.
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from tfrecords.dataset.manifest import FIND, READ, ImageInfo, Manifest
+from tfrecords.dataset.publications import PUBLICATIONS, Publication
 from tfrecords.images.crop import CropSpec
 from tfrecords.record.labels import Labels
 from tfrecords.record.scene import SCENE_FEATURES
 from tfrecords.record.schema import NEW_IN_2, Feature, features_of
 
 _CORE = "tensorflow_datasets.core.features"
-
-
-class _Publication(NamedTuple):
-    """Publication of a source.
-
-    Attributes:
-      title: Title, for a sentence.
-      homepage: Address; empty where the pictures are the user's own, and so for the terms and the citation.
-      terms: Terms of use.
-      citation: Paper, BibTeX.
-      has_digit_boxes: Whether each of its digits has a box.
-    """
-
-    title: str
-    homepage: str = ""
-    terms: str = ""
-    citation: str = ""
-    has_digit_boxes: bool = False
-
-
-_PUBLICATIONS = {
-    "svhn": _Publication(
-        "Street View House Numbers (SVHN, Format 1)",
-        "http://ufldl.stanford.edu/housenumbers/",
-        "SVHN's pictures are for non-commercial use only.",
-        """\
-@inproceedings{netzer2011reading,
-  title={Reading Digits in Natural Images with Unsupervised Feature Learning},
-  author={Netzer, Yuval and Wang, Tao and Coates, Adam and Bissacco, Alessandro and Wu, Bo and Ng, Andrew Y.},
-  booktitle={NIPS Workshop on Deep Learning and Unsupervised Feature Learning},
-  year={2011}
-}""",
-        has_digit_boxes=True,
-    ),
-    "mnist": _Publication(
-        "MNIST handwritten digits",
-        "http://yann.lecun.com/exdb/mnist/",
-        "",
-        """\
-@article{lecun1998gradient,
-  title={Gradient-Based Learning Applied to Document Recognition},
-  author={LeCun, Yann and Bottou, L{\\'e}on and Bengio, Yoshua and Haffner, Patrick},
-  journal={Proceedings of the IEEE},
-  volume={86},
-  number={11},
-  pages={2278--2324},
-  year={1998}
-}""",
-    ),
-    "optdigits": _Publication(
-        "UCI Optical Recognition of Handwritten Digits",
-        "https://archive.ics.uci.edu/dataset/80",
-        "Creative Commons Attribution 4.0 International",
-        """\
-@misc{alpaydin1998optdigits,
-  title={Optical Recognition of Handwritten Digits},
-  author={Alpaydin, E. and Kaynak, C.},
-  howpublished={UCI Machine Learning Repository},
-  doi={10.24432/C50P49},
-  year={1998}
-}""",
-    ),
-}
-"""Publications by source, as named in the configuration of the manifest. Those of other sources are their owners'."""
 
 
 def features_json(image: ImageInfo, labels: Labels, task: str = READ) -> str:
@@ -133,13 +70,12 @@ def dataset_info_json(manifest: Manifest) -> str:
         # TensorFlow Datasets does not support splits without examples.
         if split.examples
     ]
-    source = manifest.config["source"]
-    publication = _PUBLICATIONS.get(source) or _Publication(f"pictures labelled in the format {source}")
+    publication = _publication(manifest)
     version = f"{manifest.schema_version}.0.0"
     content = {
         "name": manifest.name,
         "version": version,
-        "description": _description(manifest, publication),
+        "description": description(manifest),
         "citation": publication.citation,
         "location": {"urls": [publication.homepage] if publication.homepage else []},
         "redistributionInfo": {"license": publication.terms} if publication.terms else {},
@@ -151,8 +87,14 @@ def dataset_info_json(manifest: Manifest) -> str:
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
-def _description(manifest: Manifest, publication: _Publication) -> str:
-    """Returns the description of the dataset, one paragraph per line."""
+def _publication(manifest: Manifest) -> Publication:
+    source = manifest.config["source"]
+    return PUBLICATIONS.get(source) or Publication(f"pictures labelled in the format {source}")
+
+
+def description(manifest: Manifest) -> str:
+    """Returns the description of a dataset, one paragraph per line."""
+    publication = _publication(manifest)
     read = " and ".join(f"{source.subset} ({source.pictures:,} pictures)" for source in manifest.sources)
     about = _about_scenes if manifest.task == FIND else _about_crops
     lines = about(manifest, publication, read)
@@ -165,7 +107,7 @@ def _description(manifest: Manifest, publication: _Publication) -> str:
     return "\n".join([*lines, f"Rejected: {rejected:,} pictures. Made by {made}; manifest.json tells all."])
 
 
-def _about_scenes(manifest: Manifest, publication: _Publication, read: str) -> list[str]:
+def _about_scenes(manifest: Manifest, publication: Publication, read: str) -> list[str]:
     """Returns the first lines of the description of a dataset of scenes."""
     height, width, _ = manifest.image.shape
     return [
@@ -176,7 +118,7 @@ def _about_scenes(manifest: Manifest, publication: _Publication, read: str) -> l
     ]
 
 
-def _about_crops(manifest: Manifest, publication: _Publication, read: str) -> list[str]:
+def _about_crops(manifest: Manifest, publication: Publication, read: str) -> list[str]:
     """Returns the first lines of the description of a dataset of images cut out around numbers."""
     crop, labels = manifest.config["crop"], manifest.labels
     labelled, growth = "with labels", f"grown by {crop['growth']:.0%}"

@@ -126,6 +126,23 @@ def _shared_features(
     return before, after, end + wire.head("text", "bytes", len(text)) + text
 
 
+def features_in(data: bytes, where: object = "record") -> dict[str, list[bytes] | list[float] | list[int]]:
+    """Returns the values of every feature of a record by name, also of those that no schema has.
+
+    Raises:
+      UserError: The data is no tf.train.Example.
+    """
+    record = _Example()
+    try:
+        record.ParseFromString(data)
+    except message.DecodeError as error:
+        raise UserError(f"{where}: not a tf.train.Example.", f"{len(data)} bytes") from error
+    kinds = {name: feature.WhichOneof("kind") for name, feature in sorted(record.features.feature.items())}
+    return {
+        name: list(getattr(record.features.feature[name], kind).value) if kind else [] for name, kind in kinds.items()
+    }
+
+
 def decode(
     data: bytes, where: object = "record", labels: Labels | None = None, version: int | None = None
 ) -> DigitExample:

@@ -155,6 +155,16 @@ def decode_scene_label(data: bytes, where: object = "record") -> tuple[str, tupl
     return _label(_parse(data, where))
 
 
+def decode_scene_facts(data: bytes, where: object = "record") -> tuple[str, tuple[str, ...], int]:
+    """Returns the key, the numbers and the height of the source picture of one record, without decoding the pixels.
+
+    Raises:
+      UserError: The data is no tf.train.Example, or a feature is missing or malformed.
+    """
+    found = _parse(data, where)
+    return (*_label(found), found["source_size"][0])
+
+
 def _parse(data: bytes, where: object) -> dict[str, Any]:
     """Returns the values of each feature of a record."""
     record = _Example()

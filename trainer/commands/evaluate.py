@@ -8,25 +8,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfrecords.dataset.manifest import FIND, MANIFEST, UNKNOWN_SPLIT, Manifest
+from tfrecords.dataset.manifest import FIND, UNKNOWN_SPLIT, Manifest
 from tfrecords.dataset.snapshots import find_snapshot
-from tfrecords.errors import UserError, printable
+from tfrecords.errors import UserError
 from tfrecords.files.place import place
-from tfrecords.files.purpose import check_writable
 from tfrecords.flags import add_snapshot
 from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
-from tfrecords.typed_json import parse_object
-from trainer.commands.evaluate_find import check_task, find_all, found_file, print_found, score_split, write_found
+from trainer.commands.evaluate_find import check_task, run_finder
+from trainer.commands.evaluate_output import chosen_output, copy_config, print_replaced
+from trainer.commands.evaluate_unboxed import check_reader, run_unboxed
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
-from trainer.pretrained import NAME, add_run_arguments, chosen_name, chosen_run, find_pretrained, results_folder
+from trainer.pretrained import NAME, add_run_arguments, chosen_name, chosen_run
 from trainer.run.cache_folder import add_cache_arguments, chosen_cache
 from trainer.run.config import MOST_EXAMPLES
 from trainer.run.cut import ALLOW, check_cut, dataset_cut, run_cut
-from trainer.run.directory import CONFIG, Run, labels_text, reads_length, write_json
+from trainer.run.directory import Run, labels_text, reads_length, write_json
 from trainer.run.evaluations import EvaluationFiles
-from trainer.run.stand_in import StandIn, absolute, naming_addresses, shown, stand_in, stand_in_of
+from trainer.run.stand_in import absolute, naming_addresses, shown
 
 if TYPE_CHECKING:
     from tfrecords.dataset.image_cache import ImageCache
@@ -41,10 +41,19 @@ examples:
     python -m trainer evaluate --run-dir runs/first --data stream --snapshot 41
   score the weights that come with the package; writes to my-records-pretrained:
     python -m trainer evaluate --data my-records --split train
+  score a reader on complete pictures, whose numbers a finder finds:
+    python -m trainer evaluate --run-dir runs/first --finder runs/finder \\
+      --data scenes
 
 The expected calibration error says by how many percentage points confidences
 and the shares of right answers differ on average. The run's temperature
 (calibration.json, see `calibrate`) is applied, except to the mean of --crops.
+
+With --finder, DATA is one of `prepare --task find`. Of a picture with one
+number, the surest answer counts, as `predict` prints it; of one with several,
+each number counts in its place. without-box-SPLIT.json has the scores and what
+became of the numbers, without-box-SPLIT.jsonl each picture; `report
+--without-box` shows them.
 
 Writes evaluation-SPLIT.json (the scores) and predictions-SPLIT.parquet (one row
 per example) to the run directory, or to --output together with the run's
@@ -66,6 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=place,
         help="folder for scores and predictions (default: the run directory; for weights of the package next to DATA: "
         f"DATA-{NAME}, and with --weights mnist DATA-{NAME}-mnist)",
+    )
+    parser.add_argument(
+        "--finder",
+        metavar="DIR",
+        help="run directory of a model that finds numbers, or its address: DATA holds complete pictures, in which "
+        "numbers are found and read without their boxes",
     )
     parser.add_argument(
         "--crops",
@@ -95,11 +110,16 @@ def run(args: argparse.Namespace) -> int:
             raise UserError(f"--{name.replace('_', '-')} must be 1..{most}.", getattr(args, name))
     trained = chosen_run(args.run_dir, args.weights, task=None)
     records = Records.open(args.data, chosen_cache(args), args.snapshot)
-    check_task(trained, records.manifest, args.data)
+    if args.finder is not None:
+        check_reader(args, trained, records.manifest)
+    else:
+        check_task(trained, records.manifest, args.data)
     check_split(args, trained, records.manifest)
-    output = _output(args, trained)
+    output = chosen_output(args, trained)
+    if args.finder is not None:
+        return run_unboxed(args, trained, records, output)
     if trained.task == FIND:
-        return _run_finder(args, trained, records, output)
+        return run_finder(args, trained, records, output)
     images = records.images(args.split)
     if args.crops > 1 and images.shape[:2] == trained.image_shape[:2]:
         rule = f"--crops must be 1 where images are stored at the model's own size, as in {args.split} of {args.data}"
@@ -130,38 +150,13 @@ def run(args: argparse.Namespace) -> int:
     }
     files = EvaluationFiles.of_split(output.folder, args.split)
     output.fetch(files.scores.name)
-    _print_replaced(files.scores, facts)
-    if output.folder != trained.directory:
-        write_json(output.folder / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
-        output.publish(CONFIG)
+    print_replaced(files.scores, facts)
+    copy_config(trained, output)
     write_json(files.scores, {**facts, "loss": found.loss, **scores})
     write_predictions(files.predictions, found.keys, predictions, found.length, found.digits)
     output.publish(files.scores.name, files.predictions.name)
     print(_calibration_line(scores["calibration"]))
     _print_summary(scores, args.split, files.scores, trained.reads_length)
-    return 0
-
-
-def _run_finder(args: argparse.Namespace, trained: Run, records: Records, output: StandIn) -> int:
-    """Scores a model that finds numbers: see `run`."""
-    if args.crops > 1:
-        raise UserError(f"--crops must be 1 for {trained.config.model}, which sees complete pictures.", args.crops)
-    with ending_at_once():
-        start_tensorflow()
-    found = find_all(trained, records, args.split, args.batch_size)
-    scores = score_split(trained, found)
-    files = EvaluationFiles.of_split(output.folder, args.split)
-    output.fetch(files.scores.name)
-    facts = {"split": args.split, "data": absolute(args.data), "manifest_sha256": records.manifest_sha256, "crops": 1}
-    _print_replaced(files.scores, facts)
-    if output.folder != trained.directory:
-        write_json(output.folder / CONFIG, parse_object((trained.directory / CONFIG).read_bytes(), CONFIG))
-        output.publish(CONFIG)
-    write_json(files.scores, {**facts, **scores})
-    boxes = found_file(output.folder, args.split)
-    write_found(boxes, found)
-    output.publish(files.scores.name, boxes.name)
-    print_found(scores, args.split, files.scores)
     return 0
 
 
@@ -210,7 +205,8 @@ def check_split(args: argparse.Namespace, trained: Run, manifest: Manifest) -> N
         raise UserError(f"--split must be a split of {args.data}: {', '.join(manifest.splits)}.", args.split)
     if args.split == UNKNOWN_SPLIT:
         raise UserError(f"The numbers of the split {UNKNOWN_SPLIT} are not known, so it cannot be scored.", args.data)
-    check_same_cut(args, trained, manifest)
+    if trained.task == manifest.task:
+        check_same_cut(args, trained, manifest)
     if trained.task != FIND:
         _check_labels(args, trained, manifest)
 
@@ -246,48 +242,6 @@ def _check_labels(args: argparse.Namespace, trained: Run, manifest: Manifest) ->
         raise UserError(rule, f"{args.data}, which has crops without a number")
     if stored != trained.labels:
         print(f"note: {args.data} has {of_data}; the model can predict {of_run}", file=sys.stderr)
-
-
-def _output(args: argparse.Namespace, trained: Run) -> StandIn:
-    """Returns the folder to write to, checked.
-
-    Raises:
-      UserError: The folder is the package's, a dataset, or that of another run, or cannot be written to.
-    """
-    output = stand_in(args.output) if args.output else results_folder(trained, args.data)
-    output.fetch(MANIFEST, CONFIG)
-    folder = output.folder
-    if find_pretrained(folder.resolve()) or (folder / MANIFEST).exists():
-        raise UserError("--output must not be the folder of the package's weights or of a dataset.", output.place)
-    check_writable("--output", output.place)
-    if (folder / CONFIG).exists() and _config(folder) != _config(trained.directory):
-        raise UserError(f"--output must be a new folder, or have the {CONFIG} of the run.", output.place)
-    return stand_in_of(trained.directory) if folder.resolve() == trained.directory.resolve() else output
-
-
-def _config(directory: Path) -> dict[str, Any] | None:
-    """Returns the content of a config.json, or None if it is no JSON object."""
-    try:
-        return parse_object((directory / CONFIG).read_bytes(), CONFIG)
-    except UserError:
-        return None
-
-
-def _print_replaced(path: Path, facts: dict[str, Any]) -> None:
-    """Prints a note if scores of another dataset, snapshot or number of windows are about to be replaced."""
-    try:
-        content = parse_object(path.read_bytes(), path.name)
-        before = str(content["data"]), content["crops"], content.get("snapshot")
-    except (OSError, UserError, KeyError, TypeError):
-        return
-    if before != (facts["data"], facts["crops"], facts.get("snapshot")):
-        data, crops, snapshot = (printable(str(value)) for value in before)
-        of_stream = "" if before[2] is None else f", snapshot {snapshot},"
-        print(
-            f"note: {shown(path)} had the scores of {data}{of_stream} with --crops {crops}; use --output to keep "
-            "several",
-            file=sys.stderr,
-        )
 
 
 def _print_summary(scores: dict[str, Any], split: str, path: Path, reads_length: bool) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfrecords.dataset.manifest import FIND, Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
-from tfrecords.files.publish import atomic_write
-from tfrecords.images.crop import BoundingBox
+from tfrecords.interrupts import ending_at_once
 from tfrecords.progress import progress_of
+from trainer.commands.evaluate_output import copy_config, print_replaced
+from trainer.distribute.startup import start_tensorflow
 from trainer.finding.finder import run_threshold
 from trainer.input.records import Records
-from trainer.run.directory import Run
-from trainer.run.stand_in import shown
+from trainer.run.directory import Run, write_json
+from trainer.run.evaluations import EvaluationFiles, found_file
+from trainer.run.stand_in import StandIn, absolute, shown
 
 if TYPE_CHECKING:
     from trainer.finding.inference import SplitFound
@@ -36,9 +39,37 @@ _PRINTED = (
 )
 
 
-def found_file(folder: Path, split: str) -> Path:
-    """Returns the file of the boxes found in a split: a line of JSON per picture."""
-    return folder / f"found-{split}.jsonl"
+def run_finder(args: argparse.Namespace, trained: Run, records: Records, output: StandIn) -> int:
+    """Scores a model that finds numbers, and writes its scores and all that it finds.
+
+    Args:
+      args: Options of `evaluate`.
+      trained: Run of the model.
+      records: Dataset of scenes.
+      output: Folder to write to.
+
+    Raises:
+      UserError: An option, the run or the dataset cannot be used.
+    """
+    if args.crops > 1:
+        raise UserError(f"--crops must be 1 for {trained.config.model}, which sees complete pictures.", args.crops)
+    with ending_at_once():
+        start_tensorflow()
+    from trainer.finding.found_file import found_pictures, write_found
+
+    found = find_all(trained, records, args.split, args.batch_size)
+    scores = score_split(trained, found)
+    files = EvaluationFiles.of_split(output.folder, args.split)
+    output.fetch(files.scores.name)
+    facts = {"split": args.split, "data": absolute(args.data), "manifest_sha256": records.manifest_sha256, "crops": 1}
+    print_replaced(files.scores, facts)
+    copy_config(trained, output)
+    write_json(files.scores, {**facts, **scores})
+    boxes = found_file(output.folder, args.split)
+    write_found(boxes, found_pictures(found.keys, found.found, found.truth, found.scales))
+    output.publish(files.scores.name, boxes.name)
+    print_found(scores, args.split, files.scores)
+    return 0
 
 
 def check_task(trained: Run, manifest: Manifest, data: Place) -> None:
@@ -77,27 +108,6 @@ def score_split(trained: Run, found: SplitFound) -> dict[str, Any]:
     return {"task": FIND, "loss": found.loss, **score_found(found.found, found.truth, run_threshold(trained))}
 
 
-def write_found(path: Path, found: SplitFound) -> None:
-    """Writes a line of JSON per picture: its key, the boxes of its numbers, and those found with confidence and IoU.
-
-    Boxes are ymin, xmin, ymax, xmax in pixels of the source picture.
-    """
-    from trainer.finding.scores import match
-
-    with atomic_write(path) as stream:
-        for key, each, truth, scale in zip(found.keys, found.found, found.truth, found.scales, strict=True):
-            boxes = [
-                {"box": _box(one.box, scale), "confidence": round(one.confidence, 4), "iou": round(overlap, 4)}
-                for one, overlap in zip(each, match(each, truth), strict=True)
-            ]
-            line = {"key": key, "numbers": [_box(box, scale) for box in truth], "found": boxes}
-            stream.write((json.dumps(line) + "\n").encode())
-
-
-def _box(box: BoundingBox, scale: tuple[float, float]) -> list[float]:
-    return [round(edge / scale[axis % 2], 2) for axis, edge in enumerate(box)]
-
-
 def print_found(scores: dict[str, Any], split: str, path: Path) -> None:
     """Prints the scores of a split."""
     for name in _PRINTED:
@@ -109,3 +119,4 @@ def print_found(scores: dict[str, Any], split: str, path: Path) -> None:
     )
     if empty := scores["num_pictures_without_number"]:
         print(f"In {scores['num_of_these_with_a_box']:,} of {empty:,} pictures without a number, one was found.")
+    print(f"Next: python -m trainer report --run-dir {shlex.quote(shown(path.parent))}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.dataset.manifest import FIND
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place, place
 from tfrecords.files.purpose import check_writable
@@ -22,14 +23,17 @@ from tfrecords.pages.formats import format_bytes, format_percent, visible
 from tfrecords.pages.page import check_output, write_page
 from tfrecords.progress import progress_of
 from trainer.commands.evaluate import check_split
+from trainer.commands.evaluate_find import check_task
 from trainer.commands.predict import parse_box
 from trainer.distribute.startup import start_tensorflow
 from trainer.input.records import Records
 from trainer.pretrained import NAME, add_run_arguments, chosen_run, find_pretrained, results_folder
 from trainer.reader import Reader, read_image
-from trainer.report.evidence import MOST_SUBJECTS, Evidence, Subject, first_of_classes, gather
-from trainer.report.explain import COMMAND, Answers, Explanation, Source, render, write_pictures
+from trainer.report.evidence import MOST_SUBJECTS, Subject, first_of_classes, gather
+from trainer.report.explain import Answers, Source, render
 from trainer.report.gallery import choose
+from trainer.report.pictures import Picture, all_pictures
+from trainer.report.room import COMMAND, Explanation, write_pictures
 from trainer.run.cache_folder import add_cache_arguments, chosen_cache
 from trainer.run.cut import ALLOW
 from trainer.run.directory import EXPLANATION, Run
@@ -55,6 +59,8 @@ examples:
 The page shows layers, kernels and feature maps, what predictions depend on,
 confused digits, mistakes, and whether confidence can be trusted. It needs no
 earlier evaluation. Without --picture, one example of each digit is looked into.
+Of a model that finds numbers, it shows heat maps over six pictures, the kernels
+of the first convolution, and feature maps.
 """
 
 
@@ -94,7 +100,17 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, the run, the dataset or the picture cannot be used.
       OSError: A file cannot be read or written.
     """
-    return _explain(args, *_check(args))
+    trained, records, output = _check(args)
+    if trained.task == FIND:
+        # These decode pictures, with libraries that take a tenth of a second to import.
+        from trainer.commands.explain_find import explain_finder
+        from trainer.report.explain_find import finder_pictures
+
+        explanation, evidence = explain_finder(args, trained, records, output)
+        following = ("predict", "--finder", args.run_dir, "PHOTO")
+        print_summary(args, output, explanation, finder_pictures(evidence), following)
+        return 0
+    return _explain(args, trained, records, output)
 
 
 def _explain(args: argparse.Namespace, trained: Run, records: Records, output: OutputFile) -> int:
@@ -118,7 +134,9 @@ def _explain(args: argparse.Namespace, trained: Run, records: Records, output: O
     explanation = render(source, answers, evidence)
     write_page(output.path, explanation.html)
     output.publish()
-    _print_summary(args, output, explanation, evidence)
+    exported = f"{(args.run_dir or '').rstrip('/')}.keras"
+    following = ("export", "--run-dir", args.run_dir, "--output", exported) if args.run_dir else ()
+    print_summary(args, output, explanation, all_pictures(evidence), following)
     return 0
 
 
@@ -133,8 +151,9 @@ def _check(args: argparse.Namespace) -> tuple[Run, Records, OutputFile]:
     if args.box and not args.picture:
         raise UserError("--box must be given with --picture.", args.box)
     _box(args)
-    trained = chosen_run(args.run_dir, args.weights)
+    trained = chosen_run(args.run_dir, args.weights, task=None)
     records = Records.open(args.data, chosen_cache(args), args.snapshot)
+    check_task(trained, records.manifest, args.data)
     check_split(args, trained, records.manifest)
     output = output_file(args.output or results_folder(trained, args.data).place / EXPLANATION)
     if find_pretrained(output.path.resolve().parent):
@@ -250,16 +269,30 @@ def _subjects(found: SplitPredictions, rows: list[Prediction], view: _View) -> t
     return subjects, notes
 
 
-def _print_summary(args: argparse.Namespace, output: OutputFile, explanation: Explanation, evidence: Evidence) -> None:
+def print_summary(
+    args: argparse.Namespace,
+    output: OutputFile,
+    explanation: Explanation,
+    shown: Sequence[Picture],
+    following: Sequence[str],
+) -> None:
+    """Prints what a page holds and where it is, and writes its pictures if `--png` says so.
+
+    Args:
+      args: Options of `explain`.
+      output: File of the page.
+      explanation: The page.
+      shown: Pictures for `--png`.
+      following: Words of the command to run next; none for no line.
+    """
     for line in explanation.notes:
         print(f"note: {line}", file=sys.stderr)
     size = format_bytes(output.path.stat().st_size)
     print(f"Explanation with {explanation.num_pictures} pictures ({size}): {output.place}")
     if args.png:
         pictures = stand_in(args.png)
-        count = write_pictures(pictures.folder, evidence)
+        count = write_pictures(pictures.folder, shown)
         pictures.publish(*published_files(pictures.folder))
         print(f"Pictures as PNG files: {count} in {args.png}")
-    if args.run_dir:
-        words = ("--run-dir", args.run_dir, "--output", f"{args.run_dir.rstrip('/')}.keras")
-        print(f"Next: python -m trainer export {shlex.join(words)}")
+    if following:
+        print(f"Next: python -m trainer {shlex.join(following)}")

@@ -9,9 +9,10 @@ from tfrecords.files.purpose import check_writable
 from tfrecords.interrupts import ending_at_once
 from tfrecords.record.labels import Labels
 from trainer.distribute.startup import start_tensorflow
-from trainer.export.formats import FORMATS, Format, export_model
-from trainer.pretrained import add_run_arguments, chosen_run
-from trainer.run.directory import labels_text
+from trainer.export.formats import FORMATS, Format, export_model, export_photo_reader, photo_formats
+from trainer.finding.finder import check_finds
+from trainer.pretrained import FINDER, add_run_arguments, chosen_run, run_directory
+from trainer.run.directory import Run, labels_text
 from trainer.run.stand_in import naming_addresses, published_files, stand_in, upload
 
 _GRAPH = "saved_model.pb"
@@ -24,6 +25,8 @@ examples:
     python -m trainer export --run-dir runs/first --output reader.onnx
   a graph for a C++ program:
     python -m trainer export --run-dir runs/first --output reader.pb
+  a finder and a reader together, from photos to boxes and numbers:
+    python -m trainer export --finder pretrained-finder --output models/photos/1
 
 formats:
   savedmodel  input: `pictures` (batch,), the bytes of PNG, JPEG, WebP, GIF or
@@ -51,12 +54,34 @@ the temperature of the run's calibration.json, if it has one; keras and h5 have
 logits, which nothing divides: the temperature is printed. Before an export is
 given its name, it is loaded and its predictions are compared with the model's;
 a SavedModel on pictures of several formats and sizes, with both signatures.
+
+with --finder, a finder and a reader are one export, which finds and reads the
+numbers of complete photos as `predict` does:
+  savedmodel  input: `pictures` (batch,), the bytes of picture files of any
+              size.
+  tflite      input: `picture` (height, width, 3) uint8 RGB: one decoded photo
+              of any size. LiteRT has no operation that decodes picture files.
+  onnx        same input. ONNX Runtime 1.31 has no ImageDecoder of ai.onnx,
+              which would decode them.
+
+They return `count`, the number of numbers of a photo, and rows for four, the
+surest number first, 0 from `count` on: boxes (left, top, width and height in
+pixels of the photo), box_confidence, length, digits and confidence; a
+SavedModel also the number as text. Where no place gives a number, the photo is
+read as a whole: the box is the complete photo, and box_confidence is 1. Photos
+are not turned (`predict --rotate`). The other formats hold a single model.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `export`."""
     add_run_arguments(parser)
+    parser.add_argument(
+        "--finder",
+        metavar="DIR",
+        help="run directory of a model that finds numbers, its address, or "
+        f"{FINDER.name}: one export of both, which takes complete photos",
+    )
     parser.add_argument(
         "--format",
         choices=list(FORMATS),
@@ -76,23 +101,23 @@ def run(args: argparse.Namespace) -> int:
     """
     kind = FORMATS[args.format or _format_of(args.output)]
     _check_output(args.output, kind, args.overwrite)
+    finder = _chosen_finder(args.finder, kind)
     output = stand_in(args.output.parent).folder / args.output.name if args.output.is_remote else args.output.path
     chosen = chosen_run(args.run_dir, args.weights)
     # TensorFlow, whose import takes seconds, comes after the options are checked.
     with ending_at_once():
         start_tensorflow()
     kind.check_modules()
-    from trainer.run.weights import load_model
     from trainer.scoring.calibration_file import read_calibration
 
     calibration = read_calibration(chosen)
     temperature = calibration.temperature if calibration else 1.0
-    difference = export_model(kind, load_model(chosen), chosen.crop, chosen.labels, output, temperature)
+    made = _export_photos(kind, finder, chosen, output) if finder else _export(kind, chosen, output, temperature)
     size = sum(path.stat().st_size for path in (output, *output.rglob("*")) if path.is_file()) / 1e6
     if args.output.is_remote:
         _upload(output, args.output)
-    made = f"{kind.title} of {chosen.config.model} ({size:.1f} MB) in {args.output}"
-    print(f"{made}; its probabilities are within {difference:.0e} of the model's")
+    models = f"{finder.config.model} and {chosen.config.model}" if finder else chosen.config.model
+    print(f"{kind.title} of {models} ({size:.1f} MB) in {args.output}; {made}")
     # Neither TensorFlow nor Keras nor LiteRT opens s3://.
     first = "Copy it to a disk, and load it there" if args.output.is_remote else "Load it"
     path = args.output.name if args.output.is_remote else str(args.output)
@@ -102,6 +127,39 @@ def run(args: argparse.Namespace) -> int:
     if calibration:
         print(_temperature_line(kind, temperature))
     return 0
+
+
+def _chosen_finder(name: str | None, kind: Format) -> Run | None:
+    """Returns the run of the finder to export with the reader; None without one.
+
+    Raises:
+      UserError: It is not the run of a finder, or the format holds a single model.
+    """
+    if name is None:
+        return None
+    if kind.write_photos is None:
+        rule = f"--finder must go with the formats {photo_formats()}: a Keras file or frozen graph holds one model, and"
+        raise UserError(f"{rule} neither decodes photos nor cuts numbers out of them.", kind.title)
+    finder = Run.load(run_directory(name))
+    check_finds(finder)
+    return finder
+
+
+def _export(kind: Format, chosen: Run, output: Path, temperature: float) -> str:
+    """Exports a reader, and returns what is printed of the comparison."""
+    from trainer.run.weights import load_model
+
+    difference = export_model(kind, load_model(chosen), chosen.crop, chosen.labels, output, temperature)
+    return f"its probabilities are within {difference:.0e} of the model's"
+
+
+def _export_photos(kind: Format, finder: Run, chosen: Run, output: Path) -> str:
+    """Exports a finder and a reader together, and returns what is printed of the comparison."""
+    from trainer.photo_reader import PhotoReader
+    from trainer.reader import Reader
+
+    difference, count = export_photo_reader(kind, PhotoReader.load(finder, Reader(chosen)), output)
+    return f"its confidences of {count} numbers in drawn photos are within {difference:.0e} of the models'"
 
 
 def _temperature_line(kind: Format, temperature: float) -> str:

@@ -8,19 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.flags import local_path
+from tfrecords.images.marks import Mark, draw_marks
 from trainer.photo_reader import ROTATE, PhotoNumber
 from trainer.pretrained import FINDER, STREET, offered_finder, run_directory
 from trainer.run.directory import Run
 from trainer.scoring.prediction_output import prediction_json
-
-_COLOUR, _INK = (230, 60, 60), (255, 255, 255)
-_SHARE = 30
-"""Size of the letters on a picture: its longest side over this, pixels."""
 
 
 def add_finding_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,19 +147,5 @@ class Drawings:
 
 def draw(picture: NDArray[np.uint8], numbers: Iterable[PhotoNumber]) -> Image.Image:
     """Returns a photo with a box and the text of each number that has a place, and its confidence."""
-    image = Image.fromarray(np.ascontiguousarray(picture))
-    pen, size = ImageDraw.Draw(image), max(12, max(image.size) // _SHARE)
-    font = ImageFont.load_default(size)
-    for number in numbers:
-        if number.box is None:
-            continue
-        ymin, xmin, ymax, xmax = number.box.clip(*picture.shape[:2])
-        pen.rectangle((xmin, ymin, xmax, ymax), outline=_COLOUR, width=max(1, size // 10))
-        # The default font has ASCII and little else.
-        text = f"{number.text} {number.confidence:.0%}".encode("ascii", "replace").decode()
-        left, top, right, bottom = pen.textbbox((xmin, ymin), text, font=font, anchor="lb")
-        # Below the box where there is no room above it.
-        down = 0 if top >= 0 else ymax + (bottom - top) - ymin
-        pen.rectangle((left, top + down, right, bottom + down), fill=_COLOUR)
-        pen.text((xmin, ymin + down), text, fill=_INK, font=font, anchor="lb")
-    return image
+    marks = [Mark(one.box, f"{one.text} {one.confidence:.0%}") for one in numbers if one.box is not None]
+    return draw_marks(picture, marks)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ from tfrecords.record.labels import Labels
 if TYPE_CHECKING:
     import keras
 
+    from trainer.photo_reader import PhotoReader
+
 TOLERANCE = 1e-4
 """Largest allowed difference between a probability of an export and the model's. Measured: 2e-6."""
 _IMAGES = 3
@@ -26,6 +29,8 @@ _IMAGES = 3
 Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
 """Expected and received predictions by name."""
 Compare = Callable[["keras.Model", CropSpec, Path, float], Pairs]
+Ask = Callable[[Path, Sequence[bytes]], list[dict[str, np.ndarray]]]
+"""Function of (output, contents of picture files) that loads an export, and returns its outputs for each picture."""
 
 
 def compare_on_noise(predict: Callable[[Path, np.ndarray], dict[str, np.ndarray]]) -> Compare:
@@ -60,6 +65,9 @@ class Format:
       needs: Modules that the format needs, of the extra `export`.
       other_endings: Suffixes that name the format too.
       has_logits: Whether an export returns logits, which no temperature divides, instead of probabilities.
+      write_photos: Function of (photo reader, output) that writes an export of a finder and a reader together; None for
+        a format of one model.
+      ask_photos: Function that asks such an export.
     """
 
     title: str
@@ -70,6 +78,8 @@ class Format:
     needs: tuple[str, ...] = ()
     other_endings: tuple[str, ...] = ()
     has_logits: bool = False
+    write_photos: Callable[[PhotoReader, Path], None] | None = None
+    ask_photos: Ask | None = None
 
     @property
     def endings(self) -> tuple[str, ...]:
@@ -106,6 +116,8 @@ FORMATS = {
         _later("saved_model", "write_saved_model"),
         _later("compare_pictures", "compare_on_pictures"),
         'import tensorflow as tf; reader = tf.saved_model.load({output!r}).signatures["serving_default"]',
+        write_photos=_later("photo_files", "write_photo_saved_model"),
+        ask_photos=_later("photo_files", "ask_photo_saved_model"),
     ),
     "keras": Format(
         "Keras file",
@@ -132,6 +144,8 @@ FORMATS = {
         "from ai_edge_litert.interpreter import Interpreter; "
         'reader = Interpreter({output!r}).get_signature_runner("serving_default")',
         ("ai_edge_litert.interpreter",),
+        write_photos=_later("photo_files", "write_photo_tflite"),
+        ask_photos=_later("photo_files", "ask_photo_tflite"),
     ),
     "onnx": Format(
         "ONNX file",
@@ -140,6 +154,8 @@ FORMATS = {
         compare_on_noise(_later("files", "predict_onnx")),
         "import onnxruntime; reader = onnxruntime.InferenceSession({output!r})",
         ("onnx", "tf2onnx", "onnxruntime"),
+        write_photos=_later("photo_files", "write_photo_onnx"),
+        ask_photos=_later("photo_files", "ask_photo_onnx"),
     ),
     "graph": Format(
         "Frozen graph",
@@ -174,22 +190,62 @@ def export_model(
       UserError: The predictions differ by more than `TOLERANCE`, or the export cannot be written.
       OSError: The export cannot be written.
     """
-    import tensorflow as tf
-
     temperature = 1.0 if kind.has_logits else temperature
     with atomic_path(output, sole_writer=True) as temporary:
-        try:
-            kind.write(model, crop, labels, temporary, temperature)
-        except tf.errors.OpError as error:
-            # After the operation's name and the file's: "{{function_node ...}} ...; File too large [Op:SaveV2]".
-            cause = error.message.partition("\n")[0].rpartition("; ")[2].partition(" [Op:")[0]
-            raise UserError(f"{output} cannot be written.", cause) from error
+        _write(lambda: kind.write(model, crop, labels, temporary, temperature), output)
         difference = largest_difference(kind.compare(model, crop, temporary, temperature))
         # Not `>`, which is false for NaN.
         if not difference <= TOLERANCE:
             rule = f"{kind.title} must predict as the model does, within {TOLERANCE:g}: {model.name} cannot be"
             raise UserError(f"{rule} exported in this format.", f"a difference of {difference:.2g}")
     return difference
+
+
+def export_photo_reader(kind: Format, photo_reader: PhotoReader, output: Path) -> tuple[float, int]:
+    """Writes an export of a finder and a reader atomically, once it reads photos as they do.
+
+    Args:
+      kind: Format of the export, one that can hold both.
+      photo_reader: Finder, of a run, and reader.
+      output: File or folder to write; an existing one is replaced.
+
+    Returns:
+      Largest difference between a confidence of the export and theirs, and the number of numbers that were compared.
+
+    Raises:
+      UserError: The export reads a photo otherwise, or it cannot be written.
+      OSError: The export cannot be written.
+    """
+    from trainer.export.compare_photos import compare_on_photos
+
+    write, ask = kind.write_photos, kind.ask_photos
+    if write is None or ask is None:
+        raise UserError(f"A finder and a reader together must be exported as {photo_formats()}.", kind.title)
+    with atomic_path(output, sole_writer=True) as temporary:
+        _write(lambda: write(photo_reader, temporary), output)
+        return compare_on_photos(photo_reader, functools.partial(ask, temporary), kind.title, TOLERANCE)
+
+
+def photo_formats() -> str:
+    """Returns the names of the formats that hold a finder and a reader together, for messages."""
+    *names, last = (name for name, kind in FORMATS.items() if kind.write_photos)
+    return f"{', '.join(names)} or {last}"
+
+
+def _write(write: Callable[[], None], output: Path) -> None:
+    """Writes an export.
+
+    Raises:
+      UserError: TensorFlow cannot write it.
+    """
+    import tensorflow as tf
+
+    try:
+        write()
+    except tf.errors.OpError as error:
+        # After the operation's name and the file's: "{{function_node ...}} ...; File too large [Op:SaveV2]".
+        cause = error.message.partition("\n")[0].rpartition("; ")[2].partition(" [Op:")[0]
+        raise UserError(f"{output} cannot be written.", cause) from error
 
 
 def largest_difference(pairs: Pairs) -> float:

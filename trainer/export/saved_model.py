@@ -1,5 +1,6 @@
 """A SavedModel that takes encoded pictures, for TensorFlow Serving, and the decoding of predictions as a graph."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,21 +41,21 @@ def write_saved_model(
         "serving_default": tf.function(without_boxes, autograph=False, input_signature=[pictures]),
         "with_boxes": tf.function(with_boxes, autograph=False, input_signature=[pictures, boxes]),
     }
-    save_signatures(model, signatures, output)
+    save_signatures([model], signatures, output)
 
 
-def save_signatures(model: keras.Model, signatures: dict[str, Any], output: Path) -> None:
-    """Writes a SavedModel of functions that call a model.
+def save_signatures(models: Sequence[keras.Model], signatures: dict[str, Any], output: Path) -> None:
+    """Writes a SavedModel of functions that call models.
 
     Keras 3.15's ExportArchive would write every weight twice: `compact` took 4.9 MB instead of 2.7.
 
     Args:
-      model: Model that the functions call.
+      models: Models that the functions call.
       signatures: Signature name to `tf.function` with an input signature.
       output: Folder to create.
     """
     module = tf.Module()
-    module.weights = [variable.value for variable in model.variables]
+    module.weights = [variable.value for model in models for variable in model.variables]
     # Traced here: what TensorFlow traces while it saves is not reused by calls outside (2.21).
     concrete = {name: signature.get_concrete_function() for name, signature in signatures.items()}
     tf.saved_model.save(module, str(output), concrete)
@@ -70,7 +71,7 @@ def whole_images(pictures: tf.Tensor, crop: CropSpec, channels: int = 3) -> tf.T
     """
 
     def image(data: tf.Tensor) -> tf.Tensor:
-        return _to_channels(resize(decode_picture(data), crop.record_shape), channels)
+        return to_channels(resize(decode_picture(data), crop.record_shape), channels)
 
     return tf.map_fn(image, pictures, fn_output_signature=tf.float32)
 
@@ -86,7 +87,7 @@ def boxed_images(pictures: tf.Tensor, boxes: tf.Tensor, crop: CropSpec, channels
     """
 
     def image(pair: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
-        return _to_channels(_cut_out(decode_picture(pair[0]), pair[1], crop), channels)
+        return to_channels(_cut_out(decode_picture(pair[0]), pair[1], crop), channels)
 
     return tf.map_fn(image, (pictures, boxes), fn_output_signature=tf.float32)
 
@@ -135,24 +136,37 @@ def _counted(digit_log: tf.Tensor) -> tf.Tensor:
     return tf.concat([sums, sums[:, -1:]], -1)
 
 
+def crop_edges(boxes: tf.Tensor, size: tf.Tensor, growth: float) -> tf.Tensor:
+    """Returns boxes grown around their centres, on whole pixels inside a picture: `tfrecords.images.crop.crop_box`.
+
+    Args:
+      boxes: ymin, xmin, ymax, xmax in pixels: (boxes, 4) float32.
+      size: Height and width of the picture: (2,) int32.
+      growth: Growth, as a fraction of the height and width.
+
+    Returns:
+      The same edges of the grown boxes: (boxes, 4) int32.
+    """
+    start, stop, limit = boxes[:, :2], boxes[:, 2:], tf.cast(size, tf.float32)
+    margin = (stop - start) * growth / 2
+    grown = tf.maximum(tf.minimum(tf.concat([start - margin, stop + margin], 1), tf.tile(limit, (2,))), 0.0)
+    return tf.cast(tf.round(grown), tf.int32)
+
+
 def _cut_out(picture: tf.Tensor, box: tf.Tensor, crop: CropSpec) -> tf.Tensor:
     """Returns the image around a box: `tfrecords.images.decode.evaluation_view` in TensorFlow.
 
     The box is grown, clipped to the picture, rounded to integer pixels and resized; the centre of that is the image.
     """
     left, top, width, height = tf.unstack(box)
-    limit = tf.cast(tf.shape(picture)[:2], tf.float32)
-    ymin, ymax = top - height * crop.growth / 2, top + height * (1 + crop.growth / 2)
-    xmin, xmax = left - width * crop.growth / 2, left + width * (1 + crop.growth / 2)
-    edges = tf.stack([ymin, xmin, ymax, xmax])
-    edges = tf.cast(tf.round(tf.clip_by_value(edges, 0.0, tf.concat([limit, limit], 0))), tf.int32)
+    edges = crop_edges(tf.stack([[top, left, top + height, left + width]]), tf.shape(picture)[:2], crop.growth)[0]
     part = picture[edges[0] : edges[2], edges[1] : edges[3]]
     y, x = crop.centre
     height, width = crop.record_shape
     return resize(part, crop.crop_shape)[y : y + height, x : x + width]
 
 
-def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
+def to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
     """Returns (height, width, 3) float32 of integers, or its grey: `tfrecords.images.channels.to_channels`."""
     if channels == 3:
         return image
@@ -163,7 +177,18 @@ def _to_channels(image: tf.Tensor, channels: int) -> tf.Tensor:
 def _predict(model: keras.Model, images: tf.Tensor, labels: Labels, temperature: float = 1.0) -> dict[str, tf.Tensor]:
     """Returns the predictions for (batch, height, width, channels) images, with each number as text."""
     predictions = most_probable(model(tf.ensure_shape(images, model.input_shape), training=False), temperature)
-    length, characters = predictions["length"], tf.gather(tf.constant(list(labels.alphabet)), predictions["digits"])
+    return {"number": number_texts(predictions["length"], predictions["digits"], labels), **predictions}
+
+
+def number_texts(length: tf.Tensor, digits: tf.Tensor, labels: Labels) -> tf.Tensor:
+    """Returns numbers as text: (batch,) strings, as by `trainer.scoring.decode.Predictions.texts`.
+
+    Args:
+      length: (batch,) int64.
+      digits: Indices into the alphabet, (batch, longest) int64.
+      labels: Numbers that the model predicts.
+    """
+    characters = tf.gather(tf.constant(list(labels.alphabet)), digits)
     shown = tf.where(tf.range(labels.max_length, dtype=tf.int64) < length[:, None], characters, "")
     more = tf.where(length > labels.max_length, "…", "")
-    return {"number": tf.strings.join([tf.strings.reduce_join(shown, -1), more]), **predictions}
+    return tf.strings.join([tf.strings.reduce_join(shown, -1), more])

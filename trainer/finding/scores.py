@@ -37,24 +37,32 @@ class Matches:
     numbers: int
 
 
-def match(found: Sequence[Found], truth: Sequence[BoundingBox], least: float = MATCH_IOU) -> list[float]:
-    """Returns the IoU of each box of a picture with the number that it matches, or 0 if it matches none.
+def match_numbers(
+    found: Sequence[Found], truth: Sequence[BoundingBox], least: float = MATCH_IOU
+) -> list[tuple[int | None, float]]:
+    """Returns the index of the number that each box of a picture matches, and their IoU; None and 0 if it matches none.
 
     Args:
       found: Boxes found, the most confident first.
       truth: Boxes of the numbers.
       least: Least IoU of a match.
     """
-    free, matched = list(truth), []
+    free = list(range(len(truth)))
+    matched: list[tuple[int | None, float]] = []
     for one in found:
-        overlaps = [box_iou(one.box, box) for box in free]
-        best = max(range(len(free)), key=overlaps.__getitem__, default=None)
+        overlaps = {index: box_iou(one.box, truth[index]) for index in free}
+        best = max(free, key=overlaps.__getitem__, default=None)
         if best is None or overlaps[best] < least:
-            matched.append(0.0)
+            matched.append((None, 0.0))
             continue
-        matched.append(overlaps[best])
-        del free[best]
+        matched.append((best, overlaps[best]))
+        free.remove(best)
     return matched
+
+
+def match(found: Sequence[Found], truth: Sequence[BoundingBox], least: float = MATCH_IOU) -> list[float]:
+    """Returns the IoU of each box of a picture with the number that it matches: see `match_numbers`."""
+    return [overlap for _, overlap in match_numbers(found, truth, least)]
 
 
 def match_all(found: Sequence[Sequence[Found]], truth: Sequence[Sequence[BoundingBox]]) -> Matches:

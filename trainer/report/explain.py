@@ -1,6 +1,5 @@
 """Evidence and predictions to one HTML page that needs nothing but itself, and to picture files."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,32 +7,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tfrecords.files.publish import atomic_write
 from tfrecords.pages.charts import Axis, Series, line_chart
 from tfrecords.pages.formats import format_percent, visible
-from tfrecords.pages.page import grey_data_uri, png_data_uri, render_page
-from tfrecords.record.codec import png_bytes
+from tfrecords.pages.page import render_page
 from tfrecords.record.labels import DIGITS
 from trainer.inside.barcode import Barcodes
 from trainer.report.evidence import Evidence, Look
 from trainer.report.gallery import Gallery, top_confusions
 from trainer.report.pictures import (
     Picture,
-    all_pictures,
     class_strips,
     first_kernels,
     kernel_pictures,
     look_pictures,
     map_pictures,
 )
+from trainer.report.room import COMMAND, MOST_BYTES, Explanation, Room, render_in_room
 from trainer.scoring.calibration import Reliability, reliability
 from trainer.scoring.prediction_file import Prediction
-
-COMMAND = "python -m trainer explain"
-MOST_BYTES = 2_000_000
-"""Largest size of a page, bytes."""
-_SPARE_BYTES = 30_000
-"""Bytes that are kept free: the words around a picture differ from those around one that is left out."""
 
 
 @dataclass(frozen=True)
@@ -74,46 +65,6 @@ class Source:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """A rendered page.
-
-    Attributes:
-      html: Content of the page.
-      num_pictures: Number of pictures that it shows.
-      notes: Sentences about what is left out.
-    """
-
-    html: str
-    num_pictures: int
-    notes: tuple[str, ...]
-
-
-class _Room:
-    """The bytes that pictures may take on a page, given out in the order of asking."""
-
-    def __init__(self, size: int) -> None:
-        self.left, self.shown, self.left_out = size, 0, 0
-
-    def colour(self, image: NDArray[np.uint8]) -> str:
-        """Returns an image as a URI, or an empty text if there is no room for it."""
-        return self._take(image, png_data_uri)
-
-    def figures(self, pictures: list[Picture], is_grey: bool = False) -> list[tuple[Picture, str]]:
-        """Returns each picture with its URI, which is empty if there is no room for it."""
-        encode = grey_data_uri if is_grey else png_data_uri
-        return [(one, self._take(one.image, encode)) for one in pictures]
-
-    def _take(self, image: NDArray[np.uint8], encode: Callable[[NDArray[np.uint8]], str]) -> str:
-        uri = encode(image) if self.left > 0 else ""
-        if not uri or len(uri) > self.left:
-            self.left_out += 1
-            return ""
-        self.left -= len(uri)
-        self.shown += 1
-        return uri
-
-
 def render(source: Source, answers: Answers, evidence: Evidence, most_bytes: int = MOST_BYTES) -> Explanation:
     """Returns the page; the same arguments give the same page.
 
@@ -127,11 +78,10 @@ def render(source: Source, answers: Answers, evidence: Evidence, most_bytes: int
       evidence: What is shown of the model.
       most_bytes: Largest size of the page, bytes.
     """
-    words = _render(source, answers, evidence, _Room(0)).html
-    return _render(source, answers, evidence, _Room(most_bytes - _SPARE_BYTES - len(words.encode(errors="replace"))))
+    return render_in_room(lambda room: _render(source, answers, evidence, room), most_bytes)
 
 
-def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -> Explanation:
+def _render(source: Source, answers: Answers, evidence: Evidence, room: Room) -> Explanation:
     looks = [(look, room.figures(look_pictures(look))) for look in evidence.looks]
     strips = [] if evidence.barcodes is None else _strips(evidence.barcodes, room)
     chosen = (*answers.chosen.wrong, *answers.chosen.unsure)
@@ -167,27 +117,7 @@ def _render(source: Source, answers: Answers, evidence: Evidence, room: _Room) -
     return Explanation(html, room.shown, notes)
 
 
-def write_pictures(folder: Path, evidence: Evidence) -> int:
-    """Writes every picture of the evidence as a PNG file, also those that the page has no room for.
-
-    Args:
-      folder: Folder of the files; it is made if it is missing.
-      evidence: What is shown of the model.
-
-    Returns:
-      Number of files.
-
-    Raises:
-      OSError: A file cannot be written.
-    """
-    pictures = all_pictures(evidence)
-    for one in pictures:
-        with atomic_write(folder / f"{one.name}.png") as stream:
-            stream.write(png_bytes(one.image))
-    return len(pictures)
-
-
-def _maps(look: Look, room: _Room) -> tuple[str, list[tuple[Picture, str]]]:
+def _maps(look: Look, room: Room) -> tuple[str, list[tuple[Picture, str]]]:
     """Returns the title of an image and its feature maps with their URIs."""
     return look.subject.title, room.figures(map_pictures(look), is_grey=True)
 
@@ -203,7 +133,7 @@ def _left_out(num_pictures: int, num_cut: int) -> list[str]:
     return lines
 
 
-def _strips(codes: Barcodes, room: _Room) -> list[dict[str, Any]]:
+def _strips(codes: Barcodes, room: Room) -> list[dict[str, Any]]:
     """Returns label, count and the URIs of mean and examples of each class."""
     return [
         {

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +43,10 @@ def choose(predictions: Iterable[Prediction]) -> Gallery:
     return Gallery(tuple(wrong[:MOST_WRONG]), tuple(right[:MOST_UNSURE]), tuple(sample[:MOST_RIGHT]))
 
 
-def load_images(
+def load_examples(
     data_dir: Place | Path, split: str, keys: Collection[str], snapshot: int | None = None
-) -> dict[str, npt.NDArray[np.uint8]]:
-    """Returns the images of `keys`, read in one pass that ends at the last of them.
+) -> dict[str, Any]:
+    """Returns the examples, or the scenes, of `keys`, read in one pass that ends at the last of them.
 
     Args:
       data_dir: Dataset directory.
@@ -54,7 +55,7 @@ def load_images(
       snapshot: Number of a snapshot, if the directory is a stream; None for its newest one.
 
     Returns:
-      Key to uint8 array of shape (height, width, channels), without the keys that the split does not have.
+      Key to example, without the keys that the split does not have.
 
     Raises:
       UserError: The directory is not a dataset, or has no such split.
@@ -63,13 +64,20 @@ def load_images(
     # Imported here, since a page without images needs no reader of records.
     import tfrecords
 
-    images: dict[str, npt.NDArray[np.uint8]] = {}
+    found: dict[str, Any] = {}
     for example in tfrecords.open(str(data_dir), split, snapshot=snapshot) if keys else ():
         if example.key in keys:
-            images[example.key] = example.image
-            if len(images) == len(keys):
+            found[example.key] = example
+            if len(found) == len(keys):
                 break
-    return images
+    return found
+
+
+def load_images(
+    data_dir: Place | Path, split: str, keys: Collection[str], snapshot: int | None = None
+) -> dict[str, npt.NDArray[np.uint8]]:
+    """Returns the images of the examples of `load_examples`: uint8 arrays of shape (height, width, channels)."""
+    return {key: each.image for key, each in load_examples(data_dir, split, keys, snapshot).items()}
 
 
 def top_confusions(confusion: Sequence[Sequence[int]], most: int = 6) -> list[tuple[int, int, int]]:

@@ -2,20 +2,22 @@
 
 import contextlib
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfrecords.dataset.manifest import MANIFEST
+from tfrecords.dataset.manifest import FIND, MANIFEST, READ
 from tfrecords.dataset.snapshots import is_stream, load_content, snapshot_numbers
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 from tfrecords.files.purpose import why_not
 from tfrecords.record.labels import DIGITS
 from tfrecords.typed_json import parse_object, shorten
+from trainer.finding.found_file import FoundPicture, read_found
 from trainer.run.cut import Cut, check_cut, cut_of, differences
 from trainer.run.directory import CONFIG, HISTORY
-from trainer.run.evaluations import PREFERRED_SPLITS, EvaluationFiles, find_evaluations
+from trainer.run.evaluations import PREFERRED_SPLITS, EvaluationFiles, find_evaluations, found_file
 from trainer.scoring.prediction_file import Prediction, read_predictions
 
 TRAIN = "python -m trainer train --data DATA --run-dir RUN"
@@ -43,6 +45,8 @@ class RunFiles:
       trained_on_it: Whether the model was trained on exactly this dataset; None if it is unknown.
       missing: One line per missing file, with the command that makes it.
       first_snapshot: Number of the first snapshot that the model was trained on, if the dataset is a stream.
+      task: What the model does: see `trainer.run.directory.Run`.
+      found: What a model that finds numbers found in each picture of the split.
     """
 
     run_dir: Path
@@ -58,6 +62,8 @@ class RunFiles:
     trained_on_it: bool | None
     missing: tuple[str, ...]
     first_snapshot: int | None = None
+    task: str = READ
+    found: list[FoundPicture] = field(default_factory=list)
 
 
 def load_run(
@@ -93,20 +99,25 @@ def load_run(
     trained, evaluated = _trained_cut(config), evaluation.get("cut")
     evaluated = evaluated if isinstance(evaluated, dict) else trained
     check_cut(_manifest_cut(described), evaluated, rule)
+    task = _task(config)
+    answers = found_file(run_dir, str(evaluation.get("split", _DEFAULT_SPLIT))) if task == FIND else files.predictions
+    is_there = answers.is_file()
     return RunFiles(
         run_dir=run_dir,
         config=config,
         history=read_history(run_dir / HISTORY),
         evaluation=evaluation,
         other_evaluations=others,
-        predictions=read_predictions(files.predictions) if files.predictions.is_file() else [],
+        predictions=read_predictions(answers) if is_there and task == READ else [],
         data_dir=data_dir,
         manifest=described,
         snapshot=snapshot,
         cut_differences=tuple(differences(evaluated, trained).values()),
         trained_on_it=_trained_on(config, manifest),
-        missing=tuple(_missing(run_dir, files, data_dir, manifest is not None)),
+        missing=tuple(_missing(run_dir, (files.scores, answers), data_dir, manifest is not None)),
         first_snapshot=_first_snapshot(config, data_dir),
+        task=task,
+        found=read_found(answers) if is_there and task == FIND else [],
     )
 
 
@@ -161,8 +172,13 @@ def _trained_cut(config: dict[str, Any]) -> Cut:
     return cut_of(dataset.get("crop") if isinstance(dataset, dict) else None, config.get("image_shape"))
 
 
-def _missing(run_dir: Path, files: EvaluationFiles, data_dir: Place | None, has_manifest: bool) -> list[str]:
-    makers = {HISTORY: TRAIN, files.scores.name: EVALUATE, files.predictions.name: EVALUATE}
+def _task(config: dict[str, Any]) -> str:
+    dataset = config.get("dataset")
+    return FIND if isinstance(dataset, dict) and dataset.get("task") == FIND else READ
+
+
+def _missing(run_dir: Path, evaluated: Sequence[Path], data_dir: Place | None, has_manifest: bool) -> list[str]:
+    makers = {HISTORY: TRAIN, **{path.name: EVALUATE for path in evaluated}}
     lines = [
         f"{name} is missing from {run_dir.resolve().name}; `{maker}` creates it."
         for name, maker in makers.items()

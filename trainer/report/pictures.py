@@ -60,7 +60,7 @@ class ClassStrip:
 def kernel_pictures(kernels: Sequence[KernelGrid]) -> list[Picture]:
     """Returns the pictures of the kernels of each convolution."""
     return [
-        Picture(_file_name("kernels", index, one.layer), one.layer, _kernel_caption(one), one.image)
+        Picture(file_name("kernels", index, one.layer), one.layer, _kernel_caption(one), one.image)
         for index, one in enumerate(kernels, start=1)
     ]
 
@@ -93,12 +93,13 @@ def _kernel_caption(one: KernelGrid) -> str:
 def map_pictures(look: Look) -> list[Picture]:
     """Returns the pictures of the feature maps of each convolution for one image."""
     return [
-        Picture(_file_name(f"maps-{look.subject.name}", index, one.layer), one.layer, _map_caption(one), one.image)
+        Picture(file_name(f"maps-{look.subject.name}", index, one.layer), one.layer, maps_caption(one), one.image)
         for index, one in enumerate(look.maps, start=1)
     ]
 
 
-def _map_caption(one: FeatureMaps) -> str:
+def maps_caption(one: FeatureMaps) -> str:
+    """Returns the number and the scale of a layer's feature maps in words."""
     height, width, channels = one.shape
     return f"{channels} maps of {height}x{width}: black {one.low:.3g}, white {one.high:.3g}."
 
@@ -160,6 +161,6 @@ def all_pictures(evidence: Evidence) -> list[Picture]:
     return pictures
 
 
-def _file_name(kind: str, index: int, layer: str) -> str:
+def file_name(kind: str, index: int, layer: str) -> str:
     """Returns the name of a layer's picture file; letters that a file name may not have become `_`."""
     return f"{kind}-{index:02}-{re.sub(r'[^A-Za-z0-9_.-]', '_', layer)[:_MOST_NAME]}"

@@ -8,6 +8,8 @@ from trainer.run.directory import CONFIG, EVALUATION, HISTORY, PREDICTIONS
 
 PREFERRED_SPLITS = tuple(name for name in reversed(SPLITS) if name != UNKNOWN_SPLIT)
 """Splits in the order in which `report` looks for one: test, validation, train."""
+_FOUND, _UNBOXED = "found", "without-box"
+"""Beginnings of the names of files of models that find numbers, alone and with a reader."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,40 @@ class EvaluationFiles:
             path.unlink(missing_ok=True)
 
 
+def found_file(directory: Path, split: str) -> Path:
+    """Returns the file of the boxes that a model found in the pictures of a split: a line of JSON per picture."""
+    return directory / f"{_FOUND}-{split}.jsonl"
+
+
+@dataclass(frozen=True)
+class UnboxedFiles:
+    """Files of the evaluation of a reader and a finder together on one split.
+
+    Attributes:
+      scores: JSON file of the scores.
+      pictures: A line of JSON per picture.
+    """
+
+    scores: Path
+    pictures: Path
+
+    @classmethod
+    def of_split(cls, directory: Path, split: str) -> "UnboxedFiles":
+        """Returns the files of a split in a run directory."""
+        return cls(directory / f"{_UNBOXED}-{split}.json", directory / f"{_UNBOXED}-{split}.jsonl")
+
+
+def unboxed_splits(directory: Path) -> list[str]:
+    """Returns the splits with an evaluation of a reader and a finder together: test, validation, train, then others."""
+    names = {path.stem.removeprefix(f"{_UNBOXED}-") for path in directory.glob(f"{_UNBOXED}-*.json")}
+    return [name for name in PREFERRED_SPLITS if name in names] + sorted(names - set(PREFERRED_SPLITS))
+
+
 def is_shown(name: str) -> bool:
     """Returns whether a page of a run shows the file of this name: configuration, curves, evaluations."""
     scores, predictions = Path(EVALUATION), Path(PREDICTIONS)
-    parts = ((scores.stem, scores.suffix), (predictions.stem, predictions.suffix))
+    parts = [(scores.stem, scores.suffix), (predictions.stem, predictions.suffix), (_FOUND, ".jsonl")]
+    parts += [(_UNBOXED, ".json"), (_UNBOXED, ".jsonl")]
     return name in (CONFIG, HISTORY) or any(name.startswith(stem) and name.endswith(end) for stem, end in parts)
 
 

@@ -109,7 +109,8 @@ def mean_of_views(logits: NDArray[np.floating], views: int) -> NDArray[np.float6
       views: Views of a number.
     """
     logs = _log_softmax(logits)
-    return np.logaddexp.reduce(logs.reshape(-1, views, *logs.shape[1:]), axis=1) - np.log(views)
+    means: NDArray[np.float64] = np.logaddexp.reduce(logs.reshape(-1, views, *logs.shape[1:]), axis=1) - np.log(views)
+    return means
 
 
 def _counted(best_digit: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""Pages that show a dataset directory example by example, served on this machine or written as a static site."""

@@ -1,0 +1,1 @@
+"""What others read of a dataset without this package: croissant.json for programs, README.md for people."""
