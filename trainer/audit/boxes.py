@@ -5,13 +5,14 @@ window is moved and grown within it; it is shrunk in any case.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.audit.labels import number_probability
-from trainer.audit.pictures import NamedReader, Pictures, central
+from trainer.audit.pictures import AuditReader, Pictures, central
 from trainer.audit.suspects import BOX, BOX_ORDER, LABELS, Suspect
 from trainer.input.records import Records
 
@@ -60,7 +61,7 @@ def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
 
 
 def box_suspects(
-    records: Records, pictures: Pictures, suspects: Sequence[Suspect], readers: Sequence[NamedReader]
+    records: Records, pictures: Pictures, suspects: Sequence[Suspect], readers: Sequence[AuditReader]
 ) -> list[Suspect]:
     """Returns those of the suspicious labels that readers confirm where the crop is cut otherwise.
 
@@ -80,11 +81,12 @@ def box_suspects(
     by_split = {split: records.examples(split) for split in dict.fromkeys(pictures.splits)}
     found = []
     for start in range(0, len(doubted), _BATCH):
-        part = doubted[start : start + _BATCH]
-        places = [pictures.places[rows[one.key]] for one in part]
-        images = [by_split[split][place].image for split, place in places]
-        stored, best, names = _label_probabilities(images, [one.given for one in part], readers)
-        for index, one in enumerate(part):
+        crops = []
+        for one in doubted[start : start + _BATCH]:
+            split, place = pictures.places[rows[one.key]]
+            crops.append(_Crop(by_split[split][place].image, one.key, split, one.given))
+        stored, best, names = _label_probabilities(crops, readers)
+        for index, crop in enumerate(crops):
             gain = float(best[index] - stored[index])
             if best[index] >= _LEAST and gain > 0:
                 evidence = {
@@ -92,24 +94,33 @@ def box_suspects(
                     "label_there": round(float(best[index]), _DECIMALS),
                     "label_stored": round(float(stored[index]), _DECIMALS),
                 }
-                found.append(Suspect(one.key, BOX, gain, one.given, one.given, evidence))
+                found.append(Suspect(crop.key, BOX, gain, crop.given, crop.given, evidence))
     return found
 
 
+@dataclass(frozen=True)
+class _Crop:
+    """The image of a suspicious label, with key and split of its picture."""
+
+    image: NDArray[np.uint8]
+    key: str
+    split: str
+    given: str
+
+
 def _label_probabilities(
-    images: Sequence[NDArray[np.uint8]], given: Sequence[str], readers: Sequence[NamedReader]
+    crops: Sequence[_Crop], readers: Sequence[AuditReader]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
     """Returns the mean probability of each label as stored, in its best other cut, and the name of that cut."""
-    stored = np.mean([_probability(one, images, given, lambda image, *_: image) for one in readers], axis=0)
-    best, names = np.zeros(len(images)), [""] * len(images)
-    sizes = [one.reader.run.image_shape[:2] for one in readers]
+    stored = np.mean([_probability(one, crops, lambda image, *_: image) for one in readers], axis=0)
+    best, names = np.zeros(len(crops)), [""] * len(crops)
+    sizes = [one.image_shape[:2] for one in readers]
     # For a reader of larger images there may be no margin.
-    shared = [set.intersection(*(set(recut(image, *size)) for size in sizes)) for image in images]
+    shared = [set.intersection(*(set(recut(crop.image, *size)) for size in sizes)) for crop in crops]
     for name in sorted(set().union(*shared)):
         having = [index for index, cuts in enumerate(shared) if name in cuts]
-        parts = [images[index] for index in having], [given[index] for index in having]
         cut = partial(_named_cut, name=name)
-        values = np.mean([_probability(one, *parts, cut) for one in readers], axis=0)
+        values = np.mean([_probability(one, [crops[index] for index in having], cut) for one in readers], axis=0)
         for index, value in zip(having, values.tolist(), strict=True):
             if value > best[index]:
                 best[index], names[index] = value, name
@@ -121,12 +132,10 @@ def _named_cut(image: NDArray[np.uint8], height: int, width: int, name: str) -> 
 
 
 def _probability(
-    one: NamedReader,
-    images: Sequence[NDArray[np.uint8]],
-    given: Sequence[str],
-    cut: Callable[..., NDArray[np.uint8]],
+    one: AuditReader, crops: Sequence[_Crop], cut: Callable[..., NDArray[np.uint8]]
 ) -> NDArray[np.float64]:
     """Returns the probability that a reader gives each label in a cut of its image; images may differ in size."""
-    height, width = one.reader.run.image_shape[:2]
-    cuts = [central(cut(image, height, width), (height, width)) for image in images]
-    return number_probability(one.reader.predict(np.stack(cuts)), given)
+    height, width = one.image_shape[:2]
+    images = np.stack([central(cut(crop.image, height, width), (height, width)) for crop in crops])
+    found = one.predict(images, [crop.key for crop in crops], [crop.split for crop in crops])
+    return number_probability(found, [crop.given for crop in crops])

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,27 @@ class Pictures:
         return len(self.keys)
 
 
+class AuditReader(Protocol):
+    """What answers about pictures."""
+
+    @property
+    def name(self) -> str:
+        """Name that evidence has for it."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images that it sees."""
+
+    def predict(self, images: NDArray[np.uint8], keys: Sequence[str], splits: Sequence[str]) -> Predictions:
+        """Returns the predictions for images cut as the reader's records.
+
+        Args:
+          images: (batch, height, width, channels) uint8.
+          keys: Keys of the pictures.
+          splits: Their splits.
+        """
+
+
 @dataclass(frozen=True)
 class NamedReader:
     """A reader, and the name that evidence has for it.
@@ -70,13 +91,22 @@ class NamedReader:
     name: str
     reader: Reader
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images that it sees."""
+        return self.reader.run.image_shape
+
+    def predict(self, images: NDArray[np.uint8], keys: Sequence[str], splits: Sequence[str]) -> Predictions:
+        """Returns the predictions for images cut as the reader's records; the same for all keys and splits."""
+        return self.reader.predict(images)
+
 
 def picture_of(key: str) -> str:
     """Returns the key of the annotation of an example: `train/5.png` of `train/5.png#2`."""
     return key.rpartition("#")[0] or key
 
 
-def look(records: Records, readers: Sequence[NamedReader]) -> tuple[Pictures, list[Answers]]:
+def look(records: Records, readers: Sequence[AuditReader]) -> tuple[Pictures, list[Answers]]:
     """Returns the pictures of a dataset, and what each reader answers about them.
 
     The probabilities that a reader gives the jitters of a picture are averaged.
@@ -109,7 +139,7 @@ def _batches(records: Records) -> Iterator[tuple[str, int, dict[str, Any]]]:
 class _Gathered:
     """What is known of the pictures so far."""
 
-    def __init__(self, readers: Sequence[NamedReader]) -> None:
+    def __init__(self, readers: Sequence[AuditReader]) -> None:
         self._readers = readers
         self._rows: dict[str, int] = {}
         self._found = Pictures()
@@ -135,7 +165,7 @@ class _Gathered:
         self._owners.append(np.array([self._rows[key] for key in keys], np.int64))
         self._measure(images[new], np.asarray(batch["crop_box"])[kept[new]], shape)
         for sums, one in zip(self._sums, self._readers, strict=True):
-            sums.append(one.reader.predict(images))
+            sums.append(one.predict(images, keys, [split] * len(keys)))
 
     def _add_picture(self, key: str, split: str, place: int, batch: dict[str, Any], index: int) -> None:
         found, text = self._found, str(batch["text"][index])

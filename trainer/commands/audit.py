@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfrecords.dataset.manifest import FIND, UNKNOWN_SPLIT
 from tfrecords.errors import UserError
 from tfrecords.files.place import place
 from tfrecords.files.purpose import check_writable
-from tfrecords.flags import add_snapshot
+from tfrecords.flags import add_snapshot, local_path
 from tfrecords.interrupts import ending_at_once
 from tfrecords.pages.page import check_output, write_page
 from trainer.input.records import Records
@@ -21,7 +23,7 @@ from trainer.run.directory import Run, labels_text
 from trainer.run.stand_in import naming_addresses, output_file
 
 if TYPE_CHECKING:
-    from trainer.audit.pictures import NamedReader, Pictures
+    from trainer.audit.pictures import AuditReader, Pictures
     from trainer.audit.suspects import Suspect
 
 EPILOG = """\
@@ -31,6 +33,9 @@ examples:
   with two readers that were trained on other pictures, and a draft of fixes:
     python -m trainer audit --data records --run-dir pretrained runs/other \\
       --output audit.html --write-fixes fixes.csv
+  with readers that are trained on the dataset, each without what it judges:
+    python -m trainer audit --data records --folds 5 --output audit.html \\
+      --folds-train '--epochs 20 --init pretrained'
 
 Writes the page, and next to it every suspicion to audit.suspects.parquet: key,
 kind, score, given, suggested, evidence. Nothing in the dataset is changed.
@@ -38,6 +43,7 @@ kind, score, given, suggested, evidence. Nothing in the dataset is changed.
 """
 SUSPECTS_SUFFIX = ".suspects.parquet"
 _MOST = 10_000
+_MOST_FOLDS = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_snapshot(parser)
     names = f"run directories or addresses of the readers, or names as {NAME} (default: {NAME})"
     parser.add_argument("--run-dir", nargs="+", metavar="RUN", help=names)
+    text = "number of folds: trains a reader without each of them, which then reads it (default: no training)"
+    parser.add_argument("--folds", type=int, metavar="N", help=text)
+    text = "folder for the runs of --folds, which resume; complete ones are kept (default: next to --output)"
+    parser.add_argument("--folds-dir", type=local_path, metavar="DIR", help=text)
+    text = "options of `trainer train` for --folds in one argument, as '--epochs 20 --init pretrained'"
+    parser.add_argument("--folds-train", default="", metavar="OPTIONS", help=text)
     parser.add_argument("--output", type=place, required=True, help="HTML file to write")
     parser.add_argument("--write-fixes", type=place, metavar="FILE", help="CSV file to write with suggested fixes")
     parser.add_argument("--most", type=int, default=48, help="number of suspicions per group that the page shows")
@@ -65,6 +77,10 @@ def run(args: argparse.Namespace) -> int:
     """
     if not 1 <= args.most <= _MOST:
         raise UserError(f"--most must be 1..{_MOST}.", args.most)
+    if args.folds is not None and not 2 <= args.folds <= _MOST_FOLDS:
+        raise UserError(f"--folds must be 2..{_MOST_FOLDS}.", args.folds)
+    if args.folds is None and (args.folds_dir or args.folds_train):
+        raise UserError("--folds-dir and --folds-train must go with --folds.", args.folds_dir or args.folds_train)
     from trainer.audit.page import COMMAND, Audit, render
 
     output = output_file(args.output)
@@ -75,12 +91,15 @@ def run(args: argparse.Namespace) -> int:
             raise UserError("--write-fixes must be a new file: a reviewed one is not replaced.", args.write_fixes)
     records = Records.open(args.data, chosen_cache(args), args.snapshot)
     runs = _runs(args, records)
+    folds = _train_folds(args, records, output.path) if args.folds else []
     with ending_at_once():
-        readers = _load(runs)
+        readers = _load(runs, folds)
     pictures, suspects = _audit(records, readers)
     table = output_file(output.place.parent / (output.path.stem + SUSPECTS_SUFFIX))
     notes = _notes(records, pictures)
     facts = {name: _fact(one, records) for name, one in runs.items()}
+    if folds:
+        facts["folds"] = f"{len(folds)} readers, each of which reads the pictures of train that it was not trained on"
     audit = Audit(str(args.data), pictures, suspects, facts, notes, table.place.name)
     page = render(audit, records, args.most)
     from trainer.audit.suspects import write_suspects
@@ -106,7 +125,7 @@ def _runs(args: argparse.Namespace, records: Records) -> dict[str, Run]:
     """
     if records.manifest.task == FIND:
         raise UserError(f"{args.data} must hold images that are cut out around numbers.", f"the task {FIND}")
-    names = args.run_dir or [NAME]
+    names = args.run_dir or ([] if args.folds else [NAME])
     if len(set(names)) < len(names):
         raise UserError("Each --run-dir must be another reader: one that counts twice is no second opinion.", names)
     stored = records.manifest.labels
@@ -123,16 +142,30 @@ def _runs(args: argparse.Namespace, records: Records) -> dict[str, Run]:
     return runs
 
 
-def _load(runs: dict[str, Run]) -> list[NamedReader]:
-    """Returns the readers of runs."""
+def _train_folds(args: argparse.Namespace, records: Records, page: Path) -> list[Run]:
+    """Trains the readers of the folds and returns their runs.
+
+    Raises:
+      UserError: A fold has no pictures, or a training fails.
+    """
+    from trainer.audit.folds import train_folds
+
+    folder = args.folds_dir or page.with_name(f"{page.stem}.folds")
+    return [Run.load(run) for run in train_folds(records, args.folds, folder, shlex.split(args.folds_train))]
+
+
+def _load(runs: dict[str, Run], folds: list[Run]) -> list[AuditReader]:
+    """Returns the readers of runs, and those of folds as one."""
+    from trainer.audit.folds import FoldReader
     from trainer.audit.pictures import NamedReader
     from trainer.lite.runtime import AUTO
     from trainer.reader import Reader
 
-    return [NamedReader(name, Reader(one, AUTO)) for name, one in runs.items()]
+    found: list[AuditReader] = [NamedReader(name, Reader(one, AUTO)) for name, one in runs.items()]
+    return [*found, FoldReader([Reader(one) for one in folds])] if folds else found
 
 
-def _audit(records: Records, readers: list[NamedReader]) -> tuple[Pictures, list[Suspect]]:
+def _audit(records: Records, readers: list[AuditReader]) -> tuple[Pictures, list[Suspect]]:
     """Returns the pictures of a dataset, and all suspicions about them, ranked."""
     from trainer.audit.boxes import box_suspects, order_suspects
     from trainer.audit.copies import copy_suspects
