@@ -1,5 +1,6 @@
 """Folds: which pictures are in one, the dataset without it, and the reader that has not seen it."""
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,6 @@ from tfrecords.cli import main
 from tfrecords.errors import UserError
 from tfrecords.record.labels import Labels
 from trainer.__main__ import COMMANDS
-from trainer.audit import folds
 from trainer.audit.folds import FoldReader, fold_of, train_folds, write_fold
 from trainer.input.records import Records
 from trainer.scoring.decode import Predictions, decode_predictions
@@ -74,7 +74,7 @@ def test_trainings_are_those_of_the_options_and_one_that_fails_ends_the_audit(
         assert Path(command[command.index("--data") + 1]).is_dir()
         return SimpleNamespace(returncode=int(len(calls) == 3))
 
-    monkeypatch.setattr(folds.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
     runs = train_folds(Records.open(records), 2, tmp_path, ["--epochs", "1"])
     assert [one.name for one in runs] == ["without-0", "without-1"] and not list(tmp_path.iterdir())
     assert all(call[:4] == [sys.executable, "-m", "trainer", "train"] and call[-1] == "1" for call in calls)

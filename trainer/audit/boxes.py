@@ -94,7 +94,7 @@ def box_suspects(
                     "label_there": round(float(best[index]), _DECIMALS),
                     "label_stored": round(float(stored[index]), _DECIMALS),
                 }
-                found.append(Suspect(crop.key, BOX, gain, crop.given, crop.given, evidence))
+                found.append(Suspect(crop.key, BOX, gain, crop.given, "", evidence))
     return found
 
 
