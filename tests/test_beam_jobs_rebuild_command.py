@@ -48,7 +48,7 @@ def write_pictures(folder: Path) -> Path:
 
 OF_TASKS: dict[str, list[str]] = {
     "read": ["--crop-size", "16", "--record-size", "12", "--jitters", "2", "--max-dead-fraction", "0.5"],
-    "find": ["--task", "find", "--canvas", "32", "--max-dead-fraction", "0.5"],
+    "find": ["--task", "find", "--canvas", "32", "--max-dead-fraction", "0.5", "--licence", "CC-BY-4.0"],
 }
 
 

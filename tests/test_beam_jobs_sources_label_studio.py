@@ -57,6 +57,7 @@ def export(folder: Path, *tasks: Any, name: str = "export.json") -> Path:
 def test_subsets_of_a_batch_are_read_apart(tmp_path: Path) -> None:
     export(tmp_path, task([item("a", "textarea", ["12"])]), name="train.json")
     export(tmp_path, task([item("a", "textarea", ["7"])]), name="val.json")
+    (tmp_path / "croissant.json").write_text("{}")  # describes a dataset
     reader = load_source("label-studio")
     for each in find("label-studio", tmp_path):
         renamed = replace(each, name=f"2026-11@{each.name}")

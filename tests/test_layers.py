@@ -83,7 +83,8 @@ ROOMS = {
     ),
     # A dataset of prepare, or the generations of a stream, made again.
     "beam_jobs.rebuild": (
-        "filesystem sources sources.base job prepare watch tfrecords.record tfrecords.files tfrecords.dataset"
+        "filesystem sources sources.base job prepare watch tfrecords.record tfrecords.files tfrecords.dataset "
+        "tfrecords.cards"
     ),
     # Synthetic pictures are written as SVHN publishes them.
     "beam_jobs.sample": "sources.svhn tfrecords.files",

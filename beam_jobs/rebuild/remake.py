@@ -12,6 +12,7 @@ from beam_jobs.rebuild.original import Original
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Subset, check_subset_names
 from beam_jobs.watch.stream import Stream, flat_settings
+from tfrecords.cards.facts import load_about
 from tfrecords.dataset.manifest import Manifest
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -109,7 +110,9 @@ def plan_remake(
         found = {subset.name for subset in subsets}
         if wanted != found:
             raise UserError(f"--input must have the subsets {', '.join(sorted(wanted))}.", ", ".join(sorted(found)))
-        return make_plan(config, subsets, output, allow_other_versions, fixes=fixes)
+        # What the owner states is next to the manifest, and in no shard.
+        about = load_about(original.place) if original.place else None
+        return make_plan(config, subsets, output, allow_other_versions, about, fixes)
     from beam_jobs.watch.generation import plan_subsets
 
     subsets = _find_batches(original.stream, original.manifest, Place(data.input))

@@ -18,9 +18,15 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 _PLAIN = re.compile(r"(?:[\w-][^/\\]*/)*[\w-][^/\\]*")
 """Names that most pictures have, without a colon or a part that begins with a dot."""
 
-
+_CARD = "croissant.json"
+"""Name that MLCommons gives the description of a dataset, which lies next to its annotations."""
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 """Characters that no name of a picture has: controls, and halves of characters."""
+
+
+def is_annotations(name: str) -> bool:
+    """Returns whether a file of a folder may hold annotations in JSON, by its name."""
+    return name.lower().endswith(".json") and name.lower() != _CARD
 
 
 def choose(found: Mapping[str, _T], wanted: tuple[str, ...], place: Place) -> dict[str, _T]:

@@ -74,7 +74,7 @@ def check_reader(args: argparse.Namespace, trained: Run, manifest: Manifest) -> 
       UserError: It does not.
     """
     if trained.task != READ:
-        rule = "--finder must go with a model that can {READ} numbers; without it, a finder is scored alone."
+        rule = f"--finder must go with a model that can {READ} numbers; without it, a finder is scored alone."
         raise UserError(rule, trained.directory)
     if manifest.task != FIND:
         rule = "--finder must go with a dataset of complete pictures, of `python -m beam_jobs prepare --task find`."

@@ -20,8 +20,9 @@ examples:
 --run-dir may be a folder of `evaluate --output`, too.
 The page shows what the run directory holds: training curves, scores, and
 pictures with their predictions. It says which parts are missing, and which
-command makes them. For a model that finds numbers, it shows what was missed, and
-what was found in vain. `trainer explain` shows what happens inside the model.
+command makes them. For a model that finds numbers, it shows what was missed,
+and what was found in vain. `trainer explain` shows what happens inside the
+model.
 """
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from beam_jobs.sources.base import FOR_VALIDATION, Input, check_subset_names, subset_of
-from beam_jobs.sources.layout import choose
+from beam_jobs.sources.layout import choose, is_annotations
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
 
@@ -106,7 +106,7 @@ def _folders(place: Place) -> Iterator[Place]:
 
 
 def _json_names(folder: Place) -> list[str]:
-    return [entry.name for entry in folder.entries() if not entry.is_folder and entry.name.lower().endswith(".json")]
+    return [entry.name for entry in folder.entries() if not entry.is_folder and is_annotations(entry.name)]
 
 
 def _files_in(place: Place) -> Iterator[tuple[str, Place]]:

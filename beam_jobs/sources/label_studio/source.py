@@ -14,7 +14,7 @@ from typing import Any
 from beam_jobs.annotation import Annotation
 from beam_jobs.sources.base import Input, Source, SourceOptions, Subset, own_name, subset_of
 from beam_jobs.sources.label_studio.tasks import EMPTY, Json, is_full, picture_of, places_of, readings_of
-from beam_jobs.sources.layout import SUBSETS, choose, digest, no_garbage, read_first
+from beam_jobs.sources.layout import SUBSETS, choose, digest, is_annotations, no_garbage, read_first
 from beam_jobs.sources.marks import Fault, annotations_of, check_attribute, rejected, unannotated
 from tfrecords.errors import UserError
 from tfrecords.files.place import Place
@@ -111,9 +111,9 @@ def _files(place: Place) -> tuple[Place, dict[str, list[str]]]:
     for entry in place.entries():
         if entry.is_folder and entry.name.lower() in SUBSETS:
             inside = [each.name for each in (place / entry.name).entries() if not each.is_folder]
-            files = [f"{entry.name}/{name}" for name in inside if name.lower().endswith(".json")]
+            files = [f"{entry.name}/{name}" for name in inside if is_annotations(name)]
             found.setdefault(entry.name.lower(), []).extend(files)
-        elif not entry.is_folder and entry.name.lower().endswith(".json"):
+        elif not entry.is_folder and is_annotations(entry.name):
             found.setdefault(subset_of(entry.name), []).append(entry.name)
     return place, {name: sorted(files) for name, files in sorted(found.items()) if files}
 
