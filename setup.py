@@ -135,6 +135,7 @@ setup(
         "tfrecords.pages": ["*.html", "*.css"],
         "tfrecords.browse": ["*.html", "*.css", "*.js"],
         "trainer.report": ["*.html"],
+        "trainer.audit": ["*.html"],
         "beam_jobs.explore": ["*.html"],
         "tfrecords": ["py.typed", "manifest.schema.json", "manifest.schema-1.json"],
         "beam_jobs": ["py.typed"],

@@ -18,6 +18,8 @@ LEAK = "leak"
 """Reason of a picture that is left out because it is in another split. It was asked for, so it is no fault."""
 DELETED = "deleted"
 """Reason of a number that a correction has taken out of a stream. It was asked for, so it is no fault."""
+DROPPED = "dropped"
+"""Reason of a number that a reviewed list leaves out (`prepare --fix`). It was asked for, so it is no fault."""
 BOX_OUTSIDE = "box_outside"
 """Reason of a number of which a character's box, or its own, lies outside the picture."""
 NO_FAULTS = {
@@ -25,6 +27,7 @@ NO_FAULTS = {
     OTHER_CLASS: ("no number", "boxes around characters, of another class"),
     LEAK: ("left out", "pictures that another split has too"),
     DELETED: ("deleted", "numbers that a correction has taken out"),
+    DROPPED: ("dropped", "numbers that the list of --fix leaves out"),
 }
 """Reasons that never fail a job, each with its title and meaning in summaries."""
 

@@ -57,6 +57,7 @@ REQUIRED = {
     "export": ["--output", "made"],
     "summary": [],
     "report": ["--run-dir", "run"],
+    "audit": ["--data", "records", "--output", "made.html"],
     "explain": ["--data", "records"],
 }
 """Arguments that each command cannot do without."""
@@ -116,6 +117,8 @@ REFUSED = [
     ["summary", "--model", "compact", "--image-shape", "4x4x1"],
     ["summary", "--model", "compact", "--alphabet", "aa"],
     ["report", "--run-dir", "run", "--nothing"],
+    ["audit", *REQUIRED["audit"], "--most", "0"],
+    ["audit", "--data", "records", "--output", "made.txt"],
     ["explain", "--data", "records", "--examples", "0"],
     ["explain", "--data", "records", "--box", "1,2,3,4"],
     ["explain", "--data", "records", "--picture", "photo.png", "--box", "1,2"],
@@ -219,6 +222,7 @@ def test_without_the_extras_help_works_and_a_command_names_what_to_install(
         "export": ["--output", "made"],
         "summary": ["--model", "compact"],
         "report": ["--run-dir", run, "--output", "made.html"],
+        "audit": ["--data", str(records), "--output", "made.html"],
         "explain": ["--data", str(records), "--output", "made.html"],
     }
     extras = {command.name: command.extra or "" for command in streetdigits.COMMANDS}

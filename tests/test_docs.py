@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
 }
 BENCHMARKS = (
     "browse",
+    "audit",
     "cluster",
     "digit_struct",
     "follow.__main__",

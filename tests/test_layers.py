@@ -129,9 +129,13 @@ ROOMS = {
         "run scoring finding inside "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
     ),
+    # Pictures with what readers answer about them, in suspicions and a page.
+    "trainer.audit": (
+        "run input scoring reader tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
+    ),
     "trainer.commands": (
         "distribute run run.weights input scoring finding finding.finder models pretrained reader fit export inside "
-        "report photo_reader lite "
+        "report photo_reader lite audit "
         "tfrecords tfrecords.record tfrecords.images tfrecords.files tfrecords.pages tfrecords.dataset"
     ),
     "trainer": "",
@@ -153,6 +157,7 @@ ROOMS = {
     "benchmarks.startup": "common",
     "benchmarks.steps": "common tfrecords tfrecords.* trainer.*",
     "benchmarks.gpu": "common tfrecords tfrecords.* trainer.*",
+    "benchmarks.audit": "common beam_jobs beam_jobs.* tfrecords tfrecords.*",
     "benchmarks.systems": "common tfrecords tfrecords.* trainer.*",
     "benchmarks": "",
     #

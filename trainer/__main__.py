@@ -13,6 +13,7 @@ COMMANDS = (
     Command("export", "write a trained model for serving", "trainer.commands.export", extra="train"),
     Command("summary", "list a model's layers, shapes and weights", "trainer.commands.summary", extra="train"),
     Command("report", "make one page of a run: curves, scores, pictures", "trainer.commands.report", extra="train"),
+    Command("audit", "find wrong labels, duplicates, leaks and outliers", "trainer.commands.audit", extra="train"),
     Command("explain", "make one page of what happens inside a model", "trainer.commands.explain", extra="train"),
 )
 

@@ -23,6 +23,7 @@ from beam_jobs.prepare.config import PrepareConfig, config_from_flags
 from beam_jobs.prepare.describe_again import describe_again
 from beam_jobs.prepare.dry_run import describe
 from beam_jobs.prepare.execute import RESUMES, execute, is_of_cluster, is_of_this_process, parse_beam_options
+from beam_jobs.prepare.fixes import NONE, read_fixes
 from beam_jobs.prepare.output_lock import REJECTED_MANIFEST, check_output, lock_output
 from beam_jobs.prepare.plan import Plan, make_plan, note_of_whole
 from beam_jobs.prepare.versions import note_of_others
@@ -80,6 +81,12 @@ class PrepareJob(GivenData):
     allow_other_versions: bool = setting(
         False,
         "accept workers with other versions of the packages that decide the bytes; the manifest lists them",
+        group=DATA,
+    )
+    fix: str | None = setting(
+        None,
+        "CSV file of reviewed corrections with the columns key, action (drop or relabel), text and reason; "
+        "`trainer audit --write-fixes` drafts one",
         group=DATA,
     )
     workers: str = setting(
@@ -149,7 +156,8 @@ def run(args: argparse.Namespace, beam_options: list[str]) -> int:
     with ending_at_once(RESUMES) if is_of_this_process(options) else contextlib.nullcontext():
         check_output(output)
         subsets = find_subsets(job, config.reading)
-        plan = make_plan(config, subsets, output, job.allow_other_versions, about)
+        fixes = read_fixes(job.fix) if job.fix else NONE
+        plan = make_plan(config, subsets, output, job.allow_other_versions, about, fixes)
         if plan.config.validation_fraction != config.validation_fraction and "validation_fraction" in vars(args):
             warn("the split validation is a subset of the input, so --validation-fraction draws nothing")
         if plan.config.crop != config.crop:
@@ -218,6 +226,8 @@ def _make(plan: Plan, job: PrepareJob, options: PipelineOptions | None, verbose:
         found = sum(scenes[1:], scenes[0])
         what, count = f"{found},", found.pictures
     done = "were already prepared" if not metrics else f"in {seconds:.1f} s ({count / seconds:,.0f}/s)"
+    if plan.fixes.sha256:
+        print(f"--fix relabelled {plan.fixes.relabelled:,} numbers and dropped {plan.fixes.dropped:,}")
     print(f"{what} {done}: the dataset {plan.config.name} is in {plan.output}")
     print(f"Next: python -m tfrecords inspect {shlex.quote(str(plan.output))}")
     return manifest

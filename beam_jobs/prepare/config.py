@@ -30,6 +30,9 @@ _UNSET: dict[str, Any] = {
     "orientation": "upright",
     "on_leak": "warn",
     "task": READ,
+    "fixes_sha256": None,
+    "fixes_dropped": 0,
+    "fixes_relabelled": 0,
 }
 """Values that add nothing, of settings that the first version did not have."""
 _CANVAS = 320
@@ -53,6 +56,9 @@ class PrepareConfig:
       source: Name of the input's format, one of `beam_jobs.sources.SOURCES`.
       crop: How pictures are cut.
       options: How the source's labels are read.
+      fixes_sha256: SHA-256 of the list of --fix, hexadecimal; None without one.
+      fixes_dropped: Number of annotations that the list leaves out.
+      fixes_relabelled: Number of annotations that the list gives another number.
     """
 
     source: str = "svhn"
@@ -124,6 +130,9 @@ class PrepareConfig:
         "of a picture is resized to it, and the rest is black",
         group=PICTURES,
     )
+    fixes_sha256: str | None = None
+    fixes_dropped: int = 0
+    fixes_relabelled: int = 0
 
     def __post_init__(self) -> None:
         """Checks every setting.

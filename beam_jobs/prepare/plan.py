@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from beam_jobs.job.given import Range, ranges_of, reads_remote
 from beam_jobs.job.mounts import Mounts, mounts_of
 from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.fixes import NONE, Fixes
 from beam_jobs.prepare.survey import Survey, survey
 from beam_jobs.prepare.versions import versions
 from beam_jobs.sources.base import Subset, published_split
@@ -43,6 +44,7 @@ class Plan:
       image_splits: Splits that decide the shape of the images; nothing for those of the plan.
       about: What the owner of the pictures states of them, for the cards; None of a generation of a stream, which has
         no cards of its own.
+      fixes: Corrections of the source's labels.
     """
 
     config: PrepareConfig
@@ -58,6 +60,7 @@ class Plan:
     counts: str = ""
     image_splits: tuple[str, ...] = ()
     about: About | None = None
+    fixes: Fixes = NONE
 
     @property
     def image(self) -> ImageInfo:
@@ -123,6 +126,7 @@ def make_plan(
     output: Place,
     allow_other_versions: bool = False,
     about: About | None = None,
+    fixes: Fixes = NONE,
 ) -> Plan:
     """Returns the plan; the number of shards follows from the examples that each split can expect.
 
@@ -137,13 +141,22 @@ def make_plan(
       output: Place of the dataset directory.
       allow_other_versions: Whether workers may have other versions than this process.
       about: What the owner of the pictures states of them; None for nothing.
+      fixes: Corrections of the source's labels; the plan's configuration states their digest and their counts.
 
     Raises:
-      UserError: The annotations name no picture, or no number has a box, with a configuration for finding.
+      UserError: The annotations name no picture, no number has a box, with a configuration for finding, or a key of the
+        fixes is that of no annotation.
     """
+    if fixes.sha256:
+        config = replace(
+            config,
+            fixes_sha256=fixes.sha256,
+            fixes_dropped=fixes.dropped,
+            fixes_relabelled=fixes.relabelled,
+        )
     if any(subset.entries and published_split(subset.name) == "validation" for subset in subsets):
         config = replace(config, validation_fraction=0.0)
-    found = survey(config, subsets)
+    found = survey(config, subsets, fixes)
     config = for_boxes(replace(config, max_length=found.longest), found.has_boxes)
     need_boxes(config, found, subsets)
     if not any(found.kept.values()):
@@ -158,6 +171,7 @@ def make_plan(
         versions=versions(config.source),
         allow_other_versions=allow_other_versions,
         about=about or About(),
+        fixes=fixes,
     )
 
 

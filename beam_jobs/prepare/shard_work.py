@@ -51,7 +51,7 @@ def parse_and_assign(entries: Range, plan: Plan) -> Iterator[tuple[ShardKey, byt
         picture = annotation.picture
         split = split_of(annotation.subset, picture, config.seed, config.fractions)
         shard = shard_of(picture, config.seed, plan.shards[split])
-        checked = check_label(annotation, labels, split)
+        checked = check_label(plan.fixes.apply(annotation), labels, split)
         shards[split, shard].append(check_box(checked, split) if config.task == FIND else checked)
     for key, annotations in shards.items():
         yield key, pack(annotations)

@@ -8,6 +8,7 @@ import numpy as np
 from beam_jobs.annotation import Annotation
 from beam_jobs.prepare.assign import digest
 from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.fixes import NONE, Fixes
 from beam_jobs.sources import load_source
 from beam_jobs.sources.base import Subset
 from tfrecords.dataset.manifest import FIND
@@ -40,30 +41,32 @@ def limit_digest(annotation: Annotation, seed: int) -> int:
     return digest(seed, "limit", annotation.picture)
 
 
-def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
-    """Reads all annotations once, if the configuration has a limit or leaves something open.
+def survey(config: PrepareConfig, subsets: tuple[Subset, ...], fixes: Fixes = NONE) -> Survey:
+    """Reads all annotations once, if the configuration has a limit or leaves something open, or if there are fixes.
 
     Args:
       config: How the dataset is made.
       subsets: Subsets to read.
+      fixes: Corrections of the labels.
 
     Raises:
-      UserError: The annotations of a subset as a whole cannot be read.
+      UserError: The annotations of a subset as a whole cannot be read, or a key of the fixes is that of none of them.
     """
     everything = {subset.name: subset.entries for subset in subsets}
     source = load_source(config.source)
     # Where crops are stored as they are cut, boxes decide nothing about them.
     needs_boxes = config.task == FIND or config.crop.crop_size != config.crop.record_size
     is_open = config.max_length is None or (needs_boxes and not source.has_boxes)
-    if config.limit is None and not is_open:
+    if config.limit is None and not is_open and not fixes.texts:
         return Survey(config.max_length or MOST_LENGTH, everything)
-    measured = []
+    measured = [_measure((), config, 0, fixes)] if not subsets else []
+    unseen = fixes.unseen()
     with progress("read annotations", sum(everything.values()), "entries", keep=False) as bar:
         for subset in subsets:
             found = source.read_annotations(subset, 0, subset.entries, config.digit_order, config.reading)
-            measured.append(_measure(found, config, subset.entries))
+            measured.append(_measure(unseen.without(found), config, subset.entries, fixes))
             bar.update(subset.entries)
-    measured = measured or [_measure((), config, 0)]
+    unseen.check()
     lengths, digests, boxes = (np.concatenate([each[column] for each in measured]) for column in range(3))
     longest = config.max_length or int(lengths[lengths <= MOST_LENGTH].max(initial=1))
     has_boxes = bool(boxes.any()) or not lengths.any()
@@ -75,7 +78,7 @@ def survey(config: PrepareConfig, subsets: tuple[Subset, ...]) -> Survey:
 
 
 def _measure(
-    annotations: Iterable[Annotation], config: PrepareConfig, count: int
+    annotations: Iterable[Annotation], config: PrepareConfig, count: int, fixes: Fixes
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the length of each number, int64, the digest of its picture, uint64, and whether it has a box, bool.
 
@@ -84,7 +87,7 @@ def _measure(
     """
     labels = config.labels
     lengths, digests, boxes = np.zeros(count, np.int64), np.zeros(count, np.uint64), np.zeros(count, bool)
-    for row, annotation in enumerate(annotations):
+    for row, annotation in enumerate(map(fixes.apply, annotations) if fixes.texts else annotations):
         lengths[row] = 0 if labels.unknown(annotation.text) else len(annotation.text)
         boxes[row] = bool(annotation.placed)
         if config.limit is not None:

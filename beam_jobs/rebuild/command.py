@@ -18,6 +18,7 @@ from beam_jobs.job.words import refuse_local_on_dataflow
 from beam_jobs.prepare.command import PrepareJob
 from beam_jobs.prepare.config import PrepareConfig
 from beam_jobs.prepare.execute import RESUMES, is_of_cluster, is_of_this_process, parse_beam_options
+from beam_jobs.prepare.fixes import NONE, read_fixes
 from beam_jobs.prepare.output_lock import check_output
 from tfrecords.dataset.manifest import ANNOTATIONS, MANIFEST
 from tfrecords.errors import UserError, one_line, printable
@@ -177,7 +178,8 @@ def _prove(
     at_once = is_kept and is_of_this_process(options)
     with ending_at_once(RESUMES) if at_once else contextlib.nullcontext():
         check_output(output)
-        plan = plan_remake(original, job, output, job.allow_other_versions)
+        fixes = read_fixes(job.fix) if job.fix else NONE
+        plan = plan_remake(original, job, output, job.allow_other_versions, fixes)
         table = original.read_table(COLUMNS)
         print(_title(original))
         remade = make(plan.on_cluster() if is_cluster else plan, job.overwrite, job.worker_count, options, verbose)

@@ -6,6 +6,7 @@ from typing import Any
 
 from beam_jobs.job.given import GivenData, find_subsets
 from beam_jobs.prepare.config import PrepareConfig
+from beam_jobs.prepare.fixes import NONE, Fixes
 from beam_jobs.prepare.plan import Plan, make_plan
 from beam_jobs.rebuild.original import Original
 from beam_jobs.sources import load_source
@@ -82,7 +83,9 @@ def refuse_others(given: Mapping[str, Any], original: Original, config: PrepareC
             raise UserError(rule, given[name])
 
 
-def plan_remake(original: Original, data: GivenData, output: Place, allow_other_versions: bool) -> Plan:
+def plan_remake(
+    original: Original, data: GivenData, output: Place, allow_other_versions: bool, fixes: Fixes = NONE
+) -> Plan:
     """Returns the plan that makes a dataset again.
 
     Args:
@@ -90,12 +93,18 @@ def plan_remake(original: Original, data: GivenData, output: Place, allow_other_
       data: Pictures to read.
       output: Place of the new dataset directory.
       allow_other_versions: Whether workers may have other versions than this process.
+      fixes: Corrections that the dataset was made with.
 
     Raises:
-      UserError: The input cannot be read, or lacks a subset or a batch; or a setting is not known.
+      UserError: The input cannot be read, or lacks a subset or a batch; a setting is not known; or the dataset was made
+        with other corrections.
     """
     if original.stream is None:
         config = config_of(original)
+        if (config.fixes_sha256 or "") != fixes.sha256:
+            rule = f"was made with a list of fixes: give --fix, a list of the digest {config.fixes_sha256}"
+            rule = rule if config.fixes_sha256 else "was made without a list of fixes: leave out --fix"
+            raise UserError(f"{original.name} {rule}.", fixes.sha256 or "no --fix")
         subsets = find_subsets(data, config.reading)
         wanted = {source.subset for source in original.manifest.sources}
         found = {subset.name for subset in subsets}
@@ -103,7 +112,7 @@ def plan_remake(original: Original, data: GivenData, output: Place, allow_other_
             raise UserError(f"--input must have the subsets {', '.join(sorted(wanted))}.", ", ".join(sorted(found)))
         # What the owner states is next to the manifest, and in no shard.
         about = load_about(original.place) if original.place else None
-        return make_plan(config, subsets, output, allow_other_versions, about)
+        return make_plan(config, subsets, output, allow_other_versions, about, fixes)
     from beam_jobs.watch.generation import plan_subsets
 
     subsets = _find_batches(original.stream, original.manifest, Place(data.input))

@@ -1,0 +1,1 @@
+"""Mistakes of a dataset, ranked: wrong labels and boxes, duplicates, leaks between splits, and outliers."""

@@ -1,0 +1,141 @@
+"""Boxes that are probably wrong: the label is read once the crop is cut otherwise, or characters change their order.
+
+A record holds no more of the picture than the crop. Where this has a margin around the window that a reader sees, the
+window is moved and grown within it; it is shrunk in any case.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.audit.labels import number_probability
+from trainer.audit.pictures import AuditReader, Pictures, central
+from trainer.audit.suspects import BOX, BOX_ORDER, LABELS, Suspect
+from trainer.input.records import Records
+
+_SHRUNK = 0.8
+"""Part of the window that is left of a box that is too large."""
+_LEAST = 0.5
+"""Mean probability of the label in another cut from which the box is suspicious."""
+_DECIMALS = 4
+_BATCH = 64
+
+
+def order_suspects(pictures: Pictures) -> list[Suspect]:
+    """Returns the numbers whose boxes spell another number from left to right than the label."""
+    return [
+        Suspect(key, BOX_ORDER, 1.0, text, spelt, {"left_to_right": spelt})
+        for key, text, spelt in zip(pictures.keys, pictures.texts, pictures.order, strict=True)
+        if spelt != text
+    ]
+
+
+def recut(image: NDArray[np.uint8], height: int, width: int) -> dict[str, NDArray[np.uint8]]:
+    """Returns other cuts of an image by name, each (height, width, channels); only `shrunk` where it has no margin.
+
+    Args:
+      image: (rows, columns, channels) uint8, at least of that height and width.
+      height: Height of the window that a reader sees, pixels.
+      width: Width of the window, pixels.
+    """
+    rows, columns = image.shape[0] - height, image.shape[1] - width
+    inner = central(image, (max(1, round(_SHRUNK * height)), max(1, round(_SHRUNK * width))))
+    cuts = {"shrunk": _resized(inner, height, width)}
+    if rows > 0 and columns > 0:
+        top, left = rows // 2, columns // 2
+        places = {"up": (0, left), "down": (rows, left), "left": (top, 0), "right": (top, columns)}
+        cuts["grown"] = _resized(image, height, width)
+        cuts |= {f"moved {name}": image[y : y + height, x : x + width] for name, (y, x) in places.items()}
+    return cuts
+
+
+def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    import cv2
+
+    # OpenCV drops the axis of a single channel.
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8).reshape(height, width, image.shape[2])
+
+
+def box_suspects(
+    records: Records, pictures: Pictures, suspects: Sequence[Suspect], readers: Sequence[AuditReader]
+) -> list[Suspect]:
+    """Returns those of the suspicious labels that readers confirm where the crop is cut otherwise.
+
+    The score is how much the mean probability of the label grows by that.
+
+    Args:
+      records: Dataset.
+      pictures: Its pictures.
+      suspects: Suspicions of all kinds; those of labels are looked at.
+      readers: Readers of such crops; at least one.
+
+    Raises:
+      UserError: A record cannot be read.
+    """
+    rows = {key: row for row, key in enumerate(pictures.keys)}
+    doubted = [one for one in suspects if one.kind in LABELS]
+    by_split = {split: records.examples(split) for split in dict.fromkeys(pictures.splits)}
+    found = []
+    for start in range(0, len(doubted), _BATCH):
+        crops = []
+        for one in doubted[start : start + _BATCH]:
+            split, place = pictures.places[rows[one.key]]
+            crops.append(_Crop(by_split[split][place].image, one.key, split, one.given))
+        stored, best, names = _label_probabilities(crops, readers)
+        for index, crop in enumerate(crops):
+            gain = float(best[index] - stored[index])
+            if best[index] >= _LEAST and gain > 0:
+                evidence = {
+                    "view": names[index],
+                    "label_there": round(float(best[index]), _DECIMALS),
+                    "label_stored": round(float(stored[index]), _DECIMALS),
+                }
+                found.append(Suspect(crop.key, BOX, gain, crop.given, "", evidence))
+    return found
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """The image of a suspicious label, with key and split of its picture."""
+
+    image: NDArray[np.uint8]
+    key: str
+    split: str
+    given: str
+
+
+def _label_probabilities(
+    crops: Sequence[_Crop], readers: Sequence[AuditReader]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    """Returns the mean probability of each label as stored, in its best other cut, and the name of that cut."""
+    stored = np.mean([_probability(one, crops, lambda image, *_: image) for one in readers], axis=0)
+    best, names = np.zeros(len(crops)), [""] * len(crops)
+    sizes = [one.image_shape[:2] for one in readers]
+    # For a reader of larger images there may be no margin.
+    shared = [set.intersection(*(set(recut(crop.image, *size)) for size in sizes)) for crop in crops]
+    for name in sorted(set().union(*shared)):
+        having = [index for index, cuts in enumerate(shared) if name in cuts]
+        cut = partial(_named_cut, name=name)
+        values = np.mean([_probability(one, [crops[index] for index in having], cut) for one in readers], axis=0)
+        for index, value in zip(having, values.tolist(), strict=True):
+            if value > best[index]:
+                best[index], names[index] = value, name
+    return stored, best, names
+
+
+def _named_cut(image: NDArray[np.uint8], height: int, width: int, name: str) -> NDArray[np.uint8]:
+    return recut(image, height, width)[name]
+
+
+def _probability(
+    one: AuditReader, crops: Sequence[_Crop], cut: Callable[..., NDArray[np.uint8]]
+) -> NDArray[np.float64]:
+    """Returns the probability that a reader gives each label in a cut of its image; images may differ in size."""
+    height, width = one.image_shape[:2]
+    images = np.stack([central(cut(crop.image, height, width), (height, width)) for crop in crops])
+    found = one.predict(images, [crop.key for crop in crops], [crop.split for crop in crops])
+    return number_probability(found, [crop.given for crop in crops])
