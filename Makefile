@@ -166,8 +166,8 @@ pretrained-mnist: $(VENV)/installed-for-tests
 	$(RUN) -m trainer.pretrained --run-dir $(PRETRAINED_MNIST)/run --name mnist
 
 # A process per core; one that runs out of tests takes some of another's.
-# Half as many again as cores: tests of kills, arrivals and disks wait for a third of their time.
-WORKERS = $(shell $(PYTHON) -c 'import os; print((3 * (os.cpu_count() or 2) + 1) // 2)')
+# Twice as many as cores: tests of kills, arrivals and disks wait for a third of their time.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 2))')
 PYTEST = $(RUN) -m pytest --numprocesses $(WORKERS) --dist worksteal --durations 15
 
 # Type checking and the API reference take one core each: next to the tests they cost least time.
