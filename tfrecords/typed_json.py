@@ -239,3 +239,24 @@ def _object_reader(kind: Any) -> _Read:
             raise _WrongValueError(f"is wrong: {shorten(str(error))}", None) from error
 
     return read_object
+
+
+def parse_lines(data: bytes, name: str, parse: Callable[[Any], _T], rule: str) -> list[_T]:
+    """Returns the objects of JSON lines that a command of ours wrote.
+
+    Args:
+      data: Content of the file.
+      name: Its name, for the error.
+      parse: Function of a line's value; it raises a ValueError, LookupError or TypeError for another one.
+      rule: What a line must be, which continues "must be".
+
+    Raises:
+      UserError: A line is not as it must be.
+    """
+    found = []
+    for count, line in enumerate(data.splitlines(), start=1):
+        try:
+            found.append(parse(json.loads(line)))
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(f"{name}, line {count} must be {rule}", f"{type(error).__name__}: {error}") from error
+    return found

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.images.crop import BoundingBox
+from tfrecords.typed_json import parse_lines
 from trainer.finding.boxes import Found
 from trainer.finding.scores import match_numbers
 
@@ -99,18 +100,11 @@ def read_found(path: Path) -> list[FoundPicture]:
       UserError: A line is not as `write_found` writes it.
       OSError: The file cannot be read.
     """
-    pictures = []
-    for count, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            pictures.append(_parse(line))
-        except (ValueError, LookupError, TypeError) as error:
-            rule = f"{path}, line {count} must be as `python -m trainer evaluate` writes it; evaluate again."
-            raise UserError(rule, f"{type(error).__name__}: {error}") from error
-    return pictures
+    rule = "as `python -m trainer evaluate` writes it; evaluate again."
+    return parse_lines(path.read_bytes(), str(path), _parse, rule)
 
 
-def _parse(line: bytes) -> FoundPicture:
-    content = json.loads(line)
+def _parse(content: Any) -> FoundPicture:
     numbers = tuple(BoundingBox(*map(float, box)) for box in content["numbers"])
     found = tuple(
         FoundNumber(

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfrecords.errors import UserError
 from tfrecords.files.publish import atomic_write
 from tfrecords.images.crop import BoundingBox
+from tfrecords.typed_json import parse_lines
 from trainer.scoring.metrics import COVERAGE_ACCURACY, coverage_at, coverage_curve, wilson_interval
 
 RIGHT = "right"
@@ -172,18 +172,11 @@ def read_unboxed(path: Path) -> list[ReadPicture]:
       UserError: A line is not as `write_unboxed` writes it.
       OSError: The file cannot be read.
     """
-    pictures = []
-    for count, line in enumerate(path.read_bytes().splitlines(), start=1):
-        try:
-            pictures.append(_parse(line))
-        except (ValueError, LookupError, TypeError) as error:
-            rule = f"{path}, line {count} must be as `python -m trainer evaluate --finder` writes it; evaluate again."
-            raise UserError(rule, f"{type(error).__name__}: {error}") from error
-    return pictures
+    rule = "as `python -m trainer evaluate --finder` writes it; evaluate again."
+    return parse_lines(path.read_bytes(), str(path), _parse, rule)
 
 
-def _parse(line: bytes) -> ReadPicture:
-    content = json.loads(line)
+def _parse(content: Any) -> ReadPicture:
     numbers = tuple(
         TrueNumber(
             str(one["text"]),
