@@ -10,6 +10,7 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from beam_jobs.job import pool as module
@@ -70,6 +71,30 @@ def _in_processes(method: str) -> int:
 def _forked() -> int:
     sys.modules.pop("grpc", None)  # this process was forked from one that has imported Beam, and uses none of it
     return _in_processes("fork")
+
+
+def soften(side: int) -> tuple[int, ...]:
+    import cv2
+
+    return tuple(cv2.GaussianBlur(np.zeros((side, side, 3), np.uint8), (0, 0), 3).shape)
+
+
+_AFTER_OPENCV = """
+import time
+import cv2
+from beam_jobs.job.pool import worker_pool
+from tests.test_beam_jobs_job_pool import soften
+soften(3000)
+time.sleep(0.5)  # until its threads no longer spin, but wait
+before = cv2.getNumThreads()
+with worker_pool(2, "") as pool:
+    assert set(pool.run(soften, [60, 70])) == {(60, 60, 3), (70, 70, 3)}
+assert cv2.getNumThreads() == before
+"""
+
+
+def test_processes_do_not_wait_for_threads_that_opencv_had_before_the_fork() -> None:
+    subprocess.run([sys.executable, "-c", _AFTER_OPENCV], check=True, timeout=60, cwd=ROOT)
 
 
 def test_processes_are_forked_where_no_other_thread_is_and_give_every_result() -> None:

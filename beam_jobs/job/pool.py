@@ -87,8 +87,8 @@ def _start(workers: int) -> ProcessPoolExecutor:
     release_memory()
     context = multiprocessing.get_context(method)
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
-    with warnings.catch_warnings():
-        # Python 3.12 and later count the threads of libraries too: OpenBLAS, Arrow and OpenCV have theirs start again.
+    with warnings.catch_warnings(), _without_threads_of_opencv():
+        # Python 3.12 and later count the threads of libraries too: OpenBLAS and Arrow have theirs start again.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         # Held back here while the processes start, and for good in them: Ctrl-C in a terminal reaches the workers too,
         # but only the launcher answers it.
@@ -99,6 +99,21 @@ def _start(workers: int) -> ProcessPoolExecutor:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return executor
+
+
+@contextlib.contextmanager
+def _without_threads_of_opencv() -> Iterator[None]:
+    """Ends OpenCV's threads, if it has any, for as long as the block takes: a forked process would wait for them."""
+    cv2 = sys.modules.get("cv2")
+    if cv2 is None:
+        yield
+        return
+    count = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(count)
 
 
 def _may_fork() -> bool:
