@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from benchmarks.audit import Planted, Row, main, report, slightly_changed, wrong_text
+from benchmarks.audit.__main__ import main, report
+from benchmarks.audit.plant import BOX_WAYS, Planted, Row, slightly_changed, wrong_box, wrong_text
 
 
 def test_a_wrong_label_differs_by_a_similar_digit_one_less_or_two_swapped() -> None:

@@ -1,16 +1,18 @@
 """Boxes that are probably wrong: the label is read once the crop is cut otherwise, or characters change their order.
 
 A record holds no more of the picture than the crop. Where this has a margin around the window that a reader sees, the
-window is moved and grown within it; it is shrunk in any case.
+window is moved and grown within it; it is shrunk in any case. A box that cuts digits off leaves the start or the end of
+the label to read; one that is far too large leaves the complete label in the middle of the crop.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.progress import progress
 from trainer.audit.labels import number_probability
 from trainer.audit.pictures import AuditReader, Pictures, central
 from trainer.audit.suspects import BOX, BOX_ORDER, LABELS, Suspect
@@ -18,6 +20,8 @@ from trainer.input.records import Records
 
 _SHRUNK = 0.8
 """Part of the window that is left of a box that is too large."""
+_MIDDLE = 0.5
+"""Part of the window in which a number is not to be read if the box is right: it fills about 0.9 of the window."""
 _LEAST = 0.5
 """Mean probability of the label in another cut from which the box is suspicious."""
 _DECIMALS = 4
@@ -31,6 +35,51 @@ def order_suspects(pictures: Pictures) -> list[Suspect]:
         for key, text, spelt in zip(pictures.keys, pictures.texts, pictures.order, strict=True)
         if spelt != text
     ]
+
+
+def cut_off_suspects(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Returns those of the suspicious labels of which readers read only the start or the end. The score is the label's.
+
+    Args:
+      suspects: Suspicions of all kinds; those of labels are looked at.
+    """
+    return [
+        Suspect(one.key, BOX, one.score, one.given, "", {"shows": one.suggested})
+        for one in suspects
+        if one.kind in LABELS
+        and 0 < len(one.suggested) < len(one.given)
+        and (one.given.startswith(one.suggested) or one.given.endswith(one.suggested))
+    ]
+
+
+def large_suspects(records: Records, pictures: Pictures, readers: Sequence[AuditReader]) -> list[Suspect]:
+    """Returns the numbers that are read in the middle of the crop, half as wide and high: their boxes are too large.
+
+    The score is the mean probability of the label there. Numbers of ones are left out, which look the same from near.
+
+    Args:
+      records: Dataset.
+      pictures: Its pictures.
+      readers: Readers of such crops; at least one.
+
+    Raises:
+      UserError: A record cannot be read.
+    """
+    rows = [row for row, text in enumerate(pictures.texts) if set(text) != {"1"}]
+    by_split, found = _examples(records, pictures), []
+    with progress("boxes", len(rows), "pictures") as bar:
+        for start in range(0, len(rows), _BATCH):
+            crops = list(_crops(by_split, pictures, rows[start : start + _BATCH]))
+            values = np.mean([_probability(one, crops, _middle) for one in readers], axis=0)
+            for index in np.flatnonzero(values >= _LEAST).tolist():
+                evidence = {"middle": round(float(values[index]), _DECIMALS)}
+                found.append(Suspect(crops[index].key, BOX, float(values[index]), crops[index].given, "", evidence))
+            bar.update(len(crops))
+    return found
+
+
+def _middle(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    return _resized(central(image, (max(1, round(_MIDDLE * height)), max(1, round(_MIDDLE * width)))), height, width)
 
 
 def recut(image: NDArray[np.uint8], height: int, width: int) -> dict[str, NDArray[np.uint8]]:
@@ -78,13 +127,9 @@ def box_suspects(
     """
     rows = {key: row for row, key in enumerate(pictures.keys)}
     doubted = [one for one in suspects if one.kind in LABELS]
-    by_split = {split: records.examples(split) for split in dict.fromkeys(pictures.splits)}
-    found = []
+    by_split, found = _examples(records, pictures), []
     for start in range(0, len(doubted), _BATCH):
-        crops = []
-        for one in doubted[start : start + _BATCH]:
-            split, place = pictures.places[rows[one.key]]
-            crops.append(_Crop(by_split[split][place].image, one.key, split, one.given))
+        crops = list(_crops(by_split, pictures, [rows[one.key] for one in doubted[start : start + _BATCH]]))
         stored, best, names = _label_probabilities(crops, readers)
         for index, crop in enumerate(crops):
             gain = float(best[index] - stored[index])
@@ -106,6 +151,16 @@ class _Crop:
     key: str
     split: str
     given: str
+
+
+def _examples(records: Records, pictures: Pictures) -> dict[str, Examples]:
+    return {split: records.examples(split) for split in dict.fromkeys(pictures.splits)}
+
+
+def _crops(by_split: Mapping[str, Examples], pictures: Pictures, rows: Sequence[int]) -> Iterator[_Crop]:
+    for row in rows:
+        split, place = pictures.places[row]
+        yield _Crop(by_split[split][place].image, pictures.keys[row], split, pictures.texts[row])
 
 
 def _label_probabilities(

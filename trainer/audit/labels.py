@@ -122,24 +122,25 @@ def label_suspects(keys: Sequence[str], given: Sequence[str], answers: Sequence[
     are together than the label, as a share of the total: 1 if every reader is sure of one other number, -1 if every
     reader is sure of the label.
 
+    A reader without probabilities of digits is a second opinion. Where it reads nothing it has no say, and what it
+    alone contradicts is no suspicion.
+
     Args:
       keys: Keys of the annotations.
       given: Their labels.
-      answers: What each reader answers about them; at least one reader.
+      answers: What each reader answers about them; at least one reader with probabilities of digits.
     """
     columns = np.array([list(given), *(one.texts for one in answers)], object)
-    logs = [[np.log(one.probability(list(texts)) + _FLOOR) for one in answers] for texts in columns]
-    weights: NDArray[np.float64] = np.exp(np.mean(logs, axis=1))
-    for index in range(1, len(columns)):
-        # A number that two readers read counts once.
-        weights[index] *= ~(columns[:index] == columns[index]).any(axis=0)
+    weights = _weights(columns, answers)
     others = weights[1:].sum(axis=0)
     scores = (others - weights[0]) / (others + weights[0] + _NONE_OF_THEM)
     best = 1 + weights[1:].argmax(axis=0)
     confident = [one.confident(given) for one in answers]
     of_given = [one.probability(given) for one in answers]
+    full = [index for index, one in enumerate(answers, 1) if one.predictions is not None]
+    contradicted = (columns[full] != columns[0]).any(axis=0)
     found = []
-    for row in np.flatnonzero((scores > 0) & (weights[1:].max(axis=0) > 0)).tolist():
+    for row in np.flatnonzero((scores > 0) & (weights[1:].max(axis=0) > 0) & contradicted).tolist():
         label, suggested = str(columns[0, row]), str(columns[best[row], row])
         evidence = {
             "readers": {one.reader: [one.texts[row], round(float(one.confidence[row]), _DECIMALS)] for one in answers},
@@ -151,6 +152,22 @@ def label_suspects(keys: Sequence[str], given: Sequence[str], answers: Sequence[
         }
         found.append(Suspect(keys[row], kind_of(label, suggested), float(scores[row]), label, suggested, evidence))
     return found
+
+
+def _weights(columns: NDArray[np.object_], answers: Sequence[Answers]) -> NDArray[np.float64]:
+    """Returns the weight of each label and read number, (1 + readers, pictures); 0 for one that is there twice.
+
+    Args:
+      columns: (1 + readers, pictures), the labels, and the numbers that each reader reads.
+      answers: What each reader answers.
+    """
+    logs = np.array([[np.log(one.probability(list(texts)) + _FLOOR) for one in answers] for texts in columns])
+    has_say = np.array([[one.predictions is not None or bool(text) for text in one.texts] for one in answers])
+    weights: NDArray[np.float64] = np.exp((logs * has_say).sum(axis=1) / has_say.sum(axis=0))
+    for index in range(1, len(columns)):
+        # A number that two readers read counts once.
+        weights[index] *= ~(columns[:index] == columns[index]).any(axis=0)
+    return weights
 
 
 def kind_of(given: str, suggested: str) -> str:
