@@ -129,7 +129,7 @@ def report(planted: Planted, suspects: Sequence[dict[str, Any]], known: Sequence
 
 def _report_boxes(planted: Planted, suspects: Sequence[dict[str, Any]]) -> list[str]:
     """Returns the table of wrong boxes, all and by the way in which they are wrong, and the first suspicions."""
-    boxes = list({one["key"]: one for one in reversed(suspects) if one["kind"] == "box"}.values())[::-1]
+    boxes = [one for one in suspects if one["kind"] == "box"]
     ranks = {one["key"]: rank for rank, one in enumerate(boxes)}
     count = len(planted.boxes)
     precision, recall = _figures([one["key"] in planted.boxes for one in boxes], count)

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from tfrecords.dataset.reader import Examples
 from tfrecords.progress import progress
 from trainer.audit.labels import number_probability
 from trainer.audit.pictures import AuditReader, Pictures, central
@@ -35,6 +36,28 @@ def order_suspects(pictures: Pictures) -> list[Suspect]:
         for key, text, spelt in zip(pictures.keys, pictures.texts, pictures.order, strict=True)
         if spelt != text
     ]
+
+
+def box_suspects(
+    records: Records, pictures: Pictures, labels: Sequence[Suspect], readers: Sequence[AuditReader]
+) -> list[Suspect]:
+    """Returns the pictures whose boxes are probably wrong, each once, by its strongest suspicion.
+
+    Args:
+      records: Dataset.
+      pictures: Its pictures.
+      labels: Suspicious labels.
+      readers: Readers of such crops; at least one.
+
+    Raises:
+      UserError: A record cannot be read.
+    """
+    found = [
+        *recut_suspects(records, pictures, labels, readers),
+        *cut_off_suspects(labels),
+        *large_suspects(records, pictures, readers),
+    ]
+    return list({one.key: one for one in sorted(found, key=lambda one: one.score)}.values())
 
 
 def cut_off_suspects(suspects: Sequence[Suspect]) -> list[Suspect]:
@@ -109,7 +132,7 @@ def _resized(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.ui
     return np.asarray(resized, np.uint8).reshape(height, width, image.shape[2])
 
 
-def box_suspects(
+def recut_suspects(
     records: Records, pictures: Pictures, suspects: Sequence[Suspect], readers: Sequence[AuditReader]
 ) -> list[Suspect]:
     """Returns those of the suspicious labels that readers confirm where the crop is cut otherwise.

@@ -149,7 +149,7 @@ def opinion_fact(other: Answers, given: Sequence[str], without: Sequence[Suspect
     withdrawn = sum(one.key not in kept for one in without)
     agreed = sum(one.evidence["readers"][other.reader][0] == one.suggested for one in found)
     return (
-        f"is a second opinion that read {len(read):,} of {len(other.texts):,} pictures, {right:,} as labelled; it reads "
-        f"{agreed:,} of {len(found):,} suspicious labels as suggested, and {withdrawn:,} suspicions of the other "
+        f"is a second opinion that read {len(read):,} of {len(other.texts):,} pictures, {right:,} as labelled; it "
+        f"reads {agreed:,} of {len(found):,} suspicious labels as suggested, and {withdrawn:,} suspicions of the other "
         "readers were left out because of it"
     )

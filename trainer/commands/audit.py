@@ -82,20 +82,11 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, a run or the dataset cannot be used.
       OSError: A file cannot be read or written.
     """
-    if not 1 <= args.most <= _MOST:
-        raise UserError(f"--most must be 1..{_MOST}.", args.most)
-    if args.folds is not None and not 2 <= args.folds <= _MOST_FOLDS:
-        raise UserError(f"--folds must be 2..{_MOST_FOLDS}.", args.folds)
-    if args.folds is None and (args.folds_dir or args.folds_train):
-        raise UserError("--folds-dir and --folds-train must go with --folds.", args.folds_dir or args.folds_train)
+    _check_options(args)
     from trainer.audit.page import COMMAND, Audit, render
 
     output = output_file(args.output)
     check_output(output.path, COMMAND)
-    if args.write_fixes:
-        check_writable("--write-fixes", args.write_fixes.parent)
-        if args.write_fixes.exists():
-            raise UserError("--write-fixes must be a new file: a reviewed one is not replaced.", args.write_fixes)
     records = Records.open(args.data, chosen_cache(args), args.snapshot)
     runs = _runs(args, records)
     other = _second_opinion(args.second_opinion)
@@ -124,6 +115,20 @@ def run(args: argparse.Namespace) -> int:
     _print_summary(suspects, len(pictures))
     print(f"Audit of {len(pictures):,} pictures: {output.place}, {table.place}")
     return 0
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    """Raises a UserError for options that cannot be used."""
+    if not 1 <= args.most <= _MOST:
+        raise UserError(f"--most must be 1..{_MOST}.", args.most)
+    if args.folds is not None and not 2 <= args.folds <= _MOST_FOLDS:
+        raise UserError(f"--folds must be 2..{_MOST_FOLDS}.", args.folds)
+    if args.folds is None and (args.folds_dir or args.folds_train):
+        raise UserError("--folds-dir and --folds-train must go with --folds.", args.folds_dir or args.folds_train)
+    if args.write_fixes:
+        check_writable("--write-fixes", args.write_fixes.parent)
+        if args.write_fixes.exists():
+            raise UserError("--write-fixes must be a new file: a reviewed one is not replaced.", args.write_fixes)
 
 
 def _runs(args: argparse.Namespace, records: Records) -> dict[str, Run]:
@@ -191,7 +196,7 @@ def _audit(
     records: Records, readers: list[AuditReader], other: SecondOpinion | None
 ) -> tuple[Pictures, list[Suspect], dict[str, str]]:
     """Returns the pictures of a dataset, all suspicions about them, ranked, and what is to be known of `other`."""
-    from trainer.audit.boxes import box_suspects, cut_off_suspects, large_suspects, order_suspects
+    from trainer.audit.boxes import box_suspects, order_suspects
     from trainer.audit.copies import copy_suspects
     from trainer.audit.duplicates import duplicates
     from trainer.audit.labels import label_suspects
@@ -209,8 +214,6 @@ def _audit(
     found = [
         *labels,
         *box_suspects(records, pictures, labels, readers),
-        *cut_off_suspects(labels),
-        *large_suspects(records, pictures, readers),
         *order_suspects(pictures),
         *copy_suspects(pictures, duplicates(pictures.small)),
         *outlier_suspects(pictures),
