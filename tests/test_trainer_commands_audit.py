@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.pages import Page
+from tfrecords import Manifest
 from tfrecords import open as open_split
 from tfrecords.cli import main
 from trainer.__main__ import COMMANDS
@@ -121,8 +122,12 @@ def test_the_page_says_what_a_second_opinion_read(
     monkeypatch.setattr(second_opinion, "load_second_opinion", lambda name: Seven())
     options = ["--data", str(folder / "records"), "--output", str(folder / "second.html")]
     assert main("trainer", "", COMMANDS, ["audit", *options, "--second-opinion", "rapidocr"]) == 0
-    texts = _texts(folder / "records")
-    said = f"read {len(texts)} of {len(texts)} pictures, {sum(text == '7' for text in texts.values())} as labelled"
+    texts = [
+        each.text
+        for split in Manifest.load(folder / "records").splits
+        for each in open_split(folder / "records", split)
+    ]
+    said = f"read {len(texts)} of {len(texts)} pictures, {texts.count('7')} as labelled"
     assert said in Page((folder / "second.html").read_text()).text and said in capsys.readouterr().err
     rows = pq.read_table(folder / "second.suspects.parquet").to_pylist()
     found = {row["key"]: json.loads(row["evidence"])["readers"] for row in rows if row["kind"].startswith("label")}

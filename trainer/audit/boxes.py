@@ -1,8 +1,8 @@
 """Boxes that are probably wrong: the label is read once the crop is cut otherwise, or characters change their order.
 
 A record holds no more of the picture than the crop. Where this has a margin around the window that a reader sees, the
-window is moved and grown within it; it is shrunk in any case. A box that cuts digits off leaves the start or the end of
-the label to read; one that is far too large leaves the complete label in the middle of the crop.
+window is moved and grown within it; it is shrunk in any case. A box that misses digits leaves the start or the end of
+the label to read, or nothing; one that is far too large leaves the complete label in the middle of the crop.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +21,11 @@ from trainer.input.records import Records
 
 _SHRUNK = 0.8
 """Part of the window that is left of a box that is too large."""
-_MIDDLE = 0.5
-"""Part of the window in which a number is not to be read if the box is right: it fills about 0.9 of the window."""
+_MIDDLE = 0.35
+"""Part of the window's width and height in which a number is not to be read: it fills 0.9 where the box is tight. Of
+4,000 photos 16 % are read in 0.5 and have loose boxes, 1.3 % in 0.35."""
+_OF_GAIN = 0.5
+"""Part of the gain by another cut that counts: most labels that are read once the cut moves a bit have right boxes."""
 _LEAST = 0.5
 """Mean probability of the label in another cut from which the box is suspicious."""
 _DECIMALS = 4
@@ -54,14 +57,16 @@ def box_suspects(
     """
     found = [
         *recut_suspects(records, pictures, labels, readers),
-        *cut_off_suspects(labels),
+        *unseen_suspects(labels),
         *large_suspects(records, pictures, readers),
     ]
     return list({one.key: one for one in sorted(found, key=lambda one: one.score)}.values())
 
 
-def cut_off_suspects(suspects: Sequence[Suspect]) -> list[Suspect]:
-    """Returns those of the suspicious labels of which readers read only the start or the end. The score is the label's.
+def unseen_suspects(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Returns those of the suspicious labels of which readers see the start or the end alone, or nothing.
+
+    The score is the label's.
 
     Args:
       suspects: Suspicions of all kinds; those of labels are looked at.
@@ -70,15 +75,16 @@ def cut_off_suspects(suspects: Sequence[Suspect]) -> list[Suspect]:
         Suspect(one.key, BOX, one.score, one.given, "", {"shows": one.suggested})
         for one in suspects
         if one.kind in LABELS
-        and 0 < len(one.suggested) < len(one.given)
+        and len(one.suggested) < len(one.given)
         and (one.given.startswith(one.suggested) or one.given.endswith(one.suggested))
     ]
 
 
 def large_suspects(records: Records, pictures: Pictures, readers: Sequence[AuditReader]) -> list[Suspect]:
-    """Returns the numbers that are read in the middle of the crop, half as wide and high: their boxes are too large.
+    """Returns the numbers that are read in the middle of the crop alone: their boxes are too large.
 
-    The score is the mean probability of the label there. Numbers of ones are left out, which look the same from near.
+    The score is the part of the crop's width that is not needed, times the mean probability of the label in the rest.
+    Numbers of ones are left out: they look the same from near.
 
     Args:
       records: Dataset.
@@ -96,7 +102,8 @@ def large_suspects(records: Records, pictures: Pictures, readers: Sequence[Audit
             values = np.mean([_probability(one, crops, _middle) for one in readers], axis=0)
             for index in np.flatnonzero(values >= _LEAST).tolist():
                 evidence = {"middle": round(float(values[index]), _DECIMALS)}
-                found.append(Suspect(crops[index].key, BOX, float(values[index]), crops[index].given, "", evidence))
+                score = (1 - _MIDDLE) * float(values[index])
+                found.append(Suspect(crops[index].key, BOX, score, crops[index].given, "", evidence))
             bar.update(len(crops))
     return found
 
@@ -137,7 +144,7 @@ def recut_suspects(
 ) -> list[Suspect]:
     """Returns those of the suspicious labels that readers confirm where the crop is cut otherwise.
 
-    The score is how much the mean probability of the label grows by that.
+    The score is half of what the mean probability of the label grows by that.
 
     Args:
       records: Dataset.
@@ -162,7 +169,7 @@ def recut_suspects(
                     "label_there": round(float(best[index]), _DECIMALS),
                     "label_stored": round(float(stored[index]), _DECIMALS),
                 }
-                found.append(Suspect(crop.key, BOX, gain, crop.given, "", evidence))
+                found.append(Suspect(crop.key, BOX, _OF_GAIN * gain, crop.given, "", evidence))
     return found
 
 

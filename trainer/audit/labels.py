@@ -155,7 +155,9 @@ def label_suspects(keys: Sequence[str], given: Sequence[str], answers: Sequence[
 
 
 def _weights(columns: NDArray[np.object_], answers: Sequence[Answers]) -> NDArray[np.float64]:
-    """Returns the weight of each label and read number, (1 + readers, pictures); 0 for one that is there twice.
+    """Returns the weight of each label and read number, (1 + readers, pictures).
+
+    It is 0 for a number that is there twice, and for none where a second opinion reads nothing.
 
     Args:
       columns: (1 + readers, pictures), the labels, and the numbers that each reader reads.
@@ -164,10 +166,11 @@ def _weights(columns: NDArray[np.object_], answers: Sequence[Answers]) -> NDArra
     logs = np.array([[np.log(one.probability(list(texts)) + _FLOOR) for one in answers] for texts in columns])
     has_say = np.array([[one.predictions is not None or bool(text) for text in one.texts] for one in answers])
     weights: NDArray[np.float64] = np.exp((logs * has_say).sum(axis=1) / has_say.sum(axis=0))
+    counts = np.vstack([np.ones(columns.shape[1], np.bool_), has_say])
     for index in range(1, len(columns)):
         # A number that two readers read counts once.
-        weights[index] *= ~(columns[:index] == columns[index]).any(axis=0)
-    return weights
+        counts[index] &= ~((columns[:index] == columns[index]) & counts[:index]).any(axis=0)
+    return weights * counts
 
 
 def kind_of(given: str, suggested: str) -> str:
