@@ -147,7 +147,7 @@ def opinion_fact(other: Answers, given: Sequence[str], without: Sequence[Suspect
     right = sum(text == label for text, label in zip(other.texts, given, strict=True))
     kept = {one.key for one in found}
     withdrawn = sum(one.key not in kept for one in without)
-    agreed = sum(one.evidence["readers"][other.reader][0] == one.suggested for one in found)
+    agreed = sum(bool(one.suggested) and one.evidence["readers"][other.reader][0] == one.suggested for one in found)
     return (
         f"is a second opinion that read {len(read):,} of {len(other.texts):,} pictures, {right:,} as labelled; it "
         f"reads {agreed:,} of {len(found):,} suspicious labels as suggested, and {withdrawn:,} suspicions of the other "
