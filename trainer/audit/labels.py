@@ -187,12 +187,12 @@ def _weights(columns: NDArray[np.object_], answers: Sequence[Answers]) -> NDArra
     """
     logs = np.array([[np.log(one.probability(list(texts)) + _FLOOR) for one in answers] for texts in columns])
     has_say = np.array([one.has_say() for one in answers])
-    weights: NDArray[np.float64] = np.exp((logs * has_say).sum(axis=1) / has_say.sum(axis=0))
+    means = (logs * has_say).sum(axis=1) / has_say.sum(axis=0)
     counts = np.vstack([np.ones(columns.shape[1], np.bool_), has_say])
     for index in range(1, len(columns)):
         # A number that two readers read counts once.
         counts[index] &= ~((columns[:index] == columns[index]) & counts[:index]).any(axis=0)
-    return weights * counts
+    return np.where(counts, np.exp(means), 0.0)
 
 
 def kind_of(given: str, suggested: str) -> str:
