@@ -77,3 +77,6 @@ def test_an_input_that_is_missing_is_refused(tmp_path: object, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         main(["--input", f"{tmp_path}/none"])
     assert "none" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--input", f"{tmp_path}/none", "--boxes", "--known", "1.png"])
+    assert "--known is of wrong labels" in capsys.readouterr().err

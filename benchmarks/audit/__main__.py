@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark, prints its table and targets, and returns the exit code."""
     parser = make_parser()
     args = parser.parse_args(argv)
+    if args.boxes and args.known:
+        parser.error("--known is of wrong labels, and cannot go with --boxes")
     try:
         if args.keep:
             args.keep.mkdir(parents=True)
