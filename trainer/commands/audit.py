@@ -93,9 +93,9 @@ def run(args: argparse.Namespace) -> int:
     folds = _train_folds(args, records, output.path) if args.folds else []
     with ending_at_once():
         readers = _load(runs, folds)
-    pictures, suspects, opinion = _audit(records, readers, other)
+    pictures, suspects, opinion, of_boxes = _audit(records, readers, other)
     table = output_file(output.place.parent / (output.path.stem + SUSPECTS_SUFFIX))
-    notes = _notes(records, pictures)
+    notes = [*_notes(records, pictures), *of_boxes]
     facts = {name: _fact(one, records) for name, one in runs.items()}
     if folds:
         facts["folds"] = f"{len(folds)} readers, each of which reads the pictures of train that it was not trained on"
@@ -194,8 +194,8 @@ def _second_opinion(name: str | None) -> SecondOpinion | None:
 
 def _audit(
     records: Records, readers: list[AuditReader], other: SecondOpinion | None
-) -> tuple[Pictures, list[Suspect], dict[str, str]]:
-    """Returns the pictures of a dataset, all suspicions about them, ranked, and what is to be known of `other`."""
+) -> tuple[Pictures, list[Suspect], dict[str, str], list[str]]:
+    """Returns the pictures of a dataset, all suspicions about them, ranked, facts about `other`, and notes."""
     from trainer.audit.boxes import box_suspects, order_suspects
     from trainer.audit.copies import copy_suspects
     from trainer.audit.duplicates import duplicates
@@ -211,14 +211,15 @@ def _audit(
         asked, alone = ask(other, records, pictures), labels
         labels = label_suspects(pictures.keys, pictures.texts, [*answers, asked])
         opinion = {other.name: opinion_fact(asked, pictures.texts, alone, labels)}
+    boxes, notes = box_suspects(records, pictures, labels, readers)
     found = [
         *labels,
-        *box_suspects(records, pictures, labels, readers),
+        *boxes,
         *order_suspects(pictures),
         *copy_suspects(pictures, duplicates(pictures.small)),
         *outlier_suspects(pictures),
     ]
-    return pictures, rank(found), opinion
+    return pictures, rank(found), opinion, notes
 
 
 def _fact(trained: Run, records: Records) -> str:
