@@ -26,7 +26,7 @@ _MIDDLE = 0.35
 """Part of the window's width and height in which a number is not to be read: it fills 0.9 where the box is tight. Of
 4,000 photos 16 % are read in 0.5 and have loose boxes, 1.3 % in 0.35."""
 _LEAST_EMPTY = 0.5
-"""Share of pictures in whose middle a reader must read nothing. `pretrained` does so in 87 % of 4,000 photos; readers of
+"""Share of pictures in whose middle a reader must read nothing. `pretrained` does so in 87 % of 4,000 photos; those of
 MNIST cannot answer that there is no number, and guess 19 % of the labels."""
 _OF_GAIN = 0.5
 """Part of the gain by another cut that counts: most labels that are read once the cut moves a bit have right boxes."""
