@@ -6,7 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from benchmarks.audit import Planted, Row, main, report, slightly_changed, wrong_text
+from benchmarks.audit.__main__ import main, report
+from benchmarks.audit.plant import Planted, Row, slightly_changed, wrong_box, wrong_text
 
 
 def test_a_wrong_label_differs_by_a_similar_digit_one_less_or_two_swapped() -> None:
@@ -50,7 +51,32 @@ def test_precision_and_recall_are_those_of_the_ranks() -> None:
     assert [line.split()[0] for line in lines[2:5]] == ["FAIL", "pass", "FAIL"]
 
 
+def test_a_wrong_box_is_moved_cut_or_grown_inside_the_picture() -> None:
+    assert wrong_box((40, 20, 30, 40), (100, 200), "moved") == (55, 20, 30, 40)
+    assert wrong_box((140, 20, 30, 40), (100, 200), "moved") == (125, 20, 30, 40)
+    assert wrong_box((40, 20, 30, 40), (100, 200), "cut") == (40, 20, 20, 40)
+    assert wrong_box((40, 25, 30, 40), (100, 200), "grown") == (25, 5, 60, 80)
+    assert wrong_box((10, 10, 30, 40), (70, 50), "grown") == (0, 0, 50, 70)
+    assert wrong_box((10, 10, 38, 40), (70, 50), "moved") == (0, 10, 29, 40)
+
+
+def test_wrong_boxes_are_scored_by_the_way_in_which_they_are_wrong() -> None:
+    planted = Planted(boxes={"a": "moved", "b": "cut", "c": "moved"})
+    suspects = [{"key": key, "kind": "box", "given": "1", "suggested": "", "evidence": "{}"} for key in "xab"]
+    lines = report(planted, [*suspects, {**suspects[0], "key": "c", "kind": "box-order"}], [])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[0].splitlines()[2:]]
+    assert rows == [
+        ["wrong boxes", "3", "0.67", "0.67", "3"],
+        ["of these moved", "2", "", "0.50", "1"],
+        ["of these cut", "1", "", "1.00", "1"],
+    ]
+    assert lines[2:] == ["not planted: x, labelled 1, {}"]
+
+
 def test_an_input_that_is_missing_is_refused(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--input", f"{tmp_path}/none"])
     assert "none" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--input", f"{tmp_path}/none", "--boxes", "--known", "1.png"])
+    assert "--known is of wrong labels" in capsys.readouterr().err

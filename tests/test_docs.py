@@ -49,7 +49,7 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
 }
 BENCHMARKS = (
     "browse",
-    "audit",
+    "audit.__main__",
     "cluster",
     "digit_struct",
     "follow.__main__",

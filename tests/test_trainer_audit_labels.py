@@ -90,3 +90,16 @@ def test_a_reader_without_probabilities_of_digits_knows_of_the_number_that_it_re
     assert other.probability(["12", "3"]).tolist() == [0.9, 0.0]
     found = label_suspects(["a", "b"], ["2", "3"], [Answers.of("one", _sure("12", "3")), other])
     assert [(one.key, one.suggested) for one in found] == [("a", "12")]
+
+
+def test_a_second_opinion_raises_what_it_reads_too_and_lowers_what_it_reads_as_labelled() -> None:
+    # Our reader contradicts five labels equally.
+    ours = Answers.of("one", _sure("3", "3", "3", "3", "2", confidence=0.9))
+    other = Answers("ocr", ["3", "", "1", "2", "3"], np.array([0.95, 0.0, 0.95, 0.95, 0.95]))
+    keys, given = ["agrees", "silent", "third", "as labelled", "alone"], ["2"] * 5
+    scores = {one.key: one.score for one in label_suspects(keys, given, [ours, other])}
+    (without,) = label_suspects(["silent"], ["2"], [Answers.of("one", _sure("3", confidence=0.9))])
+    # What it alone contradicts is no suspicion, and where it reads nothing all stays as it was.
+    assert "alone" not in scores and scores["silent"] == pytest.approx(without.score)
+    assert scores["agrees"] > scores["silent"] > scores.get("as labelled", -1.0)
+    assert scores["agrees"] > scores["third"] > scores.get("as labelled", -1.0)

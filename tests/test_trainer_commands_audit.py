@@ -4,14 +4,18 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 
 from beam_jobs.__main__ import COMMANDS as BEAM_COMMANDS
 from tests.pages import Page
+from tfrecords import Manifest
 from tfrecords import open as open_split
 from tfrecords.cli import main
 from trainer.__main__ import COMMANDS
+from trainer.audit import second_opinion
 from trainer.audit.fix_draft import draft_fixes, fixes_csv
 from trainer.audit.suspects import BOX_ORDER, COLUMNS, LABEL_DIGIT, LABEL_LENGTH, LEAK, Suspect, rank
 
@@ -98,6 +102,36 @@ def test_readers_that_cannot_be_used_are_refused(
     given = ["--data", str(folder / "records"), "--output", str(folder / "other.html")]
     assert main("trainer", "", COMMANDS, ["audit", *given, *options]) == 1
     assert rule in capsys.readouterr().err
+
+
+class Seven:
+    """A stand-in for another package's reader, which reads 7 everywhere."""
+
+    name = "rapidocr"
+
+    def read(self, image: NDArray[np.uint8]) -> tuple[str, float]:
+        """Returns a text and its confidence."""
+        assert image.shape[2] == 3
+        return "7!", 0.6
+
+
+def test_the_page_says_what_a_second_opinion_read(
+    audited: tuple[Path, dict[str, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder, right = audited
+    monkeypatch.setattr(second_opinion, "load_second_opinion", lambda name: Seven())
+    options = ["--data", str(folder / "records"), "--output", str(folder / "second.html")]
+    assert main("trainer", "", COMMANDS, ["audit", *options, "--second-opinion", "rapidocr"]) == 0
+    texts = [
+        each.text
+        for split in Manifest.load(folder / "records").splits
+        for each in open_split(folder / "records", split)
+    ]
+    said = f"read {len(texts)} of {len(texts)} pictures, {texts.count('7')} as labelled"
+    assert said in Page((folder / "second.html").read_text()).text and said in capsys.readouterr().err
+    rows = pq.read_table(folder / "second.suspects.parquet").to_pylist()
+    found = {row["key"]: json.loads(row["evidence"])["readers"] for row in rows if row["kind"].startswith("label")}
+    assert set(right) <= set(found) and all(each["rapidocr"] == ["7", 0.6] for each in found.values())
 
 
 def test_a_draft_has_one_fix_per_picture_and_none_of_what_no_reader_is_sure_of() -> None:

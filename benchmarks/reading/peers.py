@@ -18,6 +18,7 @@ from PIL import Image
 from tfrecords.errors import UserError
 from tfrecords.images.channels import to_channels
 from tfrecords.images.crop import BoundingBox
+from trainer.audit import second_opinion
 from trainer.photo_reader import PhotoReader
 from trainer.pretrained import run_directory
 from trainer.reader import cut_image, load_reader
@@ -27,8 +28,6 @@ _DIGITS = "0123456789"
 _LONGER = "…"
 """End of a text that stands for a longer number than the model can predict."""
 _MEGABYTE = 1e6
-_RAPID_SIDE = 64
-"""Least length of a picture's shorter side for RapidOCR's detector, pixels; smaller pictures are enlarged."""
 
 
 @dataclass(frozen=True)
@@ -127,31 +126,23 @@ class Ours:
 
 
 class RapidOcr:
-    """RapidOCR with the models in its wheel: PP-OCRv6 small."""
+    """RapidOCR as `trainer audit` asks it for a second opinion: PP-OCRv6 small."""
 
     def __init__(self) -> None:
         """Loads detector and reader, without the classifier of upside-down text."""
-        import rapidocr
-        from rapidocr import RapidOCR
-
-        params = {f"EngineConfig.onnxruntime.{which}_op_num_threads": 1 for which in ("intra", "inter")}
-        # Most numbers are not found in photos of numbers that are enlarged to the default of 736 pixels.
-        settings = {"Det.limit_side_len": _RAPID_SIDE, "Global.text_score": 0.0, "Global.log_level": "critical"}
-        self.engine = RapidOCR(params={**params, **settings})
+        self._loaded = second_opinion.RapidOcr()
         self.title = "RapidOCR, PP-OCRv6 small"
-        models = Path(rapidocr.__file__).parent / "models"
-        self.reader_megabytes = _megabytes(models.glob("*_rec_*.onnx"))
-        self.finder_megabytes = _megabytes(models.glob("*_det_*.onnx"))
+        self.reader_megabytes = _megabytes(self._loaded.models.glob("*_rec_*.onnx"))
+        self.finder_megabytes = _megabytes(self._loaded.models.glob("*_det_*.onnx"))
 
     def read(self, image: NDArray[np.uint8], margin: float) -> Text:
         """As `Peer.read`: the reader alone."""
-        found = self.engine(_bgr(image), use_det=False, use_cls=False, use_rec=True)
-        texts = found.txts or ()
-        return Text(kept_digits(texts[0]), float(found.scores[0])) if texts else Text("", 0.0)
+        text, confidence = self._loaded.read(image)
+        return Text(kept_digits(text), confidence)
 
     def find(self, picture: NDArray[np.uint8]) -> Sequence[Text]:
         """As `Peer.find`: where the detector finds nothing, the reader reads the complete picture."""
-        found = self.engine(_bgr(picture), use_det=True, use_cls=False, use_rec=True)
+        found = self._loaded.engine(_bgr(picture), use_det=True, use_cls=False, use_rec=True)
         if found.txts is None:
             return [self.read(picture, 0.0)]
         rows = zip(np.asarray(found.boxes), found.txts, found.scores, strict=True)

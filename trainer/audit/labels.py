@@ -6,8 +6,9 @@ probable as it is on average where it is given. A number is not one of a few cla
 length times those of its digits, and the averages are those of lengths and digits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,10 @@ class Answers:
     def of(cls, reader: str, predictions: Predictions) -> "Answers":
         """Returns the answers in a reader's predictions, one per picture."""
         return cls(reader, predictions.texts, predictions.confidence, predictions)
+
+    def has_say(self) -> NDArray[np.bool_]:
+        """Returns whether the answer counts, (pictures,): not if a reader without other probabilities reads nothing."""
+        return np.array([self.predictions is not None or bool(text) for text in self.texts], np.bool_)
 
     def probability(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Returns the probability that the reader gives a number per picture, (pictures,) float64."""
@@ -122,35 +127,72 @@ def label_suspects(keys: Sequence[str], given: Sequence[str], answers: Sequence[
     are together than the label, as a share of the total: 1 if every reader is sure of one other number, -1 if every
     reader is sure of the label.
 
+    A reader without probabilities of digits is a second opinion. Where it reads nothing it has no say, and what it
+    alone contradicts is no suspicion.
+
     Args:
       keys: Keys of the annotations.
       given: Their labels.
-      answers: What each reader answers about them; at least one reader.
+      answers: What each reader answers about them; at least one reader with probabilities of digits.
     """
     columns = np.array([list(given), *(one.texts for one in answers)], object)
-    logs = [[np.log(one.probability(list(texts)) + _FLOOR) for one in answers] for texts in columns]
-    weights: NDArray[np.float64] = np.exp(np.mean(logs, axis=1))
-    for index in range(1, len(columns)):
-        # A number that two readers read counts once.
-        weights[index] *= ~(columns[:index] == columns[index]).any(axis=0)
+    weights = _weights(columns, answers)
     others = weights[1:].sum(axis=0)
     scores = (others - weights[0]) / (others + weights[0] + _NONE_OF_THEM)
     best = 1 + weights[1:].argmax(axis=0)
+    full = [index for index, one in enumerate(answers, 1) if one.predictions is not None]
+    contradicted = (columns[full] != columns[0]).any(axis=0)
+    suspicious = np.flatnonzero((scores > 0) & (weights[1:].max(axis=0) > 0) & contradicted)
+    suggested = [str(text) for text in columns[best[suspicious], suspicious]]
+    return [
+        Suspect(keys[row], kind_of(given[row], text), float(scores[row]), given[row], text, evidence)
+        for row, text, evidence in zip(
+            suspicious.tolist(), suggested, _evidence(suspicious, given, suggested, answers), strict=True
+        )
+    ]
+
+
+def _evidence(
+    rows: NDArray[np.int64], given: Sequence[str], suggested: Sequence[str], answers: Sequence[Answers]
+) -> Iterator[dict[str, Any]]:
+    """Yields what readers say of suspicious labels.
+
+    Args:
+      rows: Indices of their pictures.
+      given: Labels of all pictures.
+      suggested: Suggested numbers of the suspicious ones.
+      answers: What each reader answers.
+    """
     confident = [one.confident(given) for one in answers]
+    has_say = [one.has_say() for one in answers]
     of_given = [one.probability(given) for one in answers]
-    found = []
-    for row in np.flatnonzero((scores > 0) & (weights[1:].max(axis=0) > 0)).tolist():
-        label, suggested = str(columns[0, row]), str(columns[best[row], row])
-        evidence = {
+    for row, text in zip(rows.tolist(), suggested, strict=True):
+        agree = [bool(say[row]) and one.texts[row] == text for one, say in zip(answers, has_say, strict=True)]
+        yield {
             "readers": {one.reader: [one.texts[row], round(float(one.confidence[row]), _DECIMALS)] for one in answers},
-            "agree": sum(one.texts[row] == suggested for one in answers),
+            "agree": sum(agree),
             "given_probability": [round(float(each[row]), _DECIMALS) for each in of_given],
-            "confident": sum(
-                bool(sure[row]) and one.texts[row] == suggested for one, sure in zip(answers, confident, strict=True)
-            ),
+            "confident": sum(bool(sure[row]) and same for same, sure in zip(agree, confident, strict=True)),
         }
-        found.append(Suspect(keys[row], kind_of(label, suggested), float(scores[row]), label, suggested, evidence))
-    return found
+
+
+def _weights(columns: NDArray[np.object_], answers: Sequence[Answers]) -> NDArray[np.float64]:
+    """Returns the weight of each label and read number, (1 + readers, pictures).
+
+    It is 0 for a number that is there twice, and for none where a second opinion reads nothing.
+
+    Args:
+      columns: (1 + readers, pictures), the labels, and the numbers that each reader reads.
+      answers: What each reader answers.
+    """
+    logs = np.array([[np.log(one.probability(list(texts)) + _FLOOR) for one in answers] for texts in columns])
+    has_say = np.array([one.has_say() for one in answers])
+    means = (logs * has_say).sum(axis=1) / has_say.sum(axis=0)
+    counts = np.vstack([np.ones(columns.shape[1], np.bool_), has_say])
+    for index in range(1, len(columns)):
+        # A number that two readers read counts once.
+        counts[index] &= ~((columns[:index] == columns[index]) & counts[:index]).any(axis=0)
+    return np.where(counts, np.exp(means), 0.0)
 
 
 def kind_of(given: str, suggested: str) -> str:

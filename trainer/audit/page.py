@@ -22,8 +22,8 @@ _TITLES = {
     ),
     "box": (
         "Boxes",
-        "The label is read once the crop is moved or resized, or the characters' boxes spell another number from left "
-        "to right.",
+        "The label is read once the crop is moved or resized, or in its middle alone; no more than its start or end is "
+        "read; or the characters' boxes spell another number from left to right.",
     ),
     "duplicate": ("Duplicates", "Pictures of one split that show the same: this one, and the one that it copies."),
     "leak": ("Leaks", "Pictures of two splits that show the same: what a model learnt from one, it is scored on."),

@@ -24,6 +24,7 @@ from trainer.run.stand_in import naming_addresses, output_file
 
 if TYPE_CHECKING:
     from trainer.audit.pictures import AuditReader, Pictures
+    from trainer.audit.second_opinion import SecondOpinion
     from trainer.audit.suspects import Suspect
 
 EPILOG = """\
@@ -33,6 +34,9 @@ examples:
   with two readers that were trained on other pictures, and a draft of fixes:
     python -m trainer audit --data records --run-dir pretrained runs/other \\
       --output audit.html --write-fixes fixes.csv
+  with RapidOCR as a second opinion (pip install 'streetdigits[ocr]'):
+    python -m trainer audit --data records --second-opinion rapidocr \\
+      --output audit.html
   with readers that are trained on the dataset, each without what it judges:
     python -m trainer audit --data records --folds 5 --output audit.html \\
       --folds-train '--epochs 20 --init pretrained'
@@ -41,6 +45,7 @@ Writes the page, and next to it every suspicion to audit.suspects.parquet: key,
 kind, score, given, suggested, evidence. Nothing in the dataset is changed.
 `python -m beam_jobs prepare --fix fixes.csv` applies the fixes once reviewed.
 """
+SECOND_OPINIONS = ("rapidocr",)
 SUSPECTS_SUFFIX = ".suspects.parquet"
 _MOST = 10_000
 _MOST_FOLDS = 100
@@ -58,6 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--folds-dir", type=local_path, metavar="DIR", help=text)
     text = "options of `trainer train` for --folds in one argument, as '--epochs 20 --init pretrained'"
     parser.add_argument("--folds-train", default="", metavar="OPTIONS", help=text)
+    text = "another package's reader to ask too, which the extra ocr installs; about 13 ms per picture (default: none)"
+    parser.add_argument("--second-opinion", choices=SECOND_OPINIONS, help=text)
     parser.add_argument("--output", type=place, required=True, help="HTML file to write")
     parser.add_argument("--write-fixes", type=place, metavar="FILE", help="CSV file to write with suggested fixes")
     parser.add_argument("--most", type=int, default=48, help="number of suspicions per group that the page shows")
@@ -75,31 +82,24 @@ def run(args: argparse.Namespace) -> int:
       UserError: An option, a run or the dataset cannot be used.
       OSError: A file cannot be read or written.
     """
-    if not 1 <= args.most <= _MOST:
-        raise UserError(f"--most must be 1..{_MOST}.", args.most)
-    if args.folds is not None and not 2 <= args.folds <= _MOST_FOLDS:
-        raise UserError(f"--folds must be 2..{_MOST_FOLDS}.", args.folds)
-    if args.folds is None and (args.folds_dir or args.folds_train):
-        raise UserError("--folds-dir and --folds-train must go with --folds.", args.folds_dir or args.folds_train)
+    _check_options(args)
     from trainer.audit.page import COMMAND, Audit, render
 
     output = output_file(args.output)
     check_output(output.path, COMMAND)
-    if args.write_fixes:
-        check_writable("--write-fixes", args.write_fixes.parent)
-        if args.write_fixes.exists():
-            raise UserError("--write-fixes must be a new file: a reviewed one is not replaced.", args.write_fixes)
     records = Records.open(args.data, chosen_cache(args), args.snapshot)
     runs = _runs(args, records)
+    other = _second_opinion(args.second_opinion)
     folds = _train_folds(args, records, output.path) if args.folds else []
     with ending_at_once():
         readers = _load(runs, folds)
-    pictures, suspects = _audit(records, readers)
+    pictures, suspects, opinion, of_boxes = _audit(records, readers, other)
     table = output_file(output.place.parent / (output.path.stem + SUSPECTS_SUFFIX))
-    notes = _notes(records, pictures)
+    notes = [*_notes(records, pictures), *of_boxes]
     facts = {name: _fact(one, records) for name, one in runs.items()}
     if folds:
         facts["folds"] = f"{len(folds)} readers, each of which reads the pictures of train that it was not trained on"
+    facts |= opinion
     audit = Audit(str(args.data), pictures, suspects, facts, notes, table.place.name)
     page = render(audit, records, args.most)
     from trainer.audit.suspects import write_suspects
@@ -117,6 +117,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    """Raises a UserError for options that cannot be used."""
+    if not 1 <= args.most <= _MOST:
+        raise UserError(f"--most must be 1..{_MOST}.", args.most)
+    if args.folds is not None and not 2 <= args.folds <= _MOST_FOLDS:
+        raise UserError(f"--folds must be 2..{_MOST_FOLDS}.", args.folds)
+    if args.folds is None and (args.folds_dir or args.folds_train):
+        raise UserError("--folds-dir and --folds-train must go with --folds.", args.folds_dir or args.folds_train)
+    if args.write_fixes:
+        check_writable("--write-fixes", args.write_fixes.parent)
+        if args.write_fixes.exists():
+            raise UserError("--write-fixes must be a new file: a reviewed one is not replaced.", args.write_fixes)
+
+
 def _runs(args: argparse.Namespace, records: Records) -> dict[str, Run]:
     """Returns the runs of the readers by name, checked.
 
@@ -126,7 +140,7 @@ def _runs(args: argparse.Namespace, records: Records) -> dict[str, Run]:
     if records.manifest.task == FIND:
         raise UserError(f"{args.data} must hold images that are cut out around numbers.", f"the task {FIND}")
     names = args.run_dir or ([] if args.folds else [NAME])
-    if len(set(names)) < len(names):
+    if len({*names, args.second_opinion}) <= len(names):
         raise UserError("Each --run-dir must be another reader: one that counts twice is no second opinion.", names)
     stored = records.manifest.labels
     runs = {}
@@ -165,26 +179,47 @@ def _load(runs: dict[str, Run], folds: list[Run]) -> list[AuditReader]:
     return [*found, FoldReader([Reader(one) for one in folds])] if folds else found
 
 
-def _audit(records: Records, readers: list[AuditReader]) -> tuple[Pictures, list[Suspect]]:
-    """Returns the pictures of a dataset, and all suspicions about them, ranked."""
+def _second_opinion(name: str | None) -> SecondOpinion | None:
+    """Returns the reader of another package, or None.
+
+    Raises:
+      UserError: It is not installed.
+    """
+    if name is None:
+        return None
+    from trainer.audit.second_opinion import load_second_opinion
+
+    return load_second_opinion(name)
+
+
+def _audit(
+    records: Records, readers: list[AuditReader], other: SecondOpinion | None
+) -> tuple[Pictures, list[Suspect], dict[str, str], list[str]]:
+    """Returns the pictures of a dataset, all suspicions about them, ranked, facts about `other`, and notes."""
     from trainer.audit.boxes import box_suspects, order_suspects
     from trainer.audit.copies import copy_suspects
     from trainer.audit.duplicates import duplicates
     from trainer.audit.labels import label_suspects
     from trainer.audit.outliers import outlier_suspects
     from trainer.audit.pictures import look
+    from trainer.audit.second_opinion import ask, opinion_fact
     from trainer.audit.suspects import rank
 
     pictures, answers = look(records, readers)
-    labels = label_suspects(pictures.keys, pictures.texts, answers)
+    labels, opinion = label_suspects(pictures.keys, pictures.texts, answers), {}
+    if other:
+        asked, alone = ask(other, records, pictures), labels
+        labels = label_suspects(pictures.keys, pictures.texts, [*answers, asked])
+        opinion = {other.name: opinion_fact(asked, pictures.texts, alone, labels)}
+    boxes, notes = box_suspects(records, pictures, labels, readers)
     found = [
         *labels,
-        *box_suspects(records, pictures, labels, readers),
+        *boxes,
         *order_suspects(pictures),
         *copy_suspects(pictures, duplicates(pictures.small)),
         *outlier_suspects(pictures),
     ]
-    return pictures, rank(found)
+    return pictures, rank(found), opinion, notes
 
 
 def _fact(trained: Run, records: Records) -> str:

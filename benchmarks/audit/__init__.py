@@ -1,0 +1,1 @@
+"""Planted mistakes of a dataset, and those that `trainer audit` finds."""
