@@ -123,7 +123,7 @@ ROOMS = {
     # What a network computes on the way to its outputs.
     "trainer.inside": "",
     "trainer.export": (
-        "models scoring finding finding.finder photo_reader tfrecords.record tfrecords.images tfrecords.files"
+        "models scoring finding finding.finder photo_reader lite tfrecords.record tfrecords.images tfrecords.files"
     ),
     "trainer.report": (
         "run scoring finding inside "

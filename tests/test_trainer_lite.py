@@ -111,7 +111,7 @@ def test_a_weight_is_named_by_its_place_in_the_weights_or_written_itself(tmp_pat
         file.create_dataset("layers/kernel", data=values)
         file.create_dataset("layers/chunks", data=values * 2, chunks=(1, 3))
     places = _places(tmp_path / WEIGHTS)
-    named, written = _tensor("a", values, places), _tensor("b", values * 2, places)
+    named, written = _tensor(values, "a", places), _tensor(values * 2, "b", places)
     facts = {entry.key: entry.value for entry in named.external_data}
     assert facts["location"] == WEIGHTS and not named.raw_data
     start, length = int(facts["offset"]), int(facts["length"])

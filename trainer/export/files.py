@@ -5,7 +5,6 @@ images to logits. The other two map uint8 images to the outputs of the SavedMode
 runtime supports strings everywhere.
 """
 
-import itertools
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,11 +18,7 @@ import tensorflow as tf
 import trainer.models  # noqa: F401  # registers our layers with Keras, which files name
 from tfrecords.record.labels import Labels
 from trainer.export.saved_model import image_spec, most_probable, save_signatures
-
-Forward = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-"""Function of (batch, height, width, channels) float32 images that returns the outputs of a model."""
-_OPSET = 18
-"""Version of ONNX's operators; ONNX Runtime supports it since 1.14 (2023)."""
+from trainer.lite.convert import Forward, convert
 
 
 def predict_model(model: keras.Model, images: np.ndarray, temperature: float = 1.0) -> dict[str, np.ndarray]:
@@ -113,43 +108,13 @@ def save_onnx(
       temperature: Divisor of the logits, for the metadata.
     """
     import onnx
-    import tf2onnx
 
-    groups = [[*model.trainable_variables, *model.non_trainable_variables] for model in models]
-    weights = {f"weight_{index}": one.numpy() for index, one in enumerate(itertools.chain.from_iterable(groups))}
-
-    def traced(value: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
-        left = iter(values)
-        taken = [list(itertools.islice(left, len(group))) for group in groups]
-        return predict(value, *map(_forward, models, taken))
-
-    specs = [spec, *(tf.TensorSpec(value.shape, value.dtype, name) for name, value in weights.items())]
-    function = tf.function(traced, autograph=False)
-    proto, _ = tf2onnx.convert.from_function(function, specs, opset=_OPSET)
-    _set_shapes(proto.graph, spec, sides, function.get_concrete_function(*specs).structured_outputs, weights)
-    used = _used(proto.graph)
-    proto.graph.initializer.extend(
-        onnx.numpy_helper.from_array(value, name) for name, value in weights.items() if name in used
-    )
-    for value in [value for value in proto.graph.input if value.name in weights]:
-        proto.graph.input.remove(value)
+    proto, outputs = convert(models, predict, spec)
+    _set_shapes(proto.graph, spec, sides, outputs)
     facts = {"max_length": str(labels.max_length), "alphabet": labels.alphabet}
     facts |= {"temperature": str(temperature)} if temperature != 1 else {}
     onnx.helper.set_model_props(proto, facts)
     onnx.save(proto, output)
-
-
-def _forward(model: keras.Model, values: list[tf.Tensor]) -> Forward:
-    """Returns a function from images to the outputs of a model with these weights."""
-    count = len(model.trainable_variables)
-    return lambda images: model.stateless_call(values[:count], values[count:], images, training=False)[0]
-
-
-def _used(graph: Any) -> set[str]:
-    """Returns the names that the operations of an ONNX graph use, those in its branches and loops too."""
-    names = {name for node in graph.node for name in node.input}
-    inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
-    return names.union(*map(_used, inner))
 
 
 def predict_onnx(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -161,14 +126,12 @@ def predict_onnx(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(names, {"image": images}), strict=True))
 
 
-def _set_shapes(
-    graph: Any, spec: tf.TensorSpec, sides: Sequence[str], outputs: dict[str, tf.Tensor], weights: dict[str, Any]
-) -> None:
+def _set_shapes(graph: Any, spec: tf.TensorSpec, sides: Sequence[str], outputs: dict[str, tf.Tensor]) -> None:
     """Sets the shapes of an ONNX graph's input and outputs, with the same names for unknown sizes in all of them.
 
     tf2onnx gives the batch size another name in each, and leaves out sizes that follow from the graph.
     """
-    (input_value,) = (value for value in graph.input if value.name not in weights)
+    (input_value,) = graph.input
     for value in (input_value, *graph.output):
         sizes = spec.shape if value.name == input_value.name else outputs[value.name].shape
         names = iter(sides)

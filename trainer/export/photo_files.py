@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfrecords.images.decode import decode_picture
-from trainer.export.files import Forward, save_onnx
+from trainer.export.files import save_onnx
 from trainer.export.photo_graph import PhotoModels, finder_of, photo_models, read_photo
 from trainer.export.picture_graph import decode_picture as decode_in_graph
 from trainer.export.saved_model import number_texts, save_signatures
+from trainer.lite.convert import Forward
 from trainer.photo_reader import MOST_NUMBERS, PhotoReader
 
 _PICTURE = tf.TensorSpec((None, None, 3), tf.uint8, name="picture")

@@ -5,7 +5,6 @@ float32, in which one that ends within 0.0001 of half a pixel may be cut a pixel
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,15 +14,14 @@ import tensorflow as tf
 from tfrecords.images.crop import CropSpec
 from trainer.export.part_graph import Part, cut_part
 from trainer.export.saved_model import crop_edges, most_probable, to_channels
-from trainer.finding.boxes import _PART, _SAME_IOU
+from trainer.finding.boxes import PART, SAME_IOU
 from trainer.finding.decode import peaks
 from trainer.finding.finder import Finder
 from trainer.finding.learn import stride_of
+from trainer.lite.convert import Forward
 from trainer.photo_reader import GROWTHS, LEAST_SCORE, MOST_NUMBERS, PhotoReader
 
 Outputs = dict[str, tf.Tensor]
-Forward = Callable[[tf.Tensor], Outputs]
-"""Function of (batch, height, width, channels) float32 images that returns the outputs of a model."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +205,7 @@ def _select(boxes: tf.Tensor, is_valid: tf.Tensor) -> tf.Tensor:
     union = area[:, tf.newaxis] + area - shared
     smaller = tf.minimum(area[:, tf.newaxis], area)
     index = tf.range(boxes.shape[0])
-    is_same = ((shared >= _SAME_IOU * union) | (shared >= _PART * smaller)) & (index < index[:, tf.newaxis])
+    is_same = ((shared >= SAME_IOU * union) | (shared >= PART * smaller)) & (index < index[:, tf.newaxis])
     kept = is_valid
     # After n rounds the first n boxes are right.
     for _ in range(boxes.shape[0]):

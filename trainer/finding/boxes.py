@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from tfrecords.images.crop import BoundingBox
 
-_SAME_IOU = 0.5
+SAME_IOU = 0.5
 """IoU from which two boxes are taken for one number."""
-_PART = 0.8
+PART = 0.8
 """Share of the smaller of two boxes in the other one from which it is taken for a part of that number, or for it with
 its surroundings: numbers are not in numbers."""
 
@@ -64,7 +64,7 @@ def box_iou(first: BoundingBox, second: BoundingBox) -> float:
 def _is_same(first: BoundingBox, second: BoundingBox) -> bool:
     """Returns whether two boxes are of one number."""
     smaller = min(first.height * first.width, second.height * second.width)
-    return box_iou(first, second) >= _SAME_IOU or _shared(first, second) >= _PART * smaller
+    return box_iou(first, second) >= SAME_IOU or _shared(first, second) >= PART * smaller
 
 
 def _shared(first: BoundingBox, second: BoundingBox) -> float:

@@ -5,6 +5,7 @@ that is neither compressed nor in chunks as one piece of a file. So the weights 
 runtimes have the same ones.
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,12 @@ from tfrecords.dataset.manifest import FIND
 from tfrecords.files.publish import atomic_write
 from trainer.finding.decode import peaks
 from trainer.finding.learn import stride_of
+from trainer.lite.convert import Forward, convert
 from trainer.lite.runtime import BOXES, CONFIDENCE, LITE_MODEL
 from trainer.run.directory import WEIGHTS, Run
 from trainer.run.weights import load_model
 from trainer.scoring.calibration_file import weights_digest
 
-_OPSET = 18
-"""Version of ONNX's operators; ONNX Runtime supports it since 1.14 (2023)."""
 Place = tuple[NDArray[Any], int]
 """An array of an HDF5 file, and where its first byte is in the file."""
 
@@ -48,30 +48,18 @@ def write_lite(run: Run) -> Path:
 
 
 def _convert(model: keras.Model, run: Run) -> Any:
-    """Returns a model as an ONNX model. The weights are converted as inputs, and named in the file afterwards."""
-    import tf2onnx
+    """Returns a model as an ONNX model whose weights are those of the run's file."""
+    places = _places(run.weights)
 
-    count = len(model.trainable_variables)
-    variables = [*model.trainable_variables, *model.non_trainable_variables]
-    weights = {f"weight_{index}": variable.numpy() for index, variable in enumerate(variables)}
-
-    def predict(image: tf.Tensor, *values: tf.Tensor) -> dict[str, tf.Tensor]:
-        images = tf.cast(image, tf.float32)
-        outputs, _ = model.stateless_call(values[:count], values[count:], images, training=False)
+    def predict(image: tf.Tensor, forward: Forward) -> dict[str, tf.Tensor]:
+        outputs = forward(tf.cast(image, tf.float32))
         if run.task != FIND:
             return dict(outputs)
         boxes, confidence = peaks(outputs, stride_of(model))
         return {BOXES: boxes, CONFIDENCE: confidence}
 
-    specs = [tf.TensorSpec((None, *run.image_shape), tf.uint8, "image")]
-    specs += [tf.TensorSpec(value.shape, value.dtype, name) for name, value in weights.items()]
-    proto, _ = tf2onnx.convert.from_function(tf.function(predict, autograph=False), specs, opset=_OPSET)
-    used = {name for node in proto.graph.node for name in node.input}
-    places = _places(run.weights)
-    proto.graph.initializer.extend(_tensor(name, value, places) for name, value in weights.items() if name in used)
-    for value in [value for value in proto.graph.input if value.name in weights]:
-        proto.graph.input.remove(value)
-    return proto
+    spec = tf.TensorSpec((None, *run.image_shape), tf.uint8, "image")
+    return convert([model], predict, spec, functools.partial(_tensor, places=places))[0]
 
 
 def _places(path: Path) -> list[Place]:
@@ -88,7 +76,7 @@ def _places(path: Path) -> list[Place]:
     return places
 
 
-def _tensor(name: str, value: NDArray[Any], places: list[Place]) -> Any:
+def _tensor(value: NDArray[Any], name: str, places: list[Place]) -> Any:
     """Returns an array as an ONNX tensor that names its place among the weights, or has its bytes if it has none."""
     import onnx
 
